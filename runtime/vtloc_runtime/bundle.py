@@ -1,0 +1,171 @@
+"""Open a bundle, and hand out its files only after their hashes were checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from vtloc_runtime.errors import BundleError
+from vtloc_runtime.manifest import (
+    MANIFEST_NAME,
+    NETWORK_NAMES,
+    SCHEMA_VERSION,
+    Manifest,
+    NetworkFile,
+    NetworkName,
+)
+
+DEFAULT_BUNDLE = Path(__file__).parent / "default_bundle"
+"""The bundle that ships with the project."""
+
+_EXPORT_AGAIN = "Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A directory that holds everything the runtime needs.
+
+    Attributes:
+        path: The directory.
+        manifest: What ``bundle.json`` says.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: str | Path | None = None) -> Bundle:
+        """Read and check a bundle's manifest; no network is loaded yet.
+
+        Args:
+            path: The bundle's directory; None opens the one that ships with the project.
+
+        Raises:
+            BundleError: There is no bundle, its schema is unknown, or it contradicts itself.
+        """
+        folder = DEFAULT_BUNDLE if path is None else Path(path)
+        manifest = _read_manifest(folder / MANIFEST_NAME)
+        _check_consistency(manifest, folder)
+        bundle = cls(folder, manifest)
+        for file in bundle.files():
+            if not bundle.resolve(file).is_file():
+                raise BundleError("a file of the bundle is missing", where=folder / file,
+                                  remedy=_EXPORT_AGAIN)
+        return bundle
+
+    def files(self) -> tuple[str, ...]:
+        """Every file that the manifest names."""
+        networks = self.manifest.networks.values()
+        variants = (variant.file for network in networks for variant in network.variants.values())
+        return (*variants, self.manifest.tokenizer.file)
+
+    def resolve(self, file: str) -> Path:
+        """Where a file of the manifest lies.
+
+        Raises:
+            BundleError: The path leads out of the bundle.
+        """
+        root = self.path.resolve()
+        target = (root / file).resolve()
+        if not target.is_relative_to(root):
+            raise BundleError(f"the path {file!r} leads out of the bundle", where=self.path)
+        return target
+
+    def read(self, file: str, sha256: str) -> bytes:
+        """The bytes of a file, once their hash was found to be right.
+
+        Raises:
+            BundleError: The file is missing, unreadable or altered.
+        """
+        target = self.resolve(file)
+        try:
+            content = target.read_bytes()
+        except OSError as error:
+            raise BundleError(f"cannot read the file: {error.strerror}", where=target,
+                              remedy=_EXPORT_AGAIN) from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != sha256:
+            raise BundleError(
+                f"the file was altered: its sha256 is {found[:12]}…, "
+                f"the manifest says {sha256[:12]}…",
+                where=target,
+                remedy=_EXPORT_AGAIN,
+            )
+        return content
+
+    def variant(self, network: NetworkName, precision: str) -> NetworkFile:
+        """The file of a network in a precision.
+
+        Raises:
+            BundleError: The bundle does not hold that precision.
+        """
+        variants = self.manifest.networks[network].variants
+        if precision not in variants:
+            raise BundleError(
+                f"the {network} network comes in {', '.join(sorted(variants))}, not {precision}",
+                where=self.path,
+                remedy=f"Make it with: vtloc-export onnx CHECKPOINT --precision {precision}",
+            )
+        return variants[precision]
+
+    def tokenizer(self) -> bytes:
+        """The tokenizer's verified bytes, a Hugging Face ``tokenizer.json``.
+
+        Raises:
+            BundleError: The file is missing or altered.
+        """
+        return self.read(self.manifest.tokenizer.file, self.manifest.tokenizer.sha256)
+
+    @property
+    def engines(self) -> Path:
+        """The folder of TensorRT plans; it need not exist."""
+        return self.path / "engines"
+
+
+def _read_manifest(path: Path) -> Manifest:
+    if not path.parent.is_dir():
+        raise BundleError("there is no such bundle", where=path.parent, remedy=_EXPORT_AGAIN)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"the bundle has no readable manifest: {error.strerror}", where=path,
+                          remedy=_EXPORT_AGAIN) from error
+    try:
+        version = json.loads(content).get("schema")
+    except (ValueError, AttributeError) as error:
+        raise BundleError(f"the manifest is not a JSON object: {error}", where=path,
+                          remedy=_EXPORT_AGAIN) from error
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f"the manifest has schema {version!r}; this version reads {SCHEMA_VERSION}",
+            where=path,
+            remedy="Use the vtloc that wrote the bundle, or export the bundle again",
+        )
+    try:
+        return msgspec.json.decode(content, type=Manifest)
+    except msgspec.ValidationError as error:
+        raise BundleError(f"the manifest is not valid: {error}", where=path,
+                          remedy=_EXPORT_AGAIN) from error
+
+
+def _check_consistency(manifest: Manifest, folder: Path) -> None:
+    if missing := set(NETWORK_NAMES) - manifest.networks.keys():
+        raise BundleError(f"the manifest names no {', '.join(sorted(missing))} network",
+                          where=folder, remedy=_EXPORT_AGAIN)
+    if manifest.frames_per_second <= 0:
+        raise BundleError("frames_per_second is not positive", where=folder)
+    if not 0 <= manifest.windows.overlap < manifest.windows.frames:
+        raise BundleError("windows overlap by more than they hold", where=folder)
+    shared = manifest.shared_space
+    if shared is None and manifest.decoding.strategy == "similarity":
+        raise BundleError("decoding by similarity needs a shared space", where=folder)
+    widths = {name: network.dims for name, network in manifest.networks.items()}
+    if shared is not None and (
+        shared.stop - shared.start != widths["text"].get("sentence")
+        or shared.stop > widths["visual"].get("feature", 0)
+    ):
+        raise BundleError("the shared space does not fit the networks' widths", where=folder)

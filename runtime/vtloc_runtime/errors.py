@@ -1,0 +1,176 @@
+"""Everything that can go wrong, as one family of exceptions.
+
+Each error says what went wrong, where, and what to do about it. Command lines print it as one
+line and leave with the error's exit code; nothing else ever reaches a user.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VtlocError(Exception):
+    """Root of every error that vtloc raises on purpose.
+
+    Args:
+        what: What went wrong, a sentence without its full stop.
+        where: The file, field, network or option concerned.
+        remedy: What the reader can do about it.
+    """
+
+    exit_code: ClassVar[int] = 1
+    kind: ClassVar[str] = "error"
+
+    def __init__(self, what: str, *, where: object = None, remedy: str | None = None) -> None:
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.remedy = remedy
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f". {self.remedy}" if self.remedy else ""
+        return f"{place}{self.what}{advice}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions with keyword arguments do not pickle on their own, and errors cross processes.
+        return (_restore, (type(self), self.what, self.where, self.remedy))
+
+
+def _restore(
+    error: type[VtlocError], what: str, where: str | None, remedy: str | None
+) -> VtlocError:
+    return error(what, where=where, remedy=remedy)
+
+
+class UsageError(VtlocError):
+    """An option or argument that cannot be meant as it stands."""
+
+    exit_code = 2
+    kind = "usage"
+
+
+class VideoError(VtlocError):
+    """A video that cannot be opened, read or decoded."""
+
+    exit_code = 3
+    kind = "video"
+
+
+class QueryError(VtlocError):
+    """A sentence that cannot be searched for."""
+
+    exit_code = 4
+    kind = "query"
+
+
+class BundleError(VtlocError):
+    """A bundle with a missing, altered, unknown or contradictory part."""
+
+    exit_code = 5
+    kind = "bundle"
+
+
+class BackendError(VtlocError):
+    """A backend, device or precision that cannot serve here."""
+
+    exit_code = 6
+    kind = "backend"
+
+
+class NetworkError(VtlocError):
+    """Inputs that a network does not take, or a run that failed inside it."""
+
+    exit_code = 7
+    kind = "network"
+
+
+class OutputError(VtlocError):
+    """A place that results cannot be written to."""
+
+    exit_code = 8
+    kind = "output"
+
+
+class JobError(VtlocError):
+    """A job list that cannot be read."""
+
+    exit_code = 9
+    kind = "job"
+
+
+class ConfigurationError(VtlocError):
+    """A configuration with an unknown field or an impossible value."""
+
+    exit_code = 10
+    kind = "configuration"
+
+
+class CheckpointError(VtlocError):
+    """A checkpoint that is missing, damaged or of another shape."""
+
+    exit_code = 11
+    kind = "checkpoint"
+
+
+class EncoderError(VtlocError):
+    """An encoder that is unknown or whose weights cannot be found."""
+
+    exit_code = 12
+    kind = "encoder"
+
+
+class AnnotationError(VtlocError):
+    """Annotations that cannot be read as the benchmark they are said to be."""
+
+    exit_code = 13
+    kind = "annotation"
+
+
+class FeatureError(VtlocError):
+    """Stored features that are missing, damaged or of another encoder."""
+
+    exit_code = 14
+    kind = "feature"
+
+
+class ExportError(VtlocError):
+    """A network that could not be exported."""
+
+    exit_code = 15
+    kind = "export"
+
+
+class EngineError(VtlocError):
+    """A TensorRT engine that could not be built, verified or loaded."""
+
+    exit_code = 16
+    kind = "engine"
+
+
+class ParityError(VtlocError):
+    """An export whose answers differ from the PyTorch model's by more than its bounds."""
+
+    exit_code = 1
+    kind = "parity"
+
+
+class MissingExtraError(VtlocError):
+    """An optional dependency that is not installed."""
+
+    exit_code = 17
+    kind = "missing-extra"
+
+    @classmethod
+    def of(cls, package: str, *, extra: str, purpose: str) -> MissingExtraError:
+        """Name the extra that brings ``package``.
+
+        Args:
+            package: The import name that was not found.
+            extra: The extra of this distribution that brings it.
+            purpose: What it is needed for.
+        """
+        return cls(
+            f"{purpose} needs the package {package}, which is not installed",
+            remedy=f'Install it with: pip install "vtloc[{extra}]"',
+        )

@@ -1,0 +1,51 @@
+"""What the runtime answers with: moments, and the localizations that hold them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A span of a video, in seconds on the video's own clock.
+
+    Attributes:
+        start: When the moment begins, seconds.
+        end: When it ends, seconds; never before ``start``, never after the video's end.
+        score: How sure the localizer is, 0 to 1, comparable between sentences and videos.
+    """
+
+    start: float
+    end: float
+    score: float
+
+    def overlap(self, other: Moment) -> float:
+        """Intersection over union with another moment, 0 to 1."""
+        intersection = max(0.0, min(self.end, other.end) - max(self.start, other.start))
+        union = max(self.end, other.end) - min(self.start, other.start)
+        return intersection / union if union > 0 else float(self.start == other.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Localization:
+    """The answer to one sentence in one video.
+
+    Attributes:
+        query: The sentence as it was asked.
+        moments: Best first; empty where the sentence was found to describe no moment.
+        warnings: What the reader should know about this answer (a sentence cut short, say).
+    """
+
+    query: str
+    moments: tuple[Moment, ...]
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def best(self) -> Moment | None:
+        """The first moment, or None where there is no such moment."""
+        return self.moments[0] if self.moments else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as plain JSON values, times in seconds."""
+        return asdict(self)

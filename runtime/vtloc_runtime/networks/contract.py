@@ -1,0 +1,138 @@
+"""One contract for every network, whatever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vtloc_runtime.errors import NetworkError
+
+Array = NDArray[np.generic]
+"""Any numpy array; what it holds stands in the tensor's specification."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, dtype and shape of one input or output.
+
+    Attributes:
+        name: The tensor's name in the graph.
+        dtype: A numpy dtype name, such as ``"uint8"`` or ``"float16"``.
+        shape: One entry an axis: a fixed length, or the name of a dynamic one (``"batch"``).
+        limits: Smallest and largest length of each dynamic axis, where the backend has limits.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    limits: Mapping[str, tuple[int, int]] | None = None
+
+    def check(self, array: Array, *, network: str) -> None:
+        """Refuse an array that this tensor cannot be.
+
+        Raises:
+            NetworkError: The dtype, the rank, a fixed axis or a limit is violated.
+        """
+        if array.dtype != np.dtype(self.dtype):
+            raise NetworkError(
+                f"input {self.name!r} has dtype {array.dtype}, not {self.dtype}", where=network
+            )
+        if array.ndim != len(self.shape):
+            raise NetworkError(
+                f"input {self.name!r} has shape {array.shape}, not {self.shape}", where=network
+            )
+        for length, wanted in zip(array.shape, self.shape, strict=True):
+            low, high = (wanted, wanted) if isinstance(wanted, int) else self._limit(wanted)
+            if length < low or (high is not None and length > high):
+                raise NetworkError(
+                    f"input {self.name!r} has shape {array.shape}; axis {wanted!r} takes "
+                    f"{low} to {'any length' if high is None else high}",
+                    where=network,
+                    remedy="Send smaller batches, or build engines with wider profiles",
+                )
+
+    def _limit(self, axis: str) -> tuple[int, int | None]:
+        if self.limits is not None and axis in self.limits:
+            return self.limits[axis]
+        return 1, None
+
+
+class Network(Protocol):
+    """A graph that is ready to run.
+
+    Implementations are safe to call from several threads, know their names, dtypes and shape
+    limits before the first call, and hold their resources until ``close``.
+    """
+
+    @property
+    def name(self) -> str:
+        """Which network this is, for messages: ``"visual"``, ``"text"`` or ``"localizer"``."""
+        ...
+
+    @property
+    def backend(self) -> str:
+        """What runs it, and where: ``"onnxruntime:cpu"``, ``"tensorrt:cuda:0"``."""
+        ...
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """Every input by name."""
+        ...
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """Every output by name."""
+        ...
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute every output.
+
+        Raises:
+            NetworkError: An input is missing, unknown or out of limits, or the run failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the network holds; a second call does nothing."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def check_inputs(
+    specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array], *, network: str
+) -> None:
+    """Hold a call's inputs against the specifications, every axis name meaning one length.
+
+    Raises:
+        NetworkError: An input is missing, unknown, of another dtype, or out of limits.
+    """
+    if missing := specs.keys() - inputs.keys():
+        raise NetworkError(f"missing inputs {sorted(missing)}", where=network)
+    if unknown := inputs.keys() - specs.keys():
+        raise NetworkError(f"unknown inputs {sorted(unknown)}", where=network)
+    lengths: dict[str, tuple[int, str]] = {}
+    for name, spec in specs.items():
+        array = inputs[name]
+        spec.check(array, network=network)
+        for length, axis in zip(array.shape, spec.shape, strict=True):
+            if isinstance(axis, str):
+                known, owner = lengths.setdefault(axis, (length, name))
+                if known != length:
+                    raise NetworkError(
+                        f"inputs {owner!r} and {name!r} disagree on axis {axis!r}: "
+                        f"{known} and {length}",
+                        where=network,
+                    )
