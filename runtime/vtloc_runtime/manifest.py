@@ -19,7 +19,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A part of the manifest; unknown fields are refused, so nothing is silently ignored."""
 
 
-class TensorEntry(Entry):
+class TensorEntry(Entry, frozen=True, kw_only=True):
     """One input or output of a graph.
 
     Attributes:
@@ -33,7 +33,7 @@ class TensorEntry(Entry):
     shape: tuple[int | str, ...]
 
 
-class NetworkFile(Entry):
+class NetworkFile(Entry, frozen=True, kw_only=True):
     """One ONNX file: a network in one precision.
 
     Attributes:
@@ -49,7 +49,7 @@ class NetworkFile(Entry):
     outputs: tuple[TensorEntry, ...]
 
 
-class NetworkEntry(Entry):
+class NetworkEntry(Entry, frozen=True, kw_only=True):
     """A network and the precisions it comes in.
 
     Attributes:
@@ -61,7 +61,7 @@ class NetworkEntry(Entry):
     variants: dict[str, NetworkFile]
 
 
-class TokenizerEntry(Entry):
+class TokenizerEntry(Entry, frozen=True, kw_only=True):
     """The tokenizer, a Hugging Face ``tokenizer.json``.
 
     Attributes:
@@ -77,7 +77,7 @@ class TokenizerEntry(Entry):
     pad_id: int
 
 
-class Preprocessing(Entry):
+class Preprocessing(Entry, frozen=True, kw_only=True):
     """How a decoded picture becomes the visual network's input.
 
     Attributes:
@@ -91,7 +91,7 @@ class Preprocessing(Entry):
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
 
 
-class SharedSpace(Entry):
+class SharedSpace(Entry, frozen=True, kw_only=True):
     """Where frames and sentences can be compared by cosine.
 
     Attributes:
@@ -103,7 +103,7 @@ class SharedSpace(Entry):
     stop: int
 
 
-class Decoding(Entry):
+class Decoding(Entry, frozen=True, kw_only=True):
     """How logits become moments.
 
     Attributes:
@@ -115,7 +115,7 @@ class Decoding(Entry):
     overlap: float = 0.5
 
 
-class Windows(Entry):
+class Windows(Entry, frozen=True, kw_only=True):
     """How a video longer than the localizer was trained on is cut.
 
     Attributes:
@@ -127,7 +127,7 @@ class Windows(Entry):
     overlap: int = 128
 
 
-class ScoreCalibration(Entry):
+class ScoreCalibration(Entry, frozen=True, kw_only=True):
     """The map from raw scores to probabilities, fitted on labelled moments.
 
     Attributes:
@@ -141,7 +141,7 @@ class ScoreCalibration(Entry):
     threshold: float | None = None
 
 
-class Provenance(Entry):
+class Provenance(Entry, frozen=True, kw_only=True):
     """Where the bundle comes from, and what was measured about it.
 
     Attributes:
@@ -165,7 +165,7 @@ class Provenance(Entry):
     parity: dict[str, Any] = {}
 
 
-class Manifest(Entry):
+class Manifest(Entry, frozen=True, kw_only=True):
     """The whole of ``bundle.json``.
 
     Attributes:
