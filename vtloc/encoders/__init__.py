@@ -1,0 +1,18 @@
+"""Frozen frame and text towers behind one interface.
+
+An encoder is named by a string, which is what checkpoints and bundles remember of it:
+
+==============================  ================================================================
+``efficientnet-lite0``          frames; the default bundle's tower, offline
+``minilm``                      text; the default bundle's tower, offline
+``open_clip:MODEL``             frames or text; random weights, for measuring speed and shapes
+``open_clip:MODEL:TAG``         frames or text; a pretrained tag of open_clip
+``open_clip:MODEL:PATH``        frames or text; a local checkpoint
+``hf:DIRECTORY``, ``hf:NAME``   text; a Hugging Face encoder, from a directory or by name
+==============================  ================================================================
+"""
+
+from vtloc.encoders.interface import TextEncoder, VisualEncoder
+from vtloc.encoders.registry import load_text_encoder, load_visual_encoder
+
+__all__ = ["TextEncoder", "VisualEncoder", "load_text_encoder", "load_visual_encoder"]

@@ -1,0 +1,65 @@
+"""From an encoder's name to the encoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vtloc_runtime.errors import EncoderError
+
+if TYPE_CHECKING:
+    from vtloc.encoders.interface import TextEncoder, VisualEncoder
+
+_VISUAL_NAMES = "efficientnet-lite0, open_clip:MODEL[:TAG or PATH]"
+_TEXT_NAMES = "minilm, hf:DIRECTORY, open_clip:MODEL[:TAG or PATH]"
+
+
+def load_visual_encoder(name: str) -> VisualEncoder:
+    """Load a frame encoder, frozen and in evaluation mode.
+
+    Args:
+        name: ``efficientnet-lite0``, or ``open_clip:MODEL[:TAG or PATH]``.
+
+    Raises:
+        EncoderError: The name is unknown or the weights cannot be loaded.
+        MissingExtraError: A package that it needs is not installed.
+    """
+    family, _, rest = name.partition(":")
+    if name == "efficientnet-lite0":
+        from vtloc.encoders.efficientnet import load_efficientnet_lite0
+
+        return load_efficientnet_lite0()
+    if family == "open_clip" and rest:
+        from vtloc.encoders.clip import load_clip_visual
+
+        return load_clip_visual(rest)
+    raise EncoderError(
+        "there is no such frame encoder", where=name, remedy=f"Use one of: {_VISUAL_NAMES}"
+    )
+
+
+def load_text_encoder(name: str) -> TextEncoder:
+    """Load a text encoder, frozen and in evaluation mode.
+
+    Args:
+        name: ``minilm``, ``hf:DIRECTORY``, or ``open_clip:MODEL[:TAG or PATH]``.
+
+    Raises:
+        EncoderError: The name is unknown or the weights cannot be loaded.
+        MissingExtraError: A package that it needs is not installed.
+    """
+    family, _, rest = name.partition(":")
+    if name == "minilm":
+        from vtloc.encoders.minilm import load_minilm
+
+        return load_minilm()
+    if family == "hf" and rest:
+        from vtloc.encoders.huggingface import load_huggingface
+
+        return load_huggingface(rest)
+    if family == "open_clip" and rest:
+        from vtloc.encoders.clip import load_clip_text
+
+        return load_clip_text(rest)
+    raise EncoderError(
+        "there is no such text encoder", where=name, remedy=f"Use one of: {_TEXT_NAMES}"
+    )
