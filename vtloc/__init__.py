@@ -1,0 +1,1 @@
+"""Train a localizer of moments: its network, its data, its measures."""

@@ -1,0 +1,90 @@
+"""Files of tensors: safetensors with text beside the numbers, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+
+from vtloc_runtime.errors import OutputError, VtlocError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
+    """Write tensors and their header; a crash leaves the old file or the new one.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_whole(path, safetensors.torch.save(plain, metadata=dict(header)))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, folders included.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    # The process id keeps two writers of one file out of each other's half-written copy.
+    half = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with half.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        half.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            half.unlink(missing_ok=True)
+        raise OutputError(f"cannot write the file: {error.strerror}", where=path) from error
+
+
+def read_whole(path: Path, error: type[VtlocError]) -> bytes:
+    """A file's bytes; a failure raises ``error``."""
+    try:
+        return path.read_bytes()
+    except OSError as cause:
+        raise error(f"cannot read the file: {cause.strerror}", where=path) from cause
+
+
+def parse_tensors(
+    content: bytes, path: Path, error: type[VtlocError]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and header of a safetensors file; damage raises ``error``.
+
+    Args:
+        content: The file's bytes.
+        path: Where they come from, for the message.
+        error: What to raise.
+    """
+    try:
+        tensors = safetensors.torch.load(content)
+    except (SafetensorError, ValueError, KeyError) as cause:
+        raise error(f"the file is damaged or no safetensors: {cause}", where=path) from cause
+    # The format: eight bytes of length, then a JSON object; both were checked just now.
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return tensors, dict(header)
+
+
+def json_entry(
+    header: Mapping[str, str], key: str, path: Path, error: type[VtlocError]
+) -> dict[str, Any]:
+    """A JSON object kept as text in a header; anything else raises ``error``."""
+    try:
+        value = json.loads(header[key])
+    except (KeyError, ValueError) as cause:
+        raise error(f"the header holds no readable {key!r}", where=path) from cause
+    if not isinstance(value, dict):
+        raise error(f"{key!r} in the header is not an object", where=path)
+    return value
