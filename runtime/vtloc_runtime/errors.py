@@ -155,6 +155,13 @@ class ParityError(VtlocError):
     kind = "parity"
 
 
+class CalibrationError(VtlocError):
+    """Samples or labels that no calibration can be founded on."""
+
+    exit_code = 18
+    kind = "calibration"
+
+
 class MissingExtraError(VtlocError):
     """An optional dependency that is not installed."""
 
