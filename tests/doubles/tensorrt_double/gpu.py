@@ -1,0 +1,131 @@
+"""The machine that the double plays: memory, streams and what is alive on it."""
+
+# ruff: noqa: N818 - classes over one machine, in the names of the real libraries
+
+from __future__ import annotations
+
+import collections
+import ctypes
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+POISON = 0xA5
+
+
+class RuleBroken(AssertionError):
+    """Something was done whose outcome a real GPU leaves undefined."""
+
+
+@dataclass
+class Allocation:
+    """A block of memory; device blocks have addresses that the host cannot touch."""
+
+    address: int
+    size: int
+    kind: str
+    content: np.ndarray
+    alive: bool = True
+
+
+@dataclass
+class Gpu:
+    """One GPU: name, compute capability, driver, and everything that lives on it."""
+
+    name: str = "NVIDIA A100-SXM4-80GB"
+    capability: tuple[int, int] = (8, 0)
+    driver: tuple[int, ...] = (580, 65, 6)
+    ordinal: int = 0
+    memory_limit: int | None = None
+    capturable: bool = True
+    allocations: dict[int, Allocation] = field(default_factory=dict)
+    live: collections.Counter[str] = field(default_factory=collections.Counter)
+    made: collections.Counter[str] = field(default_factory=collections.Counter)
+    launches: collections.Counter[str] = field(default_factory=collections.Counter)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    current: threading.local = field(default_factory=threading.local)
+    next_address: int = 0x7F00_0000_0000_0000
+
+    def born(self, kind: str) -> None:
+        """Count something that must be freed."""
+        with self.lock:
+            self.live[kind] += 1
+            self.made[kind] += 1
+
+    def gone(self, kind: str) -> None:
+        """Count something as freed."""
+        with self.lock:
+            self.live[kind] -= 1
+
+    def need_current(self) -> None:
+        """CUDA calls need a context that is current on the calling thread."""
+        if getattr(self.current, "ordinal", None) != self.ordinal:
+            raise RuleBroken("the device is not current on this thread")
+
+    def allocate(self, size: int, kind: str) -> Allocation:
+        """A block of poisoned memory."""
+        self.need_current()
+        content = np.full(size, POISON, np.uint8)
+        with self.lock:
+            if kind == "device":
+                used = sum(a.size for a in self.allocations.values() if a.kind == "device")
+                if self.memory_limit is not None and used + size > self.memory_limit:
+                    raise RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: out of memory")
+                address = self.next_address
+                self.next_address += (size + 511) // 256 * 256
+            else:
+                address = ctypes.addressof(ctypes.c_char.from_buffer(content))
+            block = Allocation(address, size, kind, content)
+            self.allocations[address] = block
+        self.born(f"{kind} memory")
+        return block
+
+    def free(self, block: Allocation) -> None:
+        """Give a block back, once."""
+        if not block.alive:
+            raise RuleBroken("memory was freed twice")
+        block.alive = False
+        with self.lock:
+            del self.allocations[block.address]
+        self.gone(f"{block.kind} memory")
+
+    def memory(self, address: int, size: int, *, kinds: tuple[str, ...]) -> np.ndarray:
+        """The bytes at an address, which must lie inside one living block."""
+        with self.lock:
+            for block in self.allocations.values():
+                if block.address <= address and address + size <= block.address + block.size:
+                    if block.kind not in kinds:
+                        raise RuleBroken(f"{block.kind} memory where {kinds} was needed")
+                    offset = address - block.address
+                    return block.content[offset : offset + size]
+        raise RuleBroken(f"{size} bytes at {address:#x} do not lie in living memory")
+
+    def leaks(self) -> dict[str, int]:
+        """What is still alive."""
+        return {kind: count for kind, count in self.live.items() if count}
+
+
+class StreamQueue:
+    """Work in order, done at synchronization and no sooner."""
+
+    def __init__(self, gpu: Gpu, handle: int) -> None:
+        self.gpu = gpu
+        self.handle = handle
+        self.pending: list[Callable[[], None]] = []
+        self.recording: list[Callable[[], None]] | None = None
+        self.capture_broken = False
+
+    def add(self, work: Callable[[], None]) -> None:
+        """Queue work, or record it while a graph is being captured."""
+        (self.pending if self.recording is None else self.recording).append(work)
+
+    def drain(self) -> None:
+        """Do everything that is queued."""
+        if self.recording is not None:
+            self.capture_broken = True
+            raise RuntimeError("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED: sync while capturing")
+        work, self.pending = self.pending, []
+        for step in work:
+            step()

@@ -1,0 +1,47 @@
+"""A small bundle with engines for a GPU that is not there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "doubles"))
+
+import small_bundle
+import tensorrt_double
+
+from vtloc_export.profiles import parse_traffic
+from vtloc_export.tensorrt import EngineOptions, build_engines
+from vtloc_runtime.bundle import Bundle
+
+NARROW = "batch=1:2:4,frames=1:8:16,tokens=1:4:8"
+WIDE = "batch=5:6:8,frames=1:16:32,tokens=1:8:16"
+
+
+@pytest.fixture(scope="module")
+def engines_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Engines of both precisions with two profiles, built through the exporter."""
+    folder = tmp_path_factory.mktemp("engines") / "bundle"
+    bundle = small_bundle.write_small_bundle(folder)
+    traffic = tuple(parse_traffic(text, {}) for text in (NARROW, WIDE))
+    with tensorrt_double.installed():
+        for precision in ("fp32", "fp16"):
+            build_engines(
+                bundle, EngineOptions(target="sm80", precision=precision, traffic=traffic)
+            )
+    return folder
+
+
+@pytest.fixture
+def bundle(engines_folder: Path) -> Bundle:
+    return Bundle.open(engines_folder)
+
+
+@pytest.fixture
+def gpu() -> Iterator[tensorrt_double.Gpu]:
+    """The machine that the engines were built for."""
+    with tensorrt_double.installed() as machine:
+        yield machine

@@ -1,0 +1,399 @@
+"""A TensorRT network answers as ONNX Runtime does, keeps TensorRT's rules, frees everything."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import small_bundle
+import tensorrt_double
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tensorrt_double.cuda import DeviceTensor
+
+from vtloc_runtime.bundle import Bundle
+from vtloc_runtime.errors import BackendError, EngineError, MissingExtraError, NetworkError
+from vtloc_runtime.networks.tensorrt import load_tensorrt
+
+NETWORKS = ["visual", "text", "localizer"]
+
+
+def expected(bundle: Bundle, name: str, precision: str, inputs: dict[str, np.ndarray]):
+    file = bundle.variant(name, precision)
+    session = onnxruntime.InferenceSession(
+        bundle.read(file.file, file.sha256), providers=["CPUExecutionProvider"]
+    )
+    return dict(
+        zip([o.name for o in session.get_outputs()], session.run(None, inputs), strict=True)
+    )
+
+
+def assert_same(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
+    assert found.keys() == wanted.keys()
+    for name, array in wanted.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_engine_answers_as_its_onnx_file_does(gpu, bundle, name, precision) -> None:
+    inputs = small_bundle.example_inputs(name, half=precision == "fp16")
+    with load_tensorrt(bundle, name, precision) as network:
+        assert network.name == name
+        assert network.backend == "tensorrt:cuda:0"
+        for _ in range(4):
+            assert_same(network.run(inputs), expected(bundle, name, precision, inputs))
+
+
+def test_names_dtypes_and_limits_are_known_before_the_first_call(gpu, bundle) -> None:
+    with load_tensorrt(bundle, "localizer", "fp16") as network:
+        features = network.inputs["features"]
+        assert features.dtype == "float16"
+        assert features.shape == ("batch", "frames", small_bundle.WIDTH)
+        assert features.limits == {"batch": (1, 8), "frames": (1, 32), "tokens": (1, 16)}
+        assert network.outputs["alignment"].shape == ("batch", "tokens", "frames")
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    calls=st.lists(
+        st.tuples(st.integers(1, 8), st.integers(1, 32), st.integers(1, 16)), min_size=1, max_size=8
+    ),
+    graphs=st.integers(0, 2),
+)
+def test_any_sequence_of_shapes_is_answered_or_refused_rightly(gpu, bundle, calls, graphs) -> None:
+    with load_tensorrt(bundle, "localizer", "fp32", workers=1, graphs=graphs) as network:
+        for batch, frames, tokens in calls * 3:
+            inputs = small_bundle.example_inputs(
+                "localizer", batch=batch, frames=frames, tokens=tokens, seed=batch
+            )
+            if batch <= 4 and (frames > 16 or tokens > 8):
+                with pytest.raises(NetworkError, match="no profile"):
+                    network.run(inputs)
+            else:
+                assert_same(network.run(inputs), expected(bundle, "localizer", "fp32", inputs))
+
+
+def test_the_tightest_profile_that_fits_is_taken(gpu, bundle) -> None:
+    with load_tensorrt(bundle, "localizer", "fp32", workers=1, graphs=0) as network:
+        layout = network._layout
+        shapes = {
+            name: array.shape
+            for name, array in small_bundle.example_inputs("localizer", batch=4).items()
+        }
+        assert layout.choose_profile(shapes, network="localizer") == 0
+        shapes = {
+            name: array.shape
+            for name, array in small_bundle.example_inputs("localizer", batch=5).items()
+        }
+        assert layout.choose_profile(shapes, network="localizer") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch": 9}, "axis 'batch' takes 1 to 8"),
+        ({"frames": 40}, "axis 'frames' takes 1 to 32"),
+        ({"batch": 3, "frames": 20}, "no profile of the engine takes batch 3, frames 20"),
+    ],
+)
+def test_shapes_beyond_the_profiles_are_refused_before_the_engine_sees_them(
+    gpu, bundle, change, message
+) -> None:
+    with load_tensorrt(bundle, "localizer", "fp32") as network:
+        with pytest.raises(NetworkError, match=message):
+            network.run(small_bundle.example_inputs("localizer", **change))
+        assert gpu.launches["enqueue"] == 0
+
+
+def test_what_is_not_an_array_is_refused(gpu, bundle) -> None:
+    with (
+        load_tensorrt(bundle, "visual", "fp32") as network,
+        pytest.raises(NetworkError, match="neither a numpy array nor a DLPack one"),
+    ):
+        network.run({"frames": [[1, 2]]})
+
+
+def test_recurring_shapes_run_as_cuda_graphs(gpu, bundle) -> None:
+    inputs = small_bundle.example_inputs("localizer")
+    with load_tensorrt(bundle, "localizer", "fp32", workers=1) as network:
+        for seed in range(6):
+            changed = small_bundle.example_inputs("localizer", seed=seed)
+            assert_same(network.run(changed), expected(bundle, "localizer", "fp32", changed))
+        # The first call runs, the second runs once more and is captured, the rest are launches.
+        assert gpu.launches == {"enqueue": 2, "graph": 4}
+        assert network.memory.graphs == 1
+        network.run(inputs)
+        assert gpu.made["capture"] == 1
+
+
+def test_graphs_are_bounded_and_contexts_are_handed_on(gpu, bundle) -> None:
+    with load_tensorrt(bundle, "localizer", "fp32", workers=1, graphs=2) as network:
+        for _ in range(3):
+            for frames in range(1, 8):
+                inputs = small_bundle.example_inputs("localizer", frames=frames)
+                assert_same(network.run(inputs), expected(bundle, "localizer", "fp32", inputs))
+        assert network.memory.graphs == 2
+        assert gpu.live["graph"] == 2
+        # Two profiles and two graph slots, however many shapes came.
+        assert gpu.made["context"] == 4
+
+
+def test_a_network_that_cannot_be_captured_runs_on_without_graphs(bundle) -> None:
+    with tensorrt_double.installed(tensorrt_double.Gpu(capturable=False)) as gpu:
+        inputs = small_bundle.example_inputs("text")
+        with load_tensorrt(bundle, "text", "fp32", workers=1) as network:
+            for _ in range(5):
+                assert_same(network.run(inputs), expected(bundle, "text", "fp32", inputs))
+            assert network.memory.graphs == 0
+        assert gpu.launches["graph"] == 0
+        gc.collect()
+        assert gpu.leaks() == {}
+
+
+def test_contexts_are_made_once(gpu, bundle) -> None:
+    with load_tensorrt(bundle, "localizer", "fp32", workers=3, graphs=0) as network:
+        made = gpu.made["context"]
+        assert made == 3 * 2
+        for frames in range(1, 10):
+            network.run(small_bundle.example_inputs("localizer", frames=frames))
+        assert gpu.made["context"] == made
+
+
+def test_running_allocates_nothing(gpu, bundle) -> None:
+    with load_tensorrt(bundle, "localizer", "fp32", graphs=0) as network:
+        before = dict(gpu.made)
+        for frames in (1, 16, 3):
+            network.run(small_bundle.example_inputs("localizer", frames=frames))
+        assert dict(gpu.made) == before
+
+
+def test_several_threads_run_at_once_and_get_their_own_answers(gpu, bundle) -> None:
+    def ask(network, seed: int) -> None:
+        inputs = small_bundle.example_inputs("localizer", frames=1 + seed % 5, seed=seed)
+        assert_same(network.run(inputs), expected(bundle, "localizer", "fp32", inputs))
+
+    with (
+        load_tensorrt(bundle, "localizer", "fp32", workers=3) as network,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        for done in [pool.submit(ask, network, seed) for seed in range(64)]:
+            done.result()
+
+
+def test_frames_on_the_device_are_taken_by_dlpack(gpu, bundle) -> None:
+    inputs = small_bundle.example_inputs("visual")
+    with load_tensorrt(bundle, "visual", "fp32", workers=1) as network:
+        lent = DeviceTensor(gpu, inputs["frames"])
+        for _ in range(4):
+            found = network.run({"frames": lent})
+            assert_same(found, expected(bundle, "visual", "fp32", inputs))
+        assert len(lent.waited_for) == 4  # ordered after the lender's work, each time
+        lent.free()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"strides": (1, 2, 3, 4)}, "not contiguous"), ({"ordinal": 3}, "lies on cuda:3")],
+)
+def test_device_frames_that_cannot_be_read_are_refused(gpu, bundle, options, message) -> None:
+    frames = small_bundle.example_inputs("visual")["frames"]
+    with load_tensorrt(bundle, "visual", "fp32") as network:
+        lent = DeviceTensor(gpu, frames, **options)
+        with pytest.raises(NetworkError, match=message):
+            network.run({"frames": lent})
+        assert network.run({"frames": frames}).keys() == {"features"}
+        lent.free()
+
+
+def test_a_dlpack_array_on_the_host_is_an_ordinary_one(gpu, bundle) -> None:
+    class Lent:
+        def __init__(self, array: np.ndarray) -> None:
+            self.array = array
+
+        def __dlpack__(self, **options: object) -> object:
+            return self.array.__dlpack__(**options)
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return self.array.__dlpack_device__()
+
+    inputs = small_bundle.example_inputs("visual")
+    with load_tensorrt(bundle, "visual", "fp32") as network:
+        found = network.run({"frames": Lent(inputs["frames"])})
+        assert_same(found, expected(bundle, "visual", "fp32", inputs))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_everything_is_freed(gpu, bundle, name) -> None:
+    network = load_tensorrt(bundle, name, "fp32")
+    for _ in range(3):
+        network.run(small_bundle.example_inputs(name))
+    assert gpu.leaks()
+    network.close()
+    network.close()
+    gc.collect()
+    assert gpu.leaks() == {}
+    with pytest.raises(NetworkError, match="closed"):
+        network.run(small_bundle.example_inputs(name))
+
+
+def test_closing_waits_for_calls_that_run(gpu, bundle) -> None:
+    network = load_tensorrt(bundle, "localizer", "fp32", workers=2)
+    failures: list[str] = []
+
+    def ask() -> None:
+        try:
+            for _ in range(50):
+                network.run(small_bundle.example_inputs("localizer"))
+        except NetworkError as error:
+            failures.append(error.what)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    network.close()
+    for thread in threads:
+        thread.join()
+    gc.collect()
+    assert set(failures) <= {"the network was closed"}
+    assert gpu.leaks() == {}
+
+
+def test_a_gpu_without_memory_gives_an_error_and_leaks_nothing(bundle) -> None:
+    with tensorrt_double.installed(tensorrt_double.Gpu(memory_limit=3000)) as gpu:
+        with pytest.raises(EngineError, match=r"does not fit on the GPU.*out of memory"):
+            load_tensorrt(bundle, "localizer", "fp32")
+        gc.collect()
+        assert gpu.leaks() == {}
+
+
+def test_a_failed_run_names_the_reason_and_the_network_goes_on(gpu, bundle, monkeypatch) -> None:
+    inputs = small_bundle.example_inputs("text")
+    with load_tensorrt(bundle, "text", "fp32", workers=1, graphs=0) as network:
+        context = network._workers[0]._contexts[0]._context
+        real = type(context).execute_async_v3
+        monkeypatch.setattr(
+            type(context), "execute_async_v3", lambda self, _: self._error("Error Code 1: Myelin")
+        )
+        with pytest.raises(NetworkError, match="could not be started: Error Code 1: Myelin"):
+            network.run(inputs)
+        monkeypatch.setattr(type(context), "execute_async_v3", real)
+        assert_same(network.run(inputs), expected(bundle, "text", "fp32", inputs))
+
+
+@pytest.fixture
+def copy_of_bundle(engines_folder: Path, tmp_path: Path) -> Bundle:
+    import shutil
+
+    shutil.copytree(engines_folder, tmp_path / "bundle")
+    return Bundle.open(tmp_path / "bundle")
+
+
+def test_an_altered_plan_is_never_deserialized(gpu, copy_of_bundle) -> None:
+    plan = next(copy_of_bundle.engines.glob("visual-fp32*.plan"))
+    plan.write_bytes(plan.read_bytes()[:-1] + b"?")
+    with pytest.raises(EngineError, match=r"the plan was altered.*--force"):
+        load_tensorrt(copy_of_bundle, "visual", "fp32")
+    assert gpu.made["engine"] == 0
+
+
+def test_a_plan_that_does_not_load_gives_the_builders_reason(gpu, copy_of_bundle) -> None:
+    import hashlib
+    import json
+
+    plan = next(copy_of_bundle.engines.glob("visual-fp32*.plan"))
+    plan.write_bytes(b"rubbish")
+    sidecar = plan.with_suffix(".json")
+    content = json.loads(sidecar.read_text())
+    content["plan_sha256"] = hashlib.sha256(b"rubbish").hexdigest()
+    sidecar.write_text(json.dumps(content))
+    with pytest.raises(EngineError, match="Magic tag does not match"):
+        load_tensorrt(copy_of_bundle, "visual", "fp32")
+    gc.collect()
+    assert gpu.leaks() == {}
+
+
+def test_a_plan_that_is_not_what_its_sidecar_says_is_refused(gpu, copy_of_bundle) -> None:
+    import json
+
+    sidecar = next(copy_of_bundle.engines.glob("visual-fp32*.json"))
+    content = json.loads(sidecar.read_text())
+    content["identity"]["profiles"][0]["batch"]["max"] = 3
+    sidecar.write_text(json.dumps(content))
+    with pytest.raises(EngineError, match="not what its sidecar says"):
+        load_tensorrt(copy_of_bundle, "visual", "fp32")
+
+
+@pytest.mark.parametrize(
+    ("machine", "message"),
+    [
+        (
+            tensorrt_double.Gpu(name="NVIDIA H100", capability=(9, 0)),
+            "is for sm80; this GPU is sm90",
+        ),
+        (
+            tensorrt_double.Gpu(name="NVIDIA A30"),
+            "was tuned on NVIDIA A100-SXM4-80GB; this GPU is NVIDIA A30",
+        ),
+        (
+            tensorrt_double.Gpu(driver=(590, 1)),
+            "was built under driver 580.65.6; this one is 590.1",
+        ),
+    ],
+)
+def test_another_machine_is_refused_by_name(bundle, machine, message) -> None:
+    with tensorrt_double.installed(machine), pytest.raises(EngineError, match=message):
+        load_tensorrt(bundle, "visual", "fp32")
+
+
+def test_another_tensorrt_is_refused_by_name(bundle) -> None:
+    with (
+        tensorrt_double.installed(version="10.13.0.35"),
+        pytest.raises(
+            EngineError, match=r"needs tensorrt 11\.4\.0\.106; 10\.13\.0\.35 is installed"
+        ),
+    ):
+        load_tensorrt(bundle, "visual", "fp32")
+
+
+def test_another_onnx_file_is_refused_by_name(gpu, copy_of_bundle) -> None:
+    import json
+
+    sidecar = next(copy_of_bundle.engines.glob("visual-fp32*.json"))
+    content = json.loads(sidecar.read_text())
+    content["identity"]["onnx_sha256"] = "0" * 64
+    sidecar.write_text(json.dumps(content))
+    with pytest.raises(EngineError, match="was built from another ONNX file"):
+        load_tensorrt(copy_of_bundle, "visual", "fp32")
+
+
+def test_a_bundle_without_engines_says_how_to_build_them(gpu, tmp_path) -> None:
+    bundle = small_bundle.write_small_bundle(tmp_path / "bundle")
+    with pytest.raises(EngineError, match=r"no fp16 engine.*vtloc-export trt .* --target sm80"):
+        load_tensorrt(bundle, "visual", "fp16")
+
+
+def test_a_machine_without_tensorrt_says_which_extra_brings_it(bundle, monkeypatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
+    with pytest.raises(MissingExtraError, match=r"vtloc\[tensorrt\]"):
+        load_tensorrt(bundle, "visual", "fp32")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:", "cuda:x", "tpu:0"])
+def test_a_device_that_is_no_gpu_is_refused(gpu, bundle, device) -> None:
+    with pytest.raises(BackendError, match="CUDA devices"):
+        load_tensorrt(bundle, "visual", "fp32", device)
+
+
+def test_a_gpu_that_does_not_answer_is_refused(gpu, bundle) -> None:
+    with pytest.raises(BackendError, match="no NVIDIA GPU answers as cuda:4"):
+        load_tensorrt(bundle, "visual", "fp32", "cuda:4")
