@@ -1,0 +1,149 @@
+"""Write into a bundle: another precision of a network, calibrated scores, what was measured."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from vtloc_runtime.bundle import Bundle
+from vtloc_runtime.errors import BundleError, OutputError
+from vtloc_runtime.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    NetworkFile,
+    NetworkName,
+    ScoreCalibration,
+)
+
+
+def store_variant(
+    bundle: Bundle, network: NetworkName, precision: str, content: bytes, *, like: str
+) -> Bundle:
+    """Add a network in another precision, or replace it.
+
+    The file is complete before the manifest names it: a bundle is whole at any instant.
+
+    Args:
+        bundle: Where to.
+        network: Which network.
+        precision: What the variant is called.
+        content: The ONNX file.
+        like: The precision whose inputs and outputs the new one has.
+
+    Returns:
+        The bundle as it is now.
+
+    Raises:
+        OutputError: The bundle cannot be written.
+    """
+    source = bundle.variant(network, like)
+    # Beside the source, and named like it where its name tells the precision.
+    folder = Path(source.file).parent
+    file = (folder / f"{network}.{precision}.onnx").as_posix()
+    _write(bundle.resolve(file), content)
+    entry = NetworkFile(
+        file=file,
+        sha256=hashlib.sha256(content).hexdigest(),
+        inputs=source.inputs,
+        outputs=source.outputs,
+    )
+    old = bundle.manifest.networks[network]
+    variants = {**old.variants, precision: entry}
+    networks = {
+        **bundle.manifest.networks,
+        network: msgspec.structs.replace(old, variants=variants),
+    }
+    return store_manifest(bundle, msgspec.structs.replace(bundle.manifest, networks=networks))
+
+
+def store_scores(
+    bundle: Bundle, calibration: ScoreCalibration, *, measured: dict[str, Any]
+) -> Bundle:
+    """Put a calibration of scores into a bundle.
+
+    Args:
+        bundle: Where to.
+        calibration: From raw scores to probabilities.
+        measured: What the calibration was judged by; kept as ``accuracy["scores"]``.
+
+    Raises:
+        OutputError: The bundle cannot be written.
+    """
+    provenance = bundle.manifest.provenance
+    accuracy = {**provenance.accuracy, "scores": measured}
+    return store_manifest(
+        bundle,
+        msgspec.structs.replace(
+            bundle.manifest,
+            score_calibration=calibration,
+            provenance=msgspec.structs.replace(provenance, accuracy=accuracy),
+        ),
+    )
+
+
+def store_parity(bundle: Bundle, precision: str, measured: dict[str, Any]) -> Bundle:
+    """Put what was measured about a precision into a bundle.
+
+    Args:
+        bundle: Where to.
+        precision: Which precision.
+        measured: The figures; kept as ``parity[precision]``.
+
+    Raises:
+        OutputError: The bundle cannot be written.
+    """
+    provenance = bundle.manifest.provenance
+    parity = {**provenance.parity, precision: measured}
+    return store_manifest(
+        bundle,
+        msgspec.structs.replace(
+            bundle.manifest, provenance=msgspec.structs.replace(provenance, parity=parity)
+        ),
+    )
+
+
+def store_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
+    """Replace a bundle's manifest in one step.
+
+    Args:
+        bundle: Where to.
+        manifest: What it says from now on.
+
+    Raises:
+        OutputError: The bundle cannot be written.
+        BundleError: The manifest contradicts itself.
+    """
+    path = bundle.path / MANIFEST_NAME
+    before = path.read_bytes() if path.is_file() else None
+    _write(path, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    try:
+        return Bundle.open(bundle.path)
+    except BundleError:
+        if before is not None:
+            _write(path, before)
+        raise
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file so that it is either the old one or the new one, whatever happens."""
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+            temporary = file.name
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+        temporary = None
+    except OSError as error:
+        raise OutputError(f"cannot write: {error.strerror}", where=path) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
