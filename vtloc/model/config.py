@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
+from vtloc.configuration import configure
 from vtloc_runtime.errors import ConfigurationError
 
 Agreement = Literal["sentence", "printed", "votes"]
@@ -120,17 +120,7 @@ class LocalizerConfig:
         Raises:
             ConfigurationError: A field is unknown, missing, or of the wrong type or range.
         """
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := values.keys() - known:
-            raise ConfigurationError(
-                f"unknown fields {', '.join(sorted(unknown))}",
-                where="localizer",
-                remedy=f"Known fields are: {', '.join(sorted(known))}",
-            )
-        try:
-            return msgspec.convert(dict(values), cls)
-        except msgspec.ValidationError as error:
-            raise ConfigurationError(str(error), where="localizer") from error
+        return configure(cls, values, where="localizer")
 
 
 _POSITIVE = (
