@@ -1,0 +1,85 @@
+"""The shown clock: container timestamps made to run on, and counted from the video's start."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+_LATE_START = Fraction(1, 10)
+_BACKWARD_JUMP = Fraction(1, 2)
+_FORWARD_JUMP = 10
+_BROADCAST_FORMATS = {"mpegts", "mpeg", "flv", "live_flv", "wtv", "mpegtsraw"}
+_MICROSECOND = Fraction(1, 1_000_000)
+
+
+class Timeline:
+    """Makes the timestamps of one pass over a file run on where they jump.
+
+    Joined transport streams start over in the middle. The jump shows in decode times, which only
+    ever rise within one recording; everything after it is shifted to follow on.
+
+    Attributes:
+        jumps: How often the timestamps started over.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+        self._time_base = stream.time_base or Fraction(1, 90_000)
+        self._joins_recordings = bool(_BROADCAST_FORMATS & set(container.format.name.split(",")))
+        self._offset = 0
+        self._last: int | None = None
+        self._step = self.ticks(1 / Fraction(stream.average_rate or 25))
+        self.jumps = 0
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds in a tick."""
+        return self._time_base
+
+    def ticks(self, seconds: Fraction) -> int:
+        """The last tick that is not after ``seconds``."""
+        return int(seconds // self._time_base)
+
+    def straighten(self, packet: Packet[VideoStream]) -> None:
+        """Shift a packet's times, in place, to follow on from the packets before it."""
+        raw = packet.dts if packet.dts is not None else packet.pts
+        if raw is None:
+            return
+        time = raw + self._offset
+        if self._last is not None and self._jumped((time - self._last) * self._time_base):
+            self._offset += self._last + self._step - time
+            self.jumps += 1
+            time = self._last + self._step
+        self._last = time
+        if packet.duration:
+            self._step = packet.duration
+        if self._offset:
+            packet.pts = None if packet.pts is None else packet.pts + self._offset
+            packet.dts = None if packet.dts is None else packet.dts + self._offset
+
+    def _jumped(self, advance: Fraction) -> bool:
+        if not self._joins_recordings:
+            return False
+        return advance < -_BACKWARD_JUMP or advance > _FORWARD_JUMP
+
+
+def origin_of(container: InputContainer, first_shown: int, time_base: Fraction) -> Fraction:
+    """Second of the container's time at which the shown clock reads zero.
+
+    That is the first shown frame, or the start of the sound where that comes well before it.
+
+    Args:
+        container: The open file.
+        first_shown: Timestamp of the first picture that is shown.
+        time_base: Seconds in a tick.
+    """
+    video_start = first_shown * time_base
+    start_time = cast("int | None", container.start_time)
+    if start_time is None:
+        return video_start
+    container_start = start_time * _MICROSECOND
+    return container_start if video_start - container_start > _LATE_START else video_start

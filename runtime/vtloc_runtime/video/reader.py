@@ -1,0 +1,123 @@
+"""Read a video as frames: what is on screen at each wanted instant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+from vtloc_runtime.errors import UsageError, VideoError
+from vtloc_runtime.video.everything import FullDecode
+from vtloc_runtime.video.options import VideoOptions
+from vtloc_runtime.video.sequence import FrameSequence
+from vtloc_runtime.video.source import Readable, Source
+from vtloc_runtime.video.stream import StreamPass
+
+if TYPE_CHECKING:
+    from vtloc_runtime.video.frame import Frame
+
+VideoSource: TypeAlias = "str | os.PathLike[str] | bytes | Readable | FrameSequence"
+"""A path, an allowed URL, a file's bytes, an open binary file, or pictures with times."""
+
+
+def open_video(source: VideoSource, options: VideoOptions | None = None) -> FrameReader:
+    """Open a video for one reading.
+
+    Args:
+        source: What to read.
+        options: How to sample it; a frame a second by default.
+
+    Raises:
+        VideoError: It is no video, has no picture stream, or is beyond the limits.
+    """
+    return FrameReader(source, options or VideoOptions())
+
+
+class FrameReader:
+    """The frames of one video, in the order of their instants; read once, then closed.
+
+    Iterating yields ``Frame``s. What the attributes say is final when iteration has ended.
+    Memory does not grow with the video's length.
+
+    Attributes:
+        duration: When the last picture leaves the screen, seconds on the shown clock.
+        warnings: What the reader should know about the frames (a file cut short, say).
+        damaged: Packets that could not be decoded and were passed over.
+    """
+
+    def __init__(self, source: VideoSource, options: VideoOptions) -> None:
+        self.options = options
+        self.duration = 0.0
+        self.warnings: tuple[str, ...] = ()
+        self.damaged = 0
+        self._started = False
+        self._sequence = source if isinstance(source, FrameSequence) else None
+        self._source: Source | None = None
+        self._pass: StreamPass | None = None
+        if not isinstance(source, FrameSequence):
+            self._source = Source(source, options)
+            try:
+                self._pass = StreamPass(self._source, options)
+            except BaseException:
+                self._source.close()
+                raise
+
+    def __iter__(self) -> Iterator[Frame]:
+        if self._started:
+            raise UsageError("a FrameReader is read once", remedy="Open the video again")
+        self._started = True
+        return self._guarded()
+
+    def close(self) -> None:
+        """Give everything back; a second call does nothing."""
+        self._started = True
+        if self._pass is not None:
+            self._pass.close()
+            self._pass = None
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _guarded(self) -> Iterator[Frame]:
+        try:
+            for number, frame in enumerate(self._frames(), start=1):
+                if number > self.options.limits.frames:
+                    raise VideoError(
+                        f"gives more than {self.options.limits.frames} frames",
+                        where=self._name,
+                        remedy="Sample it less densely, or raise Limits.frames",
+                    )
+                yield frame
+        finally:
+            self.close()
+
+    @property
+    def _name(self) -> str:
+        return self._source.name if self._source is not None else "frame sequence"
+
+    def _frames(self) -> Iterator[Frame]:
+        if self._sequence is not None:
+            yield from self._sequence.sample(self.options)
+            self.duration = self._sequence.duration
+            return
+        if self._pass is None or self._source is None:
+            return
+        decode = FullDecode(self._pass, self.options)
+        try:
+            yield from decode.frames()
+        finally:
+            self.duration = decode.duration
+            self.damaged = self._pass.toll.damaged
+            self.warnings = decode.warnings()

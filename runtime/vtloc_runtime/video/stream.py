@@ -1,0 +1,198 @@
+"""One pass over a video: the chosen stream's packets in file order, and its decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, cast
+
+import av
+from av.stream import Disposition
+
+from vtloc_runtime.errors import VideoError
+from vtloc_runtime.video.clock import Timeline
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+    from av.video.codeccontext import VideoCodecContext
+    from av.video.stream import VideoStream
+
+    from vtloc_runtime.video.options import VideoOptions
+    from vtloc_runtime.video.source import Source
+
+_MOST_READ_ERRORS = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TimedPacket:
+    """A packet whose times run on through the file.
+
+    Attributes:
+        index: Its place in this pass.
+        pts: When its picture comes on screen, ticks; None where the file does not say.
+        dts: When it is decoded, ticks; None where the file does not say.
+        key: Whether the file says that decoding can start here.
+        shown: Whether its picture is to be shown; edit lists cut some.
+        packet: The packet itself.
+    """
+
+    index: int
+    pts: int | None
+    dts: int | None
+    key: bool
+    shown: bool
+    packet: Packet[VideoStream]
+
+
+@dataclass(slots=True)
+class Toll:
+    """What a pass came across.
+
+    Attributes:
+        damaged: Packets that could not be decoded.
+        unreadable: Places where the container itself could not be read.
+        corrupt: Packets that the container marks as incomplete.
+    """
+
+    damaged: int = 0
+    unreadable: int = 0
+    corrupt: int = 0
+
+
+class StreamPass:
+    """One open container, read once from a place on.
+
+    Raises:
+        VideoError: The source is no video, or holds no picture stream that can be decoded.
+    """
+
+    def __init__(self, source: Source, options: VideoOptions) -> None:
+        self.source = source
+        self.toll = Toll()
+        self._limits = options.limits
+        self.container = source.open()
+        try:
+            self.stream = self._choose(options.stream)
+            self._check_size()
+        except BaseException:
+            self.container.close()
+            raise
+        self.timeline = Timeline(self.container, self.stream)
+        self.end: int | None = None
+        context = self.stream.codec_context
+        context.options = {"max_pixels": str(options.limits.pixels)}
+        context.thread_count = 1
+        context.copy_opaque = True
+
+    @property
+    def aspect(self) -> Fraction:
+        """Width of a pixel over its height, 1 where the file does not say."""
+        aspect = self.stream.sample_aspect_ratio
+        return Fraction(aspect) if aspect else Fraction(1)
+
+    def packets(self) -> Iterator[TimedPacket]:
+        """Every packet of the stream that holds data, in file order."""
+        for index, packet in enumerate(self._read()):
+            self.timeline.straighten(packet)
+            packet.opaque = (index,)
+            shown = not packet.is_discard
+            if packet.is_corrupt:
+                self.toll.corrupt += 1
+            if shown:
+                self._note_end(packet)
+            yield TimedPacket(index, packet.pts, packet.dts, packet.is_keyframe, shown, packet)
+
+    def decode(self, packet: Packet[VideoStream] | None) -> list[av.VideoFrame]:
+        """Pictures that come out on this packet; None asks for all that are still inside."""
+        try:
+            return self.stream.codec_context.decode(packet)
+        except (av.error.EOFError, av.error.BlockingIOError):
+            return []
+        except (av.FFmpegError, ValueError, MemoryError):
+            self.toll.damaged += 1
+            return []
+
+    def close(self) -> None:
+        """Close the container."""
+        self.container.close()
+
+    def _read(self) -> Iterator[Packet[VideoStream]]:
+        errors = 0
+        while errors < _MOST_READ_ERRORS:
+            try:
+                for packet in self.container.demux(self.stream):
+                    if packet.size:
+                        errors = 0
+                        yield packet
+            except (av.FFmpegError, OSError, ValueError) as error:
+                if self.source.remote:
+                    raise VideoError(f"stopped coming ({error})", where=self.source.name) from error
+                errors += 1
+                self.toll.unreadable += 1
+            else:
+                return
+
+    def _note_end(self, packet: Packet[VideoStream]) -> None:
+        start = packet.pts if packet.pts is not None else packet.dts
+        if start is None:
+            return
+        end = start + (packet.duration or 0)
+        if self.end is None or end > self.end:
+            self.end = end
+
+    def _choose(self, wanted: int | None) -> VideoStream:
+        streams = self.container.streams.video
+        if not streams:
+            raise VideoError("holds no video stream", where=self.source.name)
+        if wanted is not None:
+            if wanted >= len(streams):
+                raise VideoError(
+                    f"has {len(streams)} video streams; stream {wanted} is not among them",
+                    where=self.source.name,
+                )
+            chosen = streams[wanted]
+        else:
+            chosen = max(streams, key=_preference)
+        if cast("VideoCodecContext | None", chosen.codec_context) is None:
+            raise VideoError("is in a format without a decoder here", where=self.source.name)
+        return chosen
+
+    def _check_size(self) -> None:
+        context = self.stream.codec_context
+        width, height = context.width, context.height
+        if width and height:
+            check_size(width, height, self._limits.smallest_side, self._limits.pixels,
+                       self.source.name)  # fmt: skip
+
+
+def check_size(width: int, height: int, smallest: int, most: int, where: str) -> None:
+    """Refuse pictures too small to show anything or too large to be meant.
+
+    Raises:
+        VideoError: The size is out of bounds.
+    """
+    if min(width, height) < smallest:
+        raise VideoError(
+            f"has pictures of {width}x{height} pixels; below {smallest} there is nothing to see",
+            where=where,
+        )
+    if width * height > most:
+        raise VideoError(
+            f"has pictures of {width}x{height} pixels, more than the limit of {most}",
+            where=where,
+            remedy="Raise Limits.pixels if the video is meant to be that large",
+        )
+
+
+def _preference(stream: VideoStream) -> tuple[bool, bool, bool, int, int]:
+    """What a player goes by: real video before cover art, the default stream, then the size."""
+    context = cast("VideoCodecContext | None", stream.codec_context)
+    disposition = stream.disposition
+    return (
+        context is not None,
+        not disposition & (Disposition.attached_pic | Disposition.timed_thumbnails),
+        bool(disposition & Disposition.default),
+        context.width * context.height if context is not None else 0,
+        -stream.index,
+    )
