@@ -1,1 +1,35 @@
 """Find the moment of a video that a sentence describes, without PyTorch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vtloc_runtime.bundle import Bundle
+    from vtloc_runtime.encoding import EncodedVideo
+    from vtloc_runtime.errors import VtlocError
+    from vtloc_runtime.localizer import Localizer
+    from vtloc_runtime.moments import Localization, Moment
+
+__all__ = ["Bundle", "EncodedVideo", "Localization", "Localizer", "Moment", "VtlocError"]
+
+_HOMES = {
+    "Bundle": "bundle",
+    "EncodedVideo": "encoding",
+    "Localization": "moments",
+    "Localizer": "localizer",
+    "Moment": "moments",
+    "VtlocError": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that importing the package stays cheap."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -115,7 +115,7 @@ def _text(floats: int) -> bytes:
 
 
 def _localizer(floats: int) -> bytes:
-    """Logits are ten times the step of the cosine into and out of each frame."""
+    """Logits are ten times the step of the cosine into and out of each frame, less five."""
     node = helper.make_node
     value = helper.make_tensor_value_info
     return _model(
@@ -133,15 +133,17 @@ def _localizer(floats: int) -> bytes:
             node("Mul", ["frames", "query"], ["products"]),
             node("Div", ["products", "safe"], ["parts"]),
             node("ReduceSum", ["parts", "last"], ["cosine"], keepdims=0),
-            node("Where", ["frame_mask", "cosine", "minus_one"], ["curve"]),
-            node("Pad", ["curve", "before", "minus_one"], ["later"]),
-            node("Pad", ["curve", "after", "minus_one"], ["earlier"]),
-            node("Sub", ["curve", "later_cut"], ["rise"]),
-            node("Sub", ["curve", "earlier_cut"], ["fall"]),
+            node("Where", ["frame_mask", "cosine", "nothing"], ["curve"]),
+            node("Pad", ["curve", "before", "nothing"], ["later"]),
+            node("Pad", ["curve", "after", "nothing"], ["earlier"]),
             node("Slice", ["later", "zero", "minus_end", "one"], ["later_cut"]),
             node("Slice", ["earlier", "one", "end", "one"], ["earlier_cut"]),
-            node("Mul", ["rise", "ten"], ["starts"]),
-            node("Mul", ["fall", "ten"], ["ends"]),
+            node("Sub", ["curve", "later_cut"], ["rise"]),
+            node("Sub", ["curve", "earlier_cut"], ["fall"]),
+            node("Mul", ["rise", "ten"], ["steep_rise"]),
+            node("Mul", ["fall", "ten"], ["steep_fall"]),
+            node("Sub", ["steep_rise", "five"], ["starts"]),
+            node("Sub", ["steep_fall", "five"], ["ends"]),
             node("Where", ["frame_mask", "starts", "padding"], ["start_logits"]),
             node("Where", ["frame_mask", "ends", "padding"], ["end_logits"]),
             node("Transpose", ["frames"], ["turned"], perm=[0, 2, 1]),
@@ -166,9 +168,10 @@ def _localizer(floats: int) -> bytes:
             _constant("end", [np.iinfo(np.int64).max], np.int64),
             _constant("before", [0, 1, 0, 0], np.int64),
             _constant("after", [0, 0, 0, 1], np.int64),
-            _constant("minus_one", -1.0, np.float32),
+            _constant("nothing", 0.0, np.float32),
             _constant("tiny", 1e-6, np.float32),
             _constant("ten", 10.0, np.float32),
+            _constant("five", 5.0, np.float32),
             _constant("padding", -1e4, np.float32),
         ],
     )

@@ -1,0 +1,347 @@
+"""The class that people embed: open a bundle, encode videos, ask for moments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Self, get_args, overload
+
+import numpy as np
+
+from vtloc_runtime.bundle import Bundle
+from vtloc_runtime.decoding import cosine_curve, decode, to_moments
+from vtloc_runtime.encoding import EncodedVideo, Observer, VideoEncoder, batch_limit
+from vtloc_runtime.errors import BackendError, FeatureError, UsageError
+from vtloc_runtime.manifest import DecodingStrategy
+from vtloc_runtime.moments import Localization
+from vtloc_runtime.networks.opening import open_network, preferred_precision, resolve_device
+from vtloc_runtime.sentences import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
+from vtloc_runtime.text import QueryTokenizer
+from vtloc_runtime.windows import Timeline, plan_windows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from vtloc_runtime.manifest import NetworkName
+    from vtloc_runtime.networks.contract import Network
+    from vtloc_runtime.video import VideoOptions
+
+_BATCH_ON_CPU = 16
+_BATCH_ON_GPU = 64
+_SENTENCES_AT_ONCE = 32
+
+
+class Localizer:
+    """Finds the moments of videos that sentences describe; safe to call from several threads.
+
+    Open one with :meth:`open`; the networks are loaded once and shared.
+
+    Args:
+        bundle: Where the networks come from.
+        networks: The three networks, opened; closed by :meth:`close`.
+        encoder: Hash of the visual network's file.
+        batch: Frames in one run of the visual network at most.
+        decoding: How logits become moments; None does as the bundle says.
+        kept_sentences: Distinct sentences whose encoding is remembered.
+        observer: Told of each stage as it ends.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        networks: dict[NetworkName, Network],
+        *,
+        encoder: str,
+        batch: int,
+        decoding: DecodingStrategy | None = None,
+        kept_sentences: int = DEFAULT_KEPT,
+        observer: Observer | None = None,
+    ) -> None:
+        manifest = bundle.manifest
+        self.bundle = bundle
+        self._networks = networks
+        self._observer = observer
+        self._strategy = _check_strategy(bundle, decoding or manifest.decoding.strategy)
+        self._videos = VideoEncoder(
+            networks["visual"], manifest, encoder=encoder, batch=batch, observer=observer
+        )
+        tokens = _axis_limit(networks["localizer"], "tokens", 1)
+        longest = min(tokens, _axis_limit(networks["text"], "token_ids", 1))
+        self._sentences = SentenceEncoder(
+            networks["text"],
+            QueryTokenizer.of(bundle, max_tokens=longest),
+            batch=batch,
+            kept=kept_sentences,
+        )
+        frames = _axis_limit(networks["localizer"], "features", 1)
+        self._window = min(manifest.windows.frames, frames)
+        self._window_overlap = min(manifest.windows.overlap, self._window // 2)
+
+    @classmethod
+    def open(
+        cls,
+        bundle: str | Path | Bundle | None = None,
+        *,
+        backend: str = "onnxruntime",
+        device: str | None = None,
+        precision: str | None = None,
+        threads: int | None = None,
+        batch: int | None = None,
+        decoding: DecodingStrategy | None = None,
+        kept_sentences: int = DEFAULT_KEPT,
+        observer: Observer | None = None,
+    ) -> Localizer:
+        """Open a bundle's three networks.
+
+        Args:
+            bundle: The bundle's directory; None takes the one that ships with the project.
+            backend: ``"onnxruntime"`` or ``"tensorrt"``.
+            device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; None takes the backend's first.
+            precision: ``"fp32"``, ``"fp16"``, ``"int8"`` or ``"compact"``; None takes the best
+                that the bundle has for the device.
+            threads: Threads of one run on the CPU; None takes what the process may use.
+            batch: Frames in one run of the visual network; None suits the device.
+            decoding: How logits become moments; None does as the bundle says.
+            kept_sentences: Distinct sentences whose encoding is remembered.
+            observer: Called with (stage, seconds, count) as each stage ends, from whatever
+                thread ran it; the stages are ``decode``, ``encode`` and ``localize``.
+
+        Raises:
+            BundleError: The bundle is missing, altered, or lacks the precision.
+            BackendError: The backend is unknown or cannot serve here.
+            EngineError: No TensorRT engine fits this machine.
+            MissingExtraError: The backend's package is not installed.
+        """
+        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        device = resolve_device(backend, device)
+        visual = precision or preferred_precision(opened, "visual", backend=backend, device=device)
+        with ExitStack() as stack:
+            networks: dict[NetworkName, Network] = {}
+            for name in ("visual", "text", "localizer"):
+                networks[name] = stack.enter_context(
+                    open_network(
+                        opened,
+                        name,
+                        backend=backend,
+                        device=device,
+                        precision=precision,
+                        threads=threads,
+                    )
+                )
+            localizer = cls(
+                opened,
+                networks,
+                encoder=opened.variant("visual", visual).sha256,
+                batch=batch or (_BATCH_ON_CPU if device == "cpu" else _BATCH_ON_GPU),
+                decoding=decoding,
+                kept_sentences=kept_sentences,
+                observer=observer,
+            )
+            # Everything stands: from here on the localizer closes the networks.
+            stack.pop_all()
+        return localizer
+
+    @property
+    def backend(self) -> str:
+        """What runs the networks, and where: ``"onnxruntime:cpu"``, ``"tensorrt:cuda:0"``."""
+        return self._networks["localizer"].backend
+
+    @property
+    def encoder(self) -> VideoEncoder:
+        """What turns videos into features, for programs that decode on their own."""
+        return self._videos
+
+    def check_query(self, query: str) -> None:
+        """Refuse a sentence that cannot be searched for, without running anything.
+
+        Raises:
+            QueryError: The sentence is empty, or nothing the tokenizer knows.
+        """
+        self._sentences.check(query)
+
+    def encode_video(self, source: Any, options: VideoOptions | None = None) -> EncodedVideo:
+        """Encode a video once, for any number of sentences.
+
+        Args:
+            source: A path, bytes, an open binary file, or frames with their times.
+            options: How to read it; sampling and preprocessing come from the bundle.
+
+        Raises:
+            VideoError: The video cannot be read, or shows nothing.
+        """
+        return self._videos.encode(source, options)
+
+    @overload
+    def localize(self, video: Any, queries: str, *, moments: int = 1) -> Localization: ...
+
+    @overload
+    def localize(
+        self, video: Any, queries: Sequence[str], *, moments: int = 1
+    ) -> list[Localization]: ...
+
+    def localize(
+        self, video: Any, queries: str | Sequence[str], *, moments: int = 1
+    ) -> Localization | list[Localization]:
+        """Find the moments that sentences describe.
+
+        Args:
+            video: An encoded video, or anything that :meth:`encode_video` takes.
+            queries: One sentence or several; several share the work.
+            moments: Moments wanted for each sentence at most.
+
+        Returns:
+            One answer for one sentence, a list in the same order for several.
+
+        Raises:
+            VideoError: The video cannot be read.
+            QueryError: A sentence is empty.
+            FeatureError: The video was encoded by another network.
+            UsageError: ``moments`` is not positive.
+        """
+        if moments < 1:
+            raise UsageError(f"{moments} moments cannot be found", remedy="Ask for 1 or more")
+        asked = [queries] if isinstance(queries, str) else list(queries)
+        sentences = self._sentences.encode(asked)
+        if not sentences:
+            return []
+        encoded = video if isinstance(video, EncodedVideo) else self.encode_video(video)
+        self._check_features(encoded)
+        began = time.perf_counter()
+        unique = list({sentence.text: sentence for sentence in sentences}.values())
+        found: dict[str, Localization] = {}
+        limit = batch_limit(self._networks["localizer"], "features", _SENTENCES_AT_ONCE)
+        for top in range(0, len(unique), limit):
+            for answer in self._answer(encoded, unique[top : top + limit], moments):
+                found[answer.query] = answer
+        if self._observer is not None:
+            self._observer("localize", time.perf_counter() - began, len(sentences))
+        answers = [
+            Localization(query, found[sentence.text].moments, sentence.warnings)
+            for query, sentence in zip(asked, sentences, strict=True)
+        ]
+        return answers[0] if isinstance(queries, str) else answers
+
+    def close(self) -> None:
+        """Free the networks; a second call does nothing."""
+        for network in self._networks.values():
+            network.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _answer(
+        self, video: EncodedVideo, sentences: list[EncodedSentence], moments: int
+    ) -> list[Localization]:
+        manifest = self.bundle.manifest
+        rows = len(sentences)
+        if self._strategy == "similarity":
+            # This strategy reads the curve alone; the localizer network has nothing to say.
+            starts = ends = np.zeros((rows, len(video)))
+        else:
+            starts, ends = self._logits(video, sentences)
+        answers = []
+        for row, sentence in enumerate(sentences):
+            curve = None
+            if self._strategy == "similarity" and manifest.shared_space is not None:
+                curve = cosine_curve(video.features, sentence.sentence, manifest.shared_space)
+            spans = decode(
+                self._strategy,
+                starts[row],
+                ends[row],
+                curve=curve,
+                count=moments,
+                overlap=manifest.decoding.overlap,
+            )
+            found = to_moments(spans, video.times, video.duration, calibration=self._calibration())
+            answers.append(Localization(sentence.text, found))
+        return answers
+
+    def _calibration(self) -> Any:
+        """The bundle's calibration, which holds for its own way of decoding alone."""
+        manifest = self.bundle.manifest
+        return manifest.score_calibration if self._strategy == manifest.decoding.strategy else None
+
+    def _logits(
+        self, video: EncodedVideo, sentences: list[EncodedSentence]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Start and end logits ``[sentences, T]``, window by window."""
+        network = self._networks["localizer"]
+        rows = len(sentences)
+        longest = max(len(sentence.tokens) for sentence in sentences)
+        width = sentences[0].tokens.shape[1]
+        tokens = np.zeros((rows, longest, width), dtype=network.inputs["tokens"].dtype)
+        token_mask = np.zeros((rows, longest), dtype=bool)
+        for row, sentence in enumerate(sentences):
+            tokens[row, : len(sentence.tokens)] = sentence.tokens
+            token_mask[row, : len(sentence.tokens)] = True
+        features = video.features.astype(network.inputs["features"].dtype, copy=False)
+        windows = plan_windows(len(video), frames=self._window, overlap=self._window_overlap)
+        timeline = Timeline(windows, rows)
+        for index, window in enumerate(windows):
+            part = features[window.start : window.stop]
+            result = network.run(
+                {
+                    "features": np.repeat(part[None], rows, axis=0),
+                    "frame_mask": np.ones((rows, len(window)), dtype=bool),
+                    "tokens": tokens,
+                    "token_mask": token_mask,
+                }
+            )
+            timeline.add(
+                index,
+                result["start_logits"].astype(np.float64),
+                result["end_logits"].astype(np.float64),
+            )
+        return timeline.logits()
+
+    def _check_features(self, video: EncodedVideo) -> None:
+        visual = self.bundle.manifest.networks["visual"]
+        width = visual.dims.get("feature", video.features.shape[1])
+        known = {variant.sha256 for variant in visual.variants.values()}
+        if video.features.shape[1] != width or (video.encoder and video.encoder not in known):
+            raise FeatureError(
+                "the video was encoded by another network than this bundle's",
+                where=self.bundle.path,
+                remedy="Encode the video again with this bundle",
+            )
+
+
+def _check_strategy(bundle: Bundle, strategy: str) -> DecodingStrategy:
+    choices: tuple[DecodingStrategy, ...] = get_args(DecodingStrategy)
+    for choice in choices:
+        if choice == strategy:
+            break
+    else:
+        raise UsageError(
+            f"the decoding {strategy!r} is unknown", remedy=f"Choose {', '.join(choices)}"
+        )
+    if choice == "similarity" and bundle.manifest.shared_space is None:
+        raise BackendError(
+            "decoding by similarity needs a space that frames and sentences share",
+            where=bundle.path,
+            remedy="Decode by joint, or use a bundle whose encoders share a space",
+        )
+    return choice
+
+
+def _axis_limit(network: Network, name: str, axis: int) -> int:
+    """The largest length that one axis of an input takes."""
+    spec = network.inputs[name]
+    length = spec.shape[axis]
+    if isinstance(length, int):
+        return length
+    if spec.limits is not None and length in spec.limits:
+        return spec.limits[length][1]
+    return np.iinfo(np.int64).max
