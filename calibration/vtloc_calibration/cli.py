@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,6 +18,7 @@ from vtloc_runtime.errors import OutputError, UsageError, VtlocError
 
 if TYPE_CHECKING:
     from vtloc_calibration.answers import Answers
+    from vtloc_calibration.samples import SampledVideo
     from vtloc_calibration.score_report import ScoreReport, Target
     from vtloc_runtime.bundle import Bundle
 
@@ -33,6 +34,9 @@ app = typer.Typer(
 BundleArgument = Annotated[Path, typer.Argument(help="The bundle, a directory.")]
 VideosOption = Annotated[Path, typer.Option(help="Folder that holds the videos.")]
 SeedOption = Annotated[int, typer.Option(help="Of every draw; the same seed draws the same.")]
+PrecisionOption = Annotated[
+    str | None, typer.Option(help="The precision that runs; default: the bundle's own.")
+]
 ReportOption = Annotated[
     Path | None, typer.Option(help="Folder for the table as JSON and the plot.")
 ]
@@ -77,9 +81,7 @@ def scores(
     ] = 3,
     iou: Annotated[float, typer.Option(help="Overlap from which an answer is right.")] = 0.5,
     backend: Annotated[str, typer.Option(help="What runs the networks.")] = "onnxruntime",
-    network_precision: Annotated[
-        str | None, typer.Option(help="The precision to calibrate; default: the bundle's own.")
-    ] = None,
+    network_precision: PrecisionOption = None,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out lines whose video is not there.")
     ] = False,
@@ -186,6 +188,92 @@ def _show_scores(report: ScoreReport, found: Answers) -> None:
             f"Below {threshold:.3f}: no such moment. On held-out videos that keeps "
             f"{held.kept:.1%} of present sentences and rejects {held.rejected:.1%} of absent ones."
         )
+
+
+@app.command()
+def samples(
+    bundle: BundleArgument,
+    *,
+    videos: VideosOption,
+    out: Annotated[Path, typer.Option(help="The safetensors file; a .json goes beside it.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Annotations whose sentences are asked their videos.")
+    ] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Sentences, one a line, asked every video of the folder.")
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Frames to keep at most.")] = 256,
+    per_video: Annotated[int, typer.Option(min=1, help="Frames of one video at most.")] = 16,
+    limit: Annotated[int, typer.Option(min=1, help="Videos to read at most.")] = 64,
+    network_precision: PrecisionOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Record what the networks are given, from videos and sentences like those in production."""
+    from vtloc_calibration.samples import Amount, draw_samples
+    from vtloc_runtime.bundle import Bundle
+
+    opened = Bundle.open(bundle)
+    found = _sampled_videos(videos, labels, queries)
+    amount = Amount(videos=limit, frames=frames, frames_per_video=per_video)
+    with _progress("videos", min(limit, len(found))) as advance:
+        drawn = draw_samples(
+            opened, found, amount=amount, precision=network_precision, seed=seed, progress=advance
+        )
+    drawn.save(out)
+    _show_samples(drawn.summary)
+    _say(f"Samples are in {out}.")
+
+
+def _sampled_videos(
+    videos: Path, labels: Path | None, queries: Path | None
+) -> tuple[SampledVideo, ...]:
+    from vtloc_calibration.labelled import VIDEO_SUFFIXES, read_labelled
+    from vtloc_calibration.samples import SampledVideo
+
+    if (labels is None) == (queries is None):
+        raise UsageError("give --labels or --queries, so that there are sentences to ask")
+    if labels is not None:
+        asked: dict[Path, list[str]] = {}
+        for one in read_labelled(labels, videos=videos, skip_missing=True):
+            asked.setdefault(one.video, []).append(one.query)
+        return tuple(SampledVideo(video, tuple(own)) for video, own in asked.items())
+    if not videos.is_dir():
+        raise UsageError("there is no such folder of videos", where=videos)
+    files = sorted(file for file in videos.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
+    if not files:
+        raise UsageError("the folder holds no video", where=videos)
+    sentences = _read_sentences(queries) if queries is not None else ()
+    return tuple(SampledVideo(file, sentences) for file in files)
+
+
+def _read_sentences(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the sentences: {error}", where=path) from error
+    sentences = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not sentences:
+        raise UsageError("the file holds no sentence", where=path)
+    return sentences
+
+
+def _show_samples(summary: Mapping[str, Any]) -> None:
+    for video, reason in summary["unreadable"].items():
+        _say(f"left out {video}: {reason}")
+    table = Table(title="Samples", title_justify="left")
+    for column in ("", "count", "5 %", "50 %", "95 %"):
+        table.add_column(column, justify="right" if column else "left")
+    frames, sentences, localizer = summary["frames"], summary["sentences"], summary["localizer"]
+    table.add_row("videos", str(len(summary["videos"])), "", "", "")
+    rows = (
+        ("frames, brightness", frames["count"], frames["brightness"]),
+        ("frames, contrast", frames["distinct"], frames["contrast"]),
+        ("sentences, tokens", sentences["count"], sentences["tokens"]),
+        ("localizer calls, frames", localizer["count"], localizer["frames"]),
+    )
+    for label, count, quantiles in rows:
+        table.add_row(label, str(count), *(f"{one:g}" for one in quantiles))
+    Console().print(table)
 
 
 @contextmanager

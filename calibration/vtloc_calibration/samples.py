@@ -1,0 +1,348 @@
+"""Representative inputs of the three networks, recorded while the runtime works.
+
+Each network is wrapped while real videos are encoded and real sentences are localized, so that
+calibration sees what production sees: the same frames, batches, padding and windows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from vtloc_calibration.coverage import check_coverage, coverage
+from vtloc_runtime.errors import CalibrationError, OutputError, VideoError
+from vtloc_runtime.manifest import NETWORK_NAMES, NetworkName
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from vtloc_runtime.bundle import Bundle
+    from vtloc_runtime.networks.contract import Array, Network, TensorSpec
+
+_FORMAT = "vtloc-samples-1"
+
+
+@dataclass(frozen=True, slots=True)
+class SampledVideo:
+    """A video to draw from, and the sentences to ask it.
+
+    Attributes:
+        video: The file.
+        queries: Sentences; at least one.
+    """
+
+    video: Path
+    queries: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How much to draw.
+
+    Attributes:
+        videos: Videos to read at most.
+        frames: Frames to keep at most, over all videos.
+        frames_per_video: Frames to keep of one video at most.
+        queries_per_video: Sentences to ask one video at most.
+        calls: Calls of the text and of the localizer network to keep at most.
+        rows: Rows of one localizer call to keep at most; each holds a whole video's features.
+    """
+
+    videos: int = 64
+    frames: int = 256
+    frames_per_video: int = 16
+    queries_per_video: int = 8
+    calls: int = 64
+    rows: int = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """What the networks were given.
+
+    Attributes:
+        calls: For each network its calls, inputs by name. The visual network's frames lie in
+            calls of one frame each.
+        summary: What the samples cover, as plain JSON values.
+    """
+
+    calls: Mapping[NetworkName, tuple[Mapping[str, Array], ...]]
+    summary: dict[str, Any]
+
+    @property
+    def frames(self) -> NDArray[np.uint8]:
+        """``[F, S, S, 3]``, every frame."""
+        return np.concatenate([np.asarray(call["frames"]) for call in self.calls["visual"]])
+
+    def batches(self, network: NetworkName, *, size: int = 8) -> Iterator[Mapping[str, Array]]:
+        """The calls of a network, frames in batches.
+
+        Args:
+            network: Which network.
+            size: Frames in one batch of the visual network.
+        """
+        if network != "visual":
+            yield from self.calls[network]
+            return
+        frames = self.frames
+        for top in range(0, len(frames), size):
+            yield {"frames": frames[top : top + size]}
+
+    def save(self, path: Path) -> None:
+        """Write the samples as safetensors, and their summary as JSON beside them.
+
+        Args:
+            path: The safetensors file.
+
+        Raises:
+            OutputError: A file cannot be written.
+        """
+        from safetensors.numpy import save
+
+        tensors = {
+            f"{network}/{index}/{name}": np.ascontiguousarray(array)
+            for network, calls in self.calls.items()
+            for index, call in enumerate(calls)
+            for name, array in call.items()
+        }
+        text = json.dumps(self.summary, indent=2, sort_keys=True)
+        content = save(tensors, metadata={"format": _FORMAT, "summary": text})
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"cannot write the samples: {error.strerror}", where=path) from error
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read samples back.
+
+        Args:
+            path: The safetensors file.
+
+        Raises:
+            CalibrationError: The file is missing or holds no samples.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        calls: dict[NetworkName, dict[int, dict[str, Array]]] = {name: {} for name in NETWORK_NAMES}
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != _FORMAT:
+                    raise CalibrationError("the file holds no samples", where=path)
+                for key in file.keys():  # noqa: SIM118 (no mapping: it cannot be iterated)
+                    network, index, name = key.split("/")
+                    calls[network].setdefault(int(index), {})[name] = file.get_tensor(key)
+        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            raise CalibrationError(
+                f"cannot read the samples: {error}",
+                where=path,
+                remedy="Draw them with: vtloc-calibrate samples BUNDLE --out FILE",
+            ) from error
+        ordered = {
+            name: tuple(found[index] for index in sorted(found)) for name, found in calls.items()
+        }
+        return cls(ordered, json.loads(metadata["summary"]))
+
+
+def draw_samples(
+    bundle: Bundle,
+    videos: Sequence[SampledVideo],
+    *,
+    amount: Amount | None = None,
+    precision: str | None = None,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Samples:
+    """Run a bundle over videos, and keep some of what its networks were given.
+
+    Args:
+        bundle: Whose networks.
+        videos: What to draw from; files that cannot be read are left out and named.
+        amount: How much to draw.
+        precision: The precision that runs; None takes the bundle's own.
+        seed: Of every draw: the same videos and seed give the same samples.
+        progress: Called with the number of videos done.
+
+    Raises:
+        CalibrationError: The samples are too few or too much alike; the reason is given.
+    """
+    from vtloc_runtime.localizer import Localizer
+    from vtloc_runtime.networks.opening import open_network, preferred_precision
+
+    wanted = amount or Amount()
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(videos))[: wanted.videos]
+    recorder = _Recorder(wanted, random)
+    networks: dict[NetworkName, Network] = {
+        name: _Recorded(open_network(bundle, name, precision=precision), recorder)
+        for name in NETWORK_NAMES
+    }
+    chosen = precision or preferred_precision(bundle, "visual", backend="onnxruntime", device="cpu")
+    encoder = bundle.variant("visual", chosen).sha256
+    read: list[str] = []
+    unreadable: dict[str, str] = {}
+    seconds = 0.0
+    with Localizer(bundle, networks, encoder=encoder, batch=8) as localizer:
+        for done, index in enumerate(sorted(order), start=1):
+            video = videos[index]
+            try:
+                encoded = localizer.encode_video(video.video)
+            except VideoError as error:
+                unreadable[video.video.name] = str(error)
+                recorder.drop_video()
+            else:
+                picked = random.permutation(len(video.queries))[: wanted.queries_per_video]
+                localizer.localize(encoded, [video.queries[one] for one in sorted(picked)])
+                recorder.end_video()
+                read.append(video.video.name)
+                seconds += encoded.duration
+            if progress is not None:
+                progress(done)
+    calls = recorder.calls()
+    summary = {
+        "bundle": bundle.manifest.name,
+        "seed": seed,
+        "videos": read,
+        "seconds": round(seconds, 3),
+        "unreadable": unreadable,
+        **coverage(calls),
+    }
+    check_coverage(summary)
+    return Samples(calls, {**summary, "sha256": _digest(calls)})
+
+
+class _Recorder:
+    """Keeps a bounded, seeded choice of the inputs it is shown, video by video."""
+
+    def __init__(self, amount: Amount, random: np.random.Generator) -> None:
+        self._amount = amount
+        self._random = random
+        self._frames: list[Array] = []
+        self._seen = 0
+        self._pending: dict[NetworkName, list[Mapping[str, Array]]] = {}
+        self._kept: dict[NetworkName, list[Mapping[str, Array]]] = {
+            name: [] for name in NETWORK_NAMES
+        }
+        self._offered = dict.fromkeys(NETWORK_NAMES, 0)
+
+    def see(self, network: NetworkName, inputs: Mapping[str, Array]) -> None:
+        """Take note of one call."""
+        if network == "visual":
+            for frame in inputs["frames"]:
+                self._see_frame(frame)
+            return
+        rows = len(next(iter(inputs.values())))
+        if network == "localizer" and rows > self._amount.rows:
+            # Every row repeats the video's features: a few sentences stand for all.
+            picked = np.sort(self._random.permutation(rows)[: self._amount.rows])
+            inputs = {name: array[picked] for name, array in inputs.items()}
+        copied = {name: np.array(array) for name, array in inputs.items()}
+        self._pending.setdefault(network, []).append(copied)
+
+    def _see_frame(self, frame: Array) -> None:
+        # Algorithm R: every frame of the video has the same chance, however long it is.
+        self._seen += 1
+        if len(self._frames) < self._amount.frames_per_video:
+            self._frames.append(np.array(frame)[None])
+            return
+        place = int(self._random.integers(self._seen))
+        if place < len(self._frames):
+            self._frames[place] = np.array(frame)[None]
+
+    def drop_video(self) -> None:
+        """Forget a video that could not be read to its end."""
+        self._frames, self._seen, self._pending = [], 0, {}
+
+    def end_video(self) -> None:
+        """Choose from what the video gave."""
+        for frame in self._frames:
+            self._offer("visual", {"frames": frame}, self._amount.frames)
+        for network, calls in self._pending.items():
+            for call in calls:
+                self._offer(network, call, self._amount.calls)
+        self.drop_video()
+
+    def _offer(self, network: NetworkName, call: Mapping[str, Array], limit: int) -> None:
+        kept = self._kept[network]
+        self._offered[network] += 1
+        if len(kept) < limit:
+            kept.append(call)
+            return
+        place = int(self._random.integers(self._offered[network]))
+        if place < limit:
+            kept[place] = call
+
+    def calls(self) -> dict[NetworkName, tuple[Mapping[str, Array], ...]]:
+        """What was kept, by network."""
+        return {network: tuple(calls) for network, calls in self._kept.items()}
+
+
+class _Recorded:
+    """A network that shows its inputs to a recorder before it runs."""
+
+    def __init__(self, network: Network, recorder: _Recorder) -> None:
+        self._network = network
+        self._recorder = recorder
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        return self._network.name
+
+    @property
+    def backend(self) -> str:
+        """What runs it."""
+        return self._network.backend
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """Every input by name."""
+        return self._network.inputs
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """Every output by name."""
+        return self._network.outputs
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Show the inputs, then compute."""
+        for name in NETWORK_NAMES:
+            if name == self.name:
+                self._recorder.see(name, inputs)
+        return self._network.run(inputs)
+
+    def close(self) -> None:
+        """Free the network."""
+        self._network.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _digest(calls: Mapping[NetworkName, Sequence[Mapping[str, Array]]]) -> str:
+    found = hashlib.sha256()
+    for network in NETWORK_NAMES:
+        for call in calls[network]:
+            for name in sorted(call):
+                found.update(f"{network}/{name}{call[name].shape}".encode())
+                found.update(np.ascontiguousarray(call[name]).tobytes())
+    return found.hexdigest()
