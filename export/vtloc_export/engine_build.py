@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vtloc_export.engine_progress import Interruption, make_monitor
 from vtloc_runtime.errors import EngineError
-from vtloc_runtime.networks.tensorrt_api import MessageKeeper, make_logger
+from vtloc_runtime.networks.tensorrt_api import MessageKeeper, make_logger, one_line
 from vtloc_runtime.networks.tensorrt_layout import profile_shapes
 
 if TYPE_CHECKING:
@@ -103,10 +103,12 @@ class _Build:
         if not parser.parse(self._request.model):
             faults = [parser.get_error(index) for index in range(parser.num_errors)]
             said = "; ".join(
-                f"{fault.node_operator() or 'graph'} {fault.node_name()}: {fault.desc()}".strip()
+                f"{fault.node_operator() or 'graph'} {fault.node_name()}: {fault.desc()}"
                 for fault in faults
             )
-            raise self._failed(f"TensorRT refuses the ONNX file: {said or self._messages.drain()}")
+            raise self._failed(
+                f"TensorRT refuses the ONNX file: {one_line(said) or self._messages.drain()}"
+            )
         found = {network.get_input(index).name for index in range(network.num_inputs)}
         wanted = {entry.name for entry in self._request.network.inputs}
         if found != wanted:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
-def trt_command(
+def trt_command(  # noqa: PLR0917 - the parameters of a command are its options
     bundle: Annotated[
         Path, typer.Argument(help="The bundle; its engines/ folder takes the plans.")
     ],
@@ -107,34 +107,32 @@ def parse_bytes(text: str) -> int:
 
 def engine_table(reports: Sequence[EngineReport]) -> Table:
     """What was built and what was found, for people."""
-    table = Table(title="Engines")
-    for column in (
-        "network",
-        "precision",
-        "builder",
-        "target",
-        "profiles",
-        "size",
-        "build",
-        "plan",
-    ):
-        table.add_column(column, overflow="fold")
+    table = Table(title="Engines", caption=_caption(reports))
+    for column in ("network", "precision", "size", "build"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("profiles")
     for report in reports:
         identity, sidecar = report.engine.identity, report.engine.sidecar
         table.add_row(
             identity.network,
             identity.precision,
-            f"{identity.flavour} {identity.version}",
-            identity.target.gpu or identity.target.sm,
+            f"{sidecar.plan_bytes / 1e6:.1f} MB",
+            f"{sidecar.build_seconds:.1f} s" if report.built else "found",
             "\n".join(
                 ", ".join(f"{axis} {r.min}:{r.opt}:{r.max}" for axis, r in shape.items())
                 for shape in identity.profiles
             ),
-            f"{sidecar.plan_bytes / 1e6:.1f} MB",
-            f"{sidecar.build_seconds:.1f} s" if report.built else "found",
-            report.engine.plan_path.name,
         )
     return table
+
+
+def _caption(reports: Sequence[EngineReport]) -> str:
+    engine = reports[0].engine
+    identity = engine.identity
+    return (
+        f"{identity.flavour} {identity.version} for {identity.target.gpu or identity.target.sm}, "
+        f"in {engine.plan_path.parent}"
+    )
 
 
 def _backend(name: str) -> BackendChoice:

@@ -85,16 +85,16 @@ def import_cuda() -> Any:
         ) from error
 
 
-def device_ordinal(device: str) -> int:
+def device_ordinal(name: str) -> int:
     """The ordinal in a device's name: ``"cuda"`` is 0, ``"cuda:1"`` is 1.
 
     Raises:
         BackendError: The name is not a CUDA device's.
     """
-    kind, _, number = device.partition(":")
-    if kind != "cuda" or not (number.isdecimal() or device == "cuda"):
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or not (number.isdecimal() or name == "cuda"):
         raise BackendError(
-            f"TensorRT runs on CUDA devices, not on {device!r}",
+            f"TensorRT runs on CUDA devices, not on {name!r}",
             remedy="Name a device such as cuda or cuda:1",
         )
     return int(number or 0)
@@ -139,12 +139,17 @@ def numpy_dtype(api: TensorrtApi, dtype: Any) -> np.dtype[Any]:
         BackendError: numpy has no such type (bfloat16, FP8, FP4).
     """
     try:
-        kind = api.module.nptype(dtype)
+        kind: type[np.generic] = api.module.nptype(dtype)
     except TypeError as error:
         raise BackendError(
             f"a tensor of the engine has the type {dtype}, which numpy lacks"
         ) from error
     return np.dtype(kind)
+
+
+def one_line(text: str) -> str:
+    """A message on one line, as errors are shown."""
+    return " ".join(text.split())
 
 
 class MessageKeeper:
@@ -160,7 +165,7 @@ class MessageKeeper:
     def add(self, message: str) -> None:
         """Keep an error of the calling thread."""
         with self._lock:
-            self._messages.append((threading.get_ident(), message))
+            self._messages.append((threading.get_ident(), one_line(message)))
 
     def drain(self) -> str:
         """The calling thread's messages, or everybody's where it has none; then forget them."""
