@@ -40,13 +40,13 @@ def class_embeddings() -> Tensor:
     Half of each is the class's name, half its entry in WordNet, ``lemmas: definition``. A name
     alone says little ("cock", "crane", "notebook"): the entry says which thing is meant.
     """
-    names, entries = _sentences(class_names()), _sentences(_class_entries())
+    names, entries = embed_texts(class_names()), embed_texts(_class_entries())
     return normalised(names + entries)
 
 
 def _class_entries() -> tuple[str, ...]:
     try:
-        from timm.data import ImageNetInfo
+        from timm.data.imagenet_info import ImageNetInfo
     except ImportError as error:
         raise MissingExtraError.of(
             "timm", extra="export", purpose="describing the ImageNet classes"
@@ -54,8 +54,8 @@ def _class_entries() -> tuple[str, ...]:
     return tuple(ImageNetInfo("imagenet-1k").label_descriptions(detailed=True))
 
 
-def _sentences(texts: tuple[str, ...]) -> Tensor:
-    """Sentence vectors [texts, 384] of unit length."""
+def embed_texts(texts: tuple[str, ...]) -> Tensor:
+    """Sentence vectors of the default text encoder, float32 [texts, 384], of unit length."""
     encoder = load_minilm()
     tokenizer = Tokenizer.from_str(encoder.tokenizer_json())
     tokenizer.enable_padding(pad_id=encoder.pad_id)

@@ -27,6 +27,8 @@ TEMPERATURE = 2.0
 """Softens the classifier: unseen concepts spread over several known ones."""
 KEPT_CLASSES = 50
 """Classes that describe a picture; the tail below them is noise."""
+FADE = 0.2
+"""Softened logits above the last kept class at which a class counts in full."""
 
 _BATCH_NORM_EPSILON = 1e-3
 
@@ -219,6 +221,9 @@ class EfficientNetLite0Encoder(VisualEncoder):
     def class_weights(logits: Tensor) -> Tensor:
         """How much each class describes a picture.
 
+        Classes near the last kept one fade in instead of jumping: a picture between two frames,
+        or rounding in half precision, must not turn its meaning.
+
         Args:
             logits: [B, 1000].
 
@@ -226,8 +231,10 @@ class EfficientNetLite0Encoder(VisualEncoder):
             float32 [B, 1000]: the softened softmax over the best classes, zero elsewhere.
         """
         wide = logits.float() / TEMPERATURE
-        weakest = wide.topk(KEPT_CLASSES, dim=-1).values[:, -1:]
-        return torch.softmax(torch.where(wide >= weakest, wide, -1e4), dim=-1)
+        best = wide.topk(KEPT_CLASSES, dim=-1).values
+        above = (wide - best[:, -1:]) / FADE
+        weights = torch.exp(wide - best[:, :1]) * above.clamp(0, 1)
+        return weights / weights.sum(dim=-1, keepdim=True)
 
 
 def load_efficientnet_lite0() -> EfficientNetLite0Encoder:
