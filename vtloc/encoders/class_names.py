@@ -59,11 +59,13 @@ def embed_texts(texts: tuple[str, ...]) -> Tensor:
     encoder = load_minilm()
     tokenizer = Tokenizer.from_str(encoder.tokenizer_json())
     tokenizer.enable_padding(pad_id=encoder.pad_id)
+    # Texts of one length at a time: padding costs as much as words.
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     embedded: list[Tensor] = []
     with torch.inference_mode():
         for first in range(0, len(texts), _BATCH):
-            encoded = tokenizer.encode_batch(list(texts[first : first + _BATCH]))
+            encoded = tokenizer.encode_batch([texts[i] for i in order[first : first + _BATCH]])
             ids = torch.tensor([item.ids for item in encoded])
             mask = torch.tensor([item.attention_mask for item in encoded], dtype=torch.bool)
             embedded.append(encoder(ids, mask)[1])
-    return torch.cat(embedded).clone()
+    return torch.cat(embedded)[torch.tensor(order).argsort()].clone()

@@ -24,7 +24,7 @@ HELD_OUT_EVERY = 10
 """One class in this many is kept out of training, with its name and synonyms."""
 
 _HELD_OUT_WORDS_EVERY = 7
-_RELATED_LIMIT = 4000
+_RELATED_LIMIT = 3000
 _RELATED_SIMILARITY = 0.45
 _RELATED_CLASSES = 6
 
@@ -81,8 +81,14 @@ def load_vocabulary(split: Split) -> Vocabulary:
     every = [*_names(), *_synonyms(), *_kinds_and_scenes()]
     chosen = [concept for concept in every if _split(concept) == split]
     if split == "training":
+        # One word may name two classes of which one is held out: then it is held out.
+        kept_out = {c.phrase.lower() for c in every if _split(c) == "held-out"}
         chosen += _related({concept.phrase.lower() for concept in every})
-        chosen = [known for concept in chosen if (known := _without_held_out(concept))]
+        chosen = [
+            known
+            for concept in chosen
+            if concept.phrase.lower() not in kept_out and (known := _without_held_out(concept))
+        ]
     embeddings = embed_texts(tuple(concept.phrase for concept in chosen)).numpy()
     return Vocabulary(tuple(chosen), embeddings)
 
@@ -157,9 +163,9 @@ def parse_classes(text: str) -> tuple[int, ...]:
     """
     classes: set[int] = set()
     for part in text.split():
-        first, _, last = part.partition("-")
+        first, dash, last = part.partition("-")
         try:
-            classes.update(range(int(first), int(last or first) + 1))
+            classes.update(range(int(first), int(last if dash else first) + 1))
         except ValueError as error:
             raise ConfigurationError(
                 f"{part!r} is neither a class nor a range of classes", where="concepts.toml"
