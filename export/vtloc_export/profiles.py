@@ -25,12 +25,12 @@ def default_traffic(bundle: Bundle) -> Traffic:
     """The traffic that a bundle's own limits suggest.
 
     Frames go up to the bundle's windows, tokens up to its longest sentence, and a batch holds up
-    to 32 sentences or frames.
+    to 64 sentences or frames.
     """
     frames = bundle.manifest.windows.frames
     tokens = bundle.manifest.tokenizer.max_tokens
     return {
-        "batch": AxisRange(min=1, opt=8, max=32),
+        "batch": AxisRange(min=1, opt=16, max=64),
         "frames": AxisRange(min=1, opt=min(128, frames), max=frames),
         "tokens": AxisRange(min=1, opt=min(16, tokens), max=tokens),
     }

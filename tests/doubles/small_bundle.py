@@ -157,14 +157,15 @@ def write_small_bundle(folder: Path) -> Bundle:
             for precision in ("fp32", "fp16")
         }
         networks[name] = NetworkEntry(dims=dims[name], variants=variants)
-    (folder / "tokenizer.json").write_text("{}")
+    tokenizer = _tokenizer()
+    (folder / "tokenizer.json").write_bytes(tokenizer)
     manifest = Manifest(
         schema=SCHEMA_VERSION,
         name="small",
         networks=networks,
         tokenizer=TokenizerEntry(
             file="tokenizer.json",
-            sha256=hashlib.sha256(b"{}").hexdigest(),
+            sha256=hashlib.sha256(tokenizer).hexdigest(),
             max_tokens=16,
             pad_id=0,
         ),
@@ -182,6 +183,17 @@ def write_small_bundle(folder: Path) -> Bundle:
     )
     (folder / MANIFEST_NAME).write_bytes(msgspec.json.encode(manifest))
     return Bundle.open(folder)
+
+
+def _tokenizer() -> bytes:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    words = ["[PAD]", "[UNK]", "a", "person", "cat", "walks", "sits", "the", "room", "in", "across"]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return tokenizer.to_str().encode()
 
 
 def _write(folder: Path, name: str, precision: str, model: onnx.ModelProto) -> NetworkFile:

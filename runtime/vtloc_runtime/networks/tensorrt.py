@@ -11,6 +11,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from vtloc_runtime.engine import Engine, find_engine
 from vtloc_runtime.errors import EngineError, NetworkError
 from vtloc_runtime.networks.contract import Array, TensorSpec, check_inputs
@@ -26,11 +28,11 @@ from vtloc_runtime.networks.tensorrt_api import (
     open_device,
 )
 from vtloc_runtime.networks.tensorrt_layout import EngineLayout
-from vtloc_runtime.networks.tensorrt_memory import device_arrays
+from vtloc_runtime.networks.tensorrt_memory import DeviceArray, device_arrays
 from vtloc_runtime.networks.tensorrt_worker import LoadedEngine, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
     from vtloc_runtime.bundle import Bundle
@@ -199,6 +201,27 @@ class TensorrtNetwork:
         """
         arrays = device_arrays(self._cuda, inputs)
         check_inputs(self._layout.inputs, arrays, network=self._name)
+        shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+        batches = self._layout.batches(shapes, network=self._name)
+        if len(batches) == 1:
+            return self._run(arrays)
+        parts = [self._run(part) for part in self._cut(arrays, batches)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _cut(self, arrays: Mapping[str, Any], batches: list[int]) -> Iterator[dict[str, Array]]:
+        """Each part of a batch; the batch is every tensor's first axis."""
+        if any(isinstance(array, DeviceArray) for array in arrays.values()):
+            raise NetworkError(
+                f"a batch of {sum(batches)} on the device fits no profile",
+                where=self._name,
+                remedy="Send smaller batches, or build engines with wider profiles",
+            )
+        start = 0
+        for size in batches:
+            yield {name: array[start : start + size] for name, array in arrays.items()}
+            start += size
+
+    def _run(self, arrays: Mapping[str, Any]) -> dict[str, Array]:
         worker = self._idle.get()
         if worker is None:
             self._idle.put(None)

@@ -69,33 +69,50 @@ class EngineLayout:
             profiles,
         )
 
-    def choose_profile(self, shapes: Mapping[str, Shape], *, network: str) -> int:
-        """The tightest profile that takes these input shapes.
+    def batches(self, shapes: Mapping[str, Shape], *, network: str) -> list[int]:
+        """How to cut the batch so that each part fits a profile; one part where all fits.
+
+        A profile for many short items and one for few long ones leave a corner that neither
+        takes whole, though the second takes it in turns.
 
         Raises:
-            NetworkError: No profile takes them all together.
+            NetworkError: No profile takes these shapes, in turns or at once.
         """
-        lengths = {
+        lengths = self._lengths(shapes)
+        whole = lengths.get("batch", 1)
+        for size in range(whole, 0, -1):
+            rest = whole % size
+            parts = [size] * (whole // size) + ([rest] if rest else [])
+            if all(self._fitting({**lengths, "batch": part}) for part in set(parts)):
+                return parts
+        asked = ", ".join(f"{axis} {length}" for axis, length in lengths.items())
+        raise NetworkError(
+            f"no profile of the engine takes {asked}; it has {self.describe_profiles()}",
+            where=network,
+            remedy="Send smaller batches, or build engines with wider profiles",
+        )
+
+    def choose_profile(self, shapes: Mapping[str, Shape]) -> int:
+        """The tightest profile that takes these input shapes, which :meth:`batches` has cut."""
+        return min(
+            self._fitting(self._lengths(shapes)),
+            key=lambda index: prod(span.max for span in self.profiles[index].values()),
+        )
+
+    def _lengths(self, shapes: Mapping[str, Shape]) -> dict[str, int]:
+        return {
             axis: length
             for name, spec in self.inputs.items()
             for axis, length in zip(spec.shape, shapes[name], strict=True)
             if isinstance(axis, str)
         }
-        fitting = [
+
+    def _fitting(self, lengths: Mapping[str, int]) -> list[int]:
+        return [
             index
             for index, profile in enumerate(self.profiles)
-            if all(
-                profile[axis].min <= length <= profile[axis].max for axis, length in lengths.items()
-            )
+            if all(span.min <= lengths[axis] <= span.max for axis, span in profile.items())
         ]
-        if not fitting:
-            asked = ", ".join(f"{axis} {length}" for axis, length in lengths.items())
-            raise NetworkError(
-                f"no profile of the engine takes {asked}; it has {self.describe_profiles()}",
-                where=network,
-                remedy="Send smaller batches, or build engines with wider profiles",
-            )
-        return min(fitting, key=lambda index: prod(r.max for r in self.profiles[index].values()))
 
     def largest_inputs(self, profile: int) -> dict[str, Shape]:
         """The largest shape of every input in a profile."""

@@ -278,7 +278,7 @@ class Worker:
             NetworkError: TensorRT or CUDA refuses.
         """
         shapes = {name: tuple(array.shape) for name, array in inputs.items()}
-        profile = self._loaded.layout.choose_profile(shapes, network=self._loaded.name)
+        profile = self._loaded.layout.choose_profile(shapes)
         try:
             return self._run(profile, shapes, inputs)
         except NetworkError:

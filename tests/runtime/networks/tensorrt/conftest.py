@@ -17,8 +17,8 @@ from vtloc_export.profiles import parse_traffic
 from vtloc_export.tensorrt import EngineOptions, build_engines
 from vtloc_runtime.bundle import Bundle
 
-NARROW = "batch=1:2:4,frames=1:8:16,tokens=1:4:8"
-WIDE = "batch=5:6:8,frames=1:16:32,tokens=1:8:16"
+MANY_SHORT = "batch=1:4:8,frames=1:8:16,tokens=1:4:8"
+FEW_LONG = "batch=1:1:3,frames=1:16:32,tokens=1:8:16"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def engines_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Engines of both precisions with two profiles, built through the exporter."""
     folder = tmp_path_factory.mktemp("engines") / "bundle"
     bundle = small_bundle.write_small_bundle(folder)
-    traffic = tuple(parse_traffic(text, {}) for text in (NARROW, WIDE))
+    traffic = tuple(parse_traffic(text, {}) for text in (MANY_SHORT, FEW_LONG))
     with tensorrt_double.installed():
         for precision in ("fp32", "fp16"):
             build_engines(

@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tensorrt_double.cuda import DeviceTensor
 
+from vtloc_export.profiles import default_traffic, parse_traffic
+from vtloc_export.tensorrt import EngineOptions, build_engines
 from vtloc_runtime.bundle import Bundle
 from vtloc_runtime.errors import BackendError, EngineError, MissingExtraError, NetworkError
 from vtloc_runtime.networks.tensorrt import load_tensorrt
@@ -67,32 +69,52 @@ def test_names_dtypes_and_limits_are_known_before_the_first_call(gpu, bundle) ->
     ),
     graphs=st.integers(0, 2),
 )
-def test_any_sequence_of_shapes_is_answered_or_refused_rightly(gpu, bundle, calls, graphs) -> None:
+def test_any_sequence_of_shapes_within_the_limits_is_answered_rightly(
+    gpu, bundle, calls, graphs
+) -> None:
     with load_tensorrt(bundle, "localizer", "fp32", workers=1, graphs=graphs) as network:
         for batch, frames, tokens in calls * 3:
             inputs = small_bundle.example_inputs(
                 "localizer", batch=batch, frames=frames, tokens=tokens, seed=batch
             )
-            if batch <= 4 and (frames > 16 or tokens > 8):
-                with pytest.raises(NetworkError, match="no profile"):
-                    network.run(inputs)
-            else:
-                assert_same(network.run(inputs), expected(bundle, "localizer", "fp32", inputs))
+            assert_same(network.run(inputs), expected(bundle, "localizer", "fp32", inputs))
+
+
+def shapes_of(**lengths: int) -> dict[str, tuple[int, ...]]:
+    inputs = small_bundle.example_inputs("localizer", **lengths)
+    return {name: array.shape for name, array in inputs.items()}
 
 
 def test_the_tightest_profile_that_fits_is_taken(gpu, bundle) -> None:
+    with load_tensorrt(bundle, "localizer", "fp32", workers=1) as network:
+        layout = network._layout
+        assert layout.choose_profile(shapes_of(batch=8, frames=16)) == 0
+        assert layout.choose_profile(shapes_of(batch=3, frames=17)) == 1
+        assert layout.choose_profile(shapes_of(batch=1, frames=4)) == 0
+
+
+def test_a_batch_that_no_profile_takes_whole_goes_in_turns(gpu, bundle) -> None:
     with load_tensorrt(bundle, "localizer", "fp32", workers=1, graphs=0) as network:
         layout = network._layout
-        shapes = {
-            name: array.shape
-            for name, array in small_bundle.example_inputs("localizer", batch=4).items()
-        }
-        assert layout.choose_profile(shapes, network="localizer") == 0
-        shapes = {
-            name: array.shape
-            for name, array in small_bundle.example_inputs("localizer", batch=5).items()
-        }
-        assert layout.choose_profile(shapes, network="localizer") == 1
+        assert layout.batches(shapes_of(batch=8, frames=16), network="localizer") == [8]
+        assert layout.batches(shapes_of(batch=8, frames=17), network="localizer") == [3, 3, 2]
+        inputs = small_bundle.example_inputs("localizer", batch=8, frames=17)
+        assert_same(network.run(inputs), expected(bundle, "localizer", "fp32", inputs))
+        assert gpu.launches["enqueue"] == 3
+
+
+def test_a_length_between_the_profiles_is_refused(gpu, tmp_path) -> None:
+    bundle = small_bundle.write_small_bundle(tmp_path / "bundle")
+    base = default_traffic(bundle)
+    traffic = tuple(parse_traffic(text, base) for text in ("frames=1:2:4", "frames=9:9:16"))
+    build_engines(bundle, EngineOptions("local", networks=("localizer",), traffic=traffic))
+    with (
+        load_tensorrt(bundle, "localizer", "fp16") as network,
+        pytest.raises(
+            NetworkError, match=r"takes batch 2, frames 6.*frames 1-4.* or .*frames 9-16"
+        ),
+    ):
+        network.run(small_bundle.example_inputs("localizer", frames=6, half=True))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +122,7 @@ def test_the_tightest_profile_that_fits_is_taken(gpu, bundle) -> None:
     [
         ({"batch": 9}, "axis 'batch' takes 1 to 8"),
         ({"frames": 40}, "axis 'frames' takes 1 to 32"),
-        ({"batch": 3, "frames": 20}, "no profile of the engine takes batch 3, frames 20"),
+        ({"tokens": 17}, "axis 'tokens' takes 1 to 16"),
     ],
 )
 def test_shapes_beyond_the_profiles_are_refused_before_the_engine_sees_them(
