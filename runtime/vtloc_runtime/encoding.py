@@ -99,12 +99,19 @@ class VideoEncoder:
             preprocessing=self._manifest.preprocessing,
         )
 
-    def encode(self, source: Any, options: VideoOptions | None = None) -> EncodedVideo:
+    def encode(
+        self,
+        source: Any,
+        options: VideoOptions | None = None,
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> EncodedVideo:
         """Read a video and encode its frames; at most one batch of pictures is held.
 
         Args:
             source: Whatever ``vtloc_runtime.video.open_video`` takes.
             options: How to read it; sampling and preprocessing come from the bundle.
+            progress: Told the time of the last encoded frame, seconds, after each batch.
 
         Raises:
             VideoError: The video cannot be read, or shows nothing.
@@ -120,6 +127,8 @@ class VideoEncoder:
                 times.extend(frame.time for frame in frames)
                 with timer:
                     features.append(self.run(np.stack([frame.image for frame in frames])))
+                if progress is not None:
+                    progress(times[-1])
             duration, warnings = reader.duration, tuple(reader.warnings)
         if not features:
             raise VideoError("the video shows no frame", where=source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self, get_args, overload
 
@@ -57,7 +57,7 @@ class Localizer:
         *,
         encoder: str,
         batch: int,
-        decoding: DecodingStrategy | None = None,
+        decoding: str | None = None,
         kept_sentences: int = DEFAULT_KEPT,
         observer: Observer | None = None,
     ) -> None:
@@ -91,7 +91,7 @@ class Localizer:
         precision: str | None = None,
         threads: int | None = None,
         batch: int | None = None,
-        decoding: DecodingStrategy | None = None,
+        decoding: str | None = None,
         kept_sentences: int = DEFAULT_KEPT,
         observer: Observer | None = None,
     ) -> Localizer:
@@ -163,17 +163,24 @@ class Localizer:
         """
         self._sentences.check(query)
 
-    def encode_video(self, source: Any, options: VideoOptions | None = None) -> EncodedVideo:
+    def encode_video(
+        self,
+        source: Any,
+        options: VideoOptions | None = None,
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> EncodedVideo:
         """Encode a video once, for any number of sentences.
 
         Args:
             source: A path, bytes, an open binary file, or frames with their times.
             options: How to read it; sampling and preprocessing come from the bundle.
+            progress: Told the time of the last encoded frame, seconds, now and then.
 
         Raises:
             VideoError: The video cannot be read, or shows nothing.
         """
-        return self._videos.encode(source, options)
+        return self._videos.encode(source, options, progress=progress)
 
     @overload
     def localize(self, video: Any, queries: str, *, moments: int = 1) -> Localization: ...

@@ -1,0 +1,300 @@
+"""``vtloc-run VIDEO... -q "sentence"``: find moments."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vtloc_runtime.cli import INTERRUPTED, PROGRAM, exit_codes, leave_with, program_version
+from vtloc_runtime.display import RunProgress, print_records, summary
+from vtloc_runtime.errors import MissingExtraError, OutputError, UsageError
+from vtloc_runtime.interruption import Interruption
+from vtloc_runtime.jobs import Job, group_by_video, read_jobs
+from vtloc_runtime.results import Record, encode_record, exit_code
+
+if TYPE_CHECKING:
+    from vtloc_runtime.bundle import Bundle
+    from vtloc_runtime.journal import Journal
+
+_EPILOG = """
+Other commands: vtloc-run doctor (what this machine can run).
+
+Exit codes: 0 every sentence was answered; 1 some were not, the rest were; where all failed alike,
+and for errors before the work: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backend, 7 network,
+8 output, 9 job list, 14 features, 16 engine, 17 missing package; 70 a fault of vtloc itself;
+130 interrupted; 141 the reader of the output has gone.
+"""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@dataclass(frozen=True, slots=True)
+class FindOptions:
+    """What to do, as the command line said it."""
+
+    out: Path | None
+    overwrite: bool
+    retry_failed: bool
+    moments: int
+    bundle: Path | None
+    backend: str
+    device: str | None
+    precision: str | None
+    decoding: str | None
+    threads: int | None
+    batch: int | None
+    json: bool
+    report: Path | None
+    quiet: bool
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {program_version()}")
+        raise typer.Exit
+
+
+@app.command(epilog=_EPILOG)
+def find(
+    videos: Annotated[
+        list[str],
+        typer.Argument(
+            help="Videos, folders, patterns, or lists: .txt (a video a line), .csv (columns "
+            "video, query, id), .jsonl (objects with video and query or queries)."
+        ),
+    ],
+    *,
+    query: Annotated[
+        list[str] | None,
+        typer.Option("--query", "-q", help="A sentence to find; give it again for more."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write JSON lines here; the same command again goes on.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin --out anew instead of going on.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Do the jobs again that --out says failed.")
+    ] = False,
+    moments: Annotated[
+        int, typer.Option("--moments", "-k", min=1, help="Moments for each sentence at most.")
+    ] = 1,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", "-b", help="A bundle; without it the one that ships with vtloc."),
+    ] = None,
+    backend: Annotated[str, typer.Option(help="onnxruntime or tensorrt.")] = "onnxruntime",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, fp16, int8 or compact; the device's best without it.")
+    ] = None,
+    decoding: Annotated[
+        str | None,
+        typer.Option(help="joint, argmax, soft or similarity; the bundle's own without it."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Processor threads; all that are free without it.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Frames encoded at once at most.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON lines on a terminal too.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Also write a page that shows the moments.")
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress and no closing line.")
+    ] = False,
+    version: Annotated[  # noqa: ARG001 - its callback has done the work by now
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """Find the moments of videos that sentences describe.
+
+    Prints a table on a terminal and JSON lines into a pipe or --out. One video's failure is a
+    record; the others go on.
+    """
+    options = FindOptions(
+        out=out,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        moments=moments,
+        bundle=bundle,
+        backend=backend,
+        device=device,
+        precision=precision,
+        decoding=decoding,
+        threads=threads,
+        batch=batch,
+        json=json,
+        report=report,
+        quiet=quiet,
+    )
+    leave_with(lambda: run_find(videos, query or [], options))
+
+
+def run_find(videos: list[str], queries: list[str], options: FindOptions) -> int:
+    """Find sentences in videos and show what was found.
+
+    Args:
+        videos: Videos, folders, patterns and lists.
+        queries: Sentences for every video that brings none of its own.
+        options: The rest of the command line.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        VtlocError: The work cannot begin, or its results cannot be written.
+    """
+    from vtloc_runtime.bundle import Bundle
+    from vtloc_runtime.identity import run_identity
+    from vtloc_runtime.text import clean_query
+
+    if options.out is None and (options.overwrite or options.retry_failed):
+        raise UsageError("--overwrite and --retry-failed speak of a file", remedy="Name it: --out")
+    for sentence in queries:
+        clean_query(sentence)
+    jobs = read_jobs(videos, queries)
+    if options.report is not None:
+        _check_report(options.report)
+    bundle = Bundle.open(options.bundle)
+    run = run_identity(
+        bundle,
+        backend=options.backend,
+        device=options.device,
+        precision=options.precision,
+        decoding=options.decoding,
+        moments=options.moments,
+    )
+    if options.out is None:
+        records, stopped = _work(bundle, jobs, options, run, None)
+    else:
+        from vtloc_runtime.journal import Journal
+
+        with Journal(options.out, run=run, overwrite=options.overwrite) as journal:
+            if options.retry_failed:
+                journal.forget({record.id for record in journal.records if record.failed})
+            records, stopped = _work(bundle, jobs, options, run, journal)
+    if options.report is not None:
+        _write_report(options.report, jobs, records)
+    _close(jobs, records, options, stopped=stopped)
+    return INTERRUPTED if stopped else exit_code(records, exit_codes())
+
+
+def _work(
+    bundle: Bundle, jobs: list[Job], options: FindOptions, run: str, journal: Journal | None
+) -> tuple[list[Record], bool]:
+    """Do what is not done yet.
+
+    Returns:
+        The records of these jobs, those of earlier runs included, and whether it was interrupted.
+    """
+    from vtloc_runtime.localizer import Localizer
+    from vtloc_runtime.pipeline import run_jobs
+
+    wanted = {job.id for job in jobs}
+    earlier = [] if journal is None else [r for r in journal.records if r.id in wanted]
+    done = {record.id for record in earlier}
+    left = group_by_video(job for job in jobs if job.id not in done)
+    records = list(earlier)
+    if not left:
+        return records, False
+    _note(f"{len(done)} of {len(jobs)} sentences are answered already", options, when=bool(done))
+    shown = sys.stderr.isatty() and not options.quiet
+    with (
+        Localizer.open(
+            bundle,
+            backend=options.backend,
+            device=options.device,
+            precision=options.precision,
+            threads=options.threads,
+            batch=options.batch,
+            decoding=options.decoding,
+        ) as localizer,
+        RunProgress(len(left), shown=shown) as progress,
+        Interruption(graceful=journal is not None) as interruption,
+    ):
+        for answered in run_jobs(
+            localizer, left, moments=options.moments, run=run, progress=progress.reached
+        ):
+            if journal is not None:
+                journal.append(answered)
+            records.extend(answered)
+            progress.advance(answered[0].video)
+            with progress.paused():
+                _show(answered, options)
+            if interruption.asked:
+                break
+    return records, interruption.asked
+
+
+def _show(records: list[Record], options: FindOptions) -> None:
+    """Show one video's records: a table to people, JSON lines to programs, errors to both."""
+    if options.json or (options.out is None and not sys.stdout.isatty()):
+        sys.stdout.buffer.write(b"".join(encode_record(record) for record in records))
+        sys.stdout.buffer.flush()
+    if sys.stdout.isatty() and not options.json:
+        print_records(records)
+        return
+    failures = {
+        f"{record.error.kind} error: {record.error.where or record.video}: {record.error.what}"
+        + (f". {record.error.remedy}" if record.error.remedy else "")
+        for record in records
+        if record.error is not None
+    }
+    for line in sorted(failures):
+        typer.echo(f"{PROGRAM}: {' '.join(line.split())}", err=True)
+
+
+def _close(jobs: list[Job], records: list[Record], options: FindOptions, *, stopped: bool) -> None:
+    if stopped:
+        _note(
+            f"stopped: {len(records)} of {len(jobs)} sentences are answered; "
+            f"give the same command again to go on",
+            options,
+        )
+    elif options.out is not None or sys.stdout.isatty():
+        place = f", written to {options.out}" if options.out is not None else ""
+        _note(f"{summary(records)}{place}", options)
+
+
+def _note(text: str, options: FindOptions, *, when: bool = True) -> None:
+    if when and not options.quiet:
+        typer.echo(f"{PROGRAM}: {text}", err=True)
+
+
+def _check_report(path: Path) -> None:
+    """Refuse a report that could not be written, before any work is done for it."""
+    import os
+    from importlib.util import find_spec
+
+    if find_spec("jinja2") is None:
+        raise MissingExtraError.of("jinja2", extra="report", purpose="The report")
+    parent = path.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if path.is_dir() or not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise OutputError("the report cannot be written there", where=path)
+
+
+def _write_report(path: Path, jobs: list[Job], records: list[Record]) -> None:
+    from vtloc_runtime.report.answers import answers_of
+    from vtloc_runtime.report.page import write_page
+
+    order = {job.id: index for index, job in enumerate(jobs)}
+    ordered = sorted(records, key=lambda record: order[record.id])
+    write_page(path, answers_of(ordered))

@@ -1,0 +1,53 @@
+"""A run's records as the pages show them: video by video, each with its filmstrip."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vtloc_runtime.errors import VideoError
+from vtloc_runtime.moments import Localization, Moment
+from vtloc_runtime.report.filmstrip import Thumbnail, read_filmstrip
+from vtloc_runtime.report.page import VideoAnswers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vtloc_runtime.results import Record
+
+
+def answers_of(records: Iterable[Record]) -> list[VideoAnswers]:
+    """Group records by video; a job that failed shows its error as a warning.
+
+    Args:
+        records: In the order in which they are to be shown.
+    """
+    videos: dict[str, list[Record]] = {}
+    for record in records:
+        videos.setdefault(record.video, []).append(record)
+    return [_answers(video, found) for video, found in videos.items()]
+
+
+def _answers(video: str, records: list[Record]) -> VideoAnswers:
+    duration = next((record.duration for record in records if record.duration), 0.0)
+    return VideoAnswers(
+        video,
+        duration,
+        tuple(_localization(record) for record in records),
+        _filmstrip(video, duration),
+    )
+
+
+def _localization(record: Record) -> Localization:
+    moments = tuple(Moment(found.start, found.end, found.score) for found in record.moments or ())
+    failure = () if record.error is None else (record.error.what,)
+    return Localization(record.query, moments, (*failure, *record.warnings))
+
+
+def _filmstrip(video: str, duration: float) -> tuple[Thumbnail, ...]:
+    if duration <= 0:
+        return ()
+    try:
+        return read_filmstrip(video, duration)
+    except VideoError:
+        # The answers are worth showing even when the file has gone since.
+        return ()
