@@ -3,7 +3,7 @@
 Weights are stored as INT8, one scale a channel; activations are rounded to INT8 on their way in,
 one scale a tensor; both symmetric, zero at zero, as TensorRT wants it. Biases, and everything
 that is neither a convolution nor a product, stay in the graph's own precision. Embedding tables
-are stored as INT8 too, and widened after the look-up.
+are stored as INT8 too.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def quantize(
         if node.name not in chosen:
             kept.append(node)
         elif node.op_type == "Gather":
-            kept.extend([node, writer.table(node)])
+            kept.extend([*writer.table(node), node])
         else:
             kept.extend([*writer.around(node), node])
     del written.graph.node[:]
@@ -154,17 +154,14 @@ class _Writer:
                     self._rounded[key] = widen.output[0]
             node.input[index] = self._rounded[key]
 
-    def table(self, node: NodeProto) -> NodeProto:
-        """Store the table of a look-up as INT8; gives the node that widens what is looked up."""
-        from onnx import helper
-
-        found, narrow, name = node.output[0], next(self._names), next(self._names)
-        scale = self._store_int8(self._constants[node.input[0]], 1, name)
-        node.input[0], node.output[0] = name, narrow
-        # Looked up rows keep their columns last, whatever the shape of the indices.
-        return helper.make_node(
-            "DequantizeLinear", [narrow, scale], [found], name=next(self._names), axis=-1
-        )
+    def table(self, node: NodeProto) -> Iterator[NodeProto]:
+        """Store the table of a look-up as INT8, a scale a row; gives what must stand before."""
+        # Widened before the look-up, for TensorRT takes INT8 constants nowhere else.
+        key = (node.input[0], 0)
+        if key not in self._rounded:
+            self._rounded[key], widen = self._weight(self._constants[node.input[0]], 0)
+            yield widen
+        node.input[0] = self._rounded[key]
 
     def finish(self) -> None:
         """Drop the wide weights that nothing reads any more."""

@@ -1,0 +1,90 @@
+"""Graphs with weights: a small convolutional network over frames, a look-up, and a product."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+CHANNELS, ROWS, COLUMNS = 6, 2048, 32
+
+
+def model_of(
+    nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: dict[str, Any]
+) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info(*one) for one in inputs],
+        [helper.make_tensor_value_info(*one) for one in outputs],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def convolutional(*, half: bool = False, spread: float = 1.0) -> onnx.ModelProto:
+    """Two convolutions and a linear layer; ``spread`` makes one of its inputs that much larger."""
+    random = np.random.default_rng(4)
+    kind = np.float16 if half else np.float32
+    real = TensorProto.FLOAT16 if half else TensorProto.FLOAT
+    node = helper.make_node
+    gain = np.ones((1, CHANNELS), kind)
+    gain[0, 0] = spread
+    return model_of(
+        [
+            node("Cast", ["frames"], ["wide"], to=real),
+            node("Mul", ["wide", "val_scale"], ["unit"]),
+            node("Transpose", ["unit"], ["turned"], perm=[0, 3, 1, 2]),
+            node("Conv", ["turned", "stem.weight", "stem.bias"], ["first"], strides=[2, 2]),
+            node("Relu", ["first"], ["positive"]),
+            node("Conv", ["positive", "blocks.0.weight"], ["second"], group=CHANNELS),
+            node("GlobalAveragePool", ["second"], ["pooled"]),
+            node("Flatten", ["pooled"], ["flat"]),
+            node("Mul", ["flat", "val_gain"], ["uneven"]),
+            node("Gemm", ["uneven", "head.weight", "head.bias"], ["features"], transB=1),
+        ],
+        [("frames", TensorProto.UINT8, ["batch", 16, 16, 3])],
+        [("features", real, ["batch", 4])],
+        {
+            "val_scale": np.array(1 / 255, kind),
+            "val_gain": gain,
+            "stem.weight": random.normal(0, 0.5, (CHANNELS, 3, 3, 3)).astype(kind),
+            "stem.bias": random.normal(0, 0.1, CHANNELS).astype(kind),
+            "blocks.0.weight": random.normal(0, 0.5, (CHANNELS, 1, 3, 3)).astype(kind),
+            "head.weight": random.normal(0, 0.5, (4, CHANNELS)).astype(kind),
+            "head.bias": random.normal(0, 0.1, 4).astype(kind),
+        },
+    )
+
+
+def looking_up() -> onnx.ModelProto:
+    """An embedding, a linear layer, and a product of two activations."""
+    random = np.random.default_rng(5)
+    node = helper.make_node
+    return model_of(
+        [
+            node("Gather", ["embeddings.weight", "token_ids"], ["words"]),
+            node("MatMul", ["words", "layer.0.weight.transposed"], ["mixed"]),
+            node("Transpose", ["mixed"], ["turned"], perm=[0, 2, 1]),
+            node("MatMul", ["words", "turned"], ["scores"]),
+        ],
+        [("token_ids", TensorProto.INT64, ["batch", "tokens"])],
+        [("scores", TensorProto.FLOAT, ["batch", "tokens", "tokens"])],
+        {
+            "embeddings.weight": random.normal(0, 1, (ROWS, COLUMNS)).astype(np.float32),
+            "layer.0.weight.transposed": random.normal(0, 0.2, (COLUMNS, COLUMNS)).astype(
+                np.float32
+            ),
+        },
+    )
+
+
+def frames(count: int, *, seed: int = 0) -> np.ndarray:
+    """Pictures of smooth noise."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 256, (count, 4, 4, 3))
+    return coarse.repeat(4, axis=1).repeat(4, axis=2).astype(np.uint8)
