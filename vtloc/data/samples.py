@@ -112,6 +112,16 @@ class StoredSamples:
             if example.video not in self._frames or example not in self._tokens
         )
 
+    def reseeded(self, seed: int) -> StoredSamples:
+        """The same samples in another order."""
+        return StoredSamples(self.examples, self._frames, self._tokens, seed=seed)
+
+    def without(self, examples: Sequence[Example]) -> StoredSamples:
+        """The same samples but for some."""
+        absent = {example.id for example in examples}
+        kept = [example for example in self.examples if example.id not in absent]
+        return StoredSamples(kept, self._frames, self._tokens, seed=self._seed)
+
     def epoch(self, number: int) -> Iterator[Sample]:
         """The examples as samples, shuffled anew each epoch where there is a seed.
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from vtloc.data.samples import Sample
     from vtloc.model import LocalizerConfig, LocalizerNetwork
-    from vtloc_runtime.suppression import FloatArray
     from vtloc_runtime.manifest import DecodingStrategy
     from vtloc_runtime.moments import Moment
+    from vtloc_runtime.suppression import FloatArray
 
 _ANSWERS = 10
 """Moments an answer: enough for R@5 and for QVHighlights' average precision."""

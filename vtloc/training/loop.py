@@ -181,7 +181,7 @@ class _Run:
         losses: LossConfig,
         listener: TrainingListener,
     ) -> None:
-        self.device = _device(config.device)
+        self.device = training_device(config.device)
         self.network = network.to(self.device)
         self.folder = folder
         self.config = config
@@ -299,16 +299,21 @@ class _Run:
         self.listener.finished_epoch(report)
 
 
-def _device(name: str) -> torch.device:
+def training_device(name: str) -> torch.device:
+    """A device by name; ``auto`` is a GPU where there is one.
+
+    Raises:
+        BackendError: The device is not there.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise BackendError(f"there is no device {name!r}", where="training") from error
+        raise BackendError(f"there is no device {name!r}", where="device") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise BackendError(
-            "there is no CUDA device", where="training", remedy='Set device = "cpu" or "auto"'
+            "there is no CUDA device", where="device", remedy="Use the device cpu or auto"
         )
     return device
 

@@ -1,0 +1,1 @@
+"""What stands behind the commands of ``vtloc``, loaded when one is asked for."""

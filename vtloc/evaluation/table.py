@@ -1,0 +1,108 @@
+"""Tables of scores: the split and the way of counting stand in every title."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vtloc.evaluation.baselines import best_constant_window, constant_window, whole_video
+from vtloc.evaluation.metrics import Scores, score
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.table import Table
+
+    from vtloc.data.examples import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        name: What was judged.
+        values: Percent by column; a missing column stays empty.
+    """
+
+    name: str
+    values: Mapping[str, float]
+
+    @classmethod
+    def of(cls, name: str, scores: Scores) -> Row:
+        """A line from scores."""
+        plain = scores.to_json()
+        return cls(name, {k: float(v) for k, v in plain.items() if k != "queries"})
+
+
+def blind_rows(
+    split: Split, *, train: Split | None, strict: bool = False, precision: bool = False
+) -> list[Row]:
+    """The blind baselines of a split, to stand beside every result.
+
+    Args:
+        split: What is judged; queries without labels are passed over.
+        train: Where the best constant window is chosen; None leaves that baseline out.
+        strict: As for `score`.
+        precision: As for `score`.
+    """
+    labelled = [example for example in split.examples if example.moments]
+    whole = score(
+        ((example.moments, whole_video(example)) for example in labelled),
+        strict=strict,
+        precision=precision,
+    )
+    rows = [Row.of("whole video", whole)]
+    if train is not None:
+        window = best_constant_window(train.examples)
+        constant = score(
+            ((example.moments, constant_window(example, window)) for example in labelled),
+            strict=strict,
+            precision=precision,
+        )
+        rows.append(Row.of(f"constant window [{window[0]:.2f}, {window[1]:.2f}]", constant))
+    return rows
+
+
+def title_of(split: Split, *, strict: bool) -> str:
+    """What was judged and how hits were counted."""
+    labelled = sum(bool(example.moments) for example in split.examples)
+    return f"{split.title}, {labelled} queries, hit: IoU {'>' if strict else '>='} m"
+
+
+def columns_of(rows: Sequence[Row]) -> list[str]:
+    """Every column that some row has, in the order of first appearance."""
+    return list(dict.fromkeys(column for row in rows for column in row.values))
+
+
+def rich_table(title: str, rows: Sequence[Row]) -> Table:
+    """The table for a terminal."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    columns = columns_of(rows)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(row.name, *(_cell(row, column) for column in columns))
+    return table
+
+
+def markdown_table(title: str, rows: Sequence[Row]) -> str:
+    """The table for a document."""
+    columns = columns_of(rows)
+    lines = [
+        f"**{title}**",
+        "",
+        "| | " + " | ".join(columns) + " |",
+        "|---|" + "---:|" * len(columns),
+    ]
+    for row in rows:
+        cells = " | ".join(_cell(row, column) for column in columns)
+        lines.append(f"| {row.name} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(row: Row, column: str) -> str:
+    return f"{row.values[column]:.2f}" if column in row.values else ""
