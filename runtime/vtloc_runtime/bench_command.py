@@ -19,7 +19,8 @@ BEGIN, END = "<!-- bench begin -->", "<!-- bench end -->"
 
 def bench_command(  # noqa: PLR0917 - the parameters of a command are its options
     bundle: Annotated[
-        Path | None, typer.Argument(help="The bundle; without one, the bundle that ships.")
+        Path | None,
+        typer.Option("--bundle", "-b", help="A bundle; without it the one that ships with vtloc."),
     ] = None,
     backend: Annotated[str, typer.Option(help="onnxruntime or tensorrt.")] = "onnxruntime",
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,

@@ -25,7 +25,7 @@ from vtloc_runtime.bench import BenchOptions, BenchReport, bench
 from vtloc_runtime.bench_command import BEGIN, END, bench_command, markdown
 from vtloc_runtime.bench_video import write_bench_video
 from vtloc_runtime.bundle import Bundle
-from vtloc_runtime.errors import OutputError, UsageError, VtlocError
+from vtloc_runtime.errors import BundleError, OutputError, UsageError, VtlocError
 from vtloc_runtime.network_cost import NetworkCost, network_cost
 from vtloc_runtime.roofline import Peak, bound, cpu_peak, gpu_peak
 
@@ -235,14 +235,14 @@ class TestCommand:
 
     def test_shows_a_table_and_writes_json(self, bundle, tmp_path) -> None:
         out = tmp_path / "report.json"
-        shown = self.run(bundle.path, "--out", out)
+        shown = self.run("--bundle", bundle.path, "--out", out)
         assert "visual" in shown
         assert json.loads(out.read_text())["backend"] == "onnxruntime:cpu"
 
     def test_fills_the_place_in_a_document_and_nothing_else(self, bundle, tmp_path) -> None:
         document = tmp_path / "page.md"
         document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-        self.run(bundle.path, "--table", document)
+        self.run("--bundle", bundle.path, "--table", document)
         text = document.read_text()
         assert text.startswith(f"before\n{BEGIN}\n**small: onnxruntime:cpu")
         assert text.endswith(f"{END}\nafter\n")
@@ -253,16 +253,21 @@ class TestCommand:
         document = tmp_path / "page.md"
         document.write_text("no marks here")
         with pytest.raises(UsageError, match="no place for the table"):
-            self.run(bundle.path, "--table", document)
+            self.run("--bundle", bundle.path, "--table", document)
 
     def test_refuses_a_document_that_is_missing(self, bundle, tmp_path) -> None:
         with pytest.raises(OutputError, match="cannot read"):
-            self.run(bundle.path, "--table", tmp_path / "missing.md")
+            self.run("--bundle", bundle.path, "--table", tmp_path / "missing.md")
 
     @pytest.mark.parametrize("text", ["", "a", "1,,2", "0", "-1"])
     def test_refuses_what_is_no_list_of_numbers(self, bundle, text) -> None:
         with pytest.raises(UsageError, match="--batch"):
-            app = typer.Typer()
-            app.command()(bench_command)
-            result = CliRunner().invoke(app, [str(bundle.path), f"--batch={text}"])
-            raise result.exception or AssertionError(result.output)
+            bench_command(bundle.path, batch=text)
+
+    def test_ends_in_one_line_and_an_exit_code(self, tmp_path) -> None:
+        from vtloc_runtime.commands.bench import app
+
+        result = CliRunner().invoke(app, ["-b", str(tmp_path / "no-bundle")])
+        assert result.exit_code == BundleError.exit_code
+        assert "there is no such bundle" in result.output
+        assert "Traceback" not in result.output

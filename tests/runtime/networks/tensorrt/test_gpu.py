@@ -1,0 +1,194 @@
+"""On a real GPU: engines built here answer as their ONNX files do, by every path there is."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import small_bundle
+
+from vtloc_export.profiles import default_traffic, parse_traffic
+from vtloc_export.tensorrt import EngineOptions, build_engines
+from vtloc_runtime.bench import BenchOptions, bench
+from vtloc_runtime.bench_video import write_bench_video
+from vtloc_runtime.bundle import Bundle
+from vtloc_runtime.errors import EngineError, NetworkError
+from vtloc_runtime.localizer import Localizer
+from vtloc_runtime.networks.tensorrt import TensorrtNetwork, load_tensorrt
+
+pytestmark = [pytest.mark.gpu, pytest.mark.xdist_group("gpu")]
+
+NETWORKS = ["visual", "text", "localizer"]
+# FP32 without TF32 differs by the order of sums alone; half precision by its ten bits.
+TOLERANCE = {"fp32": 1e-4, "fp16": 2e-2}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("tensorrt")
+    folder = tmp_path_factory.mktemp("gpu") / "bundle"
+    bundle = small_bundle.write_small_bundle(folder)
+    base = default_traffic(bundle)
+    traffic = tuple(
+        parse_traffic(text, base)
+        for text in ("batch=1:4:8,frames=1:8:16,tokens=1:4:8", "batch=1:1:3")
+    )
+    for precision in ("fp32", "fp16"):
+        options = EngineOptions("local", backend="tensorrt", precision=precision, traffic=traffic)
+        build_engines(bundle, options)
+    return folder
+
+
+@pytest.fixture
+def bundle(built: Path) -> Bundle:
+    return Bundle.open(built)
+
+
+def assert_close(
+    network: TensorrtNetwork,
+    bundle: Bundle,
+    precision: str,
+    inputs: dict[str, np.ndarray],
+    given: dict[str, object] | None = None,
+) -> None:
+    file = bundle.variant(network.name, precision)
+    session = onnxruntime.InferenceSession(
+        bundle.read(file.file, file.sha256), providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    found = network.run(inputs if given is None else given)
+    for name, array in zip(names, session.run(None, inputs), strict=True):
+        assert found[name].dtype == array.dtype
+        scale = max(1.0, float(np.abs(array.astype(np.float64)).max()))
+        np.testing.assert_allclose(found[name], array, rtol=0, atol=TOLERANCE[precision] * scale)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_engine_answers_as_its_onnx_file_does(bundle, name, precision) -> None:
+    half = precision == "fp16"
+    with load_tensorrt(bundle, name, precision) as network:
+        for seed in range(5):
+            inputs = small_bundle.example_inputs(name, half=half, seed=seed)
+            assert_close(network, bundle, precision, inputs)
+
+
+def test_cuda_graphs_answer_as_plain_runs_do(bundle) -> None:
+    with load_tensorrt(bundle, "localizer", "fp32", workers=1) as network:
+        for seed in range(6):
+            for frames in (3, 16, 20):
+                inputs = small_bundle.example_inputs("localizer", frames=frames, seed=seed)
+                assert_close(network, bundle, "fp32", inputs)
+        assert network.memory.graphs == 3
+
+
+def test_shapes_may_change_between_calls(bundle) -> None:
+    generator = np.random.default_rng(0)
+    with load_tensorrt(bundle, "localizer", "fp32", workers=1, graphs=2) as network:
+        for _ in range(40):
+            batch, frames, tokens = (int(generator.integers(1, most)) for most in (9, 33, 17))
+            inputs = small_bundle.example_inputs(
+                "localizer", batch=batch, frames=frames, tokens=tokens
+            )
+            assert_close(network, bundle, "fp32", inputs)
+
+
+def test_several_threads_run_at_once(bundle) -> None:
+    with (
+        load_tensorrt(bundle, "localizer", "fp32", workers=3) as network,
+        ThreadPoolExecutor(6) as pool,
+    ):
+        inputs = [
+            small_bundle.example_inputs("localizer", frames=1 + seed % 7, seed=seed)
+            for seed in range(48)
+        ]
+        work = [pool.submit(assert_close, network, bundle, "fp32", given) for given in inputs]
+        for done in work:
+            done.result()
+
+
+def test_frames_on_the_device_are_taken_by_dlpack(bundle) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this torch has no CUDA")
+    inputs = small_bundle.example_inputs("visual")
+    lent = torch.from_numpy(inputs["frames"]).cuda()
+    with load_tensorrt(bundle, "visual", "fp32") as network:
+        for _ in range(4):
+            assert_close(network, bundle, "fp32", inputs, {"frames": lent})
+        turned = lent.transpose(1, 2)
+        with pytest.raises(NetworkError, match="not contiguous"):
+            network.run({"frames": turned})
+
+
+def test_memory_comes_back(bundle) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this torch has no CUDA")
+
+    def once() -> int:
+        with load_tensorrt(bundle, "localizer", "fp32") as network:
+            for _ in range(3):
+                network.run(small_bundle.example_inputs("localizer"))
+        return int(torch.cuda.mem_get_info()[0])
+
+    once()
+    before = once()
+    assert abs([once() for _ in range(5)][-1] - before) <= 16 * 2**20
+
+
+def test_shapes_beyond_the_profiles_are_refused(bundle) -> None:
+    with (
+        load_tensorrt(bundle, "localizer", "fp32") as network,
+        pytest.raises(NetworkError, match="axis 'batch' takes 1 to 8"),
+    ):
+        network.run(small_bundle.example_inputs("localizer", batch=9))
+
+
+def test_an_altered_plan_is_refused(bundle, tmp_path) -> None:
+    import shutil
+
+    shutil.copytree(bundle.path, tmp_path / "bundle")
+    altered = Bundle.open(tmp_path / "bundle")
+    for plan in altered.engines.glob("*.plan"):
+        plan.write_bytes(plan.read_bytes()[:-1] + b"?")
+    with pytest.raises(EngineError, match="altered"):
+        load_tensorrt(altered, "text", "fp16")
+
+
+def test_an_engine_is_found_again_and_rebuilds_alike(bundle, tmp_path) -> None:
+    copy = small_bundle.write_small_bundle(tmp_path / "bundle")
+    options = EngineOptions("local", timing_cache=tmp_path / "timings.bin")
+    assert all(report.built for report in build_engines(copy, options))
+    assert not any(report.built for report in build_engines(copy, options))
+
+
+def test_the_whole_runtime_gives_the_same_moments(bundle, tmp_path) -> None:
+    video = write_bench_video(tmp_path, seconds=12, width=160, height=96)
+    with (
+        Localizer.open(bundle, precision="fp32") as plain,
+        Localizer.open(bundle, backend="tensorrt", precision="fp32") as fast,
+    ):
+        encoded = plain.encode_video(video)
+        queries = ["a person walks across the room", "a cat sits"]
+        pairs = zip(plain.localize(encoded, queries), fast.localize(encoded, queries), strict=True)
+        for expected, found in pairs:
+            assert expected.best is not None
+            assert found.best is not None
+            assert found.best.overlap(expected.best) > 0.99
+        features = fast.encode_video(video).features
+        np.testing.assert_allclose(features, encoded.features, atol=1e-3)
+
+
+def test_the_bench_measures_engines(bundle, tmp_path) -> None:
+    video = write_bench_video(tmp_path, seconds=4, width=160, height=96)
+    options = BenchOptions(
+        "tensorrt", precision="fp16", batches=(1, 4), frames=(8,), seconds=0.2, video=video
+    )
+    report = bench(bundle, options)
+    assert report.backend.startswith("tensorrt:cuda")
+    assert report.device_bytes > 0
+    assert all(stage.rate > 0 for stage in report.stages)
