@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.journal import Journal
 
 _EPILOG = """
-Other commands: vtloc-run doctor (what this machine can run).
+Other commands: vtloc-run doctor (what this machine can run), vtloc-run bench (how fast).
 
 Exit codes: 0 every sentence was answered; 1 some were not, the rest were; where all failed alike,
 and for errors before the work: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backend, 7 network,
