@@ -17,15 +17,21 @@ from vtloc_runtime.errors import OutputError, VtlocError
 if TYPE_CHECKING:
     from torch import Tensor
 
+_HEADER = "vtloc"
+
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
     """Write tensors and their header; a crash leaves the old file or the new one.
+
+    The same tensors and header give the same bytes: safetensors writes its metadata in any
+    order, so the header is one entry of it.
 
     Raises:
         OutputError: The file cannot be written.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, safetensors.torch.save(plain, metadata=dict(header)))
+    metadata = {_HEADER: json.dumps(dict(header), sort_keys=True)}
+    write_whole(path, safetensors.torch.save(plain, metadata=metadata))
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -73,8 +79,12 @@ def parse_tensors(
         raise error(f"the file is damaged or no safetensors: {cause}", where=path) from cause
     # The format: eight bytes of length, then a JSON object; both were checked just now.
     length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    return tensors, dict(header)
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    try:
+        header = dict(json.loads(metadata.get(_HEADER, "{}")))
+    except (TypeError, ValueError) as cause:
+        raise error("the header is damaged", where=path) from cause
+    return tensors, {name: str(text) for name, text in header.items()}
 
 
 def json_entry(

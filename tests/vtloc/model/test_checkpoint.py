@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vtloc.model import load_checkpoint, save_checkpoint
-from vtloc.tensorfile import parse_tensors
+from vtloc.tensorfile import parse_tensors, write_tensors
 from vtloc_runtime.errors import CheckpointError, OutputError
 
 
@@ -30,7 +30,7 @@ def rewrite(path: Path, **header: str | None) -> None:
     """Change fields of a checkpoint's header; None removes one."""
     weights, found = parse_tensors(path.read_bytes(), path, CheckpointError)
     kept = {key: text for key, text in {**found, **header}.items() if text is not None}
-    path.write_bytes(safetensors.torch.save(weights, metadata=kept))
+    write_tensors(path, weights, kept)
 
 
 def test_everything_comes_back(saved: Path, config, batch, build) -> None:
@@ -42,6 +42,22 @@ def test_everything_comes_back(saved: Path, config, batch, build) -> None:
     assert not found.network.training
     both = found.network(*batch.inputs()), build(config)(*batch.inputs())
     assert all(torch.equal(*pair) for pair in zip(*both, strict=True))
+
+
+def test_the_same_network_gives_the_same_bytes(saved: Path, config, build) -> None:
+    again = saved.with_name("again.safetensors")
+    save_checkpoint(
+        again, build(config), visual_encoder="v", text_encoder="t", metadata={"data": "none"}
+    )
+    assert again.read_bytes() == saved.read_bytes()
+
+
+@pytest.mark.parametrize("text", ["{", "7"])
+def test_a_header_that_is_no_object_is_refused(saved: Path, text: str) -> None:
+    weights, _ = parse_tensors(saved.read_bytes(), saved, CheckpointError)
+    saved.write_bytes(safetensors.torch.save(weights, metadata={"vtloc": text}))
+    with pytest.raises(CheckpointError, match="header is damaged"):
+        load_checkpoint(saved)
 
 
 def test_no_half_written_file_stays_behind(saved: Path) -> None:
