@@ -14,11 +14,12 @@ from vtloc_export.precision import TypedNetwork
 from vtloc_export.probes import Lengths, Probe, probes
 from vtloc_export.signatures import SIGNATURES, Precision, Signature
 from vtloc_runtime.errors import ExportError, MissingExtraError, ParityError
-from vtloc_runtime.manifest import NetworkName
 from vtloc_runtime.networks.contract import Array
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+    from vtloc_runtime.manifest import NetworkName
 
 Evaluate = Callable[[Mapping[str, Array]], dict[str, Array]]
 """Runs a network: inputs by name to outputs by name."""
@@ -49,17 +50,16 @@ class OutputParity:
     probes: int
 
 
-def torch_evaluate(typed: TypedNetwork, network: NetworkName) -> Evaluate:
-    """Runs the PyTorch module, in its own precision."""
+def torch_evaluate(module: torch.nn.Module, network: NetworkName) -> Evaluate:
+    """Runs a PyTorch module: the network itself, or a typed one in its own precision."""
     signature = SIGNATURES[network]
+    half = isinstance(module, TypedNetwork) and module.half_precision
 
     def evaluate(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        tensors = [
-            _as_tensor(inputs[tensor.name], half=typed.half_precision)
-            for tensor in signature.inputs
-        ]
+        tensors = [_as_tensor(inputs[tensor.name], half=half) for tensor in signature.inputs]
         with torch.inference_mode():
-            outputs = typed(*tensors)
+            given = module(*tensors)
+        outputs = (given,) if isinstance(given, torch.Tensor) else given
         names = (tensor.name for tensor in signature.outputs)
         return {name: output.numpy() for name, output in zip(names, outputs, strict=True)}
 

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from vtloc_export.inspection import sanitized
 from vtloc_export.parameters import name_parameters
 from vtloc_export.precision import POLICIES, TypedNetwork
 from vtloc_export.probes import Lengths, probes
 from vtloc_export.signatures import DYNAMIC_AXES, FLOATING, SIGNATURES, Signature
 from vtloc_runtime.errors import ExportError, MissingExtraError
-from vtloc_runtime.manifest import NetworkName
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+    from vtloc_runtime.manifest import NetworkName
 
 OPSET = 20
 """Twenty, for TensorRT does not build what the exporter makes of attention from 23 on."""
@@ -42,7 +44,9 @@ def typed_network(
     return TypedNetwork(module, half=half, policy=POLICIES[network])
 
 
-def export_graph(typed: TypedNetwork, network: NetworkName, widths: Mapping[str, int]) -> ModelProto:
+def export_graph(
+    typed: TypedNetwork, network: NetworkName, widths: Mapping[str, int]
+) -> ModelProto:
     """Trace a network.
 
     Args:
@@ -65,7 +69,7 @@ def export_graph(typed: TypedNetwork, network: NetworkName, widths: Mapping[str,
         )
         for tensor in signature.inputs
     )
-    model = _trace(typed, signature, inputs)
+    model = sanitized(_trace(typed, signature, inputs))
     name_parameters(model, typed.network, half=typed.half_precision)
     _strip(model)
     model.graph.name = network

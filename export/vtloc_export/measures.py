@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtloc_runtime.networks.contract import Array
+if TYPE_CHECKING:
+    from vtloc_runtime.networks.contract import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from vtloc_export.compact import widened
 from vtloc_runtime.errors import ExportError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from onnx import ModelProto
 
 METADATA_KEY = "vtloc.parameters"
@@ -74,12 +75,12 @@ def read_parameters(model: ModelProto) -> dict[str, torch.Tensor]:
             where=model.graph.name,
             remedy="Export from the checkpoint",
         )
-    arrays = {item.name: item for item in model.graph.initializer}
+    arrays = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
     parameters: dict[str, torch.Tensor] = {}
     places: Mapping[str, tuple[str, bool]] = json.loads(listed)
     for name, (holder, transposed) in places.items():
-        if holder in arrays:
-            array = numpy_helper.to_array(arrays[holder]).astype(np.float32)
+        array = widened(holder, arrays)
+        if array is not None:
             parameters[name] = torch.from_numpy(array.T.copy() if transposed else array.copy())
     return parameters
 
@@ -89,7 +90,7 @@ def _forms(tensor: torch.Tensor, *, half: bool) -> list[tuple[NDArray[np.generic
     forms = [(array, False)]
     if half and array.dtype == np.float16:
         forms.append((array.astype(np.float32), False))
-    if array.ndim == 2:  # noqa: PLR2004 - only matrices are transposed
+    if array.ndim == 2:
         forms += [(form.T, True) for form, _ in tuple(forms)]
     return forms
 

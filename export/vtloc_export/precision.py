@@ -11,14 +11,15 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from vtloc_runtime.manifest import NetworkName
+if TYPE_CHECKING:
+    from vtloc_runtime.manifest import NetworkName
 
 HALF_LIMIT = 65504.0
 """The largest number of half precision."""
@@ -200,7 +201,7 @@ class TypedNetwork(nn.Module):
 def halve(network: nn.Module, policy: PrecisionPolicy) -> None:
     """Cast parameters and buffers to half precision, but for the policy's, in place."""
     for prefix, module in network.named_modules():
-        for tensors in (module._parameters, module._buffers):  # noqa: SLF001 - no public way to set both
+        for tensors in (module._parameters, module._buffers):
             owned = cast("dict[str, Tensor | None]", tensors)
             for name, tensor in owned.items():
                 if tensor is None or not tensor.is_floating_point():

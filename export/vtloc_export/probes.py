@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vtloc_export.signatures import FLOATING, SIGNATURES
-from vtloc_runtime.manifest import NetworkName
-from vtloc_runtime.networks.contract import Array
+
+if TYPE_CHECKING:
+    from vtloc_runtime.manifest import NetworkName
+    from vtloc_runtime.networks.contract import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,77 @@
+"""Polygraphy over an exported graph: cleaned before it is kept, linted before it is trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vtloc_runtime.errors import ExportError, MissingExtraError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_POLYGRAPHY = "from polygraphy.tools import main; raise SystemExit(main())"
+_PATIENCE = 600
+"""Seconds after which a lint counts as failed."""
+
+
+def sanitized(model: ModelProto) -> ModelProto:
+    """The graph with what can be computed beforehand computed, as ``polygraphy surgeon`` does.
+
+    Raises:
+        MissingExtraError: Polygraphy is not installed.
+        ExportError: Polygraphy cannot read the graph.
+    """
+    try:
+        from polygraphy.backend.onnx import fold_constants
+        from polygraphy.logger import G_LOGGER
+    except ImportError as error:
+        raise MissingExtraError.of(
+            "polygraphy", extra="export", purpose="sanitizing a graph"
+        ) from error
+    try:
+        with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
+            folded: ModelProto = fold_constants(model)
+    except Exception as error:
+        raise ExportError(f"Polygraphy cannot fold its constants: {error}") from error
+    return folded
+
+
+def lint(path: Path) -> tuple[str, ...]:
+    """What ``polygraphy check lint`` finds wrong with a graph; nothing for a sound one.
+
+    Args:
+        path: The ONNX file.
+
+    Raises:
+        ExportError: Polygraphy's command could not be run.
+    """
+    with tempfile.TemporaryDirectory(prefix="vtloc-lint-") as folder:
+        report = Path(folder) / "report.json"
+        command = [sys.executable, "-c", _POLYGRAPHY, "check", "lint", str(path)]
+        try:
+            # A process of its own: the linter tries the graph piece by piece, and may crash.
+            done = subprocess.run(  # noqa: S603 - our interpreter, our arguments
+                [*command, "-o", str(report)],
+                capture_output=True,
+                text=True,
+                timeout=_PATIENCE,
+                check=False,
+                env={**os.environ, "POLYGRAPHY_AUTOINSTALL_DEPS": "0"},
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ExportError(f"polygraphy check lint failed: {error}", where=path) from error
+        if not report.is_file():
+            reason = (done.stderr or done.stdout).strip().rpartition("\n")[2]
+            raise ExportError(f"polygraphy check lint failed: {reason}", where=path)
+        entries: list[dict[str, Any]] = json.loads(report.read_text()).get("lint_entries", [])
+    return tuple(str(entry.get("message", "")).strip() for entry in entries if _is_wrong(entry))
+
+
+def _is_wrong(entry: dict[str, Any]) -> bool:
+    return entry.get("level") in {"error", "exception"}

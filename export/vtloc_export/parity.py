@@ -1,0 +1,375 @@
+"""Whether a bundle still answers as its PyTorch model does: tensors, answers, task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vtloc.data.benchmarks import read_split
+from vtloc.encoders import load_text_encoder, load_visual_encoder
+from vtloc.evaluation.metrics import Scores, score
+from vtloc_export.checks import (
+    SMALL,
+    OutputParity,
+    compare,
+    onnxruntime_evaluate,
+    reference_evaluate,
+    torch_evaluate,
+)
+from vtloc_export.measures import BOUNDS
+from vtloc_export.onnx import network_widths, runs_in_reference
+from vtloc_export.probes import Lengths, probes
+from vtloc_export.sources import load_source
+from vtloc_export.torch_network import TorchNetwork
+from vtloc_runtime.bundle import Bundle
+from vtloc_runtime.errors import AnnotationError, MissingExtraError, VtlocError
+from vtloc_runtime.localizer import Localizer
+from vtloc_runtime.manifest import NETWORK_NAMES, NetworkName
+from vtloc_runtime.video import FrameSequence
+
+if TYPE_CHECKING:
+    import torch
+
+    from vtloc.data.examples import Example
+    from vtloc_runtime.moments import Localization
+
+SAME_START = 0.1
+"""Seconds that the best moment's start and end may move and still count as the same answer."""
+
+SENTENCES = (
+    "a person opens the door",
+    "somebody pours coffee into a cup",
+    "the dog runs across the lawn and catches a ball",
+    "two men are shown talking",
+    "she puts the bowl down and stirs",
+    "a car drives through the snow",
+    "the crowd cheers",
+    "he is seen speaking to the camera while holding a guitar",
+)
+_PICTURES = 6
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerBound:
+    """How far a precision's answers may be from the reference's.
+
+    Attributes:
+        same: Least share of queries whose best moment stays where it was.
+        iou: Least mean IoU of old and new best moments.
+        drift: Most points that R@m or mIoU may lose or gain on labelled data.
+    """
+
+    same: float
+    iou: float
+    drift: float
+
+
+ANSWER_BOUNDS: Mapping[str, AnswerBound] = {
+    "fp32": AnswerBound(same=1.0, iou=0.999, drift=0.1),
+    "fp16": AnswerBound(same=0.95, iou=0.98, drift=0.5),
+    "compact": AnswerBound(same=0.8, iou=0.9, drift=1.5),
+    "int8": AnswerBound(same=0.7, iou=0.85, drift=2.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorParity:
+    """One network in one precision, against PyTorch in FP32.
+
+    Attributes:
+        network: Which network.
+        precision: In what precision.
+        arithmetic: What computed it.
+        outputs: Its outputs.
+        broken: What breaks the bound, or None.
+    """
+
+    network: str
+    precision: str
+    arithmetic: str
+    outputs: tuple[OutputParity, ...]
+    broken: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerParity:
+    """The whole chain in one precision on one backend, against PyTorch in FP32.
+
+    Attributes:
+        backend: What ran it.
+        precision: In what precision.
+        queries: Questions asked.
+        same: Share of them whose best moment moved by less than ``SAME_START`` seconds.
+        iou: Mean IoU of old and new best moments.
+        drift: Points gained or lost on labelled data, by measure; empty without labels.
+        broken: What breaks the bound, or None.
+    """
+
+    backend: str
+    precision: str
+    queries: int
+    same: float
+    iou: float
+    drift: Mapping[str, float]
+    broken: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ParityReport:
+    """Everything that was verified about a bundle.
+
+    Attributes:
+        bundle: Its directory.
+        tensors: Network by network.
+        answers: The whole chain, by backend and precision.
+        unverified: What could not be verified here, and why.
+    """
+
+    bundle: Path
+    tensors: tuple[TensorParity, ...]
+    answers: tuple[AnswerParity, ...]
+    unverified: tuple[str, ...]
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """Every bound that was broken, in words."""
+        tensors = (
+            f"{item.network} in {item.precision}: {item.broken}"
+            for item in self.tensors
+            if item.broken
+        )
+        answers = (
+            f"answers of {item.backend} in {item.precision}: {item.broken}"
+            for item in self.answers
+            if item.broken
+        )
+        return (*tensors, *answers)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        plain = asdict(self)
+        plain["bundle"] = str(self.bundle)
+        plain["broken"] = list(self.broken)
+        return plain
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A video and the sentences asked about it.
+
+    Attributes:
+        video: A path, or frames with times.
+        queries: The sentences.
+        truth: Their true moments, where they are labelled.
+    """
+
+    video: Any
+    queries: tuple[str, ...]
+    truth: tuple[tuple[Any, ...], ...] | None = None
+
+
+def verify_bundle(
+    path: str | Path,
+    *,
+    data: str | Path | None = None,
+    told: Callable[[str], None] = lambda _: None,
+) -> ParityReport:
+    """Hold every precision and backend of a bundle against its PyTorch model in FP32.
+
+    Args:
+        path: The bundle.
+        data: Labelled moments, as ``vtloc.data`` reads them; videos lie beside the file.
+        told: Told of every step.
+
+    Raises:
+        BundleError: The bundle is damaged, or does not hold the localizer's weights.
+        EncoderError: An encoder cannot be loaded.
+        AnnotationError: The labels cannot be read.
+    """
+    bundle = Bundle.open(path)
+    questions = synthetic_questions() if data is None else labelled_questions(Path(data))
+    told("loading the PyTorch model")
+    source = load_source(Path(path))
+    visual = load_visual_encoder(source.visual_encoder)
+    text = load_text_encoder(source.text_encoder)
+    modules: dict[NetworkName, torch.nn.Module] = {
+        "visual": visual,
+        "text": text,
+        "localizer": source.network,
+    }
+    widths = network_widths(source.network, visual, text)
+    tensors = []
+    for network in NETWORK_NAMES:
+        for precision in sorted(bundle.manifest.networks[network].variants):
+            told(f"{network} in {precision}")
+            tensors.append(
+                tensor_parity(bundle, network, precision, modules[network], widths[network])
+            )
+    told("answers of PyTorch")
+    references = {name: TorchNetwork(name, modules[name], widths[name]) for name in NETWORK_NAMES}
+    with Localizer(bundle, dict(references), encoder="torch", batch=8) as localizer:
+        expected = _ask(localizer, questions)
+    answers, unverified = _answers(bundle, questions, expected, told)
+    return ParityReport(bundle.path, tuple(tensors), answers, unverified)
+
+
+def tensor_parity(
+    bundle: Bundle,
+    network: NetworkName,
+    precision: str,
+    module: torch.nn.Module,
+    widths: Mapping[str, int],
+) -> TensorParity:
+    """Measure one file of a bundle.
+
+    Half precision is computed by ONNX's own evaluator, which rounds after every node: ONNX
+    Runtime on a CPU would compute it in FP32. Encoders too large for that are run by ONNX
+    Runtime, and the report says so.
+    """
+    import onnx
+
+    variant = bundle.variant(network, precision)
+    content = bundle.read(variant.file, variant.sha256)
+    reference = torch_evaluate(module, network)
+    rounded = precision == "fp16" and runs_in_reference(network, module)
+    if rounded:
+        evaluate = reference_evaluate(onnx.load_from_string(content))
+        tried = probes(network, widths, SMALL[network], seed=2)
+    else:
+        evaluate = onnxruntime_evaluate(content, half=precision == "fp16")
+        tried = probes(network, widths, seed=2)
+    outputs = compare(network, evaluate, reference, tried)
+    bound = BOUNDS[precision]
+    broken = (
+        f"{item.output}: {reason}" for item in outputs if (reason := bound.broken_by(item.worst))
+    )
+    arithmetic = "onnx.reference" if rounded else "onnxruntime:cpu"
+    return TensorParity(network, precision, arithmetic, outputs, next(broken, None))
+
+
+def synthetic_questions() -> tuple[Question, ...]:
+    """Pictures that change every few seconds, and plain sentences: no file is needed."""
+    (probe,) = probes("visual", {"size": 256}, (Lengths(_PICTURES),), seed=3)
+    pictures = np.asarray(probe.inputs["frames"], dtype=np.uint8)
+    shown = np.repeat(pictures, _SHOWN, axis=0)
+    return (Question(FrameSequence(shown, np.arange(float(len(shown)))), SENTENCES),)
+
+
+def labelled_questions(path: Path) -> tuple[Question, ...]:
+    """Labelled sentences by video; a video's name is looked up beside the labels.
+
+    Raises:
+        AnnotationError: The labels cannot be read, or a video is missing.
+    """
+    by_video: dict[str, list[Example]] = {}
+    for example in read_split(path):
+        if example.moments:
+            by_video.setdefault(example.video, []).append(example)
+    questions = []
+    for name, examples in by_video.items():
+        video = path.parent / name
+        if not video.is_file():
+            raise AnnotationError("the video of a label is missing", where=video)
+        queries = tuple(example.query for example in examples)
+        questions.append(Question(video, queries, tuple(item.moments for item in examples)))
+    return tuple(questions)
+
+
+def answer_parity(
+    backend: str,
+    precision: str,
+    questions: Sequence[Question],
+    expected: Sequence[Localization],
+    found: Sequence[Localization],
+) -> AnswerParity:
+    """Compare answers with the reference's, and with the labels where there are any."""
+    pairs = list(zip(expected, found, strict=True))
+    overlaps = [_overlap(old, new) for old, new in pairs]
+    same = float(np.mean([_same(old, new) for old, new in pairs]))
+    drift = _drift(questions, expected, found)
+    iou = float(np.mean(overlaps))
+    bound = ANSWER_BOUNDS[precision]
+    worst = max(drift.items(), key=lambda item: abs(item[1]), default=("", 0.0))
+    broken = None
+    if same < bound.same:
+        broken = f"{same:.1%} of the answers stay where they were, below {bound.same:.0%}"
+    elif iou < bound.iou:
+        broken = f"mean IoU with the reference's answers is {iou:.3f}, below {bound.iou}"
+    elif abs(worst[1]) > bound.drift:
+        broken = f"{worst[0]} moves by {worst[1]:+.2f} points, more than {bound.drift}"
+    return AnswerParity(backend, precision, len(pairs), same, iou, drift, broken)
+
+
+def _answers(
+    bundle: Bundle,
+    questions: Sequence[Question],
+    expected: Sequence[Localization],
+    told: Callable[[str], None],
+) -> tuple[tuple[AnswerParity, ...], tuple[str, ...]]:
+    answers, unverified = [], []
+    for backend, precision in _chains(bundle):
+        told(f"answers of {backend} in {precision}")
+        try:
+            with Localizer.open(bundle, backend=backend, precision=precision) as localizer:
+                found = _ask(localizer, questions)
+        except (MissingExtraError, VtlocError) as error:
+            if backend == "onnxruntime":
+                raise
+            unverified.append(f"{backend} in {precision}: {error}")
+            continue
+        answers.append(answer_parity(backend, precision, questions, expected, found))
+    return tuple(answers), tuple(unverified)
+
+
+def _chains(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    networks = bundle.manifest.networks.values()
+    shared = set.intersection(*(set(network.variants) for network in networks))
+    for precision in sorted(shared):
+        yield "onnxruntime", precision
+    if bundle.engines.is_dir() and any(bundle.engines.glob("*.plan")):
+        for precision in sorted(shared & {"fp32", "fp16", "int8"}):
+            yield "tensorrt", precision
+
+
+def _ask(localizer: Localizer, questions: Sequence[Question]) -> list[Localization]:
+    answers: list[Localization] = []
+    for question in questions:
+        encoded = localizer.encode_video(question.video)
+        answers += localizer.localize(encoded, question.queries, moments=5)
+    return answers
+
+
+def _overlap(old: Localization, new: Localization) -> float:
+    if old.best is None or new.best is None:
+        return float(old.best is new.best)
+    return old.best.overlap(new.best)
+
+
+def _same(old: Localization, new: Localization) -> bool:
+    if old.best is None or new.best is None:
+        return old.best is new.best
+    moved = max(abs(old.best.start - new.best.start), abs(old.best.end - new.best.end))
+    return moved < SAME_START
+
+
+def _drift(
+    questions: Sequence[Question], expected: Sequence[Localization], found: Sequence[Localization]
+) -> dict[str, float]:
+    if any(question.truth is None for question in questions):
+        return {}
+    truth = [moments for question in questions for moments in question.truth or ()]
+    old, new = (_scores(truth, answers) for answers in (expected, found))
+    drift = {
+        f"R{rank}@{threshold:g}": new.recall[rank, threshold] - old.recall[rank, threshold]
+        for rank, threshold in old.recall
+    }
+    return {**drift, "mIoU": new.mean_iou - old.mean_iou}
+
+
+def _scores(truth: Sequence[tuple[Any, ...]], answers: Sequence[Localization]) -> Scores:
+    return score((true, answer.moments) for true, answer in zip(truth, answers, strict=True))

@@ -1,0 +1,150 @@
+"""Where an export starts: a checkpoint, or a bundle whose PyTorch weights are built again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vtloc.model import LocalizerConfig, LocalizerNetwork, load_checkpoint
+from vtloc_export.parameters import read_parameters
+from vtloc_runtime.bundle import Bundle
+from vtloc_runtime.errors import BundleError, CheckpointError
+from vtloc_runtime.manifest import Decoding, ScoreCalibration, Windows
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_TRUSTED = ("fp32", "compact", "fp16")
+"""Which precision the weights are taken from, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalizerSource:
+    """A localizer and all that a bundle says about it.
+
+    Attributes:
+        network: The PyTorch network, in evaluation mode.
+        visual_encoder: Name of its frame encoder.
+        text_encoder: Name of its text encoder.
+        checkpoint_sha256: Hash of the checkpoint it came from.
+        name: The bundle's name.
+        license: Licence of the weights.
+        training_data: What it was trained on.
+        frames_per_second: How densely it was trained to see videos.
+        decoding: How logits become moments.
+        windows: How long videos are cut.
+        score_calibration: From raw scores to probabilities, where it was calibrated.
+        accuracy: What was measured, by test set.
+    """
+
+    network: LocalizerNetwork
+    visual_encoder: str
+    text_encoder: str
+    checkpoint_sha256: str
+    name: str
+    license: str = "unspecified"
+    training_data: str = ""
+    frames_per_second: float = 1.0
+    decoding: Decoding = field(default_factory=Decoding)
+    windows: Windows = field(default_factory=Windows)
+    score_calibration: ScoreCalibration | None = None
+    accuracy: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load_source(path: Path) -> LocalizerSource:
+    """Load what to export.
+
+    Args:
+        path: A checkpoint's file, or a bundle's directory.
+
+    Raises:
+        CheckpointError: The checkpoint is missing or damaged.
+        BundleError: The bundle is missing, altered, or does not hold the localizer's weights.
+    """
+    return _from_bundle(path) if path.is_dir() else _from_checkpoint(path)
+
+
+def _from_checkpoint(path: Path) -> LocalizerSource:
+    checkpoint = load_checkpoint(path)
+    metadata = checkpoint.metadata
+    return LocalizerSource(
+        network=checkpoint.network.eval(),
+        visual_encoder=checkpoint.visual_encoder,
+        text_encoder=checkpoint.text_encoder,
+        checkpoint_sha256=checkpoint.sha256,
+        name=metadata.get("name", path.stem),
+        license=metadata.get("license", "unspecified"),
+        training_data=metadata.get("training_data", ""),
+        frames_per_second=_rate(metadata, path),
+        accuracy=_accuracy(metadata),
+    )
+
+
+def _from_bundle(path: Path) -> LocalizerSource:
+    bundle = Bundle.open(path)
+    manifest, provenance = bundle.manifest, bundle.manifest.provenance
+    config = LocalizerConfig.from_json(provenance.localizer)
+    network = LocalizerNetwork(config)
+    parameters = read_parameters(_localizer_graph(bundle))
+    try:
+        network.load_state_dict(parameters)
+    except RuntimeError as error:
+        raise BundleError(
+            "the localizer's graph does not hold the weights that its configuration asks for",
+            where=path,
+            remedy="Export from the checkpoint",
+        ) from error
+    return LocalizerSource(
+        network=network.eval(),
+        visual_encoder=provenance.visual_encoder,
+        text_encoder=provenance.text_encoder,
+        checkpoint_sha256=provenance.checkpoint_sha256,
+        name=manifest.name,
+        license=manifest.license,
+        training_data=provenance.training_data,
+        frames_per_second=manifest.frames_per_second,
+        decoding=manifest.decoding,
+        windows=manifest.windows,
+        score_calibration=manifest.score_calibration,
+        accuracy=provenance.accuracy,
+    )
+
+
+def _localizer_graph(bundle: Bundle) -> ModelProto:
+    import onnx
+
+    variants = bundle.manifest.networks["localizer"].variants
+    precision = next((name for name in _TRUSTED if name in variants), None)
+    if precision is None:
+        raise BundleError(
+            f"the localizer comes in {', '.join(sorted(variants))}; its weights are built again "
+            f"from one of {', '.join(_TRUSTED)}",
+            where=bundle.path,
+        )
+    variant = variants[precision]
+    model: ModelProto = onnx.load_from_string(bundle.read(variant.file, variant.sha256))
+    return model
+
+
+def _rate(metadata: Mapping[str, str], path: Path) -> float:
+    try:
+        rate = float(metadata.get("frames_per_second", "1"))
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise CheckpointError("frames_per_second in its metadata is no rate", where=path)
+    return rate
+
+
+def _accuracy(metadata: Mapping[str, str]) -> dict[str, Any]:
+    measured: dict[str, Any] = {}
+    try:
+        measured = dict(json.loads(metadata.get("accuracy", "{}")))
+    except (ValueError, TypeError):
+        measured = {"stated": metadata["accuracy"]}
+    if "validation_miou" in metadata:
+        measured.setdefault("validation_miou", metadata["validation_miou"])
+    return measured
