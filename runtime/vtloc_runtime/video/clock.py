@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
@@ -24,15 +25,17 @@ class Timeline:
     ever rise within one recording; everything after it is shifted to follow on.
 
     Attributes:
+        joined: Whether the format lets recordings be joined end to end; ticks may then repeat.
         jumps: How often the timestamps started over.
+        step: How long the last packet's picture stays, ticks.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._time_base = stream.time_base or Fraction(1, 90_000)
-        self._joins_recordings = bool(_BROADCAST_FORMATS & set(container.format.name.split(",")))
+        self.joined = bool(_BROADCAST_FORMATS & set(container.format.name.split(",")))
         self._offset = 0
         self._last: int | None = None
-        self._step = self.ticks(1 / Fraction(stream.average_rate or 25))
+        self.step = self.ticks(1 / Fraction(stream.average_rate or 25))
         self.jumps = 0
 
     @property
@@ -51,35 +54,55 @@ class Timeline:
             return
         time = raw + self._offset
         if self._last is not None and self._jumped((time - self._last) * self._time_base):
-            self._offset += self._last + self._step - time
+            self._offset += self._last + self.step - time
             self.jumps += 1
-            time = self._last + self._step
+            time = self._last + self.step
         self._last = time
         if packet.duration:
-            self._step = packet.duration
+            self.step = packet.duration
         if self._offset:
             packet.pts = None if packet.pts is None else packet.pts + self._offset
             packet.dts = None if packet.dts is None else packet.dts + self._offset
 
     def _jumped(self, advance: Fraction) -> bool:
-        if not self._joins_recordings:
+        if not self.joined:
             return False
         return advance < -_BACKWARD_JUMP or advance > _FORWARD_JUMP
 
 
-def origin_of(container: InputContainer, first_shown: int, time_base: Fraction) -> Fraction:
-    """Second of the container's time at which the shown clock reads zero.
+@dataclass(frozen=True, slots=True)
+class ShownClock:
+    """Seconds as a player shows them.
 
-    That is the first shown frame, or the start of the sound where that comes well before it.
-
-    Args:
-        container: The open file.
-        first_shown: Timestamp of the first picture that is shown.
-        time_base: Seconds in a tick.
+    Attributes:
+        origin: Second of the container's time at which the shown clock reads zero.
+        time_base: Seconds in a tick of the container's time.
     """
-    video_start = first_shown * time_base
-    start_time = cast("int | None", container.start_time)
-    if start_time is None:
-        return video_start
-    container_start = start_time * _MICROSECOND
-    return container_start if video_start - container_start > _LATE_START else video_start
+
+    origin: Fraction
+    time_base: Fraction
+
+    @classmethod
+    def starting(
+        cls, container: InputContainer, first_shown: int, time_base: Fraction
+    ) -> ShownClock:
+        """The clock that reads zero at the first picture, or at the sound if that is well before.
+
+        Args:
+            container: The open file.
+            first_shown: The tick of the first picture that is shown.
+            time_base: Seconds in a tick.
+        """
+        origin = first_shown * time_base
+        start_time = cast("int | None", container.start_time)
+        if start_time is not None and origin - start_time * _MICROSECOND > _LATE_START:
+            origin = start_time * _MICROSECOND
+        return cls(origin, time_base)
+
+    def tick(self, seconds: Fraction) -> int:
+        """The last tick that is not after ``seconds``."""
+        return int((self.origin + seconds) // self.time_base)
+
+    def seconds(self, tick: int) -> float:
+        """What the clock reads at a tick."""
+        return float(tick * self.time_base - self.origin)

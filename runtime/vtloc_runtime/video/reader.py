@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 
 from vtloc_runtime.errors import UsageError, VideoError
 from vtloc_runtime.video.everything import FullDecode
+from vtloc_runtime.video.needed import NeededDecode
 from vtloc_runtime.video.options import VideoOptions
 from vtloc_runtime.video.sequence import FrameSequence
 from vtloc_runtime.video.source import Readable, Source
@@ -99,6 +100,12 @@ class FrameReader:
                         where=self._name,
                         remedy="Sample it less densely, or raise Limits.frames",
                     )
+                if frame.asked > self.options.limits.seconds:
+                    raise VideoError(
+                        f"lasts longer than {self.options.limits.seconds:g} s",
+                        where=self._name,
+                        remedy="Raise Limits.seconds if the video is meant to be that long",
+                    )
                 yield frame
         finally:
             self.close()
@@ -114,10 +121,11 @@ class FrameReader:
             return
         if self._pass is None or self._source is None:
             return
-        decode = FullDecode(self._pass, self.options)
+        strategy = NeededDecode if self.options.strategy == "needed" else FullDecode
+        decode = strategy(self._pass, self.options)
         try:
             yield from decode.frames()
         finally:
             self.duration = decode.duration
-            self.damaged = self._pass.toll.damaged
-            self.warnings = decode.warnings()
+            self.damaged = decode.damaged
+            self.warnings = self._pass.warnings(self.damaged, decode.end)

@@ -11,6 +11,7 @@ import av
 from av.stream import Disposition
 
 from vtloc_runtime.errors import VideoError
+from vtloc_runtime.video.bitstream import Bitstream
 from vtloc_runtime.video.clock import Timeline
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.video.source import Source
 
 _MOST_READ_ERRORS = 64
+_WORTH_SAYING = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +34,7 @@ class TimedPacket:
         index: Its place in this pass.
         pts: When its picture comes on screen, ticks; None where the file does not say.
         dts: When it is decoded, ticks; None where the file does not say.
-        key: Whether the file says that decoding can start here.
+        start: Whether decoding can start here, and shows this and all after it rightly.
         shown: Whether its picture is to be shown; edit lists cut some.
         packet: The packet itself.
     """
@@ -40,7 +42,7 @@ class TimedPacket:
     index: int
     pts: int | None
     dts: int | None
-    key: bool
+    start: bool
     shown: bool
     packet: Packet[VideoStream]
 
@@ -63,6 +65,11 @@ class Toll:
 class StreamPass:
     """One open container, read once from a place on.
 
+    Attributes:
+        toll: What was met on the way.
+        end: The tick at which the last picture leaves the screen, as far as it was read.
+        untimed: Packets without a presentation time.
+
     Raises:
         VideoError: The source is no video, or holds no picture stream that can be decoded.
     """
@@ -74,13 +81,17 @@ class StreamPass:
         self.container = source.open()
         try:
             self.stream = self._choose(options.stream)
-            self._check_size()
+            context = self.stream.codec_context
+            if context.width and context.height:
+                self._check_picture(context.width, context.height)
         except BaseException:
             self.container.close()
             raise
         self.timeline = Timeline(self.container, self.stream)
         self.end: int | None = None
+        self.untimed = 0
         context = self.stream.codec_context
+        self.bitstream = Bitstream(context)
         context.options = {"max_pixels": str(options.limits.pixels)}
         context.thread_count = 1
         context.copy_opaque = True
@@ -90,6 +101,13 @@ class StreamPass:
         """Width of a pixel over its height, 1 where the file does not say."""
         aspect = self.stream.sample_aspect_ratio
         return Fraction(aspect) if aspect else Fraction(1)
+
+    @property
+    def plannable(self) -> bool:
+        """Whether packets can be left out: keyframes restart, and packets are one picture each."""
+        # AVI holds no presentation times, and its MPEG-4 packs two pictures into one packet.
+        packed = self.container.format.name == "avi" and self.bitstream.codec == "mpeg4"
+        return self.bitstream.restartable and not packed
 
     def packets(self) -> Iterator[TimedPacket]:
         """Every packet of the stream that holds data, in file order."""
@@ -101,17 +119,81 @@ class StreamPass:
                 self.toll.corrupt += 1
             if shown:
                 self._note_end(packet)
-            yield TimedPacket(index, packet.pts, packet.dts, packet.is_keyframe, shown, packet)
+            start = self.bitstream.starts_here(packet)
+            yield TimedPacket(index, packet.pts, packet.dts, start, shown, packet)
 
-    def decode(self, packet: Packet[VideoStream] | None) -> list[av.VideoFrame]:
-        """Pictures that come out on this packet; None asks for all that are still inside."""
+    def decode(
+        self, packet: Packet[VideoStream] | None, *, forgive: bool = False
+    ) -> list[av.VideoFrame]:
+        """Pictures that come out on this packet; None asks for all that are still inside.
+
+        Args:
+            packet: What to decode.
+            forgive: The packet refers to pictures that were left out, so failing is no damage.
+        """
         try:
-            return self.stream.codec_context.decode(packet)
+            pictures = self.stream.codec_context.decode(packet)
         except (av.error.EOFError, av.error.BlockingIOError):
             return []
         except (av.FFmpegError, ValueError, MemoryError):
-            self.toll.damaged += 1
+            self.toll.damaged += not forgive
             return []
+        for picture in pictures:
+            self._check_picture(picture.width, picture.height)
+        return pictures
+
+    def skip_unreferenced(self, skip: bool) -> None:
+        """Tell the decoder whether pictures that nothing refers to may be left out from now on."""
+        self.stream.codec_context.skip_frame = "NONREF" if skip else "DEFAULT"
+
+    def restart(self) -> None:
+        """Make the decoder forget every picture; the next packet must be a start."""
+        self.stream.codec_context.flush_buffers()
+
+    def seek(self, tick: int) -> bool:
+        """Go to the keyframe before a tick; whether the file could."""
+        try:
+            self.container.seek(tick, stream=self.stream)
+        except (av.FFmpegError, OSError, ValueError, OverflowError):
+            return False
+        return True
+
+    def warnings(self, damaged: int, end: int | None) -> tuple[str, ...]:
+        """What whoever uses the pictures should know, once the file was read.
+
+        Args:
+            damaged: Packets that could not be decoded.
+            end: The tick at which the last picture leaves the screen.
+        """
+        found = []
+        if damaged:
+            found.append(f"{damaged} damaged packets were passed over")
+        if self.toll.unreadable:
+            found.append("parts of the file cannot be read")
+        missing = self._missing_seconds(end)
+        if missing is not None:
+            found.append(f"the pictures end {missing:.1f} s before the file says")
+        return tuple(found)
+
+    def _missing_seconds(self, end: int | None) -> float | None:
+        """How much less there was than the header promised, if that is worth saying."""
+        container_duration = self.container.duration
+        if end is None:
+            return None
+        if self.stream.duration:
+            promised = ((self.stream.start_time or 0) + self.stream.duration) * self.time_base
+        elif container_duration:
+            start = cast("int | None", self.container.start_time) or 0
+            promised = Fraction(start + container_duration, 1_000_000)
+        else:
+            return None
+        missing = float(promised - end * self.time_base)
+        return missing if missing > _WORTH_SAYING else None
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds in a tick."""
+        return self.timeline.time_base
 
     def close(self) -> None:
         """Close the container."""
@@ -135,9 +217,11 @@ class StreamPass:
 
     def _note_end(self, packet: Packet[VideoStream]) -> None:
         start = packet.pts if packet.pts is not None else packet.dts
+        if packet.pts is None:
+            self.untimed += 1
         if start is None:
             return
-        end = start + (packet.duration or 0)
+        end = start + (packet.duration or self.timeline.step)
         if self.end is None or end > self.end:
             self.end = end
 
@@ -158,31 +242,21 @@ class StreamPass:
             raise VideoError("is in a format without a decoder here", where=self.source.name)
         return chosen
 
-    def _check_size(self) -> None:
-        context = self.stream.codec_context
-        width, height = context.width, context.height
-        if width and height:
-            check_size(width, height, self._limits.smallest_side, self._limits.pixels,
-                       self.source.name)  # fmt: skip
-
-
-def check_size(width: int, height: int, smallest: int, most: int, where: str) -> None:
-    """Refuse pictures too small to show anything or too large to be meant.
-
-    Raises:
-        VideoError: The size is out of bounds.
-    """
-    if min(width, height) < smallest:
-        raise VideoError(
-            f"has pictures of {width}x{height} pixels; below {smallest} there is nothing to see",
-            where=where,
-        )
-    if width * height > most:
-        raise VideoError(
-            f"has pictures of {width}x{height} pixels, more than the limit of {most}",
-            where=where,
-            remedy="Raise Limits.pixels if the video is meant to be that large",
-        )
+    def _check_picture(self, width: int, height: int) -> None:
+        """Refuse pictures too small to show anything or too large to be meant."""
+        smallest, most = self._limits.smallest_side, self._limits.pixels
+        if min(width, height) < smallest:
+            raise VideoError(
+                f"has pictures of {width}x{height} pixels; below {smallest} there is nothing "
+                "to see",
+                where=self.source.name,
+            )
+        if width * height > most:
+            raise VideoError(
+                f"has pictures of {width}x{height} pixels, more than the limit of {most}",
+                where=self.source.name,
+                remedy="Raise Limits.pixels if the video is meant to be that large",
+            )
 
 
 def _preference(stream: VideoStream) -> tuple[bool, bool, bool, int, int]:
