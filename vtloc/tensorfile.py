@@ -81,7 +81,8 @@ def parse_tensors(
     length = int.from_bytes(content[:8], "little")
     metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
     try:
-        header = dict(json.loads(metadata.get(_HEADER, "{}")))
+        # Other programs' files carry their metadata plain.
+        header = dict(json.loads(metadata[_HEADER])) if _HEADER in metadata else metadata
     except (TypeError, ValueError) as cause:
         raise error("the header is damaged", where=path) from cause
     return tensors, {name: str(text) for name, text in header.items()}
