@@ -212,9 +212,11 @@ def list_engines(bundle: Bundle) -> tuple[Engine, ...]:
     Raises:
         EngineError: A sidecar is damaged.
     """
-    if not bundle.engines.is_dir():
-        return ()
-    return tuple(Engine.open(path) for path in sorted(bundle.engines.glob(f"*{SIDECAR_SUFFIX}")))
+    return tuple(Engine.open(path) for path in _sidecars(bundle))
+
+
+def _sidecars(bundle: Bundle) -> list[Path]:
+    return sorted(bundle.engines.glob(f"*{SIDECAR_SUFFIX}"))
 
 
 def find_engine(
@@ -244,7 +246,15 @@ def find_engine(
     """
     onnx_sha256 = bundle.variant(network, precision).sha256
     reasons: list[str] = []
-    for engine in list_engines(bundle):
+    engines: list[Engine] = []
+    for path in _sidecars(bundle):
+        try:
+            engines.append(Engine.open(path))
+        except EngineError as error:
+            reasons.append(f"{path.name}: {error.what}")
+    # What was timed on the GPU itself comes before what was compiled ahead of time.
+    engines.sort(key=lambda engine: engine.identity.flavour != "tensorrt")
+    for engine in engines:
         identity = engine.identity
         if (identity.network, identity.precision) != (network, precision):
             continue

@@ -166,9 +166,12 @@ def _device_array(cuda: Any, name: str, value: Any) -> Any:
         return np.from_dlpack(value)
     if kind != DLPACK_CUDA:
         raise NetworkError(f"input {name!r} lies on a device of DLPack type {kind}, not on CUDA")
-    # -1: only its description is read here, so no stream needs to wait.
-    view = cuda.utils.StridedMemoryView.from_dlpack(value, stream_ptr=-1)
-    return DeviceArray(value, tuple(view.shape), np.dtype(view.dtype))
+    try:
+        # -1: only its description is read here, so no stream needs to wait.
+        view = cuda.utils.StridedMemoryView.from_dlpack(value, stream_ptr=-1)
+        return DeviceArray(value, tuple(view.shape), np.dtype(view.dtype))
+    except Exception as error:  # the lender's own types, and numpy's for dtypes that it lacks
+        raise NetworkError(f"input {name!r} cannot be read by DLPack: {error}") from error
 
 
 def _contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:

@@ -234,6 +234,28 @@ def test_device_frames_that_cannot_be_read_are_refused(gpu, bundle, options, mes
         lent.free()
 
 
+def test_a_device_array_that_cannot_be_lent_is_refused(gpu, bundle) -> None:
+    class Unlendable:
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 0
+
+    with (
+        load_tensorrt(bundle, "visual", "fp32") as network,
+        pytest.raises(NetworkError, match="cannot be read by DLPack"),
+    ):
+        network.run({"frames": Unlendable()})
+
+
+def test_a_damaged_sidecar_of_another_engine_does_not_matter(gpu, copy_of_bundle) -> None:
+    (copy_of_bundle.engines / "another.json").write_text("{")
+    with load_tensorrt(copy_of_bundle, "visual", "fp32") as network:
+        assert network.run(small_bundle.example_inputs("visual"))
+    for sidecar in copy_of_bundle.engines.glob("visual*.json"):
+        sidecar.write_text("{")
+    with pytest.raises(EngineError, match=r"visual-fp32.*is not a JSON object"):
+        load_tensorrt(copy_of_bundle, "visual", "fp32")
+
+
 def test_a_dlpack_array_on_the_host_is_an_ordinary_one(gpu, bundle) -> None:
     class Lent:
         def __init__(self, array: np.ndarray) -> None:
