@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from vtloc_runtime.errors import OutputError, UsageError, VtlocError
+from vtloc_calibration.console import progress_bar, say, write_json
+from vtloc_calibration.precision_commands import int8, sensitivity
+from vtloc_runtime.errors import UsageError, VtlocError
 
 if TYPE_CHECKING:
     from vtloc_calibration.answers import Answers
@@ -119,11 +118,11 @@ def scores(
     if report is not None:
         from vtloc_calibration.plots import plot_scores
 
-        _write_json(calibrated.to_json(), report / "scores.json")
+        write_json(calibrated.to_json(), report / "scores.json")
         plot_scores(calibrated, report / "scores.svg")
     if not dry_run:
         store_scores(opened, calibrated.calibration, measured=calibrated.summary())
-        _say(f"Scores of {bundle} are probabilities now.")
+        say(f"Scores of {bundle} are probabilities now.")
 
 
 def _target(keep: float | None, precision: float | None, *, never: bool) -> Target:
@@ -162,14 +161,14 @@ def _ask(
         Localizer.open(
             without_calibration(bundle), backend=backend, precision=precision
         ) as localizer,
-        _progress("sentences", len(labelled)) as advance,
+        progress_bar("sentences", len(labelled)) as advance,
     ):
         return ask(localizer, labelled, progress=advance)
 
 
 def _show_scores(report: ScoreReport, found: Answers) -> None:
     for video, reason in found.unreadable.items():
-        _say(f"left out {video}: {reason}")
+        say(f"left out {video}: {reason}")
     table = Table(title=f"Scores, {report.method}", title_justify="left")
     for column in ("", "raw", "calibrated, held-out videos"):
         table.add_column(column, justify="right" if column else "left")
@@ -178,13 +177,13 @@ def _show_scores(report: ScoreReport, found: Answers) -> None:
     )
     table.add_row("Brier score", f"{report.brier_before:.3f}", f"{report.brier_after:.3f}")
     Console().print(table)
-    _say(
+    say(
         f"{report.present} sentences in {report.videos} videos, {report.right:.1%} right at IoU "
         f"{report.iou:g}; {report.absent} absent ones."
     )
     if report.held_out is not None:
         held, threshold = report.held_out, report.calibration.threshold
-        _say(
+        say(
             f"Below {threshold:.3f}: no such moment. On held-out videos that keeps "
             f"{held.kept:.1%} of present sentences and rejects {held.rejected:.1%} of absent ones."
         )
@@ -215,13 +214,13 @@ def samples(
     opened = Bundle.open(bundle)
     found = _sampled_videos(videos, labels, queries)
     amount = Amount(videos=limit, frames=frames, frames_per_video=per_video)
-    with _progress("videos", min(limit, len(found))) as advance:
+    with progress_bar("videos", min(limit, len(found))) as advance:
         drawn = draw_samples(
             opened, found, amount=amount, precision=network_precision, seed=seed, progress=advance
         )
     drawn.save(out)
     _show_samples(drawn.summary)
-    _say(f"Samples are in {out}.")
+    say(f"Samples are in {out}.")
 
 
 def _sampled_videos(
@@ -259,7 +258,7 @@ def _read_sentences(path: Path) -> tuple[str, ...]:
 
 def _show_samples(summary: Mapping[str, Any]) -> None:
     for video, reason in summary["unreadable"].items():
-        _say(f"left out {video}: {reason}")
+        say(f"left out {video}: {reason}")
     table = Table(title="Samples", title_justify="left")
     for column in ("", "count", "5 %", "50 %", "95 %"):
         table.add_column(column, justify="right" if column else "left")
@@ -276,31 +275,8 @@ def _show_samples(summary: Mapping[str, Any]) -> None:
     Console().print(table)
 
 
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Any]:
-    """A bar on a terminal's error stream; gives a function that takes the number done."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda done: progress.update(task, completed=done)
-
-
-def _write_json(value: dict[str, Any], path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write the report: {error.strerror}", where=path) from error
-
-
-def _say(message: str) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(message)
+app.command()(sensitivity)
+app.command()(int8)
 
 
 def main() -> None:

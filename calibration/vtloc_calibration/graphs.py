@@ -15,6 +15,9 @@ from vtloc_runtime.errors import BundleError, MissingExtraError
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
+    from vtloc_runtime.bundle import Bundle
+    from vtloc_runtime.manifest import NetworkName
+
 PRODUCTS = frozenset({"Conv", "MatMul", "Gemm"})
 """The operators that hold the weights and the time."""
 
@@ -131,3 +134,71 @@ def _unused(name: str, taken: set[str]) -> str:
         name += "_"
     taken.add(name)
     return name
+
+
+def widen_constants(model: ModelProto) -> None:
+    """Compute what casts and products make of constants alone, in place.
+
+    The precision that ships stores its weights small and widens them by such nodes; afterwards
+    the weights are constants in FP32 again, under the names that PyTorch gives them.
+    """
+    from onnx import numpy_helper
+
+    constants = {one.name: one for one in model.graph.initializer}
+    kept = []
+    for node in model.graph.node:
+        known = [constants[name] for name in node.input if name in constants]
+        if node.op_type not in {"Cast", "Mul"} or len(known) != len(node.input):
+            kept.append(node)
+            continue
+        arrays = [numpy_helper.to_array(one) for one in known]
+        if node.op_type == "Cast":
+            kind = next(one.i for one in node.attribute if one.name == "to")
+            if kind != FLOAT:
+                kept.append(node)
+                continue
+            wide = arrays[0].astype("float32")
+        else:
+            wide = arrays[0] * arrays[1]
+        constants[node.output[0]] = numpy_helper.from_array(wide, node.output[0])
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    used = {name for node in kept for name in node.input}
+    used.update(one.name for one in model.graph.output)
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(one for name, one in constants.items() if name in used)
+
+
+def base_precision(bundle: Bundle, network: NetworkName) -> str:
+    """The precision of a bundle that lowering starts from: FP32, or what computes in it.
+
+    Raises:
+        BundleError: The network comes in neither.
+    """
+    variants = bundle.manifest.networks[network].variants
+    for precision in ("fp32", "compact"):
+        if precision in variants:
+            return precision
+    raise BundleError(
+        f"the {network} network comes in {', '.join(sorted(variants))}; "
+        "calibration starts from fp32 or compact",
+        where=bundle.path,
+        remedy="Export the bundle again with: vtloc-export onnx CHECKPOINT --precision fp32",
+    )
+
+
+def base_graph(bundle: Bundle, network: NetworkName, *, precision: str | None = None) -> ModelProto:
+    """A network's graph, its weights as constants.
+
+    Args:
+        bundle: Where from.
+        network: Which network.
+        precision: Which variant; None takes ``base_precision``.
+
+    Raises:
+        BundleError: The bundle lacks it, or the file was altered.
+    """
+    file = bundle.variant(network, precision or base_precision(bundle, network))
+    model = load_graph(bundle.read(file.file, file.sha256), where=bundle.path / file.file)
+    widen_constants(model)
+    return model

@@ -12,18 +12,22 @@ from vtloc_runtime.errors import MissingExtraError, OutputError
 if TYPE_CHECKING:
     from vtloc_calibration.reliability import ReliabilityBin
     from vtloc_calibration.score_report import ScoreReport
+    from vtloc_calibration.sensitivity import Study
 
-_BEFORE, _AFTER, _QUIET = "#b0b0b0", "#0b6e99", "#707070"
+_BEFORE, _AFTER, _QUIET, _ISLAND = "#b0b0b0", "#0b6e99", "#707070", "#c4572e"
 
 
 @contextmanager
-def figure(path: Path, *, panels: int = 1, width: float = 4.6) -> Iterator[list[Any]]:
+def figure(
+    path: Path, *, panels: int = 1, width: float = 4.6, height: float = 4.2
+) -> Iterator[list[Any]]:
     """Axes side by side, saved when the block ends; no window, no global state.
 
     Args:
         path: Where to save; the suffix decides the format (``.svg``, ``.png``).
         panels: How many axes.
         width: Of each, inches.
+        height: Of all, inches.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -34,7 +38,7 @@ def figure(path: Path, *, panels: int = 1, width: float = 4.6) -> Iterator[list[
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError.of("matplotlib", extra="calibration", purpose="a plot") from error
-    drawing = Figure(figsize=(width * panels, 4.2), layout="constrained")
+    drawing = Figure(figsize=(width * panels, height), layout="constrained")
     FigureCanvasAgg(drawing)
     axes = [drawing.add_subplot(1, panels, index + 1) for index in range(panels)]
     for one in axes:
@@ -113,4 +117,40 @@ def _draw_rejection(axes: Any, report: ScoreReport) -> None:
         xlabel="present sentences kept",
         ylabel="absent sentences rejected",
         title=f"no such moment, area {curve.area:.3f}",
+    )
+
+
+def plot_sensitivity(studies: Sequence[Study], path: Path) -> None:
+    """The effect of every module, alone and with all less sensitive ones, a panel a network.
+
+    Args:
+        studies: One for each network, of one precision.
+        path: Where to save.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        OutputError: The file cannot be written.
+    """
+    longest = max(len(study.ranked) for study in studies)
+    with figure(path, panels=len(studies), height=max(3.0, 0.24 * longest + 1.4)) as axes:
+        for one, study in zip(axes, studies, strict=True):
+            _draw_sensitivity(one, study)
+
+
+def _draw_sensitivity(axes: Any, study: Study) -> None:
+    order = list(reversed(study.ranked))
+    places = range(len(order))
+    islands = set(study.choice.islands)
+    # Half precision and INT8 are decades apart: a logarithm shows both, a floor shows zero.
+    alone = [max(one.alone.relative_l2, 1e-7) for one in order]
+    together = [max(one.together.relative_l2, 1e-7) for one in order]
+    colors = [_ISLAND if one.module in islands else _AFTER for one in order]
+    axes.barh(places, alone, color=colors, height=0.62)
+    axes.plot(together, places, color=_QUIET, linewidth=1.0, marker="o", markersize=3)
+    axes.axvline(study.bounds.tensors.relative_l2, color=_QUIET, linewidth=0.8, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_yticks(list(places), [one.module for one in order], fontsize=7)
+    axes.set(
+        xlabel="relative L2 of the worst output",
+        title=f"{study.network}, {study.precision}: {len(islands)} of {len(order)} spared",
     )

@@ -96,6 +96,18 @@ class Samples:
         for top in range(0, len(frames), size):
             yield {"frames": frames[top : top + size]}
 
+    def split(self, share: float = 0.75) -> tuple[Samples, Samples]:
+        """Calls to calibrate by, and calls to judge by; both keep the summary.
+
+        Args:
+            share: Of the calls of each network that the first part gets.
+        """
+        parts: tuple[dict[NetworkName, Any], dict[NetworkName, Any]] = {}, {}
+        for network, calls in self.calls.items():
+            cut = max(1, min(len(calls) - 1, round(share * len(calls))))
+            parts[0][network], parts[1][network] = calls[:cut], calls[cut:]
+        return Samples(parts[0], self.summary), Samples(parts[1], self.summary)
+
     def save(self, path: Path) -> None:
         """Write the samples as safetensors, and their summary as JSON beside them.
 

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vtloc_calibration.console import finite
 from vtloc_calibration.rejection import (
     RejectionCurve,
     rejection_curve,
@@ -147,7 +148,7 @@ class ScoreReport:
                 "rejected": curve.rejected.tolist(),
                 "area": curve.area,
             }
-        cleaned: dict[str, Any] = _without_nan(bare)
+        cleaned: dict[str, Any] = finite(bare)
         return cleaned
 
     def summary(self) -> dict[str, Any]:
@@ -164,7 +165,7 @@ class ScoreReport:
         if self.held_out is not None:
             found["kept_held_out"] = self.held_out.kept
             found["rejected_held_out"] = self.held_out.rejected
-        cleaned: dict[str, Any] = _without_nan(found)
+        cleaned: dict[str, Any] = finite(found)
         return cleaned
 
 
@@ -287,12 +288,3 @@ def _rejection(answered: BoolArray, right: BoolArray, present: BoolArray) -> Rej
         rejected=float((~answered[absent]).mean()) if absent.any() else math.nan,
         precision=float(right[answered].mean()) if answered.any() else math.nan,
     )
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON has no word for nan; null says that there was nothing to measure."""
-    if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,6 @@ def store_variant(
         OutputError: The bundle cannot be written.
     """
     source = bundle.variant(network, like)
-    # Beside the source, and named like it where its name tells the precision.
     folder = Path(source.file).parent
     file = (folder / f"{network}.{precision}.onnx").as_posix()
     _write(bundle.resolve(file), content)
@@ -84,6 +84,26 @@ def store_scores(
             provenance=msgspec.structs.replace(provenance, accuracy=accuracy),
         ),
     )
+
+
+def store_islands(
+    bundle: Bundle, network: NetworkName, precision: str, islands: Sequence[str]
+) -> Bundle:
+    """Put the modules that keep a higher precision into a bundle, for exports to come.
+
+    Args:
+        bundle: Where to.
+        network: Which network.
+        precision: The lower precision that they are spared.
+        islands: Names of modules; empty spares none.
+
+    Raises:
+        OutputError: The bundle cannot be written.
+    """
+    old = bundle.manifest.networks[network]
+    chosen = {**old.islands, precision: tuple(islands)}
+    networks = {**bundle.manifest.networks, network: msgspec.structs.replace(old, islands=chosen)}
+    return store_manifest(bundle, msgspec.structs.replace(bundle.manifest, networks=networks))
 
 
 def store_parity(bundle: Bundle, precision: str, measured: dict[str, Any]) -> Bundle:

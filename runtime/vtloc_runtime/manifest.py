@@ -55,10 +55,12 @@ class NetworkEntry(Entry, frozen=True, kw_only=True):
     Attributes:
         dims: Widths by name (``feature``, ``token``, ``sentence``, ``hidden``).
         variants: One file a precision: ``compact``, ``fp32``, ``fp16``, ``int8``.
+        islands: Modules that keep a higher precision, by precision, as calibration chose them.
     """
 
     dims: dict[str, int]
     variants: dict[str, NetworkFile]
+    islands: dict[str, tuple[str, ...]] = {}
 
 
 class TokenizerEntry(Entry, frozen=True, kw_only=True):

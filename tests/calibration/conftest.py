@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,9 +11,13 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "doubles"))
+sys.path.insert(0, str(Path(__file__).parent))
 
-from colours import COLOURS, write_colour_bundle
+from colours import COLOURS, SIZE, write_colour_bundle
+from quantizable import mean_colour
 
+from vtloc_calibration.samples import SampledVideo, Samples, draw_samples
+from vtloc_calibration.variants import store_variant
 from vtloc_runtime.bundle import Bundle
 
 
@@ -53,3 +58,56 @@ def striped_videos(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path,
 def colour_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The bundle of colours; not to be changed."""
     return Bundle.open(write_colour_bundle(tmp_path_factory.mktemp("bundle") / "colours"))
+
+
+def write_weighted_bundle(folder: Path) -> Bundle:
+    """The bundle of colours in FP32, its frames encoded by layers that have weights."""
+    bundle = Bundle.open(write_colour_bundle(folder))
+    content = mean_colour(SIZE).SerializeToString()
+    return store_variant(bundle, "visual", "fp32", content, like="fp32")
+
+
+@pytest.fixture
+def weighted_bundle(tmp_path: Path) -> Bundle:
+    """A bundle with weights that a test may change."""
+    return write_weighted_bundle(tmp_path / "weighted")
+
+
+@pytest.fixture(scope="session")
+def striped_labels(
+    striped_videos: list[tuple[Path, list[str]]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """What each striped video shows when, and one colour that it never shows."""
+    lines = []
+    for path, shown in striped_videos:
+        for index, name in enumerate(shown):
+            window = [4.0 * index, 4.0 * index + 4]
+            lines.append(entry_line(len(lines), path.name, f"the screen turns {name}", [window]))
+        missing = next(name for name in COLOURS if name not in shown)
+        lines.append(entry_line(len(lines), path.name, f"a {missing} screen", []))
+    file = tmp_path_factory.mktemp("labels") / "labels.jsonl"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    return file
+
+
+def entry_line(number: int, video: str, query: str, windows: list[list[float]]) -> str:
+    return json.dumps(
+        {
+            "qid": number,
+            "vid": video,
+            "duration": 12.0,
+            "query": query,
+            "relevant_windows": windows,
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def striped_samples(
+    striped_videos: list[tuple[Path, list[str]]], tmp_path_factory: pytest.TempPathFactory
+) -> Samples:
+    """Samples of the weighted bundle over the striped videos."""
+    bundle = write_weighted_bundle(tmp_path_factory.mktemp("sampled") / "weighted")
+    sentences = tuple(f"{start} {name}" for name in COLOURS for start in ("a", "the screen turns"))
+    videos = [SampledVideo(path, sentences) for path, _ in striped_videos]
+    return draw_samples(bundle, videos, precision="fp32", seed=0)

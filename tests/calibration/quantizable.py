@@ -88,3 +88,35 @@ def frames(count: int, *, seed: int = 0) -> np.ndarray:
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (count, 4, 4, 3))
     return coarse.repeat(4, axis=1).repeat(4, axis=2).astype(np.uint8)
+
+
+def mean_colour(size: int) -> onnx.ModelProto:
+    """Each frame's mean colour around grey, by a convolution and a linear layer with weights."""
+    random = np.random.default_rng(6)
+    node = helper.make_node
+    averaging = random.normal(0, 1e-3, (CHANNELS, 3, 8, 8)).astype(np.float32)
+    mixing = np.zeros((3, CHANNELS), np.float32)
+    for channel in range(3):
+        averaging[channel, channel] += 1 / 64
+        mixing[channel, channel] = 1
+    return model_of(
+        [
+            node("Cast", ["frames"], ["wide"], to=TensorProto.FLOAT),
+            node("Mul", ["wide", "val_scale"], ["unit"]),
+            node("Transpose", ["unit"], ["turned"], perm=[0, 3, 1, 2]),
+            node("Conv", ["turned", "stem.weight", "stem.bias"], ["first"], strides=[8, 8]),
+            node("Relu", ["first"], ["positive"]),
+            node("GlobalAveragePool", ["positive"], ["pooled"]),
+            node("Flatten", ["pooled"], ["flat"]),
+            node("Gemm", ["flat", "head.weight", "head.bias"], ["features"], transB=1),
+        ],
+        [("frames", TensorProto.UINT8, ["batch", size, size, 3])],
+        [("features", TensorProto.FLOAT, ["batch", 3])],
+        {
+            "val_scale": np.array(1 / 255, np.float32),
+            "stem.weight": averaging,
+            "stem.bias": np.zeros(CHANNELS, np.float32),
+            "head.weight": mixing,
+            "head.bias": np.full(3, -0.5, np.float32),
+        },
+    )
