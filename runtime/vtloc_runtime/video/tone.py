@@ -56,7 +56,8 @@ class ToneMapper:
         brightest = np.maximum(light.max(axis=0), _SMALLEST_LIGHT)
         light = light * (_roll_off(brightest) / brightest)
         coded = np.clip(light, 0.0, 1.0) ** (1 / _DISPLAY_GAMMA)
-        return np.rint(coded * 255).astype(np.uint8)
+        mapped: NDArray[np.uint8] = np.rint(coded * 255).astype(np.uint8)
+        return mapped
 
     def _table(self, transfer: int) -> NDArray[np.float32]:
         """Light of every 16-bit code; PQ against reference white, log-gamma as scene light."""

@@ -1,0 +1,141 @@
+"""Whatever the file, a sample is the frame on screen, and leaving packets out changes no bit."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vtloc_runtime.video import FrameReader, open_video
+
+X265 = "log-level=error:pools=none:frame-threads=1"
+CODECS = {
+    "h264 with B-frames": {"options": {"bf": "3", "g": "24"}},
+    "h264 one long group": {"options": {"bf": "2", "g": "999"}},
+    "h264 baseline": {"options": {"bf": "0", "g": "10"}},
+    "h264 open groups": {"options": {"x264-params": "open-gop=1:bframes=3:keyint=12:min-keyint=1"}},
+    "h264 pyramid": {"options": {"x264-params": "bframes=7:b-pyramid=normal:keyint=30"}},
+    "h264 intra refresh": {"options": {"x264-params": "intra-refresh=1:keyint=12:bframes=0"}},
+    "h264 interlaced": {"options": {"x264-params": "interlaced=1:tff=1:keyint=20"}},
+    "h264 ten bits": {"pixels": "yuv420p10le"},
+    "h264 full chroma": {"pixels": "yuv444p"},
+    "h264 transport stream": {"container": "mpegts", "options": {"bf": "3", "g": "15"}},
+    "h264 matroska": {"container": "matroska", "options": {"bf": "3", "g": "15"}},
+    "h264 flash": {"container": "flv", "options": {"bf": "2", "g": "15"}},
+    "h264 fragmented": {
+        "options": {"g": "15"},
+        "container_options": {"movflags": "frag_keyframe+empty_moov"},
+    },
+    "hevc": {"codec": "libx265", "options": {"x265-params": f"{X265}:keyint=20:bframes=4"}},
+    "hevc open groups": {
+        "codec": "libx265",
+        "options": {"x265-params": f"{X265}:keyint=16:bframes=4:open-gop=1"},
+    },
+    "hevc temporal layers": {
+        "codec": "libx265",
+        "options": {"x265-params": f"{X265}:keyint=16:bframes=4:temporal-layers=2"},
+    },
+    "hevc transport stream": {
+        "codec": "libx265",
+        "container": "mpegts",
+        "options": {"x265-params": f"{X265}:keyint=20:bframes=3"},
+    },
+    "vp9": {"codec": "libvpx-vp9", "container": "webm", "options": {"cpu-used": "8", "g": "15"}},
+    "vp8 hidden frames": {
+        "codec": "libvpx",
+        "container": "webm",
+        "options": {"auto-alt-ref": "1", "lag-in-frames": "12", "g": "40", "cpu-used": "8"},
+    },
+    "av1": {
+        "codec": "libsvtav1",
+        "container": "matroska",
+        "options": {"preset": "11", "g": "24", "svtav1-params": "hierarchical-levels=3"},
+    },
+    "av1 mp4": {"codec": "libsvtav1", "options": {"preset": "11", "g": "24"}},
+    "mpeg4 avi": {"codec": "mpeg4", "container": "avi", "options": {"bf": "2", "g": "12"}},
+    "mpeg4 mp4": {"codec": "mpeg4", "options": {"bf": "2", "g": "12"}},
+    "mpeg2 program stream": {"codec": "mpeg2video", "container": "mpeg", "options": {"bf": "2"}},
+    "mpeg2 transport stream": {"codec": "mpeg2video", "container": "mpegts", "options": {"bf": "2"}},
+    "motion jpeg": {"codec": "mjpeg", "pixels": "yuvj420p", "container": "mov"},
+    "lossless": {"codec": "ffv1", "container": "matroska"},
+    "nut": {"container": "nut", "options": {"bf": "2", "g": "15"}},
+}
+BROADCAST = {"mpegts", "mpeg"}
+VARIABLE_RATE = ("h264 with B-frames", "h264 matroska", "hevc", "vp9", "av1", "h264 pyramid")
+
+
+def on_screen(film: object, reader: FrameReader, films: object) -> None:
+    """Read all, and hold every number and time against what the film was made of."""
+    frames = list(reader)
+    asked = [Fraction(frame.asked).limit_denominator(10**6) for frame in frames]
+    assert films.numbers(frames) == [film.on_screen(instant) for instant in asked]
+    shown = [
+        float((film.ticks[film.on_screen(instant)] - film.ticks[0]) * film.time_base)
+        for instant in asked
+    ]
+    np.testing.assert_allclose([frame.time for frame in frames], shown, atol=0.0011)
+
+
+def assert_same(film_bytes: bytes, films: object, **options: object) -> int:
+    """Both strategies give the same frames, times and duration, bit for bit."""
+    with open_video(film_bytes, films.whole(strategy="everything", **options)) as reader:
+        reference = list(reader)
+    with open_video(film_bytes, films.whole(strategy="needed", **options)) as shortcut:
+        frames = list(shortcut)
+    assert [(one.asked, one.time) for one in frames] == [(o.asked, o.time) for o in reference]
+    for one, other in zip(frames, reference, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+    assert (shortcut.duration, shortcut.damaged) == (reader.duration, reader.damaged)
+    return len(frames)
+
+
+@pytest.mark.parametrize("kind", CODECS)
+def test_the_number_on_screen_is_read_whatever_the_coding(kind: str, films: object) -> None:
+    time_base = Fraction(1, 25) if CODECS[kind].get("container") in BROADCAST else Fraction(1, 20)
+    film = films.Film(ticks=tuple(range(70)), time_base=time_base, **CODECS[kind])
+    data = film.make()
+    for rate in (1, Fraction(3, 7), 9):
+        with open_video(data, films.whole(frames_per_second=rate)) as reader:
+            on_screen(film, reader, films)
+        assert reader.duration == pytest.approx(70 * time_base, abs=0.002)
+        assert not reader.damaged
+        assert assert_same(data, films, frames_per_second=rate) == -(-70 * time_base * rate // 1)
+
+
+@given(
+    kind=st.sampled_from(VARIABLE_RATE),
+    steps=st.lists(st.integers(1, 40), min_size=1, max_size=50),
+    rate=st.fractions(Fraction(1, 4), 12, max_denominator=9),
+    start=st.integers(0, 500),
+)
+@settings(max_examples=25, deadline=None)
+def test_variable_rates_and_late_starts_are_followed(
+    kind: str, steps: list[int], rate: Fraction, start: int, films: object
+) -> None:
+    ticks = tuple(int(start + tick) for tick in np.cumsum([0, *steps]))
+    film = films.Film(ticks=ticks, time_base=Fraction(1, 50), **CODECS[kind])
+    data = film.make()
+    with open_video(data, films.whole(frames_per_second=rate)) as reader:
+        on_screen(film, reader, films)
+    assert_same(data, films, frames_per_second=rate)
+
+
+@given(
+    instants=st.lists(
+        st.integers(0, 69).map(lambda number: number / 20), min_size=1, max_size=12
+    ).map(sorted),
+    kind=st.sampled_from(["h264 with B-frames", "h264 open groups", "hevc", "av1"]),
+)
+@settings(max_examples=15, deadline=None)
+def test_any_list_of_instants_is_answered_one_by_one(
+    instants: list[float], kind: str, films: object
+) -> None:
+    film = films.Film(ticks=tuple(range(70)), **CODECS[kind])
+    with open_video(film.make(), films.whole(instants=tuple(instants))) as reader:
+        frames = list(reader)
+    assert [frame.asked for frame in frames] == instants
+    assert films.numbers(frames) == [round(instant * 20) for instant in instants]
+    assert reader.duration == pytest.approx(3.5, abs=0.002)
