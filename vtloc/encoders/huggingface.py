@@ -17,6 +17,13 @@ from vtloc.encoders.interface import TextEncoder, masked_mean, normalised
 from vtloc_runtime.errors import EncoderError, MissingExtraError
 
 _MOST_TOKENS = 512
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 _NO_LIMIT = 10**9
 """Transformers marks an unknown length with a number far above this."""
 
@@ -106,6 +113,7 @@ def load_huggingface(source: str, *, name: str | None = None) -> HuggingFaceEnco
         raise MissingExtraError.of(
             "transformers", extra="export", purpose="a Hugging Face encoder"
         ) from error
+    _check_tokenizer_files(Path(source))
     try:
         with _quietly():
             model = AutoModel.from_pretrained(
@@ -141,6 +149,16 @@ def load_huggingface(source: str, *, name: str | None = None) -> HuggingFaceEnco
         max_tokens=_longest(model, int(wrapped.model_max_length), source),
         pad_id=int(wrapped.pad_token_id),
     )
+
+
+def _check_tokenizer_files(folder: Path) -> None:
+    # Without its files, transformers makes up an empty tokenizer that knows no word.
+    if folder.is_dir() and not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise EncoderError(
+            "the directory holds no tokenizer",
+            where=f"hf:{folder}",
+            remedy="Put the model's tokenizer.json there",
+        )
 
 
 @contextmanager
