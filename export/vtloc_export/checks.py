@@ -197,7 +197,8 @@ def _real(signature: Signature, inputs: Mapping[str, Array]) -> dict[str, Array]
 def _check_padding(network: NetworkName, outputs: Mapping[str, Array], probe: Probe) -> None:
     if network != "localizer":
         return
-    frames, tokens = probe.inputs["frame_mask"], probe.inputs["token_mask"]
+    frames = probe.inputs["frame_mask"].astype(np.bool_)
+    tokens = probe.inputs["token_mask"].astype(np.bool_)
     loud = any(
         (outputs[name][~frames].astype(np.float64) > PADDED_LOGIT).any()
         for name in ("start_logits", "end_logits")

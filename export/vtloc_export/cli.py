@@ -1,4 +1,4 @@
-"""``vtloc-export``: checkpoints to bundles, bundles to engines, and the proof that both are right."""
+"""``vtloc-export``: checkpoints to bundles, bundles to engines, and proof that both are right."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ app.command("verify")(verify_command)
 
 
 @app.command("onnx")
-def onnx_command(
+def onnx_command(  # noqa: PLR0917 - the parameters of a command are its options
     source: Annotated[
         Path, typer.Argument(help="A localizer's checkpoint, or a bundle to export again from.")
     ],

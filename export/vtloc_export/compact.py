@@ -48,7 +48,7 @@ def compact_graph(model: ModelProto, network: NetworkName) -> ModelProto:
     kept: list[TensorProto] = []
     opening: list[NodeProto] = []
     for item in compact.graph.initializer:
-        weight = numpy_helper.to_array(item)
+        weight = np.asarray(numpy_helper.to_array(item))
         if item.data_type != TensorProto.FLOAT or weight.size < _LEAST_VALUES:
             kept.append(item)
             continue
@@ -99,7 +99,7 @@ def _scaled_by_row(model: ModelProto) -> set[str]:
     return rows
 
 
-def _as_half(name: str, weight: NDArray[np.generic]) -> tuple[list[TensorProto], list[NodeProto]]:
+def _as_half(name: str, weight: NDArray[np.float32]) -> tuple[list[TensorProto], list[NodeProto]]:
     from onnx import TensorProto, helper, numpy_helper
 
     stored = name + HALF_SUFFIX
@@ -109,7 +109,7 @@ def _as_half(name: str, weight: NDArray[np.generic]) -> tuple[list[TensorProto],
 
 
 def _as_int8(
-    name: str, weight: NDArray[np.generic], *, axis: int
+    name: str, weight: NDArray[np.float32], *, axis: int
 ) -> tuple[list[TensorProto], list[NodeProto]]:
     from onnx import TensorProto, helper, numpy_helper
 

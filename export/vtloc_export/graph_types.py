@@ -16,9 +16,16 @@ _FLOATING = {"FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16"}
 _LARGEST_CONSTANT = 1
 """FP32 constants of one number scale and bound an island; anything larger is a weight."""
 
-NEUTRAL = frozenset(
-    ["Abs", "Add", "And", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape", "CumSum", "Div", "Elu", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "GlobalAveragePool", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "MaxPool", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pad", "Pow", "PRelu", "Range", "ReduceMax", "ReduceMin", "Reshape", "Resize", "Round", "Shape", "Sigmoid", "Sign", "Slice", "Split", "Squeeze", "Sub", "Tanh", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze", "Where"]
-)
+NEUTRAL = frozenset({
+    "Abs", "Add", "And", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip",
+    "Concat", "Constant", "ConstantOfShape", "CumSum", "Div", "Elu", "Equal", "Erf", "Exp",
+    "Expand", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "GlobalAveragePool",
+    "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Less",
+    "LessOrEqual", "Log", "Max", "MaxPool", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pad", "Pow",
+    "PRelu", "Range", "ReduceMax", "ReduceMin", "Reshape", "Resize", "Round", "Shape", "Sigmoid",
+    "Sign", "Slice", "Split", "Squeeze", "Sub", "Tanh", "Tile", "TopK", "Transpose", "Trilu",
+    "Unsqueeze", "Where",
+})  # fmt: skip
 """Operators that compute in whatever they are given, half or single, without harm."""
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from vtloc_runtime.networks.contract import Array
 
 
@@ -100,7 +102,9 @@ def worst(differences: Iterable[Difference]) -> Difference:
     )
 
 
-def _cosine(output: Array, reference: Array, norm: float, length: float) -> float:
+def _cosine(
+    output: NDArray[np.float64], reference: NDArray[np.float64], norm: float, length: float
+) -> float:
     if norm == 0 and length == 0:
         return 1.0
     if not np.isfinite(norm) or norm == 0 or length == 0:

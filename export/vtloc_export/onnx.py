@@ -161,7 +161,14 @@ def export_bundle(
     with staged_bundle(place, overwrite=chosen.overwrite) as folder:
         made: list[ExportedNetwork] = []
         for name in NETWORK_NAMES:
-            made += _export(name, modules[name], widths[name], chosen, folder, told)
+            made += _export(
+                name,
+                modules[name],
+                widths=widths[name],
+                options=chosen,
+                folder=folder,
+                progress=told,
+            )
         told.step("writing the bundle")
         tokenizer = text.tokenizer_json().encode()
         (folder / TOKENIZER_NAME).write_bytes(tokenizer)
@@ -171,7 +178,10 @@ def export_bundle(
             max_tokens=text.max_tokens,
             pad_id=text.pad_id,
         )
-        write_manifest(folder, _manifest(localizer, visual, made, widths, entry, chosen))
+        write_manifest(
+            folder,
+            _manifest(localizer, visual, made, widths=widths, tokenizer=entry, options=chosen),
+        )
     bundle = Bundle.open(place)
     sizes = {file: bundle.resolve(file).stat().st_size for file in bundle.files()}
     return ExportReport(bundle, tuple(made), sizes)
@@ -241,6 +251,7 @@ def runs_in_reference(network: NetworkName, module: torch.nn.Module) -> bool:
 def _export(
     network: NetworkName,
     module: torch.nn.Module,
+    *,
     widths: Mapping[str, int],
     options: ExportOptions,
     folder: Path,
@@ -317,6 +328,7 @@ def _manifest(
     source: LocalizerSource,
     visual: VisualEncoder,
     made: Sequence[ExportedNetwork],
+    *,
     widths: Mapping[NetworkName, Mapping[str, int]],
     tokenizer: TokenizerEntry,
     options: ExportOptions,
@@ -363,7 +375,7 @@ def _network_entry(
     network: NetworkName, made: Sequence[ExportedNetwork], widths: Mapping[str, int]
 ) -> NetworkEntry:
     signature = SIGNATURES[network]
-    variants = {
+    variants: dict[str, NetworkFile] = {
         item.precision: NetworkFile(
             file=_file_name(network, item.precision),
             sha256=hashlib.sha256(item.content).hexdigest(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -267,17 +268,26 @@ def labelled_questions(path: Path) -> tuple[Question, ...]:
         AnnotationError: The labels cannot be read, or a video is missing.
     """
     by_video: dict[str, list[Example]] = {}
-    for example in read_split(path):
+    for example in read_split(path).examples:
         if example.moments:
             by_video.setdefault(example.video, []).append(example)
     questions = []
     for name, examples in by_video.items():
-        video = path.parent / name
-        if not video.is_file():
-            raise AnnotationError("the video of a label is missing", where=video)
+        video = _video_beside(path, name)
         queries = tuple(example.query for example in examples)
         questions.append(Question(video, queries, tuple(item.moments for item in examples)))
     return tuple(questions)
+
+
+def _video_beside(labels: Path, name: str) -> Path:
+    exact = labels.parent / name
+    found = [exact] if exact.is_file() else sorted(labels.parent.glob(f"{glob.escape(name)}.*"))
+    videos = [path for path in found if path != labels]
+    if not videos:
+        raise AnnotationError(
+            "the video of a label is missing", where=exact, remedy="Put it beside the labels"
+        )
+    return videos[0]
 
 
 def answer_parity(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtloc_export.signatures import FLOATING, SIGNATURES
+from vtloc_export.signatures import FLOATING, SIGNATURES, Tensor
 
 if TYPE_CHECKING:
     from vtloc_runtime.manifest import NetworkName
@@ -88,7 +88,7 @@ def probes(
     for shape in CHECKED[network] if lengths is None else lengths:
         shape_ = _clipped(shape, widths)
         inputs = {
-            tensor.name: _array(tensor.name, tensor.dtype, tensor.axes, shape_, widths, random)
+            tensor.name: _array(tensor, shape_, widths, random)
             for tensor in SIGNATURES[network].inputs
         }
         if outliers:
@@ -115,20 +115,15 @@ def _label(network: NetworkName, shape: Lengths, *, outliers: bool) -> str:
 
 
 def _array(
-    name: str,
-    dtype: str,
-    axes: tuple[str | int, ...],
-    shape: Lengths,
-    widths: Mapping[str, int],
-    random: np.random.Generator,
+    tensor: Tensor, shape: Lengths, widths: Mapping[str, int], random: np.random.Generator
 ) -> Array:
     lengths = {"batch": shape.batch, "frames": shape.frames, "tokens": shape.tokens, **widths}
-    size = tuple(axis if isinstance(axis, int) else lengths[axis] for axis in axes)
-    if dtype == "bool":
+    size = tuple(axis if isinstance(axis, int) else lengths[axis] for axis in tensor.axes)
+    if tensor.dtype == "bool":
         return _mask(size[0], size[1], padded=shape.padded)
-    if dtype == "int64":
+    if tensor.dtype == "int64":
         return random.integers(0, widths["vocabulary"], size, dtype=np.int64)
-    if dtype == FLOATING:
+    if tensor.dtype == FLOATING:
         return _states(size, random)
     return _pictures(size, random)
 
