@@ -76,8 +76,8 @@ def choose_builder(backend: BackendChoice, target: str) -> EngineBuilder:
             reasons.append(error.what)
     raise EngineError(
         f"no builder for {target}: {'; '.join(reasons)}",
-        remedy='Run this on the GPU with pip install "vtloc[tensorrt]", '
-        'or compile ahead of time with pip install "vtloc[tensorrt-rtx]"',
+        remedy='Run this on the GPU with pip install "vtloc[tensorrt]", or compile ahead of time '
+        'with pip install "vtloc[tensorrt-rtx]" and a --target such as sm80',
     )
 
 

@@ -375,7 +375,7 @@ def _result(
 
 def _peak(device: str, threads: int) -> Peak | None:
     if device == "cpu":
-        return cpu_peak("CPU", threads)
+        return cpu_peak(_cpu_name(), threads)
     return gpu_peak(_processor(device))
 
 

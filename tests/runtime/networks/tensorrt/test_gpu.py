@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from vtloc_export.tensorrt import EngineOptions, build_engines
 from vtloc_runtime.bench import BenchOptions, bench
 from vtloc_runtime.bench_video import write_bench_video
 from vtloc_runtime.bundle import Bundle
+from vtloc_runtime.engine import EngineSettings
 from vtloc_runtime.errors import EngineError, NetworkError
 from vtloc_runtime.localizer import Localizer
 from vtloc_runtime.networks.tensorrt import TensorrtNetwork, load_tensorrt
@@ -159,11 +161,13 @@ def test_an_altered_plan_is_refused(bundle, tmp_path) -> None:
         load_tensorrt(altered, "text", "fp16")
 
 
-def test_an_engine_is_found_again_and_rebuilds_alike(bundle, tmp_path) -> None:
+def test_an_engine_is_found_again_and_builds_from_frozen_timings(bundle, tmp_path) -> None:
     copy = small_bundle.write_small_bundle(tmp_path / "bundle")
     options = EngineOptions("local", timing_cache=tmp_path / "timings.bin")
     assert all(report.built for report in build_engines(copy, options))
     assert not any(report.built for report in build_engines(copy, options))
+    frozen = replace(options, settings=EngineSettings(frozen_timings=True))
+    assert all(report.built for report in build_engines(copy, frozen))
 
 
 def test_the_whole_runtime_gives_the_same_moments(bundle, tmp_path) -> None:
