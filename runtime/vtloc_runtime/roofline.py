@@ -11,6 +11,7 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -162,5 +163,5 @@ def _best_rate(works: list[Callable[[], object]]) -> float:
     with ThreadPoolExecutor(len(works)) as pool:
         for _ in range(_SPELLS + 1):  # The first one also warms up.
             ends = time.perf_counter() + _SPELL
-            best = max(best, sum(pool.map(lambda work: count(work, ends), works)))
+            best = max(best, sum(pool.map(count, works, repeat(ends))))
     return best
