@@ -12,6 +12,7 @@ from vtloc_runtime.video.sequential import SequentialDecoder, Shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from fractions import Fraction
 
     from vtloc_runtime.video.options import VideoOptions
     from vtloc_runtime.video.stream import StreamPass
@@ -47,8 +48,8 @@ class FullDecode:
         """Packets that could not be decoded."""
         return self._pass.toll.damaged
 
-    def frames(self) -> Iterator[Frame]:
-        """The frame on screen at each wanted instant.
+    def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:
+        """The frame on screen at each of some ascending instants, up to the video's end.
 
         Raises:
             VideoError: Nothing in the file can be decoded.
@@ -62,13 +63,19 @@ class FullDecode:
         scaler = PictureScaler(self._options.preprocessing)
         last: Shown | None = None
         image: Image | None = None
-        for target in self._options.targets():
+        for target in targets:
             shown = self._decoder.at(clock.tick(target))
             if shown is None:
-                break
+                return
             if self._decoder.ended and target and float(target) >= self.duration:
-                break
+                return
             if image is None or shown is not last:
                 image, last = scaler.scale(shown.picture, self._pass.aspect), shown
             yield Frame(image, clock.seconds(shown.pts), float(target))
+
+    def close(self) -> None:
+        """Nothing to give back: the pass belongs to the caller."""
+
+    def finish(self) -> None:
+        """Read the rest of the file without decoding it, so that ``duration`` is the video's."""
         self._decoder.finish()

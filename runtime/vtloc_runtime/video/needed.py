@@ -50,17 +50,27 @@ class NeededDecode:
     Args:
         stream_pass: The pass, at its start.
         options: What to sample.
+        clock: The video's clock, where the pass begins in the middle of the file.
+
+    Attributes:
+        ended: Whether an instant lay past the video's end.
+        lost: Whether packets' times in this part of the file allow no planning.
     """
 
-    def __init__(self, stream_pass: StreamPass, options: VideoOptions) -> None:
+    def __init__(
+        self, stream_pass: StreamPass, options: VideoOptions, clock: ShownClock | None = None
+    ) -> None:
         self._pass = stream_pass
         self._options = options
         self._scaler = PictureScaler(options.preprocessing)
         self._packets = stream_pass.packets()
+        self._midway = clock is not None
         time_base = stream_pass.timeline.time_base
-        self._planner = PacketPlanner(self._packets, int(Fraction(options.tolerance) / time_base))
+        self._planner = PacketPlanner(
+            self._packets, int(Fraction(options.tolerance) / time_base), midway=self._midway
+        )
         self._thrift = stream_pass.bitstream.thrift
-        self._clock: ShownClock | None = None
+        self._clock = clock
         self._recovery: Recovery | None = None
         self._waiting: deque[_Sample] = deque()
         self._recent: deque[tuple[int, av.VideoFrame]] = deque(maxlen=_REMEMBERED_PICTURES)
@@ -69,6 +79,8 @@ class NeededDecode:
         self._restarted_at: int | None = None
         self._last_out: int | None = None
         self._given = self._missed = 0
+        self.ended = False
+        self.lost = False
 
     @property
     def end(self) -> int | None:
@@ -87,51 +99,62 @@ class NeededDecode:
         """Packets that could not be decoded."""
         return max(self._pass.toll.damaged, self._recovery.damaged if self._recovery else 0)
 
-    def frames(self) -> Iterator[Frame]:
-        """The frame on screen at each wanted instant.
+    def begin(self) -> ShownClock:
+        """Decode until the first picture comes out; it says where the clock starts.
 
         Raises:
             VideoError: Nothing in the file can be decoded.
         """
-        clock, recovery = self._begin()
+        first = self._first_picture()
+        pts = None if first is None else first.pts
+        if pts is None:
+            self._planner.lost = True
+            shown = self._recover(0).start()
+            if shown is None:
+                raise VideoError("holds nothing that can be decoded", where=self._pass.source.name)
+            pts = shown.pts
+        self._planner.forget_before(pts)
+        time_base = self._pass.timeline.time_base
+        self._clock = ShownClock.starting(self._pass.container, pts, time_base)
+        return self._clock
+
+    def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:
+        """The frame on screen at each of some ascending instants, up to the video's end."""
+        clock = self.begin() if self._clock is None else self._clock
+        recovery = self._recover(clock.tick(Fraction(0)))
         try:
-            targets = self._options.targets()
             for target in targets:
                 if not self._plans(clock.tick(target)):
                     yield from self._in_order(chain([target], targets), clock, recovery)
                     return
                 if not self._request(target, clock.tick(target)):
+                    self.ended = True
                     break
                 yield from self._ready(clock, recovery)
             self._drain()
             yield from self._ready(clock, recovery)
-            for _ in self._packets:
-                pass
         finally:
             recovery.close()
 
-    def _begin(self) -> tuple[ShownClock, Recovery]:
-        """Decode until the first picture comes out; it says where the clock starts."""
-        first = self._first_picture()
-        pts = None if first is None else first.pts
-        timeline = self._pass.timeline
-        seekable = not timeline.joined and self._pass.plannable
-        self._recovery = recovery = Recovery(
-            self._pass.source,
-            self._options,
-            first=pts or 0,
-            time_base=timeline.time_base,
-            may_seek=seekable and pts is not None,
-        )
-        if pts is None:
-            self._planner.lost = True
-            shown = recovery.start()
-            if shown is None:
-                raise VideoError("holds nothing that can be decoded", where=self._pass.source.name)
-            pts = shown.pts
-        self._planner.forget_before(pts)
-        self._clock = ShownClock.starting(self._pass.container, pts, timeline.time_base)
-        return self._clock, recovery
+    def close(self) -> None:
+        """Nothing to give back: the pass belongs to the caller."""
+
+    def finish(self) -> None:
+        """Read the rest of the file without decoding it, so that ``duration`` is the video's."""
+        for _ in self._packets:
+            pass
+
+    def _recover(self, first: int) -> Recovery:
+        if self._recovery is None:
+            timeline = self._pass.timeline
+            self._recovery = Recovery(
+                self._pass.source,
+                self._options,
+                first=first,
+                time_base=timeline.time_base,
+                may_seek=self._pass.plannable and not timeline.joined,
+            )
+        return self._recovery
 
     def _first_picture(self) -> av.VideoFrame | None:
         for timed in self._packets:
@@ -167,7 +190,8 @@ class NeededDecode:
                 sample.image = self._scale(index, picture)
         if chosen.index > self._fed:
             self._follow(self._planner.need(chosen))
-        sample.missing = chosen.index > self._fed
+        # Packets before the place where reading began, or that were dropped, never come.
+        sample.missing = chosen.index > self._fed or (self._midway and chosen.pts > tick)
         return True
 
     def _follow(self, order: Order) -> None:
@@ -248,6 +272,9 @@ class NeededDecode:
         """Give up planning: decode all the rest in order."""
         self._drain()
         yield from self._ready(clock, recovery)
+        if self._planner.lost and self._midway:
+            self.lost = True
+            return
         if self._planner.lost:
             recovery.start()
         last: Shown | None = None
@@ -255,6 +282,7 @@ class NeededDecode:
         for target in targets:
             shown = recovery.at(clock.tick(target), onwards=True)
             if shown is None or (recovery.ended and target and float(target) >= self.duration):
+                self.ended = True
                 break
             if image is None or shown is not last:
                 image, last = self._scaler.scale(shown.picture, self._pass.aspect), shown

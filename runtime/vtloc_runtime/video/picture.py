@@ -83,6 +83,7 @@ class PictureScaler:
         self._flags = _KERNELS[preprocessing.interpolation] | _EXACTNESS
         self._reformatter = VideoReformatter()
         self._tone = ToneMapper()
+        self._turned: tuple[int, Orientation] | None = None
 
     def scale(self, frame: av.VideoFrame, aspect: Fraction) -> Image:
         """Scale, turn and crop.
@@ -98,25 +99,39 @@ class PictureScaler:
             VideoError: The picture's format cannot be converted.
         """
         try:
-            planes = self._planes(frame, aspect)
+            planes, small = self._planes(frame, aspect)
         except (av.FFmpegError, ValueError) as error:
             what = f"has pictures of a kind that cannot be shown ({frame.format.name})"
             raise VideoError(what) from error
-        shown = self._crop(Orientation.of(frame).apply(planes))
+        shown = self._crop(self._orientation(small).apply(planes))
         return np.ascontiguousarray(shown.transpose(1, 2, 0), dtype=np.uint8)
 
-    def _planes(self, frame: av.VideoFrame, aspect: Fraction) -> NDArray[np.generic]:
-        """The whole picture, small, as ``uint8 [3, H, W]``."""
+    def _planes(
+        self, frame: av.VideoFrame, aspect: Fraction
+    ) -> tuple[NDArray[np.generic], av.VideoFrame]:
+        """The whole picture, small, as ``uint8 [3, H, W]``, and the frame it was read from."""
         if self._tone.concerns(frame):
             # Light has to be computed with more than 8 bits.
-            deep = self._reformat(frame, aspect, "gbrp16le")
-            return self._tone.to_standard_range(_rgb_planes(deep, np.uint16), frame)
+            small = self._reformat(frame, aspect, "gbrp16le")
+            return self._tone.to_standard_range(_rgb_planes(small, np.uint16), frame), small
         if any(component.is_alpha for component in frame.format.components):
-            small = self._reformat(frame, aspect, "rgba").to_ndarray().astype(np.uint16)
+            small = self._reformat(frame, aspect, "rgba")
+            pixels = small.to_ndarray().astype(np.uint16)
             # Over black, as players show it.
-            over_black = (small[..., :3] * small[..., 3:] + 127) // 255
-            return over_black.astype(np.uint8).transpose(2, 0, 1)
-        return _rgb_planes(self._reformat(frame, aspect, "gbrp"), np.uint8)
+            over_black = (pixels[..., :3] * pixels[..., 3:] + 127) // 255
+            return over_black.astype(np.uint8).transpose(2, 0, 1), small
+        small = self._reformat(frame, aspect, "gbrp")
+        return _rgb_planes(small, np.uint8), small
+
+    def _orientation(self, small: av.VideoFrame) -> Orientation:
+        """How the picture is turned, read again only when that changes.
+
+        Reading side data ties a frame into a reference cycle, so that its pixels would stay until
+        the next collection: hence the small frame, and hence seldom.
+        """
+        if self._turned is None or self._turned[0] != small.rotation:
+            self._turned = small.rotation, Orientation.of(small)
+        return self._turned[1]
 
     def _reformat(self, frame: av.VideoFrame, aspect: Fraction, pixels: str) -> av.VideoFrame:
         width, height = self._scaled_size(frame.width, frame.height, aspect)

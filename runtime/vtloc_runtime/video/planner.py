@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from itertools import dropwhile
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -68,14 +69,17 @@ class PacketPlanner:
     Args:
         packets: The pass's packets that were not decoded yet, in file order.
         tolerance: How far, in ticks, a frame may lie from its instant.
+        midway: Reading began in the middle of the file, so the first start is waited for.
 
     Attributes:
         ended: Whether the file has been read to its end.
         lost: Whether the packets' times do not allow to plan any further.
     """
 
-    def __init__(self, packets: Iterator[TimedPacket], tolerance: int) -> None:
-        self._packets = packets
+    def __init__(
+        self, packets: Iterator[TimedPacket], tolerance: int, *, midway: bool = False
+    ) -> None:
+        self._packets = dropwhile(lambda one: not one.start, packets) if midway else packets
         self._tolerance = tolerance
         self._held: deque[TimedPacket] = deque()
         self._held_bytes = 0

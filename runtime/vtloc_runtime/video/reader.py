@@ -11,6 +11,7 @@ from vtloc_runtime.errors import UsageError, VideoError
 from vtloc_runtime.video.everything import FullDecode
 from vtloc_runtime.video.needed import NeededDecode
 from vtloc_runtime.video.options import VideoOptions
+from vtloc_runtime.video.parallel import AheadDecode, Decode, ParallelDecode
 from vtloc_runtime.video.sequence import FrameSequence
 from vtloc_runtime.video.source import Readable, Source
 from vtloc_runtime.video.stream import StreamPass
@@ -121,11 +122,22 @@ class FrameReader:
             return
         if self._pass is None or self._source is None:
             return
-        strategy = NeededDecode if self.options.strategy == "needed" else FullDecode
-        decode = strategy(self._pass, self.options)
+        decode = _decode(self._pass, self.options)
         try:
-            yield from decode.frames()
+            yield from decode.frames(self.options.targets())
+            decode.finish()
         finally:
+            decode.close()
             self.duration = decode.duration
             self.damaged = decode.damaged
             self.warnings = self._pass.warnings(self.damaged, decode.end)
+
+
+def _decode(stream_pass: StreamPass, options: VideoOptions) -> Decode:
+    if options.strategy == "everything":
+        decode: Decode = FullDecode(stream_pass, options)
+    elif options.workers > 1 and stream_pass.seeks_exactly:
+        return ParallelDecode(stream_pass, options)
+    else:
+        decode = NeededDecode(stream_pass, options)
+    return AheadDecode(decode) if options.workers else decode

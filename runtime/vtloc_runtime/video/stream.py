@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MOST_READ_ERRORS = 64
 _WORTH_SAYING = 1.0
+_INDEXED_FORMATS = {"mp4", "mov", "matroska", "webm"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +109,12 @@ class StreamPass:
         # AVI holds no presentation times, and its MPEG-4 packs two pictures into one packet.
         packed = self.container.format.name == "avi" and self.bitstream.codec == "mpeg4"
         return self.bitstream.restartable and not packed
+
+    @property
+    def seeks_exactly(self) -> bool:
+        """Whether an index of keyframes lets parts of the file be read on their own."""
+        indexed = _INDEXED_FORMATS & set(self.container.format.name.split(","))
+        return self.plannable and bool(indexed)
 
     def packets(self) -> Iterator[TimedPacket]:
         """Every packet of the stream that holds data, in file order."""
@@ -196,7 +203,8 @@ class StreamPass:
         return self.timeline.time_base
 
     def close(self) -> None:
-        """Close the container."""
+        """Close the container, and let go of the pictures inside the decoder."""
+        self.stream.codec_context.flush_buffers()
         self.container.close()
 
     def _read(self) -> Iterator[Packet[VideoStream]]:
