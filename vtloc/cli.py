@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from vtloc.ablation import Arm, ArmData
     from vtloc.data import Split
     from vtloc.evaluation.metrics import Scores
-    from vtloc.experiment import Experiment
 
 PROGRAM = "vtloc"
 INTERRUPTED = 130
@@ -146,14 +144,15 @@ def train(
     device: Annotated[str | None, typer.Option(help="Instead of the configured one.")] = None,
 ) -> None:
     """Train a localizer: one command, one file of configuration."""
+    from vtloc.commands.train import data_section, read_experiment
     from vtloc.experiment import run_experiment
     from vtloc.training.journal import MetricsJournal, plot_curves
     from vtloc.training.loop import METRICS_NAME
     from vtloc.training.progress import ProgressDisplay
 
-    experiment = _experiment(
+    experiment = read_experiment(
         configuration,
-        data=_data(
+        data=data_section(
             train_annotations=train_annotations,
             validation=validation,
             frames=frames,
@@ -199,7 +198,7 @@ def evaluate(
     """Score a checkpoint or a results file, beside the blind baselines."""
     from vtloc.commands.evaluate import score_checkpoint, score_results
     from vtloc.data import read_split
-    from vtloc.evaluation.table import Row, blind_rows, title_of
+    from vtloc.evaluation.table import Row, blind_rows, print_table, title_of
 
     split = read_split(annotations, durations=durations)
     train = (
@@ -226,7 +225,7 @@ def evaluate(
             console=_console,
         )
     rows = blind_rows(split, train=train, strict=strict, precision=average_precision)
-    _print_table(title_of(split, strict=strict), [*rows, Row.of(answers.name, scores)], style)
+    print_table(title_of(split, strict=strict), [*rows, Row.of(answers.name, scores)], style.value)
 
 
 @app.command()
@@ -258,14 +257,15 @@ def ablate(
     """Train every arm of a table, and print it with the paper's own figures beside."""
     from vtloc.ablation import Ablation, run_ablation
     from vtloc.commands.ablate import ArmFeatures
-    from vtloc.evaluation.table import title_of
+    from vtloc.commands.train import data_section, read_experiment
+    from vtloc.evaluation.table import print_table, title_of
     from vtloc.training.progress import ProgressDisplay
 
     arms = Ablation.read(ablation)
     given = ArmFeatures.parse(frames or [], tokens or [], frames_per_second)
-    experiment = _experiment(
+    experiment = read_experiment(
         configuration,
-        data=_data(
+        data=data_section(
             train_annotations=train_annotations,
             validation=validation,
             frames=given.first_frames(),
@@ -296,7 +296,7 @@ def ablate(
             say=_console.print,
         )
     where = f", {title_of(splits[0], strict=False)}" if splits else ""
-    _print_table(f"{arms.title}{where}", [row for r in results for row in r.rows()], style)
+    print_table(f"{arms.title}{where}", [row for r in results for row in r.rows()], style.value)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -329,55 +329,3 @@ def _run(words: list[str]) -> int:
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     return 0
-
-
-def _data(
-    *,
-    train_annotations: Path | None,
-    validation: Path | None,
-    frames: Sequence[Path] | None,
-    tokens: Path | None,
-    frames_per_second: float | None,
-    durations: Path | None,
-) -> dict[str, Any]:
-    """The data section as the command line gives it; what is not given is left to the file."""
-    section: dict[str, Any] = {}
-    if train_annotations is not None:
-        section["train"] = str(train_annotations)
-    if validation is not None:
-        section["validation"] = str(validation)
-    if durations is not None:
-        section["durations"] = str(durations)
-    if frames:
-        section["frames"] = [
-            {"path": str(path), "frames_per_second": frames_per_second} for path in frames
-        ]
-    if tokens is not None:
-        section["tokens"] = {"path": str(tokens)}
-    return section
-
-
-def _experiment(name: str, *, data: dict[str, Any], training: dict[str, Any]) -> Experiment:
-    from dataclasses import asdict, replace
-
-    from vtloc.configuration import configure
-    from vtloc.experiment import Experiment
-    from vtloc.training import TrainingConfig
-
-    read = Experiment.read(name, data=data)
-    given = {key: value for key, value in training.items() if value is not None}
-    config = configure(TrainingConfig, asdict(read.training) | given, where="training")
-    return replace(read, training=config)
-
-
-def _print_table(title: str, rows: Sequence[Any], style: Format) -> None:
-    from vtloc.evaluation.table import markdown_table, rich_table
-
-    out = Console()
-    if style is Format.TABLE:
-        out.print(rich_table(title, rows))
-    elif style is Format.MARKDOWN:
-        out.out(markdown_table(title, rows), highlight=False)
-    else:
-        plain = {"title": title, "rows": [{"name": row.name, **row.values} for row in rows]}
-        out.out(json.dumps(plain, indent=2), highlight=False)

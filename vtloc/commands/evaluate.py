@@ -10,7 +10,7 @@ from vtloc.evaluation import Scores, evaluate_network, score
 from vtloc.evaluation.records import match_records
 from vtloc.experiment import FeaturesConfig, open_all_frames
 from vtloc.model import load_checkpoint
-from vtloc.training.loop import training_device
+from vtloc.training.device import training_device
 from vtloc_runtime.errors import FeatureError, UsageError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from vtloc.features import (
     token_store,
 )
 from vtloc.tensorfile import write_whole
-from vtloc.training.loop import training_device
+from vtloc.training.device import training_device
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from vtloc.evaluation.baselines import best_constant_window, constant_window, whole_video
 from vtloc.evaluation.metrics import Scores, score
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from vtloc.data.examples import Split
+
+
+Style = Literal["table", "markdown", "json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,20 @@ def markdown_table(title: str, rows: Sequence[Row]) -> str:
         cells = " | ".join(_cell(row, column) for column in columns)
         lines.append(f"| {row.name} | {cells} |")
     return "\n".join(lines) + "\n"
+
+
+def print_table(title: str, rows: Sequence[Row], style: Style) -> None:
+    """Print a table on standard output."""
+    from rich.console import Console
+
+    out = Console()
+    if style == "table":
+        out.print(rich_table(title, rows))
+    elif style == "markdown":
+        out.out(markdown_table(title, rows), highlight=False)
+    else:
+        plain = {"title": title, "rows": [{"name": row.name, **row.values} for row in rows]}
+        out.out(json.dumps(plain, indent=2), highlight=False)
 
 
 def _cell(row: Row, column: str) -> str:

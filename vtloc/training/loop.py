@@ -16,9 +16,10 @@ from vtloc.data.samples import batches
 from vtloc.evaluation.network import evaluate_network
 from vtloc.model import LocalizerNetwork, LossConfig, save_checkpoint, total_loss
 from vtloc.training.config import TrainingConfig
+from vtloc.training.device import training_device
 from vtloc.training.journal import MetricsJournal
 from vtloc.training.state import Progress, load_state, save_state
-from vtloc_runtime.errors import BackendError, ConfigurationError, OutputError
+from vtloc_runtime.errors import ConfigurationError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -297,25 +298,6 @@ class _Run:
         state = self.folder / STATE_NAME
         save_state(state, self.network, self.optimizer, self.progress, self.settings)
         self.listener.finished_epoch(report)
-
-
-def training_device(name: str) -> torch.device:
-    """A device by name; ``auto`` is a GPU where there is one.
-
-    Raises:
-        BackendError: The device is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise BackendError(f"there is no device {name!r}", where="device") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise BackendError(
-            "there is no CUDA device", where="device", remedy="Use the device cpu or auto"
-        )
-    return device
 
 
 def _one_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
