@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
 import numpy as np
 
 from vtloc_runtime.errors import NetworkError, VideoError
+from vtloc_runtime.reading import Read, ReadingEnd, read_here
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vtloc_runtime.manifest import Manifest
     from vtloc_runtime.networks.contract import Network
-    from vtloc_runtime.video import Frame, VideoOptions
+    from vtloc_runtime.video import VideoOptions
 
 Observer: TypeAlias = Callable[[str, float, int], None]
 """Told of each stage as it ends: its name, the seconds it took, how many things it did."""
 
 INPUT, OUTPUT = "frames", "features"
+_BLOCK = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +67,8 @@ class VideoEncoder:
         manifest: Its bundle's manifest.
         encoder: Hash of the network's file.
         batch: Frames in one run at most.
+        reuse: How much a frame may differ from the last encoded one and still share its
+            features, grey levels; 0 shares among equal frames only.
         observer: Told how long decoding and encoding took.
     """
 
@@ -75,18 +79,32 @@ class VideoEncoder:
         *,
         encoder: str,
         batch: int,
+        reuse: float = 0.0,
         observer: Observer | None = None,
     ) -> None:
         self._network = network
         self._manifest = manifest
         self._encoder = encoder
         self._batch = batch_limit(network, INPUT, batch)
+        self._reuse = reuse
         self._observer = observer
 
     @property
     def batch(self) -> int:
         """Frames in one run at most."""
         return self._batch
+
+    @property
+    def signature(self) -> str:
+        """What features depend on beside the video, for caches of them."""
+        manifest = self._manifest
+        parts = (
+            self._encoder,
+            manifest.frames_per_second,
+            manifest.preprocessing,
+            self._reuse,
+        )
+        return msgspec.json.encode(parts).decode()
 
     def options(self, options: VideoOptions | None = None) -> VideoOptions:
         """How to read a video for this network: the caller's wishes, the bundle's sampling."""
@@ -105,6 +123,7 @@ class VideoEncoder:
         options: VideoOptions | None = None,
         *,
         progress: Callable[[float], None] | None = None,
+        read: Read = read_here,
     ) -> EncodedVideo:
         """Read a video and encode its frames; at most one batch of pictures is held.
 
@@ -112,38 +131,39 @@ class VideoEncoder:
             source: Whatever ``vtloc_runtime.video.open_video`` takes.
             options: How to read it; sampling and preprocessing come from the bundle.
             progress: Told the time of the last encoded frame, seconds, after each batch.
+            read: Where the decoding happens; in this process by default.
 
         Raises:
             VideoError: The video cannot be read, or shows nothing.
         """
-        from vtloc_runtime.video import open_video
-
         timer = _Timer()
-        features: list[NDArray[np.float32]] = []
-        times: list[float] = []
+        features = _Features(self.run, self._reuse)
+        times: list[NDArray[np.float64]] = []
+        ending = None
         began = time.perf_counter()
-        with open_video(source, self.options(options)) as reader:
-            for frames in _batches(reader, self._batch):
-                times.extend(frame.time for frame in frames)
-                with timer:
-                    features.append(self.run(np.stack([frame.image for frame in frames])))
-                if progress is not None:
-                    progress(times[-1])
-            duration, warnings = reader.duration, tuple(reader.warnings)
-        if not features:
+        for part in read(source, self.options(options), self._batch):
+            if isinstance(part, ReadingEnd):
+                ending = part
+                break
+            times.append(part.times)
+            with timer:
+                features.add(part.images)
+            if progress is not None:
+                progress(float(part.times[-1]))
+        if ending is None or not times:
             raise VideoError("the video shows no frame", where=source)
         timings = {
             "decode": time.perf_counter() - began - timer.seconds,
             "encode": timer.seconds,
         }
         for stage, seconds in timings.items():
-            self._report(stage, seconds, len(times))
+            self._report(stage, seconds, features.rows)
         return EncodedVideo(
-            np.concatenate(features),
-            np.asarray(times, dtype=np.float64),
-            float(duration),
+            features.array(),
+            np.concatenate(times),
+            ending.duration,
             self._encoder,
-            warnings,
+            ending.warnings,
             timings,
         )
 
@@ -175,10 +195,63 @@ def batch_limit(network: Network, name: str, wanted: int) -> int:
     return max(1, wanted)
 
 
-def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
-    source = iter(frames)
-    while batch := list(islice(source, size)):
-        yield batch
+class _Features:
+    """Collects the features of one video; frames that repeat another are not encoded again."""
+
+    def __init__(
+        self, run: Callable[[NDArray[np.uint8]], NDArray[np.float32]], reuse: float
+    ) -> None:
+        self._run = run
+        self._reuse = reuse
+        self._parts: list[NDArray[np.float32]] = []
+        self._reference: NDArray[np.uint8] | None = None
+        self._feature = np.empty((0, 0), dtype=np.float32)
+        self.rows = 0
+
+    def add(self, images: NDArray[np.uint8]) -> None:
+        """Add the next frames ``[N, S, S, 3]``."""
+        # Row 0 stands for the last frame that was encoded before these.
+        fresh: list[int] = []
+        rows = np.zeros(len(images), dtype=np.int64)
+        for index, image in enumerate(images):
+            if self._reference is None or not resembles(image, self._reference, self._reuse):
+                self._reference = image
+                fresh.append(index)
+            rows[index] = len(fresh)
+        if fresh:
+            found = self._run(images if len(fresh) == len(images) else images[fresh])
+            known = np.concatenate([self._feature, found]) if self._feature.size else found
+            rows -= not self._feature.size
+            self._feature = found[-1:].copy()
+            # A view would keep the whole chunk alive.
+            self._reference = None if self._reference is None else self._reference.copy()
+        else:
+            known = self._feature
+        self._parts.append(known[rows])
+        self.rows += len(images)
+
+    def array(self) -> NDArray[np.float32]:
+        """All features so far, ``[T, Dv]``."""
+        return np.concatenate(self._parts)
+
+
+def resembles(image: NDArray[np.uint8], other: NDArray[np.uint8], tolerance: float) -> bool:
+    """Whether two frames are so alike that one's features serve the other.
+
+    Args:
+        image: ``[S, S, 3]`` uint8.
+        other: Likewise.
+        tolerance: How far the mean grey level of any block of 16 pixels may differ, absolute
+            differences averaged over the block; 0 asks for equal pictures.
+    """
+    if tolerance <= 0:
+        return bool(np.array_equal(image, other))
+    difference = np.abs(image.astype(np.int16) - other).mean(axis=2)
+    size = difference.shape[0]
+    edges = np.arange(0, size, _BLOCK)
+    sums = np.add.reduceat(np.add.reduceat(difference, edges, axis=0), edges, axis=1)
+    lengths = np.diff(np.append(edges, size))
+    return bool((sums / np.outer(lengths, lengths)).max() <= tolerance)
 
 
 class _Timer:

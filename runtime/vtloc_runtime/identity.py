@@ -24,6 +24,7 @@ def run_identity(
     precision: str | None,
     decoding: str | None,
     moments: int,
+    reuse: float = 0.0,
 ) -> str:
     """Hash everything that answers depend on, beside the videos and sentences.
 
@@ -51,5 +52,6 @@ def run_identity(
         # Any GPU will do to go on with what another began; a CPU rounds differently.
         place.partition(":")[0],
         moments,
+        reuse,
     )
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:_DIGITS]

@@ -16,6 +16,7 @@ from vtloc_runtime.errors import BackendError, FeatureError, UsageError
 from vtloc_runtime.manifest import DecodingStrategy
 from vtloc_runtime.moments import Localization
 from vtloc_runtime.networks.opening import open_network, preferred_precision, resolve_device
+from vtloc_runtime.reading import Read, read_here
 from vtloc_runtime.sentences import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
 from vtloc_runtime.text import QueryTokenizer
 from vtloc_runtime.windows import Timeline, plan_windows
@@ -45,6 +46,7 @@ class Localizer:
         networks: The three networks, opened; closed by :meth:`close`.
         encoder: Hash of the visual network's file.
         batch: Frames in one run of the visual network at most.
+        reuse: How much neighbouring frames may differ and still share features, grey levels.
         decoding: How logits become moments; None does as the bundle says.
         kept_sentences: Distinct sentences whose encoding is remembered.
         observer: Told of each stage as it ends.
@@ -57,6 +59,7 @@ class Localizer:
         *,
         encoder: str,
         batch: int,
+        reuse: float = 0.0,
         decoding: str | None = None,
         kept_sentences: int = DEFAULT_KEPT,
         observer: Observer | None = None,
@@ -67,7 +70,12 @@ class Localizer:
         self._observer = observer
         self._strategy = _check_strategy(bundle, decoding or manifest.decoding.strategy)
         self._videos = VideoEncoder(
-            networks["visual"], manifest, encoder=encoder, batch=batch, observer=observer
+            networks["visual"],
+            manifest,
+            encoder=encoder,
+            batch=batch,
+            reuse=reuse,
+            observer=observer,
         )
         tokens = _axis_limit(networks["localizer"], "tokens", 1)
         longest = min(tokens, _axis_limit(networks["text"], "token_ids", 1))
@@ -91,6 +99,7 @@ class Localizer:
         precision: str | None = None,
         threads: int | None = None,
         batch: int | None = None,
+        reuse: float = 0.0,
         decoding: str | None = None,
         kept_sentences: int = DEFAULT_KEPT,
         observer: Observer | None = None,
@@ -105,6 +114,9 @@ class Localizer:
                 that the bundle has for the device.
             threads: Threads of one run on the CPU; None takes what the process may use.
             batch: Frames in one run of the visual network; None suits the device.
+            reuse: How much a frame may differ from the last encoded one and still share its
+                features, grey levels from 0 to 255; 0 shares among equal frames only, which
+                changes no answer.
             decoding: How logits become moments; None does as the bundle says.
             kept_sentences: Distinct sentences whose encoding is remembered.
             observer: Called with (stage, seconds, count) as each stage ends, from whatever
@@ -137,6 +149,7 @@ class Localizer:
                 networks,
                 encoder=opened.variant("visual", visual).sha256,
                 batch=batch or (_BATCH_ON_CPU if device == "cpu" else _BATCH_ON_GPU),
+                reuse=reuse,
                 decoding=decoding,
                 kept_sentences=kept_sentences,
                 observer=observer,
@@ -169,6 +182,7 @@ class Localizer:
         options: VideoOptions | None = None,
         *,
         progress: Callable[[float], None] | None = None,
+        read: Read = read_here,
     ) -> EncodedVideo:
         """Encode a video once, for any number of sentences.
 
@@ -176,11 +190,12 @@ class Localizer:
             source: A path, bytes, an open binary file, or frames with their times.
             options: How to read it; sampling and preprocessing come from the bundle.
             progress: Told the time of the last encoded frame, seconds, now and then.
+            read: Where the decoding happens; in this process by default.
 
         Raises:
             VideoError: The video cannot be read, or shows nothing.
         """
-        return self._videos.encode(source, options, progress=progress)
+        return self._videos.encode(source, options, progress=progress, read=read)
 
     @overload
     def localize(self, video: Any, queries: str, *, moments: int = 1) -> Localization: ...

@@ -29,3 +29,11 @@ def colour_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve seconds: red for 4, green for 3, blue for 5."""
     path = tmp_path_factory.mktemp("video") / "colours.mp4"
     return write_colour_video(path, [("red", 4), ("green", 3), ("blue", 5)])
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of encoded videos for one test alone, so that nothing is found from elsewhere."""
+    folder = tmp_path / "own cache"
+    monkeypatch.setenv("VTLOC_CACHE", str(folder))
+    return folder

@@ -210,6 +210,20 @@ def test_a_fault_of_the_program_is_one_line_too(
     assert "internal error: RuntimeError: oh no" in capsys.readouterr().err
 
 
+def test_a_second_run_over_the_same_videos_does_not_decode(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(film, "-q", "red", "-b", bundle)
+    run(film, "-q", "green", "-b", bundle)
+    run(film, "-q", "green", "-b", bundle, "--no-cache")
+    first, second, third = lines(capsys.readouterr().out)
+    assert "decode" in first["timings"]
+    assert "decode" not in second["timings"]
+    assert "decode" in third["timings"]
+    assert second["moments"] == third["moments"]
+    assert second["duration"] == third["duration"]
+
+
 def test_help_names_every_command_and_every_exit_code(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,13 +339,14 @@ def test_the_first_interrupt_finishes_what_is_in_flight(bundle: str, tmp_path: P
 
 
 def test_a_run_killed_again_and_again_ends_as_an_undisturbed_one(
-    bundle: str, tmp_path: Path
+    bundle: str, tmp_path: Path, own_cache: Path
 ) -> None:
-    films = many_films(tmp_path, 24)
+    films = many_films(tmp_path, 16)
     undisturbed = start(films, bundle, "whole.jsonl")
     undisturbed.communicate()
     assert undisturbed.returncode == 0
-    for kills in range(1, 5):
+    for kills in range(1, 4):
+        shutil.rmtree(own_cache)
         process = start(films, bundle, "killed.jsonl")
         wait_for_lines(tmp_path / "killed.jsonl", 8 * kills)
         process.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +20,10 @@ from vtloc_runtime.results import Record, encode_record, exit_code
 if TYPE_CHECKING:
     from vtloc_runtime.bundle import Bundle
     from vtloc_runtime.journal import Journal
+    from vtloc_runtime.localizer import Localizer
+    from vtloc_runtime.pipeline import PipelineOptions
 
+_GIBIBYTE = 2**30
 _EPILOG = """
 Other commands: vtloc-run doctor (what this machine can run), vtloc-run bench (how fast).
 
@@ -47,6 +51,13 @@ class FindOptions:
     decoding: str | None
     threads: int | None
     batch: int | None
+    workers: int | None
+    in_order: bool
+    reuse: float
+    cache: bool
+    cache_size: float
+    decoder_memory: float
+    decoder_patience: float
     json: bool
     report: Path | None
     quiet: bool
@@ -108,6 +119,33 @@ def find(
     batch: Annotated[
         int | None, typer.Option(min=1, help="Frames encoded at once at most.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Videos under way at once; one a processor without.")
+    ] = None,
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="Write --out in the order of the videos.")
+    ] = False,
+    reuse: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=255.0,
+            help="Grey levels by which neighbouring frames may differ and still share features; "
+            "0 shares among equal frames only and changes no answer.",
+        ),
+    ] = 0.0,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Keep encoded videos for later runs.")
+    ] = True,
+    cache_size: Annotated[
+        float, typer.Option(min=0.0, help="Most that the cache may hold, GiB.")
+    ] = 10.0,
+    decoder_memory: Annotated[
+        float, typer.Option(min=0.0, help="Most memory for decoding one video, GiB; 0: no limit.")
+    ] = 4.0,
+    decoder_patience: Annotated[
+        float, typer.Option(min=0.1, help="Seconds to wait for a video's next frame.")
+    ] = 120.0,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON lines on a terminal too.")
     ] = False,
@@ -139,6 +177,13 @@ def find(
         decoding=decoding,
         threads=threads,
         batch=batch,
+        workers=workers,
+        in_order=in_order,
+        reuse=reuse,
+        cache=cache,
+        cache_size=cache_size,
+        decoder_memory=decoder_memory,
+        decoder_patience=decoder_patience,
         json=json,
         report=report,
         quiet=quiet,
@@ -179,6 +224,7 @@ def run_find(videos: list[str], queries: list[str], options: FindOptions) -> int
         precision=options.precision,
         decoding=options.decoding,
         moments=options.moments,
+        reuse=options.reuse,
     )
     if options.out is None:
         records, stopped = _work(bundle, jobs, options, run, None)
@@ -203,7 +249,6 @@ def _work(
     Returns:
         The records of these jobs, those of earlier runs included, and whether it was interrupted.
     """
-    from vtloc_runtime.localizer import Localizer
     from vtloc_runtime.pipeline import run_jobs
 
     wanted = {job.id for job in jobs}
@@ -214,32 +259,66 @@ def _work(
     if not left:
         return records, False
     _note(f"{len(done)} of {len(jobs)} sentences are answered already", options, when=bool(done))
+    pipeline = _pipeline(options)
     shown = sys.stderr.isatty() and not options.quiet
     with (
-        Localizer.open(
-            bundle,
-            backend=options.backend,
-            device=options.device,
-            precision=options.precision,
-            threads=options.threads,
-            batch=options.batch,
-            decoding=options.decoding,
-        ) as localizer,
+        _open(bundle, options, lanes=pipeline.lanes_for(len(left))) as localizer,
         RunProgress(len(left), shown=shown) as progress,
         Interruption(graceful=journal is not None) as interruption,
+        closing(
+            run_jobs(
+                localizer,
+                left,
+                moments=options.moments,
+                run=run,
+                options=pipeline,
+                progress=progress.reached,
+                stop=lambda: interruption.asked,
+            )
+        ) as answers,
     ):
-        for answered in run_jobs(
-            localizer, left, moments=options.moments, run=run, progress=progress.reached
-        ):
+        for answered in answers:
             if journal is not None:
                 journal.append(answered)
             records.extend(answered)
             progress.advance(answered[0].video)
             with progress.paused():
                 _show(answered, options)
-            if interruption.asked:
-                break
-    return records, interruption.asked
+        stopped = interruption.asked and len(records) < len(jobs)
+    return records, stopped
+
+
+def _pipeline(options: FindOptions) -> PipelineOptions:
+    from vtloc_runtime.features import FeatureCache
+    from vtloc_runtime.isolation import DecoderLimits
+    from vtloc_runtime.pipeline import PipelineOptions
+
+    return PipelineOptions(
+        lanes=options.workers,
+        limits=DecoderLimits(
+            memory=int(options.decoder_memory * _GIBIBYTE), patience=options.decoder_patience
+        ),
+        # Without a file there is nothing to go on with, so order costs nothing.
+        in_order=options.in_order or options.out is None,
+        cache=FeatureCache(bound=int(options.cache_size * _GIBIBYTE)) if options.cache else None,
+    )
+
+
+def _open(bundle: Bundle, options: FindOptions, *, lanes: int) -> Localizer:
+    """Open the localizer with as many threads a run as the lanes leave to each."""
+    from vtloc_runtime.localizer import Localizer
+    from vtloc_runtime.machine import available_processors
+
+    return Localizer.open(
+        bundle,
+        backend=options.backend,
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads or max(1, available_processors() // lanes),
+        batch=options.batch,
+        reuse=options.reuse,
+        decoding=options.decoding,
+    )
 
 
 def _show(records: list[Record], options: FindOptions) -> None:
