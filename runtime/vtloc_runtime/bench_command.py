@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from vtloc_runtime.bench import BenchOptions, BenchReport, StageResult, bench
+from vtloc_runtime.bench import BenchOptions, bench
 from vtloc_runtime.bundle import Bundle
 from vtloc_runtime.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from vtloc_runtime.bench_report import BenchReport, StageResult
 
 BEGIN, END = "<!-- bench begin -->", "<!-- bench end -->"
 

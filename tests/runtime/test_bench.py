@@ -21,8 +21,9 @@ import small_bundle
 import tensorrt_double
 
 from vtloc_export.tensorrt import EngineOptions, build_engines
-from vtloc_runtime.bench import BenchOptions, BenchReport, bench
+from vtloc_runtime.bench import BenchOptions, bench
 from vtloc_runtime.bench_command import BEGIN, END, bench_command, markdown
+from vtloc_runtime.bench_report import BenchReport
 from vtloc_runtime.bench_video import write_bench_video
 from vtloc_runtime.bundle import Bundle
 from vtloc_runtime.errors import BundleError, OutputError, UsageError, VtlocError

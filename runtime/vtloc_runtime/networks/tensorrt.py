@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from vtloc_runtime.engine import Engine, find_engine
+from vtloc_runtime.engine_search import find_engine
 from vtloc_runtime.errors import EngineError, NetworkError
 from vtloc_runtime.networks.contract import Array, TensorSpec, check_inputs
 from vtloc_runtime.networks.tensorrt_api import (
@@ -27,15 +27,17 @@ from vtloc_runtime.networks.tensorrt_api import (
     make_logger,
     open_device,
 )
+from vtloc_runtime.networks.tensorrt_context import LoadedEngine
 from vtloc_runtime.networks.tensorrt_layout import EngineLayout
 from vtloc_runtime.networks.tensorrt_memory import DeviceArray, device_arrays
-from vtloc_runtime.networks.tensorrt_worker import LoadedEngine, Worker
+from vtloc_runtime.networks.tensorrt_worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
     from vtloc_runtime.bundle import Bundle
+    from vtloc_runtime.engine import Engine
     from vtloc_runtime.manifest import NetworkName
 
 DEFAULT_WORKERS = 2

@@ -31,10 +31,10 @@ TENSORRT = {
         "api.module": MODULE,
         "cuda_engine": "ICudaEngine",
     },
-    RUNTIME / "networks" / "tensorrt_worker.py": {
+    RUNTIME / "networks" / "tensorrt_worker.py": {"loaded.engine": "ICudaEngine"},
+    RUNTIME / "networks" / "tensorrt_context.py": {
         "trt": MODULE,
         "engine": "ICudaEngine",
-        "loaded.engine": "ICudaEngine",
         "self._context": "IExecutionContext",
         "config": "IRuntimeConfig",
     },
@@ -77,14 +77,17 @@ CUDA = {
     RUNTIME / "networks" / "tensorrt_worker.py": {
         "loaded.cuda": MODULE,
         "device": "Device",
+        "self._stream": "Stream",
+        "self._scratch": "Buffer",
+        "builder": "GraphBuilder",
+        "slot.graph": "Graph",
+    },
+    RUNTIME / "networks" / "tensorrt_context.py": {
         "stream": "Stream",
         "self._stream": "Stream",
         "scratch": "Buffer",
-        "self._scratch": "Buffer",
-        "builder": "GraphBuilder",
-        "self.graph": "Graph",
-        "slot.graph": "Graph",
     },
+    RUNTIME / "networks" / "tensorrt_graphs.py": {"self.graph": "Graph"},
 }
 RTX_ONLY = {
     "ComputeCapability",

@@ -13,7 +13,8 @@ import tensorrt_double
 from vtloc_export.engine_target import choose_builder
 from vtloc_export.profiles import default_traffic, parse_traffic
 from vtloc_export.tensorrt import EngineOptions, build_engines
-from vtloc_runtime.engine import Engine, EngineSettings, list_engines
+from vtloc_runtime.engine import Engine, EngineSettings
+from vtloc_runtime.engine_search import list_engines
 from vtloc_runtime.errors import (
     BackendError,
     BundleError,

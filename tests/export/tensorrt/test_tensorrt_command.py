@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from vtloc_export.tensorrt_command import parse_bytes, trt_command
-from vtloc_runtime.engine import list_engines
+from vtloc_runtime.engine_search import list_engines
 from vtloc_runtime.errors import UsageError, VtlocError
 
 app = typer.Typer()
