@@ -75,12 +75,10 @@ class LocalizerConfig:
     dropout: float = 0.15
 
     def __post_init__(self) -> None:
-        for name in _POSITIVE:
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name} must be at least 1", where="localizer")
-        for name in ("transformer_layers", "blocks_after_fusion"):
-            if getattr(self, name) < 0:
-                raise ConfigurationError(f"{name} must not be negative", where="localizer")
+        # A file may claim anything, so what is built by these numbers has bounds.
+        for name, (low, high) in _BOUNDS.items():
+            if not low <= getattr(self, name) <= high:
+                raise ConfigurationError(f"{name} must be {low} to {high}", where="localizer")
         if not self.kernel_sizes or any(size < 1 or size % 2 == 0 for size in self.kernel_sizes):
             raise ConfigurationError(
                 f"kernel_sizes must be odd, not {self.kernel_sizes}", where="localizer"
@@ -123,13 +121,16 @@ class LocalizerConfig:
         return configure(cls, values, where="localizer")
 
 
-_POSITIVE = (
-    "feature_dim",
-    "token_dim",
-    "hidden_dim",
-    "scale_dim",
-    "capsules",
-    "capsule_dim",
-    "routing_iterations",
-    "attention_heads",
-)
+_WIDTH, _DEPTH = (1, 65_536), (0, 64)
+_BOUNDS = {
+    "feature_dim": _WIDTH,
+    "token_dim": _WIDTH,
+    "hidden_dim": _WIDTH,
+    "scale_dim": _WIDTH,
+    "capsules": _WIDTH,
+    "capsule_dim": _WIDTH,
+    "attention_heads": _WIDTH,
+    "routing_iterations": (1, 64),
+    "transformer_layers": _DEPTH,
+    "blocks_after_fusion": _DEPTH,
+}
