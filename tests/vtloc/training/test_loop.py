@@ -247,6 +247,25 @@ def test_the_learning_rate_warms_up_and_cools_down() -> None:
     assert rates[100] == pytest.approx(0)
 
 
+def test_mixed_precision_trains_float32_weights(tmp_path: Path) -> None:
+    result = run(tmp_path, replace(SHORT, precision="bf16"))
+    rows = MetricsJournal(tmp_path / "metrics.jsonl").read()
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    weights = load_checkpoint(result.checkpoint).network.state_dict().values()
+    assert {weight.dtype for weight in weights} == {torch.float32}
+
+
+@pytest.mark.gpu
+def test_a_run_on_a_gpu_resumes_and_learns(tmp_path: Path) -> None:
+    config = replace(SHORT, device="cuda")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, config, listener=StopAfter(1, 2))
+    result = run(tmp_path, config)
+    rows = MetricsJournal(tmp_path / "metrics.jsonl").read()
+    assert result.epochs == len(rows) == 3
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
 @pytest.mark.parametrize("field", ["epochs", "batch_size", "learning_rate", "patience"])
 def test_impossible_training_is_refused(field: str) -> None:
     with pytest.raises(ConfigurationError, match=field):
