@@ -54,7 +54,8 @@ def unit_vectors(values: Tensor) -> Tensor:
     """Vectors of length one along the last axis; a zero vector stays zero."""
     wide = values.float()
     squares = wide.square().sum(dim=-1, keepdim=True)
-    return (wide * torch.rsqrt(squares + EPSILON**2)).to(values.dtype)
+    # Clamped, not added to: an exporter takes so small a summand for zero and drops it.
+    return (wide * torch.rsqrt(squares.clamp(min=EPSILON**2))).to(values.dtype)
 
 
 def unit_root_mean_square(values: Tensor) -> Tensor:
