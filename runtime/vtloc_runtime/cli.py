@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import typer
 
 PROGRAM = "vtloc-run"
-COMMANDS = ("doctor", "bench")
+COMMANDS = ("encode", "doctor", "bench")
 """Words that name a command; a video of such a name is given as ``./doctor``."""
 
 INTERNAL = 70

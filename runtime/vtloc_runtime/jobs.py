@@ -98,6 +98,18 @@ def read_jobs(inputs: Sequence[str], queries: Sequence[str] = ()) -> list[Job]:
     return jobs
 
 
+def read_videos(inputs: Sequence[str]) -> list[str]:
+    """Expand videos, folders, patterns and lists into videos, each once, in order.
+
+    Args:
+        inputs: As ``read_jobs`` takes them; sentences in lists are passed over.
+
+    Raises:
+        JobError: A list cannot be read, or names no video.
+    """
+    return list(dict.fromkeys(line.video for line in _lines(inputs)))
+
+
 def group_by_video(jobs: Iterable[Job]) -> list[VideoJobs]:
     """Put jobs of one video together, videos in the order of their first job."""
     groups: dict[str, list[Job]] = {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vtloc_runtime.cli import leave_with
+from vtloc_runtime.commands.serving import BundleOption  # noqa: TC001 - typer reads it
 from vtloc_runtime.errors import BackendError, BundleError
 
 if TYPE_CHECKING:
@@ -24,10 +25,7 @@ _MARKS = {"ok": ("ok", "green"), "absent": ("absent", "yellow"), "problem": ("pr
 )
 def doctor(
     *,
-    bundle: Annotated[
-        Path | None,
-        typer.Option("--bundle", "-b", help="A bundle; without it the one that ships with vtloc."),
-    ] = None,
+    bundle: BundleOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say what this machine can run, and why not the rest.

@@ -11,6 +11,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vtloc_runtime.cli import INTERRUPTED, PROGRAM, exit_codes, leave_with, program_version
+from vtloc_runtime.commands.serving import (
+    BackendOption,
+    BatchOption,
+    BundleOption,
+    CacheSizeOption,
+    DecoderMemoryOption,
+    DecoderPatienceOption,
+    DeviceOption,
+    PrecisionOption,
+    QuietOption,
+    ReuseOption,
+    ServingOptions,
+    ThreadsOption,
+    WorkersOption,
+)
 from vtloc_runtime.display import RunProgress, print_records, summary
 from vtloc_runtime.errors import MissingExtraError, OutputError, UsageError
 from vtloc_runtime.interruption import Interruption
@@ -20,12 +35,10 @@ from vtloc_runtime.results import Record, encode_record, exit_code
 if TYPE_CHECKING:
     from vtloc_runtime.bundle import Bundle
     from vtloc_runtime.journal import Journal
-    from vtloc_runtime.localizer import Localizer
-    from vtloc_runtime.pipeline import PipelineOptions
 
-_GIBIBYTE = 2**30
 _EPILOG = """
-Other commands: vtloc-run doctor (what this machine can run), vtloc-run bench (how fast).
+Other commands: vtloc-run encode (encode videos ahead), vtloc-run doctor (what this machine can
+run), vtloc-run bench (how fast).
 
 Exit codes: 0 every sentence was answered; 1 some were not, the rest were; where all failed alike,
 and for errors before the work: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backend, 7 network,
@@ -36,28 +49,16 @@ and for errors before the work: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backen
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FindOptions:
     """What to do, as the command line said it."""
 
+    serving: ServingOptions
     out: Path | None
     overwrite: bool
     retry_failed: bool
     moments: int
-    bundle: Path | None
-    backend: str
-    device: str | None
-    precision: str | None
-    decoding: str | None
-    threads: int | None
-    batch: int | None
-    workers: int | None
     in_order: bool
-    reuse: float
-    cache: bool
-    cache_size: float
-    decoder_memory: float
-    decoder_patience: float
     json: bool
     report: Path | None
     quiet: bool
@@ -100,61 +101,34 @@ def find(
     moments: Annotated[
         int, typer.Option("--moments", "-k", min=1, help="Moments for each sentence at most.")
     ] = 1,
-    bundle: Annotated[
-        Path | None,
-        typer.Option("--bundle", "-b", help="A bundle; without it the one that ships with vtloc."),
-    ] = None,
-    backend: Annotated[str, typer.Option(help="onnxruntime or tensorrt.")] = "onnxruntime",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="fp32, fp16, int8 or compact; the device's best without it.")
-    ] = None,
+    bundle: BundleOption = None,
+    backend: BackendOption = "onnxruntime",
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
     decoding: Annotated[
         str | None,
         typer.Option(help="joint, argmax, soft or similarity; the bundle's own without it."),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Processor threads; all that are free without it.")
-    ] = None,
-    batch: Annotated[
-        int | None, typer.Option(min=1, help="Frames encoded at once at most.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Videos under way at once; one a processor without.")
-    ] = None,
+    threads: ThreadsOption = None,
+    batch: BatchOption = None,
+    workers: WorkersOption = None,
     in_order: Annotated[
         bool, typer.Option("--in-order", help="Write --out in the order of the videos.")
     ] = False,
-    reuse: Annotated[
-        float,
-        typer.Option(
-            min=0.0,
-            max=255.0,
-            help="Grey levels by which neighbouring frames may differ and still share features; "
-            "0 shares among equal frames only and changes no answer.",
-        ),
-    ] = 0.0,
+    reuse: ReuseOption = 0.0,
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Keep encoded videos for later runs.")
     ] = True,
-    cache_size: Annotated[
-        float, typer.Option(min=0.0, help="Most that the cache may hold, GiB.")
-    ] = 10.0,
-    decoder_memory: Annotated[
-        float, typer.Option(min=0.0, help="Most memory for decoding one video, GiB; 0: no limit.")
-    ] = 4.0,
-    decoder_patience: Annotated[
-        float, typer.Option(min=0.1, help="Seconds to wait for a video's next frame.")
-    ] = 120.0,
+    cache_size: CacheSizeOption = 10.0,
+    decoder_memory: DecoderMemoryOption = 4.0,
+    decoder_patience: DecoderPatienceOption = 120.0,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON lines on a terminal too.")
     ] = False,
     report: Annotated[
         Path | None, typer.Option("--report", help="Also write a page that shows the moments.")
     ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="No progress and no closing line.")
-    ] = False,
+    quiet: QuietOption = False,
     version: Annotated[  # noqa: ARG001 - its callback has done the work by now
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
@@ -165,11 +139,7 @@ def find(
     Prints a table on a terminal and JSON lines into a pipe or --out. One video's failure is a
     record; the others go on.
     """
-    options = FindOptions(
-        out=out,
-        overwrite=overwrite,
-        retry_failed=retry_failed,
-        moments=moments,
+    serving = ServingOptions(
         bundle=bundle,
         backend=backend,
         device=device,
@@ -178,12 +148,19 @@ def find(
         threads=threads,
         batch=batch,
         workers=workers,
-        in_order=in_order,
         reuse=reuse,
         cache=cache,
         cache_size=cache_size,
         decoder_memory=decoder_memory,
         decoder_patience=decoder_patience,
+    )
+    options = FindOptions(
+        serving=serving,
+        out=out,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        moments=moments,
+        in_order=in_order,
         json=json,
         report=report,
         quiet=quiet,
@@ -216,15 +193,16 @@ def run_find(videos: list[str], queries: list[str], options: FindOptions) -> int
     jobs = read_jobs(videos, queries)
     if options.report is not None:
         _check_report(options.report)
-    bundle = Bundle.open(options.bundle)
+    serving = options.serving
+    bundle = Bundle.open(serving.bundle)
     run = run_identity(
         bundle,
-        backend=options.backend,
-        device=options.device,
-        precision=options.precision,
-        decoding=options.decoding,
+        backend=serving.backend,
+        device=serving.device,
+        precision=serving.precision,
+        decoding=serving.decoding,
         moments=options.moments,
-        reuse=options.reuse,
+        reuse=serving.reuse,
     )
     if options.out is None:
         records, stopped = _work(bundle, jobs, options, run, None)
@@ -259,10 +237,11 @@ def _work(
     if not left:
         return records, False
     _note(f"{len(done)} of {len(jobs)} sentences are answered already", options, when=bool(done))
-    pipeline = _pipeline(options)
+    # Without a file there is nothing to go on with, so order costs nothing.
+    pipeline = options.serving.pipeline(in_order=options.in_order or journal is None)
     shown = sys.stderr.isatty() and not options.quiet
     with (
-        _open(bundle, options, lanes=pipeline.lanes_for(len(left))) as localizer,
+        options.serving.open_localizer(bundle, lanes=pipeline.lanes_for(len(left))) as localizer,
         RunProgress(len(left), shown=shown) as progress,
         Interruption(graceful=journal is not None) as interruption,
         closing(
@@ -286,39 +265,6 @@ def _work(
                 _show(answered, options)
         stopped = interruption.asked and len(records) < len(jobs)
     return records, stopped
-
-
-def _pipeline(options: FindOptions) -> PipelineOptions:
-    from vtloc_runtime.features import FeatureCache
-    from vtloc_runtime.isolation import DecoderLimits
-    from vtloc_runtime.pipeline import PipelineOptions
-
-    return PipelineOptions(
-        lanes=options.workers,
-        limits=DecoderLimits(
-            memory=int(options.decoder_memory * _GIBIBYTE), patience=options.decoder_patience
-        ),
-        # Without a file there is nothing to go on with, so order costs nothing.
-        in_order=options.in_order or options.out is None,
-        cache=FeatureCache(bound=int(options.cache_size * _GIBIBYTE)) if options.cache else None,
-    )
-
-
-def _open(bundle: Bundle, options: FindOptions, *, lanes: int) -> Localizer:
-    """Open the localizer with as many threads a run as the lanes leave to each."""
-    from vtloc_runtime.localizer import Localizer
-    from vtloc_runtime.machine import available_processors
-
-    return Localizer.open(
-        bundle,
-        backend=options.backend,
-        device=options.device,
-        precision=options.precision,
-        threads=options.threads or max(1, available_processors() // lanes),
-        batch=options.batch,
-        reuse=options.reuse,
-        decoding=options.decoding,
-    )
 
 
 def _show(records: list[Record], options: FindOptions) -> None:
