@@ -21,12 +21,21 @@ __all__ = ["Gpu", "RuleBroken", "installed"]
 
 
 @contextlib.contextmanager
-def installed(gpu: Gpu | None = None, *, version: str = "11.4.0.106") -> Iterator[Gpu]:
-    """Stand in for ``tensorrt`` and ``cuda.core``, on a machine with this GPU."""
+def installed(
+    gpu: Gpu | None = None, *, version: str = "11.4.0.106", rtx: bool = False
+) -> Iterator[Gpu]:
+    """Stand in for ``tensorrt`` and ``cuda.core``, on a machine with this GPU.
+
+    Args:
+        gpu: The machine.
+        version: Of TensorRT.
+        rtx: Stand in for ``tensorrt_rtx`` instead.
+    """
     gpu = gpu or Gpu()
+    trt = build.add_builder(execution.make_module(gpu, version), gpu)
     modules = {
-        "tensorrt": build.add_builder(execution.make_module(gpu, version), gpu),
-        "tensorrt_rtx": None,
+        "tensorrt": None if rtx else trt,
+        "tensorrt_rtx": trt if rtx else None,
         "cuda.core": cuda.make_module(gpu),
     }
     with mock.patch.dict(sys.modules, modules):

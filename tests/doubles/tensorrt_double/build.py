@@ -19,6 +19,7 @@ def add_builder(trt: types.ModuleType, gpu: Gpu) -> types.ModuleType:
         "BuilderFlag", ["TF32", "EDITABLE_TIMING_CACHE", "ERROR_ON_TIMING_CACHE_MISS"], start=0
     )
     Creation = enum.IntEnum("NetworkDefinitionCreationFlag", ["STRONGLY_TYPED"], start=1)
+    ComputeCapability = enum.Enum("ComputeCapability", ["NONE", "CURRENT", "SM80", "SM86"])
     MemoryPoolType = enum.Enum("MemoryPoolType", ["WORKSPACE"])
 
     class Dims(tuple):
@@ -118,6 +119,12 @@ def add_builder(trt: types.ModuleType, gpu: Gpu) -> types.ModuleType:
             self.progress_monitor: Any = None
             self.builder_optimization_level = 3
             self.cache: TimingCache | None = None
+            self.num_compute_capabilities = 0
+
+        def set_compute_capability(self, compute_capability: Any, index: int) -> bool:
+            if not isinstance(compute_capability, ComputeCapability):
+                raise TypeError("set_compute_capability(): incompatible function arguments")
+            return 0 <= index < self.num_compute_capabilities
 
         def set_flag(self, flag: Any) -> None:
             self.flags.add(flag)
@@ -190,5 +197,6 @@ def add_builder(trt: types.ModuleType, gpu: Gpu) -> types.ModuleType:
 
     trt.Builder, trt.OnnxParser, trt.BuilderFlag = Builder, OnnxParser, BuilderFlag
     trt.NetworkDefinitionCreationFlag, trt.MemoryPoolType = Creation, MemoryPoolType
+    trt.ComputeCapability = ComputeCapability
     trt.IProgressMonitor, trt.Dims = IProgressMonitor, Dims
     return trt

@@ -61,6 +61,8 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
         "ExecutionContextAllocationStrategy", ["STATIC", "ON_PROFILE_CHANGE", "USER_MANAGED"]
     )
 
+    CudaGraphStrategy = enum.Enum("CudaGraphStrategy", ["DISABLED", "WHOLE_GRAPH_CAPTURE"])
+
     class Runtime:
         def __init__(self, logger: Any) -> None:
             if not getattr(logger, "ready", False):
@@ -135,12 +137,26 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
         def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Any]:
             return [list(shape) for shape in self._profiles[profile_index][name]]
 
+        def create_runtime_config(self) -> Any:
+            return IRuntimeConfig()
+
         def create_execution_context(self, strategy: Any = Strategy.STATIC) -> Any:
             gpu.need_current()
+            if isinstance(strategy, IRuntimeConfig):
+                gpu.made[f"{strategy.cuda_graph_strategy.name} context"] += 1
+                strategy = strategy.strategy
             return IExecutionContext(self, strategy)
 
         def compute(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             return dict(zip(self._outputs, self._session.run(None, arrays), strict=True))
+
+    class IRuntimeConfig:
+        def __init__(self) -> None:
+            self.strategy = Strategy.STATIC
+            self.cuda_graph_strategy = CudaGraphStrategy.DISABLED
+
+        def set_execution_context_allocation_strategy(self, strategy: Any) -> None:
+            self.strategy = strategy
 
     class IExecutionContext:
         def __init__(self, engine: ICudaEngine, strategy: Any) -> None:
@@ -306,5 +322,6 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
 
     trt.ILogger, trt.Runtime, trt.nptype, trt.DataType = ILogger, Runtime, nptype, DataType
     trt.TensorIOMode, trt.ExecutionContextAllocationStrategy = TensorIOMode, Strategy
+    trt.CudaGraphStrategy = CudaGraphStrategy
     trt.ICudaEngine, trt.IExecutionContext = ICudaEngine, IExecutionContext
     return trt

@@ -179,6 +179,38 @@ def test_a_network_that_cannot_be_captured_runs_on_without_graphs(bundle) -> Non
         assert gpu.leaks() == {}
 
 
+def test_tensorrt_rtx_is_told_to_capture_by_itself(tmp_path) -> None:
+    bundle = small_bundle.write_small_bundle(tmp_path / "bundle")
+    with tensorrt_double.installed(rtx=True) as gpu:
+        gpu.current.ordinal = gpu.ordinal
+        build_engines(bundle, EngineOptions("sm80", backend="tensorrt-rtx"))
+        inputs = small_bundle.example_inputs("localizer", half=True)
+        with load_tensorrt(bundle, "localizer", "fp16") as network:
+            assert network.backend == "tensorrt-rtx:cuda:0"
+            for _ in range(4):
+                assert_same(network.run(inputs), expected(bundle, "localizer", "fp16", inputs))
+        assert gpu.made["WHOLE_GRAPH_CAPTURE context"] == gpu.made["context"] > 0
+        assert gpu.launches["graph"] == 0
+        assert gpu.leaks() == {}
+
+
+def test_what_was_timed_on_the_gpu_comes_before_what_was_compiled_ahead(tmp_path) -> None:
+    from vtloc_runtime.engine import EngineTarget
+    from vtloc_runtime.engine_search import find_engine
+
+    bundle = small_bundle.write_small_bundle(tmp_path / "bundle")
+    target = EngineTarget(sm="sm80", gpu="Tesla of some kind", driver="580.65.6")
+    for rtx in (True, False):
+        with tensorrt_double.installed(tensorrt_double.Gpu(name=target.gpu), rtx=rtx) as gpu:
+            gpu.current.ordinal = gpu.ordinal
+            build_engines(bundle, EngineOptions("sm80", networks=("text",)))
+    versions = {"tensorrt": "11.4.0.106", "tensorrt-rtx": "11.4.0.106"}
+    for names, flavour in ((set(versions), "tensorrt"), ({"tensorrt-rtx"}, "tensorrt-rtx")):
+        here = {name: versions[name] for name in names}
+        engine = find_engine(bundle, "text", "fp16", versions=here, target=target)
+        assert engine.identity.flavour == flavour
+
+
 def test_contexts_are_made_once(gpu, bundle) -> None:
     with load_tensorrt(bundle, "localizer", "fp32", workers=3, graphs=0) as network:
         made = gpu.made["context"]
