@@ -113,6 +113,11 @@ def test_a_file_may_have_the_look_of_a_pattern(tmp_path: Path) -> None:
         ("a.jsonl", '{"video": "a", "query": 1}', "one sentence"),
         ("a.jsonl", '{"video": "a", "query": "b", "queries": []}', "both"),
         ("a.jsonl", '{"video": "a", "query": "b", "id": []}', "text or a number"),
+        ("a.json", "[]", "object of videos"),
+        ("a.json", "{", "no JSON"),
+        ("a.json", '{"v": {"sentences": "one"}}', "no sentences"),
+        ("a.txt", "A 0 1##a dog\nfilm.mp4\n", "START END"),
+        ("a.jsonl", '{"qid": 1, "vid": "a"}', "no query"),
         ("a.jsonl", '{"video":"a","query":"b","id":1}\n{"video":"c","query":"d","id":1}', "twice"),
     ],
 )
@@ -136,6 +141,48 @@ def test_lists_that_cannot_be_read_say_so(tmp_path: Path) -> None:
         read_jobs([str(tmp_path / "empty")], ["dog"])
     with pytest.raises(JobError, match="no file matches"):
         read_jobs([str(tmp_path / "*.mp4")], ["dog"])
+
+
+def test_a_benchmark_is_a_job_list(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    for name in ("v_1.mp4", "AO8RW.avi", "x_0.0_150.0.mkv"):
+        (videos / name).parent.mkdir(exist_ok=True)
+        (videos / name).touch()
+    captions, charades, highlights = (
+        tmp_path / name for name in ("val.json", "sta.txt", "val.jsonl")
+    )
+    captions.write_text(
+        '{"v_1": {"duration": 9, "timestamps": [[0, 1], [2, 3]], "sentences": ["one", " two "]}}'
+    )
+    charades.write_text("AO8RW 0.0 6.9##a person sits.\nGONE1 1.0 2.0##a cat\n")
+    highlights.write_text('{"qid": 7, "query": "a dog", "duration": 150, "vid": "x_0.0_150.0"}\n')
+    jobs = read_jobs([str(captions), str(charades), str(highlights)], videos=videos)
+    assert [(job.id, job.video, job.query) for job in jobs] == [
+        ("v_1.0", str(videos / "v_1.mp4"), "one"),
+        ("v_1.1", str(videos / "v_1.mp4"), "two"),
+        ("AO8RW.1", str(videos / "AO8RW.avi"), "a person sits."),
+        ("GONE1.2", str(videos / "GONE1"), "a cat"),
+        ("7", str(videos / "x_0.0_150.0.mkv"), "a dog"),
+    ]
+    with pytest.raises(JobError, match="without their place") as caught:
+        read_jobs([str(charades)])
+    assert "--videos" in str(caught.value)
+    with pytest.raises(JobError, match="no folder"):
+        read_jobs([str(charades)], videos=tmp_path / "elsewhere")
+
+
+@pytest.mark.media
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("activitynet_captions/val_1.json", 17505),
+        ("charades_sta/charades_sta_test.txt", 3720),
+        ("qvhighlights/highlight_val_release.jsonl", 1550),
+    ],
+)
+def test_the_benchmarks_own_files_are_read_whole(media: Path, name: str, count: int) -> None:
+    jobs = read_jobs([str(media / "annotations" / name)], videos=media / "videos")
+    assert len(jobs) == count
 
 
 def test_a_video_without_a_sentence_is_refused() -> None:

@@ -23,6 +23,7 @@ from vtloc_runtime.commands.serving import (
     ReuseOption,
     ServingOptions,
     ThreadsOption,
+    VideosOption,
     WorkersOption,
 )
 from vtloc_runtime.display import RunProgress
@@ -74,6 +75,7 @@ def encode(
         typer.Argument(help="Videos, folders, patterns, or lists, as vtloc-run takes them."),
     ],
     *,
+    videos_folder: VideosOption = None,
     bundle: BundleOption = None,
     backend: BackendOption = "onnxruntime",
     device: DeviceOption = None,
@@ -106,10 +108,10 @@ def encode(
         decoder_memory=decoder_memory,
         decoder_patience=decoder_patience,
     )
-    leave_with(lambda: run_encode(videos, options, quiet=quiet))
+    leave_with(lambda: run_encode(read_videos(videos, videos=videos_folder), options, quiet=quiet))
 
 
-def run_encode(inputs: list[str], options: ServingOptions, *, quiet: bool) -> int:
+def run_encode(videos: list[str], options: ServingOptions, *, quiet: bool) -> int:
     """Encode videos and print what became of each.
 
     Returns:
@@ -122,7 +124,6 @@ def run_encode(inputs: list[str], options: ServingOptions, *, quiet: bool) -> in
 
     from vtloc_runtime.bundle import Bundle
 
-    videos = read_videos(inputs)
     bundle = Bundle.open(options.bundle)
     pipeline = options.pipeline(in_order=False)
     outcomes: list[EncodeOutcome] = []

@@ -24,6 +24,7 @@ from vtloc_runtime.commands.serving import (
     ReuseOption,
     ServingOptions,
     ThreadsOption,
+    VideosOption,
     WorkersOption,
 )
 from vtloc_runtime.display import RunProgress, print_records, summary
@@ -54,6 +55,7 @@ class FindOptions:
     """What to do, as the command line said it."""
 
     serving: ServingOptions
+    videos: Path | None
     out: Path | None
     overwrite: bool
     retry_failed: bool
@@ -76,7 +78,8 @@ def find(
         list[str],
         typer.Argument(
             help="Videos, folders, patterns, or lists: .txt (a video a line), .csv (columns "
-            "video, query, id), .jsonl (objects with video and query or queries)."
+            "video, query, id), .jsonl (objects with video and query or queries), or the "
+            "annotations of ActivityNet Captions, Charades-STA or QVHighlights."
         ),
     ],
     *,
@@ -84,6 +87,7 @@ def find(
         list[str] | None,
         typer.Option("--query", "-q", help="A sentence to find; give it again for more."),
     ] = None,
+    videos_folder: VideosOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -156,6 +160,7 @@ def find(
     )
     options = FindOptions(
         serving=serving,
+        videos=videos_folder,
         out=out,
         overwrite=overwrite,
         retry_failed=retry_failed,
@@ -190,7 +195,7 @@ def run_find(videos: list[str], queries: list[str], options: FindOptions) -> int
         raise UsageError("--overwrite and --retry-failed speak of a file", remedy="Name it: --out")
     for sentence in queries:
         clean_query(sentence)
-    jobs = read_jobs(videos, queries)
+    jobs = read_jobs(videos, queries, videos=options.videos)
     if options.report is not None:
         _check_report(options.report)
     serving = options.serving

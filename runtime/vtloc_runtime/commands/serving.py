@@ -63,10 +63,13 @@ DecoderPatienceOption: TypeAlias = Annotated[
     float,
     typer.Option("--decoder-patience", min=0.1, help="Seconds to wait for a video's next frame."),
 ]
+VideosOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--videos", help="Where the videos of a benchmark's annotations lie."),
+]
 QuietOption: TypeAlias = Annotated[
     bool, typer.Option("--quiet", help="No progress and no closing line.")
 ]
-VIDEOS_HELP = "Videos, folders, patterns, or lists"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

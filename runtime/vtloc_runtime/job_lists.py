@@ -1,0 +1,219 @@
+"""Lists of videos and sentences, and the benchmarks' own annotations, read as jobs.
+
+======================  ==========================================================================
+``.txt``                a video a line; ``#`` begins a comment
+``.csv``                columns ``video``, ``query`` and, if wanted, ``id``
+``.jsonl``              objects with ``video`` and ``query`` or ``queries``, and perhaps ``id``
+ActivityNet Captions    a JSON object of videos with ``sentences``
+Charades-STA            lines such as ``AO8RW 0.0 6.9##a person sits down``
+QVHighlights            JSON lines with ``qid``, ``vid`` and ``query``
+======================  ==========================================================================
+
+Annotations name videos without folder or suffix, so they need the folder of the videos.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vtloc_runtime.errors import JobError
+
+LIST_SUFFIXES = frozenset({".txt", ".csv", ".jsonl", ".json"})
+# fmt: off
+VIDEO_SUFFIXES = frozenset({
+    ".3gp", ".avi", ".divx", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
+    ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+})
+# fmt: on
+
+_CHARADES = re.compile(r"(\S+) (\S+) (\S+)##(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class JobLine:
+    """What one line of a list asks for.
+
+    Attributes:
+        video: The video's path or address.
+        queries: Sentences to find in it; empty where the list brings none.
+        id: The list's own name for it, or None.
+    """
+
+    video: str
+    queries: tuple[str, ...]
+    id: str | None = None
+
+
+def read_list(path: Path, *, videos: Path | None = None) -> list[JobLine]:
+    """Read a list or a benchmark's annotations.
+
+    Args:
+        path: The file; what it is shows in its suffix and its content.
+        videos: Where the videos of a benchmark's annotations lie.
+
+    Raises:
+        JobError: It cannot be read, is malformed, or is empty.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise JobError(f"cannot read the list: {error.strerror}", where=path) from error
+    except UnicodeDecodeError as error:
+        raise JobError("the list is not UTF-8 text", where=path) from error
+    read, annotations = _layout(path, text)
+    lines = list(read(path, text))
+    if not lines:
+        raise JobError("the list is empty", where=path)
+    return _in_folder(lines, path, videos) if annotations else lines
+
+
+def _layout(path: Path, text: str) -> tuple[Callable[[Path, str], Iterator[JobLine]], bool]:
+    """How to read a list, and whether it names videos as annotations do."""
+    suffix = path.suffix.lower()
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    if suffix == ".json":
+        return _read_activitynet, True
+    if suffix == ".jsonl":
+        marked = '"qid"' in first and '"video"' not in first
+        return (_read_qvhighlights, True) if marked else (_read_json_lines, False)
+    if suffix == ".txt":
+        return (_read_charades, True) if _CHARADES.fullmatch(first) else (_read_text, False)
+    return _read_csv, False
+
+
+def _in_folder(lines: list[JobLine], path: Path, videos: Path | None) -> list[JobLine]:
+    """Annotated lines with the paths of their videos; one that is missing keeps its bare name."""
+    if videos is None:
+        raise JobError(
+            "these annotations name videos without their place",
+            where=path,
+            remedy="Say where the videos lie with --videos FOLDER",
+        )
+    if not videos.is_dir():
+        raise JobError("the folder of the videos is no folder", where=videos)
+    known = {
+        file.name[: -len(file.suffix)]: str(file)
+        for file in sorted(videos.rglob("*"))
+        if file.suffix.lower() in VIDEO_SUFFIXES
+    }
+    return [
+        JobLine(known.get(line.video, str(videos / line.video)), line.queries, line.id)
+        for line in lines
+    ]
+
+
+def _read_text(path: Path, text: str) -> Iterator[JobLine]:
+    for line in text.splitlines():
+        if (name := line.strip()) and not name.startswith("#"):
+            yield JobLine(_locate(name, path), ())
+
+
+def _read_csv(path: Path, text: str) -> Iterator[JobLine]:
+    rows = csv.DictReader(io.StringIO(text), strict=True)
+    try:
+        columns = [name.strip().lower() for name in rows.fieldnames or ()]
+        rows.fieldnames = columns
+        if "video" not in columns:
+            raise JobError(
+                f"the list has columns {', '.join(columns) or 'none'}, not video",
+                where=path,
+                remedy="Begin it with the line: video,query",
+            )
+        for row in rows:
+            where = f"{path}:{rows.line_num}"
+            if not (row["video"] or "").strip():
+                raise JobError("the row names no video", where=where)
+            if None in row:
+                raise JobError(
+                    "the row has more fields than the header",
+                    where=where,
+                    remedy='Put sentences with commas into "quotation marks"',
+                )
+            queries = (row["query"] or "",) if "query" in columns else ()
+            yield JobLine(_locate(row["video"].strip(), path), queries, row.get("id") or None)
+    except csv.Error as error:
+        raise JobError(f"the row is no CSV: {error}", where=f"{path}:{rows.line_num}") from error
+
+
+def _read_json_lines(path: Path, text: str) -> Iterator[JobLine]:
+    return (_json_line(entry, path, where) for where, entry in _json_objects(path, text))
+
+
+def _json_objects(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each line's place, and the object that it holds."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise JobError(f"the line is no JSON: {error}", where=where) from error
+        yield where, entry if isinstance(entry, dict) else {}
+
+
+def _json_line(entry: dict[str, Any], path: Path, where: str) -> JobLine:
+    if not isinstance(entry.get("video"), str):
+        raise JobError(
+            "the line has no video",
+            where=where,
+            remedy='Write objects such as {"video": "film.mp4", "query": "a dog"}',
+        )
+    if "query" in entry and "queries" in entry:
+        raise JobError("the line has both query and queries", where=where)
+    queries = entry.get("queries", [entry["query"]] if "query" in entry else [])
+    if not isinstance(queries, list) or not all(isinstance(query, str) for query in queries):
+        raise JobError("query is one sentence, queries a list of them", where=where)
+    name = entry.get("id")
+    if name is not None and not isinstance(name, (str, int)):
+        raise JobError("id is text or a number", where=where)
+    return JobLine(
+        _locate(entry["video"], path), tuple(queries), None if name is None else str(name)
+    )
+
+
+def _locate(name: str, listed_in: Path) -> str:
+    """A listed path as it stands, or beside the list where only that exists."""
+    beside = listed_in.parent / name
+    return str(beside) if not Path(name).exists() and beside.exists() else name
+
+
+def _read_activitynet(path: Path, text: str) -> Iterator[JobLine]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise JobError(f"the list is no JSON: {error}", where=path) from error
+    if not isinstance(content, dict):
+        raise JobError("the list is no object of videos", where=path)
+    for video, entry in content.items():
+        sentences = entry.get("sentences") if isinstance(entry, dict) else None
+        if not isinstance(sentences, list) or not all(isinstance(s, str) for s in sentences):
+            raise JobError("the video has no sentences", where=f"{path}: {video}")
+        for index, sentence in enumerate(sentences):
+            yield JobLine(video, (sentence.strip(),), f"{video}.{index}")
+
+
+def _read_charades(path: Path, text: str) -> Iterator[JobLine]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        found = _CHARADES.fullmatch(line)
+        if found is None:
+            raise JobError(
+                "the line is not written as VIDEO START END##SENTENCE", where=f"{path}:{number}"
+            )
+        yield JobLine(found[1], (found[4].strip(),), f"{found[1]}.{number}")
+
+
+def _read_qvhighlights(path: Path, text: str) -> Iterator[JobLine]:
+    for where, entry in _json_objects(path, text):
+        if not isinstance(entry.get("vid"), str) or not isinstance(entry.get("query"), str):
+            raise JobError("the line has no vid or no query", where=where)
+        yield JobLine(entry["vid"], (entry["query"],), str(entry.get("qid")))
