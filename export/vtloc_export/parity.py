@@ -213,7 +213,7 @@ def verify_bundle(
             )
     told("answers of PyTorch")
     references = {name: TorchNetwork(name, modules[name], widths[name]) for name in NETWORK_NAMES}
-    with Localizer(bundle, dict(references), encoder="torch", batch=8) as localizer:
+    with Localizer(bundle, dict(references), encoder="", batch=8) as localizer:
         expected = _ask(localizer, questions)
     answers, unverified = _answers(bundle, questions, expected, told)
     return ParityReport(bundle.path, tuple(tensors), answers, unverified)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -50,6 +51,7 @@ class _Recorder(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.path: list[str] = []
+        self.calls: Counter[str] = Counter()
         self.largest: dict[str, float] = {}
         self.squares: dict[str, tuple[float, int]] = {}
 
@@ -63,8 +65,11 @@ class _Recorder(TorchFunctionMode):
         del types
         result = func(*args, **dict(kwargs or {}))
         if isinstance(result, Tensor) and result.dtype == torch.float16 and result.numel():
-            place = self.path[-1] if self.path else ""
-            self._note(f"{place or 'network'}:{getattr(func, '__name__', 'function')}", result)
+            place = (self.path[-1] if self.path else "") or "network"
+            layer = f"{place}:{getattr(func, '__name__', 'function')}"
+            self.calls[layer] += 1
+            again = f"#{self.calls[layer]}" if self.calls[layer] > 1 else ""
+            self._note(layer + again, result)
         return result
 
     def _note(self, layer: str, values: Tensor) -> None:
@@ -81,6 +86,8 @@ def activation_ranges(
 ) -> tuple[LayerRange, ...]:
     """The range of every value that a network holds in half precision, largest first.
 
+    Of layers that overflow, the one that did so first comes first.
+
     Args:
         typed: In half precision; what lies on its FP32 islands is not counted.
         calls: Inputs to run it on.
@@ -93,6 +100,7 @@ def activation_ranges(
     try:
         with torch.inference_mode():
             for inputs in calls:
+                recorder.calls.clear()
                 with recorder:
                     typed(*inputs)
     finally:

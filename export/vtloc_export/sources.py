@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from vtloc.model import LocalizerConfig, LocalizerNetwork, load_checkpoint
 from vtloc_export.parameters import read_parameters
 from vtloc_runtime.bundle import Bundle
@@ -79,6 +81,7 @@ def _from_checkpoint(path: Path) -> LocalizerSource:
         license=metadata.get("license", "unspecified"),
         training_data=metadata.get("training_data", ""),
         frames_per_second=_rate(metadata, path),
+        decoding=_decoding(metadata, path),
         accuracy=_accuracy(metadata),
     )
 
@@ -127,6 +130,15 @@ def _localizer_graph(bundle: Bundle) -> ModelProto:
     variant = variants[precision]
     model: ModelProto = onnx.load_from_string(bundle.read(variant.file, variant.sha256))
     return model
+
+
+def _decoding(metadata: Mapping[str, str], path: Path) -> Decoding:
+    try:
+        return msgspec.json.decode(metadata.get("decoding", "{}"), type=Decoding)
+    except msgspec.DecodeError as error:
+        raise CheckpointError(
+            f"decoding in its metadata is not valid: {error}", where=path
+        ) from error
 
 
 def _rate(metadata: Mapping[str, str], path: Path) -> float:
