@@ -171,7 +171,7 @@ def _check_consistency(manifest: Manifest, folder: Path) -> None:
     if not 0 <= manifest.windows.overlap < manifest.windows.frames:
         raise BundleError("windows overlap by more than they hold", where=folder)
     shared = manifest.shared_space
-    if shared is None and manifest.decoding.strategy == "similarity":
+    if shared is None and manifest.decoding.strategy in {"similarity", "combined"}:
         raise BundleError("decoding by similarity needs a shared space", where=folder)
     widths = {name: network.dims for name, network in manifest.networks.items()}
     if shared is not None and (

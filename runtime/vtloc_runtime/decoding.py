@@ -1,11 +1,12 @@
 """Logits to moments: the one truth, for the runtime and for training's evaluation alike.
 
-A span is an inclusive range of frames. Four strategies find spans for one sentence in one video:
+A span is an inclusive range of frames. Five strategies find spans for one sentence in one video:
 
 * ``joint``: the pair start <= end with the highest joint odds; the default.
 * ``argmax``: equation 14 of the paper, start and end each on its own.
 * ``soft``: equation 15, the expectation under softmax.
 * ``similarity``: training-free, the span that the frame-to-sentence cosine draws most clearly.
+* ``combined``: ``joint`` and ``similarity`` weighed together.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def decode(
     mask: ArrayLike | None = None,
     count: int = 1,
     overlap: float = 0.5,
+    similarity_weight: float = 6.0,
 ) -> tuple[Span, ...]:
     """Find the best spans by name of strategy.
 
@@ -58,10 +60,12 @@ def decode(
         strategy: Which way to decode.
         start_logits: ``[T]``, one a frame.
         end_logits: ``[T]``, one a frame.
-        curve: ``[T]``, the cosine of each frame to the sentence; only ``similarity`` reads it.
+        curve: ``[T]``, the cosine of each frame to the sentence; only ``similarity`` and
+            ``combined`` read it.
         mask: ``[T]`` bool, True for real frames; None means that all are.
         count: Spans wanted at most; ``argmax`` and ``soft`` know only one.
         overlap: Two spans overlap by at most this IoU.
+        similarity_weight: As for `combined`.
 
     Raises:
         NetworkError: The logits disagree in length, are not finite, or there is no frame.
@@ -77,7 +81,17 @@ def decode(
             "decoding by similarity needs a space that frames and sentences share",
             remedy="Decode by joint, or use a bundle whose encoders share a space",
         )
-    return similarity(curve, mask=mask, count=count, overlap=overlap)
+    if strategy == "similarity":
+        return similarity(curve, mask=mask, count=count, overlap=overlap)
+    return combined(
+        start_logits,
+        end_logits,
+        curve,
+        weight=similarity_weight,
+        mask=mask,
+        count=count,
+        overlap=overlap,
+    )
 
 
 def argmax(
@@ -178,16 +192,51 @@ def similarity(
         NetworkError: The curve is not finite, or there is no frame.
     """
     frames, (values,) = _real_frames(mask, curve)
-    deviations = values - values.mean()
-    spread = math.sqrt(float(deviations @ deviations))
-    if spread <= 1e-9 * max(1.0, float(np.abs(values).max())) * math.sqrt(len(frames)):
+    deviations, scale = _correlation(values)
+    if not scale.any():
         return (Span(int(frames[0]), int(frames[-1]), 0.0),)
-    lengths = np.arange(1, len(frames))
-    # The whole video's indicator is constant: it correlates with nothing.
-    scale = np.append(1 / (spread * np.sqrt(lengths * (1 - lengths / len(frames)))), 0.0)
     return tuple(
         Span(int(frames[first]), int(frames[last]), min(max(total, 0.0), 1.0))
         for first, last, total in highest_sums(deviations, scale, count=count, overlap=overlap)
+    )
+
+
+def combined(
+    start_logits: ArrayLike,
+    end_logits: ArrayLike,
+    curve: ArrayLike,
+    *,
+    weight: float,
+    mask: ArrayLike | None = None,
+    count: int = 1,
+    overlap: float = 0.5,
+) -> tuple[Span, ...]:
+    """The spans with the highest sum of start logit, end logit and weighted correlation.
+
+    The trained boundaries say where a moment may begin and end, the correlation of ``similarity``
+    what lies between them. A correlation of one half leaves the score of `joint` as it was.
+    O(T^2) time, O(T) memory.
+
+    Args:
+        start_logits: ``[T]``.
+        end_logits: ``[T]``.
+        curve: ``[T]``, the cosine of each frame to the sentence.
+        weight: What a correlation of one is worth; 0 is `joint`.
+        mask: ``[T]`` bool, True for real frames.
+        count: Spans wanted at most.
+        overlap: Largest IoU between two spans of the answer, 0 to 1.
+
+    Raises:
+        NetworkError: The rows disagree in length, are not finite, or there is no frame.
+    """
+    frames, (starts, ends, values) = _real_frames(mask, start_logits, end_logits, curve)
+    deviations, scale = _correlation(values)
+    found = highest_sums(
+        deviations, weight * scale, count=count, overlap=overlap, starts=starts, ends=ends
+    )
+    return tuple(
+        Span(int(frames[first]), int(frames[last]), _sigmoid((total - weight / 2) / 2))
+        for first, last, total in found
     )
 
 
@@ -278,6 +327,21 @@ def _real_frames(mask: ArrayLike | None, *rows: ArrayLike) -> tuple[IntArray, li
             remedy="Use a precision with more range, such as fp32",
         )
     return frames, real
+
+
+def _correlation(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """A curve's deviations, and what a span's sum of them is divided by, for each length.
+
+    The product is Pearson's correlation of the curve with "1 inside the span, 0 outside". All
+    factors of a flat curve are zero, and that of the whole video, whose indicator is constant.
+    """
+    deviations = values - values.mean()
+    spread = math.sqrt(float(deviations @ deviations))
+    length = len(values)
+    if spread <= 1e-9 * max(1.0, float(np.abs(values).max())) * math.sqrt(length):
+        return deviations, np.zeros(length)
+    sizes = np.arange(1, length)
+    return deviations, np.append(1 / (spread * np.sqrt(sizes * (1 - sizes / length))), 0.0)
 
 
 def _pair_score(start_logit: float, end_logit: float) -> float:

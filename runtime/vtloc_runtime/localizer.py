@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _BATCH_ON_CPU = 16
 _BATCH_ON_GPU = 64
 _SENTENCES_AT_ONCE = 32
+_BY_SIMILARITY = frozenset({"similarity", "combined"})
+"""Strategies that compare frames and sentences in the space that they share."""
 
 
 class Localizer:
@@ -276,7 +278,7 @@ class Localizer:
         answers = []
         for row, sentence in enumerate(sentences):
             curve = None
-            if self._strategy == "similarity" and manifest.shared_space is not None:
+            if self._strategy in _BY_SIMILARITY and manifest.shared_space is not None:
                 curve = cosine_curve(video.features, sentence.sentence, manifest.shared_space)
             spans = decode(
                 self._strategy,
@@ -285,6 +287,7 @@ class Localizer:
                 curve=curve,
                 count=moments,
                 overlap=manifest.decoding.overlap,
+                similarity_weight=manifest.decoding.similarity_weight,
             )
             found = to_moments(spans, video.times, video.duration, calibration=self._calibration())
             answers.append(Localization(sentence.text, found))
@@ -349,7 +352,7 @@ def _check_strategy(bundle: Bundle, strategy: str) -> DecodingStrategy:
         raise UsageError(
             f"the decoding {strategy!r} is unknown", remedy=f"Choose {', '.join(choices)}"
         )
-    if choice == "similarity" and bundle.manifest.shared_space is None:
+    if choice in _BY_SIMILARITY and bundle.manifest.shared_space is None:
         raise BackendError(
             "decoding by similarity needs a space that frames and sentences share",
             where=bundle.path,

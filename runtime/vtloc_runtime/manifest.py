@@ -12,7 +12,7 @@ MANIFEST_NAME = "bundle.json"
 NetworkName = Literal["visual", "text", "localizer"]
 NETWORK_NAMES: tuple[NetworkName, ...] = ("visual", "text", "localizer")
 
-DecodingStrategy = Literal["joint", "argmax", "soft", "similarity"]
+DecodingStrategy = Literal["joint", "argmax", "soft", "similarity", "combined"]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,10 +111,13 @@ class Decoding(Entry, frozen=True, kw_only=True):
     Attributes:
         strategy: The default way; see ``vtloc_runtime.decoding``.
         overlap: Two moments of one answer overlap by at most this IoU.
+        similarity_weight: What a span that correlates perfectly with the curve of cosines is
+            worth beside its two logits; only ``combined`` reads it.
     """
 
     strategy: DecodingStrategy = "joint"
     overlap: float = 0.5
+    similarity_weight: float = 6.0
 
 
 class Windows(Entry, frozen=True, kw_only=True):

@@ -42,7 +42,13 @@ def highest_pairs(
 
 
 def highest_sums(
-    values: FloatArray, scale: FloatArray, *, count: int, overlap: float
+    values: FloatArray,
+    scale: FloatArray,
+    *,
+    count: int,
+    overlap: float,
+    starts: FloatArray | None = None,
+    ends: FloatArray | None = None,
 ) -> list[Chosen]:
     """Spans whose sum of values, times a factor of the span's length, is highest.
 
@@ -53,8 +59,12 @@ def highest_sums(
         scale: ``[T]``, the factor of lengths 1 to T.
         count: Spans wanted at most.
         overlap: Largest IoU between two spans, 0 to 1.
+        starts: ``[T]``, what starting at each frame is worth besides; None is nothing.
+        ends: ``[T]``, what ending at each frame is worth besides; None is nothing.
     """
     length = len(values)
+    begin = np.zeros(length) if starts is None else starts
+    finish = np.zeros(length) if ends is None else ends
     sums = np.concatenate([[0.0], np.cumsum(values)])
     lengths = np.arange(1, length + 1)
     firsts, totals = np.zeros(length, dtype=np.int64), np.zeros(length)
@@ -62,8 +72,10 @@ def highest_sums(
     stale = np.ones(length, dtype=bool)
     while len(chosen) < count:
         for row in np.flatnonzero(stale):
-            firsts[row], totals[row] = _best_start(sums, int(lengths[row]), chosen, overlap)
-        totals[stale] *= np.where(np.isinf(totals[stale]), 1.0, scale[stale])
+            size = int(lengths[row])
+            worth = (sums[size:] - sums[:-size]) * scale[row]
+            worth += begin[: length - row] + finish[row:]
+            firsts[row], totals[row] = _best_start(worth, size, chosen, overlap)
         best = int(totals.argmax())
         if np.isinf(totals[best]):
             break
@@ -76,10 +88,9 @@ def highest_sums(
 
 
 def _best_start(
-    sums: FloatArray, length: int, chosen: list[Chosen], overlap: float
+    totals: FloatArray, length: int, chosen: list[Chosen], overlap: float
 ) -> tuple[int, float]:
-    """Start and sum of the best span of one length that overlaps no chosen one too much."""
-    totals = sums[length:] - sums[:-length]
+    """Start and worth of the best span of one length that overlaps no chosen one too much."""
     for first, last, _ in chosen:
         other = last - first + 1
         shared = math.floor(overlap * (length + other) / (1 + overlap))

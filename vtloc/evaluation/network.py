@@ -101,13 +101,14 @@ def _answer_group(
     network.train(training)
     starts, ends = output.start_logits.cpu().numpy(), output.end_logits.cpu().numpy()
     answers = []
+    compared = strategy in {"similarity", "combined"}
     for row, sample in enumerate(group):
         frames = len(sample.features)
         spans = decode(
             strategy,
             starts[row, :frames],
             ends[row, :frames],
-            curve=similarity_curve(sample, network.config) if strategy == "similarity" else None,
+            curve=similarity_curve(sample, network.config) if compared else None,
             count=count,
             overlap=overlap,
         )
