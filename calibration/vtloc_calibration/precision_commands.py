@@ -103,6 +103,10 @@ def int8(
     target: Annotated[
         str | None, typer.Option(help="Try to compile for this GPU with TensorRT-RTX: sm80.")
     ] = None,
+    search_by: Annotated[
+        Literal["tensors", "answers"],
+        typer.Option(help="What the search for nodes to spare holds the bounds on."),
+    ] = "tensors",
     report: ReportOption = None,
 ) -> None:
     """Write the networks in INT8 into the bundle, sparing the nodes that cost accuracy."""
@@ -122,7 +126,7 @@ def int8(
             name,
             drawn,
             precision="int8",
-            answers=answers,
+            answers=answers if search_by == "answers" else None,
             granularity=granularity,
             ranges=ranges,
             base=base,
@@ -236,7 +240,7 @@ def _show_study(found: Study) -> None:
         title=title if found.method is None else f"{title}, {found.method}", title_justify="left"
     )
     answered = found.choice.effect.answers is not None
-    table.add_column("module")
+    table.add_column("module", overflow="fold")
     for column in ("relative L2 alone", "with all less sensitive", "cosine alone"):
         table.add_column(column, justify="right")
     if answered:

@@ -33,7 +33,7 @@ PARITY_BOUNDS: Mapping[LoweredPrecision, ParityBounds] = {
 }
 """What each precision must hold, on outputs and on answers."""
 
-_JUDGED_CALLS = 12
+_JUDGED_CALLS, _JUDGED_BATCH = 10, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def _modules(
 
 
 def _judged(samples: Samples, network: NetworkName) -> list[Mapping[str, Array]]:
-    calls = list(samples.batches(network))
+    calls = list(samples.batches(network, size=_JUDGED_BATCH))
     # Evenly spread, so that every video has its say.
     step = max(1, len(calls) // _JUDGED_CALLS)
     return calls[::step][:_JUDGED_CALLS]
