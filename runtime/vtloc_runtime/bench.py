@@ -263,9 +263,9 @@ def _measure_whole(bundle: Bundle, video: Path, options: BenchOptions) -> Iterat
 
         shape = f"{len(encoded)} frames of {length:.0f} s"
         for stage, item, work, amount in (
-            ("decode", "second of video", decode, length),
+            ("decode", "video s", decode, length),
             ("answer", "answer", answer, 1.0),
-            ("whole", "second of video", whole, length),
+            ("whole", "video s", whole, length),
         ):
             latencies, wall = _time(work, options.seconds, options.callers)
             yield _result(stage, shape, item, latencies, rate=len(latencies) * amount / wall)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -79,9 +80,14 @@ def bench_command(  # noqa: PLR0917 - the parameters of a command are its option
 
 def bench_table(report: BenchReport) -> Table:
     """The report, for a terminal."""
-    shown = Table(title=_title(report), caption=_caption(report))
-    for column in _COLUMNS:
-        shown.add_column(column, justify="left" if column in _COLUMNS[:2] else "right")
+    shown = Table(
+        title=_title(report), caption=_caption(report), box=box.SIMPLE, padding=(0, 1, 0, 0)
+    )
+    for index, column in enumerate(_COLUMNS):
+        if column == "shape":
+            shown.add_column(column, min_width=18)
+        else:
+            shown.add_column(column, justify="left" if index < _WORDS else "right", no_wrap=True)
     for stage in report.stages:
         shown.add_row(*_cells(stage))
     return shown
@@ -89,7 +95,7 @@ def bench_table(report: BenchReport) -> Table:
 
 def markdown(report: BenchReport) -> str:
     """The report, for a document."""
-    rows = [_COLUMNS, tuple("---" if i < 2 else "--:" for i in range(len(_COLUMNS)))]
+    rows = [_COLUMNS, ("---",) * _WORDS + ("--:",) * (len(_COLUMNS) - _WORDS)]
     rows += [_cells(stage) for stage in report.stages]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"**{_title(report)}**\n\n{table}\n\n{_caption(report)}"
@@ -108,22 +114,16 @@ def write_table(document: Path, report: BenchReport) -> None:
     _write(document, f"{before}{BEGIN}\n{markdown(report)}\n{END}{after}")
 
 
-_COLUMNS = ("stage", "shape", "rate", "p50 ms", "p90 ms", "p99 ms", "roofline", "reached")
+_COLUMNS = ("stage", "shape", "item", "items/s", "p50 ms", "p90", "p99", "bound/s", "reached")
+_WORDS = 3
+"""Columns that hold words; the rest holds numbers."""
 
 
 def _cells(stage: StageResult) -> tuple[str, ...]:
-    roofline = "" if stage.roofline is None else f"{_short(stage.roofline)}/s ({stage.bound_by})"
+    bound = "" if stage.roofline is None else f"{_short(stage.roofline)} {stage.bound_by[:3]}"
     share = "" if stage.share is None else f"{stage.share:.0%}"
-    return (
-        stage.stage,
-        stage.shape,
-        f"{_short(stage.rate)} {stage.item}s/s".replace("second of videos", "video s"),
-        f"{stage.p50:.2f}",
-        f"{stage.p90:.2f}",
-        f"{stage.p99:.2f}",
-        roofline,
-        share,
-    )
+    latencies = (_short(milliseconds) for milliseconds in (stage.p50, stage.p90, stage.p99))
+    return (stage.stage, stage.shape, stage.item, _short(stage.rate), *latencies, bound, share)
 
 
 def _short(number: float) -> str:
@@ -143,7 +143,8 @@ def _caption(report: BenchReport) -> str:
         peak = report.peak
         lines.append(
             f"Roofline: {peak.fp16 / 1e12:.3g} FP16 and {peak.fp32 / 1e12:.3g} FP32 Tflop/s, "
-            f"{peak.bandwidth / 1e9:,.0f} GB/s ({peak.source})"
+            f"{peak.bandwidth / 1e9:,.0f} GB/s ({peak.source}); com: bound by computing, "
+            "mem: by memory"
         )
     lines.append(f"Video: {report.video}")
     return ". ".join((*lines, *report.notes)) + "."

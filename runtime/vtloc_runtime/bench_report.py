@@ -16,7 +16,7 @@ class StageResult:
     Attributes:
         stage: What ran, such as ``visual`` or ``whole``.
         shape: With which lengths.
-        item: What is counted: frame, sentence, answer, second of video.
+        item: What is counted: frame, sentence, answer, video s.
         rate: Items a second.
         p50: Median latency of a run, milliseconds.
         p90: Its 90th percentile.
