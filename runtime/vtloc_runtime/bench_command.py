@@ -85,7 +85,7 @@ def bench_table(report: BenchReport) -> Table:
     )
     for index, column in enumerate(_COLUMNS):
         if column == "shape":
-            shown.add_column(column, min_width=18)
+            shown.add_column(column, min_width=14)
         else:
             shown.add_column(column, justify="left" if index < _WORDS else "right", no_wrap=True)
     for stage in report.stages:
@@ -114,16 +114,17 @@ def write_table(document: Path, report: BenchReport) -> None:
     _write(document, f"{before}{BEGIN}\n{markdown(report)}\n{END}{after}")
 
 
-_COLUMNS = ("stage", "shape", "item", "items/s", "p50 ms", "p90", "p99", "bound/s", "reached")
+_COLUMNS = ("stage", "shape", "item", "items/s", "p50 ms", "p90", "p99", "of the bound")
 _WORDS = 3
 """Columns that hold words; the rest holds numbers."""
 
 
 def _cells(stage: StageResult) -> tuple[str, ...]:
-    bound = "" if stage.roofline is None else f"{_short(stage.roofline)} {stage.bound_by[:3]}"
-    share = "" if stage.share is None else f"{stage.share:.0%}"
+    reached = ""
+    if stage.share is not None and stage.roofline is not None:
+        reached = f"{stage.share:.0%} of {_short(stage.roofline)} {stage.bound_by[:3]}"
     latencies = (_short(milliseconds) for milliseconds in (stage.p50, stage.p90, stage.p99))
-    return (stage.stage, stage.shape, stage.item, _short(stage.rate), *latencies, bound, share)
+    return (stage.stage, stage.shape, stage.item, _short(stage.rate), *latencies, reached)
 
 
 def _short(number: float) -> str:
