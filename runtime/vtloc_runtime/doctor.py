@@ -226,7 +226,7 @@ def _bundle(path: str | Path | None) -> tuple[Bundle | None, list[Finding]]:
 
 
 def _try(bundle: Bundle, backend: str, device: str) -> Service:
-    """Open the bundle in one way and ask it one question."""
+    """Open the bundle in one way and ask it two sentences, unequal so that one is padded."""
     from vtloc_runtime.encoding import EncodedVideo
     from vtloc_runtime.localizer import Localizer
 
@@ -235,7 +235,7 @@ def _try(bundle: Bundle, backend: str, device: str) -> Service:
         with Localizer.open(bundle, backend=backend, device=device) as localizer:
             features = localizer.encoder.run(np.zeros((2, size, size, 3), dtype=np.uint8))
             video = EncodedVideo(features, np.arange(2.0), 2.0)
-            localizer.localize(video, "a person opens a door")
+            localizer.localize(video, ["a door", "a person opens the door of a car"])
             return Service(backend, device, serves=True, detail=f"answered on {localizer.backend}")
     except VtlocError as error:
         detail = f"{error.where}: {error.what}" if error.where else error.what

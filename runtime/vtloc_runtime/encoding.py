@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 import numpy as np
 
+from vtloc_runtime.combining import FrameCombiner
 from vtloc_runtime.errors import NetworkError, VideoError
 from vtloc_runtime.reading import Read, ReadingEnd, read_here
 
@@ -69,6 +70,8 @@ class VideoEncoder:
         batch: Frames in one run at most.
         reuse: How much a frame may differ from the last encoded one and still share its
             features, grey levels; 0 shares among equal frames only.
+        combine: Let threads that encode at the same time share batches. Worth it on a GPU; on a
+            CPU it would only make answers depend on company.
         observer: Told how long decoding and encoding took.
     """
 
@@ -80,6 +83,7 @@ class VideoEncoder:
         encoder: str,
         batch: int,
         reuse: float = 0.0,
+        combine: bool = False,
         observer: Observer | None = None,
     ) -> None:
         self._network = network
@@ -87,6 +91,7 @@ class VideoEncoder:
         self._encoder = encoder
         self._batch = batch_limit(network, INPUT, batch)
         self._reuse = reuse
+        self._shared = FrameCombiner(self.run, limit=self._batch) if combine else self.run
         self._observer = observer
 
     @property
@@ -137,7 +142,7 @@ class VideoEncoder:
             VideoError: The video cannot be read, or shows nothing.
         """
         timer = _Timer()
-        features = _Features(self.run, self._reuse)
+        features = _Features(self._shared, self._reuse)
         times: list[NDArray[np.float64]] = []
         ending = None
         began = time.perf_counter()

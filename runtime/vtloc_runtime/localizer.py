@@ -77,6 +77,7 @@ class Localizer:
             encoder=encoder,
             batch=batch,
             reuse=reuse,
+            combine=not networks["visual"].backend.endswith(":cpu"),
             observer=observer,
         )
         tokens = _axis_limit(networks["localizer"], "tokens", 1)

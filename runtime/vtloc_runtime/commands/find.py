@@ -111,7 +111,9 @@ def find(
     precision: PrecisionOption = None,
     decoding: Annotated[
         str | None,
-        typer.Option(help="joint, argmax, soft or similarity; the bundle's own without it."),
+        typer.Option(
+            help="joint, argmax, soft, similarity or combined; the bundle's own without it."
+        ),
     ] = None,
     threads: ThreadsOption = None,
     batch: BatchOption = None,
