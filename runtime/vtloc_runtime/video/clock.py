@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _LATE_START = Fraction(1, 10)
 _BACKWARD_JUMP = Fraction(1, 2)
-_FORWARD_JUMP = 10
+_FORWARD_JUMP = Fraction(10)
 _BROADCAST_FORMATS = {"mpegts", "mpeg", "flv", "live_flv", "wtv", "mpegtsraw"}
 _MICROSECOND = Fraction(1, 1_000_000)
 
@@ -36,6 +36,7 @@ class Timeline:
         self._offset = 0
         self._last: int | None = None
         self.step = self.ticks(1 / Fraction(stream.average_rate or 25))
+        self._backward, self._forward = self.ticks(_BACKWARD_JUMP), self.ticks(_FORWARD_JUMP)
         self.jumps = 0
 
     @property
@@ -49,25 +50,22 @@ class Timeline:
 
     def straighten(self, packet: Packet[VideoStream]) -> None:
         """Shift a packet's times, in place, to follow on from the packets before it."""
+        if packet.duration:
+            self.step = packet.duration
+        if not self.joined:
+            return
         raw = packet.dts if packet.dts is not None else packet.pts
         if raw is None:
             return
         time = raw + self._offset
-        if self._last is not None and self._jumped((time - self._last) * self._time_base):
+        if self._last is not None and not -self._backward <= time - self._last <= self._forward:
             self._offset += self._last + self.step - time
             self.jumps += 1
             time = self._last + self.step
         self._last = time
-        if packet.duration:
-            self.step = packet.duration
         if self._offset:
             packet.pts = None if packet.pts is None else packet.pts + self._offset
             packet.dts = None if packet.dts is None else packet.dts + self._offset
-
-    def _jumped(self, advance: Fraction) -> bool:
-        if not self.joined:
-            return False
-        return advance < -_BACKWARD_JUMP or advance > _FORWARD_JUMP
 
 
 @dataclass(frozen=True, slots=True)

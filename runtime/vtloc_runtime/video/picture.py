@@ -104,7 +104,10 @@ class PictureScaler:
             what = f"has pictures of a kind that cannot be shown ({frame.format.name})"
             raise VideoError(what) from error
         shown = self._crop(self._orientation(small).apply(planes))
-        return np.ascontiguousarray(shown.transpose(1, 2, 0), dtype=np.uint8)
+        image = np.empty((*shown.shape[1:], 3), dtype=np.uint8)
+        for channel in range(3):
+            image[..., channel] = shown[channel]
+        return image
 
     def _planes(
         self, frame: av.VideoFrame, aspect: Fraction
