@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -79,6 +80,7 @@ def train_default(
         samples=recipe.timelines.samples,
         config=recipe.composition,
         footage=recipe.footage,
+        looks=recipe.timelines.looks,
     )
     validation = TimelineSource(
         loaded,
@@ -87,6 +89,7 @@ def train_default(
         samples=recipe.timelines.validation,
         config=replace(recipe.composition, absent=0.0),
         footage=recipe.footage,
+        looks=recipe.timelines.looks,
     )
     config = recipe.localizer_config(
         feature_dim=loaded.visual.dimension,
@@ -102,7 +105,12 @@ def train_default(
         text_encoder=TEXT_ENCODER,
         config=recipe.training,
         losses=recipe.losses,
-        metadata={"training_data": TRAINING_DATA, "recipe": recipe.name, "license": "Apache-2.0"},
+        metadata={
+            "name": f"vtloc {recipe.name}",
+            "license": "Apache-2.0",
+            "training_data": TRAINING_DATA,
+            "decoding": msgspec.json.encode(recipe.decoding).decode(),
+        },
         listener=listener,
     )
 

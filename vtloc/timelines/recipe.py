@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
 
 from vtloc.configuration import configure, read_toml
 from vtloc.model import LocalizerConfig, LossConfig
@@ -13,23 +15,26 @@ from vtloc.timelines.composition import CompositionConfig
 from vtloc.timelines.footage import FootageConfig
 from vtloc.training import TrainingConfig
 from vtloc_runtime.errors import ConfigurationError
+from vtloc_runtime.manifest import Decoding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
-_SECTIONS = ("training", "losses", "localizer", "composition", "footage", "timelines")
+_SECTIONS = ("training", "losses", "localizer", "composition", "footage", "timelines", "decoding")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineCounts:
-    """How many timelines are composed.
+    """How many timelines are composed, and what of them is shown.
 
     Attributes:
+        looks: Whether pooled activations are shown beside the meaning. Composed ones differ from
+            those of pictures in ways that meaning does not, and a localizer learns to rely on it.
         samples: In an epoch of training.
         validation: Of concepts and sentences kept out of training, after each epoch.
     """
 
+    looks: bool = False
     samples: int = 1600
     validation: int = 160
 
@@ -50,6 +55,7 @@ class Recipe:
         composition: What timelines hold.
         footage: How their frames come about.
         timelines: How many.
+        decoding: How the bundle answers.
     """
 
     name: str
@@ -59,6 +65,7 @@ class Recipe:
     composition: CompositionConfig
     footage: FootageConfig
     timelines: TimelineCounts
+    decoding: Decoding
 
     @classmethod
     def read(cls, path: Path | None = None) -> Self:
@@ -85,15 +92,34 @@ class Recipe:
             ),
             footage=configure(FootageConfig, section["footage"], where=f"{place}: footage"),
             timelines=configure(TimelineCounts, section["timelines"], where=f"{place}: timelines"),
+            decoding=_decoding(section["decoding"], place),
         )
 
     def localizer_config(
-        self, *, feature_dim: int, token_dim: int, shared_space: tuple[int, int]
+        self,
+        *,
+        feature_dim: int,
+        token_dim: int,
+        shared_space: tuple[int, int],
+        **choices: Any,
     ) -> LocalizerConfig:
         """The network's configuration for given encoders.
+
+        Args:
+            feature_dim: Width of the frame encoder's features.
+            token_dim: Width of the text encoder's tokens.
+            shared_space: The feature columns that lie in the tokens' space.
+            choices: Further fields, over the recipe's own.
 
         Raises:
             ConfigurationError: The recipe's section holds an unknown field or value.
         """
         widths = {"feature_dim": feature_dim, "token_dim": token_dim, "shared_space": shared_space}
-        return LocalizerConfig.from_json({**widths, **self.localizer})
+        return LocalizerConfig.from_json({**widths, **self.localizer, **choices})
+
+
+def _decoding(values: Mapping[str, Any], place: Path) -> Decoding:
+    try:
+        return msgspec.convert(dict(values), Decoding)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(str(error), where=f"{place}: decoding") from error

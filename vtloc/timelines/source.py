@@ -100,6 +100,7 @@ class TimelineSource:
         samples: Timelines in an epoch.
         config: What they hold.
         footage: How their frames come about.
+        looks: Whether the columns beside the shared space are given, or zero.
     """
 
     def __init__(
@@ -111,7 +112,9 @@ class TimelineSource:
         samples: int,
         config: CompositionConfig,
         footage: FootageConfig,
+        looks: bool = False,
     ) -> None:
+        self._looks = looks
         self._encoders = encoders
         self._seed = seed
         self._samples = samples
@@ -145,4 +148,8 @@ class TimelineSource:
     def _sample(self, identifier: str, timeline: Timeline, tokens: NDArray[np.float32]) -> Sample:
         moments = tuple(Moment(first, last + 1, 1.0) for first, last in timeline.moments)
         features = self._encoders.features(timeline.pooled)
+        if not self._looks:
+            start, stop = self._encoders.shared_space
+            features[:, :start] = 0
+            features[:, stop:] = 0
         return Sample.evenly(identifier, features, tokens, moments)
