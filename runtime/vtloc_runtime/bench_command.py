@@ -81,11 +81,15 @@ def bench_command(  # noqa: PLR0917 - the parameters of a command are its option
 def bench_table(report: BenchReport) -> Table:
     """The report, for a terminal."""
     shown = Table(
-        title=_title(report), caption=_caption(report), box=box.SIMPLE, padding=(0, 1, 0, 0)
+        title=_title(report),
+        caption=_caption(report),
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
     for index, column in enumerate(_COLUMNS):
         if column == "shape":
-            shown.add_column(column, min_width=14)
+            shown.add_column(column, min_width=10)
         else:
             shown.add_column(column, justify="left" if index < _WORDS else "right", no_wrap=True)
     for stage in report.stages:
@@ -114,7 +118,7 @@ def write_table(document: Path, report: BenchReport) -> None:
     _write(document, f"{before}{BEGIN}\n{markdown(report)}\n{END}{after}")
 
 
-_COLUMNS = ("stage", "shape", "item", "items/s", "p50 ms", "p90", "p99", "of the bound")
+_COLUMNS = ("stage", "shape", "item", "items/s", "p50 ms", "p90", "p99", "of bound")
 _WORDS = 3
 """Columns that hold words; the rest holds numbers."""
 
