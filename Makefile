@@ -36,7 +36,9 @@ types: $(DEV)/.ready  ## Check types (mypy, strict).
 check: lint types test  ## Everything that CI checks.
 
 default-bundle: $(DEV)/.ready  ## Train and export the bundle that ships with the project.
-	$(DEV)/bin/python -m vtloc.timelines
+	$(DEV)/bin/python -m vtloc.timelines --out runs/default-bundle
+	$(DEV)/bin/vtloc-export onnx runs/default-bundle/checkpoint.safetensors \
+		--out runtime/vtloc_runtime/default_bundle --precision compact --overwrite
 
 benchmarks: $(DEV)/.ready  ## Print the tables that the README quotes.
 	for script in benchmarks/*.py; do $(DEV)/bin/python $$script || exit 1; done
