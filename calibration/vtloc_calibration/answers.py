@@ -64,7 +64,7 @@ def ask(
         try:
             encoded = localizer.encode_video(video)
         except VideoError as error:
-            unreadable[video.name] = str(error)
+            unreadable[queries[0].name] = str(error)
         else:
             found = localizer.localize(encoded, [one.query for one in queries])
             for one, localization in zip(queries, found, strict=True):
@@ -73,7 +73,7 @@ def ask(
                     raise VideoError("the localizer gave no moment", where=video)
                 answers.append(
                     ScoredAnswer(
-                        video=video.name,
+                        video=one.name,
                         query=one.query,
                         present=one.present,
                         raw=best.score,

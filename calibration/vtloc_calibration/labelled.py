@@ -31,12 +31,14 @@ class LabelledQuery:
 
     Attributes:
         video: The video's file.
+        name: What the annotations call the video.
         query: The sentence.
         windows: The spans that it describes, ``(start, end)`` in seconds; empty where the video
             does not show it.
     """
 
     video: Path
+    name: str
     query: str
     windows: tuple[tuple[float, float], ...]
 
@@ -83,7 +85,7 @@ def read_labelled(
         video = _find_video(folder, example.video)
         if video is not None:
             windows = tuple((moment.start, moment.end) for moment in example.moments)
-            found.append(LabelledQuery(video, example.query, windows))
+            found.append(LabelledQuery(video, example.video, example.query, windows))
         elif not skip_missing:
             raise AnnotationError(
                 f"the video {example.video!r} of query {example.id} is not in {folder}",
@@ -120,12 +122,12 @@ def with_absent(
     described = tuple(dict.fromkeys(one.query for one in labelled if one.present))
     words = {sentence: telling_words(sentence) for sentence in described}
     added: list[LabelledQuery] = []
-    for video in dict.fromkeys(one.video for one in labelled):
+    for video, name in dict.fromkeys((one.video, one.name) for one in labelled):
         own = [telling_words(one.query) for one in labelled if one.video == video]
         taken = frozenset().union(*own)
         strange = [sentence for sentence in described if not words[sentence] & taken]
         chosen = random.permutation(len(strange))[:per_video]
-        added.extend(LabelledQuery(video, strange[index], ()) for index in sorted(chosen))
+        added.extend(LabelledQuery(video, name, strange[index], ()) for index in sorted(chosen))
     return (*labelled, *added)
 
 

@@ -240,11 +240,11 @@ def _show_study(found: Study) -> None:
         title=title if found.method is None else f"{title}, {found.method}", title_justify="left"
     )
     answered = found.choice.effect.answers is not None
-    table.add_column("module", overflow="fold")
-    for column in ("relative L2 alone", "with all less sensitive", "cosine alone"):
+    table.add_column("module", overflow="fold", min_width=28)
+    for column in ("L2 alone", "with lesser", "cosine alone"):
         table.add_column(column, justify="right")
     if answered:
-        table.add_column("answers moved alone", justify="right")
+        table.add_column("moved", justify="right")
     table.add_column("spared")
     for one in found.ranked:
         row = [
