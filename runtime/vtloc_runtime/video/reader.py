@@ -122,7 +122,8 @@ class FrameReader:
             return
         if self._pass is None or self._source is None:
             return
-        decode = _decode(self._pass, self.options)
+        stream_pass = self._pass
+        decode = _decode(stream_pass, self.options)
         try:
             yield from decode.frames(self.options.targets())
             decode.finish()
@@ -130,7 +131,7 @@ class FrameReader:
             decode.close()
             self.duration = decode.duration
             self.damaged = decode.damaged
-            self.warnings = self._pass.warnings(self.damaged, decode.end)
+            self.warnings = stream_pass.warnings(self.damaged, decode.end)
 
 
 def _decode(stream_pass: StreamPass, options: VideoOptions) -> Decode:

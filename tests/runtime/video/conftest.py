@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -45,7 +45,10 @@ def read_number(image: np.ndarray) -> int:
     side = image.shape[0] / CELLS
     centres = ((np.arange(CELLS) + 0.5) * side).astype(int)
     cells = image.mean(axis=2)[centres][:, centres] > 125
-    assert cells[0, 0] and not cells[0, -1] and not cells[-1, 0] and not cells[-1, -1]
+    assert cells[0, 0]
+    assert not cells[0, -1]
+    assert not cells[-1, 0]
+    assert not cells[-1, -1]
     corners = {(0, 0), (0, CELLS - 1), (CELLS - 1, 0), (CELLS - 1, CELLS - 1)}
     order = [(r, c) for r in range(CELLS) for c in range(CELLS) if (r, c) not in corners]
     return sum(int(cells[place]) << bit for bit, place in enumerate(order))
@@ -79,8 +82,14 @@ class Film:
 
     def make(self) -> bytes:
         """The file's bytes."""
-        target = io.BytesIO()
-        with av.open(target, "w", self.container, container_options=self.container_options) as out:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "film"
+            self._write(path)
+            return path.read_bytes()
+
+    def _write(self, path: Path) -> None:
+        options = self.container_options
+        with av.open(str(path), "w", self.container, container_options=options) as out:
             sound = out.add_stream("mp2", rate=16000) if self.sound_from is not None else None
             stream = out.add_stream(self.codec, rate=Fraction(1) / self.time_base)
             stream.width, stream.height = self.size
@@ -97,7 +106,6 @@ class Film:
                 frame.pts, frame.time_base = tick, self.time_base
                 out.mux(stream.encode(frame))
             out.mux(stream.encode(None))
-        return target.getvalue()
 
     def save(self, folder: Path, name: str | None = None) -> Path:
         """The file, written to a folder."""

@@ -58,7 +58,11 @@ CODECS = {
     "mpeg4 avi": {"codec": "mpeg4", "container": "avi", "options": {"bf": "2", "g": "12"}},
     "mpeg4 mp4": {"codec": "mpeg4", "options": {"bf": "2", "g": "12"}},
     "mpeg2 program stream": {"codec": "mpeg2video", "container": "mpeg", "options": {"bf": "2"}},
-    "mpeg2 transport stream": {"codec": "mpeg2video", "container": "mpegts", "options": {"bf": "2"}},
+    "mpeg2 transport stream": {
+        "codec": "mpeg2video",
+        "container": "mpegts",
+        "options": {"bf": "2"},
+    },
     "motion jpeg": {"codec": "mjpeg", "pixels": "yuvj420p", "container": "mov"},
     "lossless": {"codec": "ffv1", "container": "matroska"},
     "nut": {"container": "nut", "options": {"bf": "2", "g": "15"}},
