@@ -222,6 +222,40 @@ def test_frames_that_repeat_are_encoded_once(
         assert np.array_equal(video.features, whole.features)
 
 
+def test_memory_does_not_grow_with_the_video(localizer: Localizer) -> None:
+    import tracemalloc
+
+    import numpy as np
+
+    from vtloc_runtime.reading import FrameChunk, ReadingEnd
+
+    def film(seconds: int) -> Any:
+        def read(_source: Any, _options: Any, size: int) -> Any:
+            for first in range(0, seconds, size):
+                times = np.arange(first, min(first + size, seconds), dtype=np.float64)
+                images = np.zeros((len(times), 32, 32, 3), dtype=np.uint8)
+                images[:] = (times.astype(np.int64) % 251)[:, None, None, None]
+                yield FrameChunk(images, times)
+            yield ReadingEnd(float(seconds))
+
+        return read
+
+    def peak(seconds: int) -> int:
+        tracemalloc.start()
+        try:
+            video = localizer.encode_video("film", read=film(seconds))
+            localizer.localize(video, "red")
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(120)
+    short, long = peak(120), peak(7200)
+    # Features of 3 floats, times and logits are all that a longer video adds.
+    assert long - short < 7200 * 400
+    assert long - short < 7200 * 32 * 32 * 3 / 5
+
+
 def test_a_reading_without_an_end_is_no_video(localizer: Localizer) -> None:
     def nothing(*_: Any) -> Any:
         yield from ()
