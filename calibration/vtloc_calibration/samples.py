@@ -16,16 +16,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from vtloc_calibration.coverage import check_coverage, coverage
+from vtloc_calibration.recording import Amount, RecordedNetwork, Recorder
 from vtloc_runtime.errors import CalibrationError, OutputError, VideoError
 from vtloc_runtime.manifest import NETWORK_NAMES, NetworkName
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from numpy.typing import NDArray
 
     from vtloc_runtime.bundle import Bundle
-    from vtloc_runtime.networks.contract import Array, Network, TensorSpec
+    from vtloc_runtime.networks.contract import Array, Network
 
 _FORMAT = "vtloc-samples-1"
 
@@ -41,27 +40,6 @@ class SampledVideo:
 
     video: Path
     queries: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """How much to draw.
-
-    Attributes:
-        videos: Videos to read at most.
-        frames: Frames to keep at most, over all videos.
-        frames_per_video: Frames to keep of one video at most.
-        queries_per_video: Sentences to ask one video at most.
-        calls: Calls of the text and of the localizer network to keep at most.
-        rows: Rows of one localizer call to keep at most; each holds a whole video's features.
-    """
-
-    videos: int = 64
-    frames: int = 256
-    frames_per_video: int = 16
-    queries_per_video: int = 8
-    calls: int = 64
-    rows: int = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,9 +173,9 @@ def draw_samples(
     wanted = amount or Amount()
     random = np.random.default_rng(seed)
     order = random.permutation(len(videos))[: wanted.videos]
-    recorder = _Recorder(wanted, random)
+    recorder = Recorder(wanted, random)
     networks: dict[NetworkName, Network] = {
-        name: _Recorded(open_network(bundle, name, precision=precision), recorder)
+        name: RecordedNetwork(open_network(bundle, name, precision=precision), recorder)
         for name in NETWORK_NAMES
     }
     chosen = precision or preferred_precision(bundle, "visual", backend="onnxruntime", device="cpu")
@@ -232,122 +210,6 @@ def draw_samples(
     }
     check_coverage(summary)
     return Samples(calls, {**summary, "sha256": _digest(calls)})
-
-
-class _Recorder:
-    """Keeps a bounded, seeded choice of the inputs it is shown, video by video."""
-
-    def __init__(self, amount: Amount, random: np.random.Generator) -> None:
-        self._amount = amount
-        self._random = random
-        self._frames: list[Array] = []
-        self._seen = 0
-        self._pending: dict[NetworkName, list[Mapping[str, Array]]] = {}
-        self._kept: dict[NetworkName, list[Mapping[str, Array]]] = {
-            name: [] for name in NETWORK_NAMES
-        }
-        self._offered = dict.fromkeys(NETWORK_NAMES, 0)
-
-    def see(self, network: NetworkName, inputs: Mapping[str, Array]) -> None:
-        """Take note of one call."""
-        if network == "visual":
-            for frame in inputs["frames"]:
-                self._see_frame(frame)
-            return
-        rows = len(next(iter(inputs.values())))
-        if network == "localizer" and rows > self._amount.rows:
-            # Every row repeats the video's features: a few sentences stand for all.
-            picked = np.sort(self._random.permutation(rows)[: self._amount.rows])
-            inputs = {name: array[picked] for name, array in inputs.items()}
-        copied = {name: np.array(array) for name, array in inputs.items()}
-        self._pending.setdefault(network, []).append(copied)
-
-    def _see_frame(self, frame: Array) -> None:
-        # Algorithm R: every frame of the video has the same chance, however long it is.
-        self._seen += 1
-        if len(self._frames) < self._amount.frames_per_video:
-            self._frames.append(np.array(frame)[None])
-            return
-        place = int(self._random.integers(self._seen))
-        if place < len(self._frames):
-            self._frames[place] = np.array(frame)[None]
-
-    def drop_video(self) -> None:
-        """Forget a video that could not be read to its end."""
-        self._frames, self._seen, self._pending = [], 0, {}
-
-    def end_video(self) -> None:
-        """Choose from what the video gave."""
-        for frame in self._frames:
-            self._offer("visual", {"frames": frame}, self._amount.frames)
-        for network, calls in self._pending.items():
-            for call in calls:
-                self._offer(network, call, self._amount.calls)
-        self.drop_video()
-
-    def _offer(self, network: NetworkName, call: Mapping[str, Array], limit: int) -> None:
-        kept = self._kept[network]
-        self._offered[network] += 1
-        if len(kept) < limit:
-            kept.append(call)
-            return
-        place = int(self._random.integers(self._offered[network]))
-        if place < limit:
-            kept[place] = call
-
-    def calls(self) -> dict[NetworkName, tuple[Mapping[str, Array], ...]]:
-        """What was kept, by network."""
-        return {network: tuple(calls) for network, calls in self._kept.items()}
-
-
-class _Recorded:
-    """A network that shows its inputs to a recorder before it runs."""
-
-    def __init__(self, network: Network, recorder: _Recorder) -> None:
-        self._network = network
-        self._recorder = recorder
-
-    @property
-    def name(self) -> str:
-        """The network's name."""
-        return self._network.name
-
-    @property
-    def backend(self) -> str:
-        """What runs it."""
-        return self._network.backend
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Every input by name."""
-        return self._network.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Every output by name."""
-        return self._network.outputs
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Show the inputs, then compute."""
-        for name in NETWORK_NAMES:
-            if name == self.name:
-                self._recorder.see(name, inputs)
-        return self._network.run(inputs)
-
-    def close(self) -> None:
-        """Free the network."""
-        self._network.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _digest(calls: Mapping[NetworkName, Sequence[Mapping[str, Array]]]) -> str:
