@@ -57,6 +57,7 @@ class FrameReader:
         self._sequence = source if isinstance(source, FrameSequence) else None
         self._source: Source | None = None
         self._pass: StreamPass | None = None
+        self._decode: Decode | None = None
         if not isinstance(source, FrameSequence):
             self._source = Source(source, options)
             try:
@@ -72,14 +73,19 @@ class FrameReader:
         return self._guarded()
 
     def close(self) -> None:
-        """Give everything back; a second call does nothing."""
+        """Stop, and give everything back; a second call does nothing."""
         self._started = True
+        if self._decode is not None:
+            self._decode.close()
         if self._pass is not None:
+            if self._decode is not None:
+                self.duration = self._decode.duration
+                self.damaged = self._decode.damaged
+                self.warnings = self._pass.warnings(self.damaged, self._decode.end)
             self._pass.close()
-            self._pass = None
         if self._source is not None:
             self._source.close()
-            self._source = None
+        self._decode = self._pass = self._source = None
 
     def __enter__(self) -> Self:
         return self
@@ -108,8 +114,14 @@ class FrameReader:
                         remedy="Raise Limits.seconds if the video is meant to be that long",
                     )
                 yield frame
+                if self._closed:
+                    return
         finally:
             self.close()
+
+    @property
+    def _closed(self) -> bool:
+        return self._sequence is None and self._pass is None
 
     @property
     def _name(self) -> str:
@@ -120,18 +132,11 @@ class FrameReader:
             yield from self._sequence.sample(self.options)
             self.duration = self._sequence.duration
             return
-        if self._pass is None or self._source is None:
+        if self._pass is None:
             return
-        stream_pass = self._pass
-        decode = _decode(stream_pass, self.options)
-        try:
-            yield from decode.frames(self.options.targets())
-            decode.finish()
-        finally:
-            decode.close()
-            self.duration = decode.duration
-            self.damaged = decode.damaged
-            self.warnings = stream_pass.warnings(self.damaged, decode.end)
+        self._decode = decode = _decode(self._pass, self.options)
+        yield from decode.frames(self.options.targets())
+        decode.finish()
 
 
 def _decode(stream_pass: StreamPass, options: VideoOptions) -> Decode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -94,7 +95,9 @@ class Source:
 
     def failure(self, error: Exception) -> VideoError:
         """The error to raise where FFmpeg or a file object raised ``error`` while opening."""
-        if isinstance(error, av.error.InvalidDataError):
+        # A format that is kept out is an invalid argument to FFmpeg.
+        refused = getattr(error, "errno", None) == errno.EINVAL
+        if refused or isinstance(error, av.error.InvalidDataError):
             what = "is no video that can be read"
         elif self.remote:
             what = f"cannot be fetched ({_reason(error)})"
