@@ -251,7 +251,7 @@ def limit_of(path: Path) -> Callable[[], int]:
     decode = NeededDecode(recorded, options)
     samples = sum(1 for _ in decode.frames(options.targets()))
     fresh = StreamPass(Source(path, options), options)
-    packets = {timed.index: timed.packet for timed in fresh.packets()}
+    packets = {timed.number: timed.packet for timed in fresh.packets()}
     script = [
         (kind, packets[value.opaque[0]] if kind == "decode" and value is not None else value)
         for kind, value in recorded.script

@@ -52,8 +52,8 @@ class Bitstream:
         self._units = UnreferencedUnits(self._extradata)
 
     def starts_here(self, packet: Packet[VideoStream]) -> bool:
-        """Whether a decoder that starts at this packet shows it and all after it rightly."""
-        if not self.restartable or not packet.is_keyframe:
+        """Whether a decoder that starts at this keyframe shows it and all after it rightly."""
+        if not self.restartable:
             return False
         if self.codec == "h264":
             return any(_restarts(kind, body) for kind, body in self._h264_units(bytes(packet)))

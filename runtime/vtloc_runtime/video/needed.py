@@ -38,7 +38,7 @@ class _Sample:
 
     target: Fraction
     tick: int
-    index: int
+    number: int
     pts: int
     image: Image | None = None
     missing: bool = False
@@ -183,28 +183,28 @@ class NeededDecode:
             return False
         if self._planner.ended and target and float(target) >= self.duration:
             return False
-        sample = _Sample(target, tick, chosen.index, chosen.pts)
+        sample = _Sample(target, tick, chosen.number, chosen.pts)
         self._waiting.append(sample)
         for index, picture in self._recent:
-            if index == chosen.index:
+            if index == chosen.number:
                 sample.image = self._scale(index, picture)
-        if chosen.index > self._fed:
+        if chosen.number > self._fed:
             self._follow(self._planner.need(chosen))
         # Packets before the place where reading began, or that were dropped, never come.
-        sample.missing = chosen.index > self._fed or (self._midway and chosen.pts > tick)
+        sample.missing = chosen.number > self._fed or (self._midway and chosen.pts > tick)
         return True
 
     def _follow(self, order: Order) -> None:
         if order.restart:
-            self._drain(before=order.packets[0].index)
+            self._drain(before=order.packets[0].number)
             self._pass.restart()
             self._restarted_at = order.packets[0].pts
         for timed in order.packets:
-            wanted = any(sample.index == timed.index for sample in self._waiting)
+            wanted = any(sample.number == timed.number for sample in self._waiting)
             self._arrive(self._feed(timed, wanted=wanted))
 
     def _feed(self, timed: TimedPacket, *, wanted: bool) -> list[av.VideoFrame]:
-        self._fed = timed.index
+        self._fed = timed.number
         unneeded = self._pass.bitstream.unreferenced(timed.packet) and not wanted
         if unneeded:
             return []
@@ -223,7 +223,7 @@ class NeededDecode:
             for sample in self._waiting:
                 if sample.image is not None:
                     continue
-                if sample.index == index and not picture.is_corrupt:
+                if sample.number == index and not picture.is_corrupt:
                     sample.image = self._scale(index, picture)
                 elif picture.pts is not None and sample.pts < picture.pts:
                     # Pictures come out in the order they are shown: this one was left out.
@@ -243,13 +243,13 @@ class NeededDecode:
         mark = cast("tuple[int] | None", picture.opaque)
         if mark is not None:
             return mark[0]
-        return next((one.index for one in self._waiting if one.pts == picture.pts), _NOWHERE)
+        return next((one.number for one in self._waiting if one.pts == picture.pts), _NOWHERE)
 
     def _drain(self, before: int | None = None) -> None:
         """Take out all that the decoder still holds; what is then missing never comes."""
         self._arrive(self._pass.decode(None))
         for sample in self._waiting:
-            if before is None or sample.index < before:
+            if before is None or sample.number < before:
                 sample.missing = True
 
     def _ready(self, clock: ShownClock, recovery: Recovery) -> Iterator[Frame]:

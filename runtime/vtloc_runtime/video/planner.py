@@ -63,6 +63,14 @@ class Order(NamedTuple):
     packets: list[TimedPacket]
 
 
+class _Candidate(NamedTuple):
+    """A packet that may be on screen, ordered by when it comes on."""
+
+    pts: int
+    number: int
+    packet: TimedPacket
+
+
 class PacketPlanner:
     """Holds packets back until it is known which of them the next instant needs.
 
@@ -83,7 +91,7 @@ class PacketPlanner:
         self._tolerance = tolerance
         self._held: deque[TimedPacket] = deque()
         self._held_bytes = 0
-        self._candidates: list[TimedPacket] = []
+        self._candidates: list[_Candidate] = []
         self._horizon = Horizon()
         self._skipped = False
         self._settled = range(0)
@@ -100,11 +108,11 @@ class PacketPlanner:
         # It should have been chosen for an instant already decided: the times are in no order.
         self.lost = self.lost or packet.pts in self._settled
         self._horizon.advance(packet.pts, packet.dts)
-        self._candidates.append(packet)
+        self._candidates.append(_Candidate(packet.pts, packet.number, packet))
 
     def forget_before(self, tick: int) -> None:
         """Leave out packets whose pictures never come on screen."""
-        self._candidates = [one for one in self._candidates if _pts(one) >= tick]
+        self._candidates = [one for one in self._candidates if one.pts >= tick]
 
     def decided(self, tick: int) -> bool:
         """Whether the packet on screen at ``tick`` is known."""
@@ -135,50 +143,51 @@ class PacketPlanner:
         if exact is None:
             return None
         self._candidates = [
-            one for one in self._candidates if _pts(one) >= _pts(exact) - self._tolerance
+            one for one in self._candidates if one.pts >= exact.pts - self._tolerance
         ]
-        self._settled = range(_pts(exact) + 1, tick + 1)
-        return self._cheapest(tick, exact) if self._tolerance else exact
+        self._settled = range(exact.pts + 1, tick + 1)
+        return (self._cheapest(tick, exact) if self._tolerance else exact).packet
 
     def need(self, wanted: TimedPacket) -> Order:
         """What to decode for a chosen packet: everything up to it that is not behind a restart."""
         start = self._start_for(wanted)
         if start is not None:
             self._drop_before(start)
-        return self._release(sum(1 for one in self._held if one.index <= wanted.index))
+        return self._release(sum(1 for one in self._held if one.number <= wanted.number))
 
-    def _on_screen(self, tick: int) -> TimedPacket | None:
-        past = [one for one in self._candidates if _pts(one) <= tick]
+    def _on_screen(self, tick: int) -> _Candidate | None:
+        past = [one for one in self._candidates if one.pts <= tick]
         if past:
-            return max(past, key=_order)
-        return min(self._candidates, key=_order, default=None)
+            return max(past)
+        return min(self._candidates, default=None)
 
-    def _cheapest(self, tick: int, exact: TimedPacket) -> TimedPacket:
+    def _cheapest(self, tick: int, exact: _Candidate) -> _Candidate:
         """Of the packets near enough, the one that takes the fewest others; then the nearest."""
-        if not self._held or exact.index < self._held[0].index:
+        if not self._held or exact.number < self._held[0].number:
             return exact
-        first = self._held[0].index
+        first = self._held[0].number
 
-        def cost(one: TimedPacket) -> tuple[int, int]:
-            start = self._start_for(one)
-            return one.index - (first if start is None else start.index), abs(_pts(one) - tick)
+        def cost(one: _Candidate) -> tuple[int, int]:
+            start = self._start_for(one.packet)
+            return one.number - (first if start is None else start.number), abs(one.pts - tick)
 
         near = [
             one
             for one in self._candidates
-            if one.index >= first and abs(_pts(one) - tick) <= self._tolerance
+            if one.number >= first and abs(one.pts - tick) <= self._tolerance
         ]
         chosen = min([exact, *near], key=cost)
-        self._candidates = [one for one in self._candidates if _pts(one) >= _pts(chosen)]
+        self._candidates = [one for one in self._candidates if one.pts >= chosen.pts]
         return chosen
 
     def _start_for(self, wanted: TimedPacket) -> TimedPacket | None:
         """The last place among the held packets from which the wanted one can be decoded."""
         found = None
+        latest = wanted.number if wanted.pts is None else wanted.pts
         for one in self._held:
-            if one.index > wanted.index:
+            if one.number > wanted.number:
                 break
-            if one.start and one.pts is not None and one.pts <= _pts(wanted):
+            if one.start and one.pts is not None and one.pts <= latest:
                 found = one
         return found
 
@@ -187,14 +196,14 @@ class PacketPlanner:
         current = self._on_screen(tick)
         if current is None:
             return
-        earliest = _pts(current) - self._tolerance
-        self._candidates = [one for one in self._candidates if _pts(one) >= earliest]
-        start = self._start_for(min(self._candidates, key=_order))
+        earliest = current.pts - self._tolerance
+        self._candidates = [one for one in self._candidates if one.pts >= earliest]
+        start = self._start_for(min(self._candidates).packet)
         if start is not None:
             self._drop_before(start)
 
     def _drop_before(self, start: TimedPacket) -> None:
-        while self._held and self._held[0].index < start.index:
+        while self._held and self._held[0].number < start.number:
             self._held_bytes -= self._held.popleft().packet.size
             self._skipped = True
 
@@ -204,12 +213,3 @@ class PacketPlanner:
         restart = self._skipped and bool(released)
         self._skipped = self._skipped and not released
         return Order(restart, released)
-
-
-def _pts(packet: TimedPacket) -> int:
-    """The time of a candidate; packets without one never become candidates."""
-    return packet.pts if packet.pts is not None else packet.index
-
-
-def _order(packet: TimedPacket) -> tuple[int, int]:
-    return _pts(packet), packet.index

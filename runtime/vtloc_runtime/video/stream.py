@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import av
 from av.stream import Disposition
@@ -27,12 +27,11 @@ _WORTH_SAYING = 1.0
 _INDEXED_FORMATS = {"mp4", "mov", "matroska", "webm"}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TimedPacket:
+class TimedPacket(NamedTuple):
     """A packet whose times run on through the file.
 
     Attributes:
-        index: Its place in this pass.
+        number: Its place in this pass.
         pts: When its picture comes on screen, ticks; None where the file does not say.
         dts: When it is decoded, ticks; None where the file does not say.
         start: Whether decoding can start here, and shows this and all after it rightly.
@@ -40,7 +39,7 @@ class TimedPacket:
         packet: The packet itself.
     """
 
-    index: int
+    number: int
     pts: int | None
     dts: int | None
     start: bool
@@ -118,16 +117,17 @@ class StreamPass:
 
     def packets(self) -> Iterator[TimedPacket]:
         """Every packet of the stream that holds data, in file order."""
-        for index, packet in enumerate(self._read()):
-            self.timeline.straighten(packet)
-            packet.opaque = (index,)
-            shown = not packet.is_discard
+        straighten = self.timeline.straighten
+        for number, packet in enumerate(self._read()):
+            straighten(packet)
+            packet.opaque = (number,)
+            pts, shown = packet.pts, not packet.is_discard
             if packet.is_corrupt:
                 self.toll.corrupt += 1
             if shown:
-                self._note_end(packet)
-            start = self.bitstream.starts_here(packet)
-            yield TimedPacket(index, packet.pts, packet.dts, start, shown, packet)
+                self._note_end(pts, packet.dts)
+            start = packet.is_keyframe and self.bitstream.starts_here(packet)
+            yield TimedPacket(number, pts, packet.dts, start, shown, packet)
 
     def decode(
         self, packet: Packet[VideoStream] | None, *, forgive: bool = False
@@ -223,13 +223,12 @@ class StreamPass:
             else:
                 return
 
-    def _note_end(self, packet: Packet[VideoStream]) -> None:
-        start = packet.pts if packet.pts is not None else packet.dts
-        if packet.pts is None:
+    def _note_end(self, pts: int | None, dts: int | None) -> None:
+        if pts is None:
             self.untimed += 1
-        if start is None:
-            return
-        end = start + (packet.duration or self.timeline.step)
+            if dts is None:
+                return
+        end = (dts or 0 if pts is None else pts) + self.timeline.step
         if self.end is None or end > self.end:
             self.end = end
 

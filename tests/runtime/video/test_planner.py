@@ -79,12 +79,12 @@ def test_packets_before_the_last_start_and_after_the_wanted_one_are_left_out() -
         planner.read(60)
     order = planner.need(planner.choose(60))
     assert order.restart
-    assert [one.index for one in order.packets] == list(range(50, 61))
+    assert [one.number for one in order.packets] == list(range(50, 61))
     while not planner.decided(63):
         planner.read(63)
     order = planner.need(planner.choose(63))
     assert not order.restart
-    assert [one.index for one in order.packets] == [61, 62, 63]
+    assert [one.number for one in order.packets] == [61, 62, 63]
 
 
 def test_a_tolerance_prefers_what_costs_least() -> None:
@@ -93,8 +93,8 @@ def test_a_tolerance_prefers_what_costs_least() -> None:
     while not planner.decided(60):
         planner.read(60)
     chosen = planner.choose(60)
-    assert chosen.index == 50
-    assert [one.index for one in planner.need(chosen).packets] == [50]
+    assert chosen.number == 50
+    assert [one.number for one in planner.need(chosen).packets] == [50]
 
 
 def test_what_is_held_stays_bounded_between_distant_instants() -> None:
