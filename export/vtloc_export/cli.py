@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn, Self
+from typing import Annotated, Any, NoReturn, Self
 
-import click
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -20,6 +19,8 @@ from vtloc_export.verify_command import verify_command
 from vtloc_runtime.errors import UsageError, VtlocError
 
 _INTERRUPTED = 130
+# Typer carries its own click in some versions and imports it in others; this is either one's.
+_MISUSE: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     help="Turn a localizer into a bundle, a bundle into engines, and prove both right.",
@@ -97,17 +98,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: What follows the program's name; None reads it from the process.
     """
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(args=arguments, prog_name="vtloc-export", standalone_mode=False)
+        code = app(args=words or ["--help"], prog_name="vtloc-export", standalone_mode=False)
     except VtlocError as error:
         _fail(str(error), error.exit_code)
-    except click.exceptions.Exit as leaving:
-        raise SystemExit(leaving.exit_code) from leaving
-    except click.ClickException as error:
-        _fail(error.format_message(), UsageError.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except _MISUSE as error:
+        message: str = error.format_message()
+        _fail(message, UsageError.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
         _fail("stopped", _INTERRUPTED)
-    raise SystemExit(0)
+    raise SystemExit(code or 0)
 
 
 def _fail(message: str, code: int) -> NoReturn:

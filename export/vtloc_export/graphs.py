@@ -17,6 +17,7 @@ from vtloc_export.parameters import name_parameters
 from vtloc_export.precision import POLICIES, TypedNetwork
 from vtloc_export.probes import Lengths, probes
 from vtloc_export.signatures import DYNAMIC_AXES, FLOATING, SIGNATURES, Signature
+from vtloc_export.simplification import simplify
 from vtloc_runtime.errors import ExportError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -99,9 +100,10 @@ def _trace(
                 input_names=[tensor.name for tensor in signature.inputs],
                 output_names=[tensor.name for tensor in signature.outputs],
                 dynamic_shapes=(shapes,),
-                optimize=True,
+                optimize=False,
                 verbose=False,
             )
+            simplify(program.model)
     except ImportError as error:
         raise MissingExtraError.of(
             error.name or "onnxscript", extra="export", purpose="exporting to ONNX"

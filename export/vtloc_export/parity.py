@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from vtloc.data.examples import Example
     from vtloc_runtime.moments import Localization
 
-SAME_START = 0.1
+SAME = 0.1
 """Seconds that the best moment's start and end may move and still count as the same answer."""
+TIE = 0.01
+"""Moments whose scores are this close, relatively, are one answer as good as the other."""
 
 SENTENCES = (
     "a person opens the door",
@@ -105,7 +107,8 @@ class AnswerParity:
         backend: What ran it.
         precision: In what precision.
         queries: Questions asked.
-        same: Share of them whose best moment moved by less than ``SAME_START`` seconds.
+        same: Share of them whose best moment moved by less than ``SAME`` seconds, or to one
+            that the reference scores as high.
         iou: Mean IoU of old and new best moments.
         drift: Points gained or lost on labelled data, by measure; empty without labels.
         broken: What breaks the bound, or None.
@@ -363,8 +366,10 @@ def _overlap(old: Localization, new: Localization) -> float:
 def _same(old: Localization, new: Localization) -> bool:
     if old.best is None or new.best is None:
         return old.best is new.best
-    moved = max(abs(old.best.start - new.best.start), abs(old.best.end - new.best.end))
-    return moved < SAME_START
+    # Where the reference itself is torn between moments, either of them is its answer.
+    tied = (item for item in old.moments if item.score >= (1 - TIE) * old.best.score)
+    start, end = new.best.start, new.best.end
+    return any(max(abs(item.start - start), abs(item.end - end)) < SAME for item in tied)
 
 
 def _drift(

@@ -93,7 +93,16 @@ def probes(
         }
         if outliers:
             inputs = {name: _with_outliers(name, array, random) for name, array in inputs.items()}
-        yield Probe(_label(network, shape_, outliers=outliers), inputs)
+        yield Probe(_label(network, shape_, outliers=outliers), _zero_padding(inputs))
+
+
+def _zero_padding(inputs: dict[str, Array]) -> dict[str, Array]:
+    """Padding holds zeros, as the runtime fills it: nothing may divide by their length."""
+    for name, mask in (("features", "frame_mask"), ("tokens", "token_mask")):
+        if name in inputs:
+            real = inputs[mask][..., None]
+            inputs[name] = np.where(real, inputs[name], np.zeros_like(inputs[name]))
+    return inputs
 
 
 def _clipped(shape: Lengths, widths: Mapping[str, int]) -> Lengths:

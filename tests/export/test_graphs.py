@@ -9,7 +9,7 @@ import torch
 from vtloc.model import LocalizerNetwork
 from vtloc_export.checks import check, compare, onnxruntime_evaluate, torch_evaluate
 from vtloc_export.compact import compact_graph
-from vtloc_export.graphs import OPSET
+from vtloc_export.graphs import OPSET, export_graph, typed_network
 from vtloc_export.inspection import lint
 from vtloc_export.measures import Bound
 from vtloc_export.parameters import read_parameters
@@ -70,6 +70,26 @@ def test_padding_of_a_batch_changes_no_answer(graphs, widths):
         np.testing.assert_allclose(together[name][:, :10], alone[name], atol=1e-4)
         assert (together[name][:, 10:] < -1000).all()
     np.testing.assert_allclose(together["alignment"][:, :4, :10], alone["alignment"], atol=1e-4)
+
+
+def test_a_tiny_constant_survives_the_export():
+    """It keeps the length of a zero vector from dividing by zero."""
+
+    class Unit(torch.nn.Module):
+        def forward(self, frames):
+            wide = frames.float()
+            return wide * torch.rsqrt(wide.square().sum(dim=-1, keepdim=True) + 1e-12)
+
+    graph = export_graph(typed_network("visual", Unit()), "visual", {"size": 4, "feature": 3})
+    evaluate = onnxruntime_evaluate(graph.SerializeToString())
+    (zeros,) = evaluate({"frames": np.zeros((1, 4, 4, 3), np.uint8)}).values()
+    assert (zeros == 0).all()
+
+
+def test_padding_holds_zeros_in_every_probe(widths):
+    for probe in probes("localizer", widths["localizer"], outliers=True):
+        assert not probe.inputs["features"][~probe.inputs["frame_mask"]].any()
+        assert not probe.inputs["tokens"][~probe.inputs["token_mask"]].any()
 
 
 @pytest.mark.parametrize("kind", ["graphs", "half_graphs"])
@@ -178,8 +198,6 @@ def test_polygraphy_finds_a_broken_graph(graphs, tmp_path):
 
 
 def test_a_network_that_cannot_be_traced_is_an_export_error(widths):
-    from vtloc_export.graphs import export_graph, typed_network
-
     class Undecided(torch.nn.Module):
         def forward(self, frames):
             return frames.float().mean() if frames.sum() > 0 else frames.float()
