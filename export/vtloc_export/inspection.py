@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,13 +31,13 @@ def sanitized(model: ModelProto) -> ModelProto:
     """
     try:
         from polygraphy.backend.onnx import fold_constants
-        from polygraphy.logger import G_LOGGER
     except ImportError as error:
         raise MissingExtraError.of(
             "polygraphy", extra="export", purpose="sanitizing a graph"
         ) from error
     try:
-        with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
+        # Its logger writes hints for its own command line, whatever its verbosity.
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             folded: ModelProto = fold_constants(model)
     except Exception as error:
         raise ExportError(f"Polygraphy cannot fold its constants: {error}") from error
