@@ -24,9 +24,10 @@ from accuracy import caltech, coco, film, imagenet
 from vtloc_calibration.answers import Answers, ask, without_calibration, write_answers
 from vtloc_calibration.labelled import LabelledQuery, read_labelled, with_absent
 from vtloc_calibration.plots import plot_scores, plot_sensitivity
+from vtloc_calibration.recording import Amount
 from vtloc_calibration.rejection import rejection_curve
 from vtloc_calibration.reliability import expected_calibration_error
-from vtloc_calibration.samples import Amount, SampledVideo, Samples, draw_samples
+from vtloc_calibration.samples import SampledVideo, Samples, draw_samples
 from vtloc_calibration.score_report import ScoredAnswer, ScoreReport, calibrate_scores
 from vtloc_calibration.scores import probabilities
 from vtloc_calibration.sensitivity import Study, half_trial, study

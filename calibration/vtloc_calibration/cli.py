@@ -208,7 +208,8 @@ def samples(
     seed: SeedOption = 0,
 ) -> None:
     """Record what the networks are given, from videos and sentences like those in production."""
-    from vtloc_calibration.samples import Amount, draw_samples
+    from vtloc_calibration.recording import Amount
+    from vtloc_calibration.samples import draw_samples
     from vtloc_runtime.bundle import Bundle
 
     opened = Bundle.open(bundle)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from vtloc_calibration.coverage import check_coverage, coverage
-from vtloc_calibration.samples import Amount, SampledVideo, Samples, draw_samples
+from vtloc_calibration.recording import Amount
+from vtloc_calibration.samples import SampledVideo, Samples, draw_samples
 from vtloc_runtime.bundle import Bundle
 from vtloc_runtime.errors import CalibrationError
 from vtloc_runtime.localizer import Localizer
