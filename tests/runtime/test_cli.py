@@ -341,14 +341,14 @@ def test_the_first_interrupt_finishes_what_is_in_flight(bundle: str, tmp_path: P
 def test_a_run_killed_again_and_again_ends_as_an_undisturbed_one(
     bundle: str, tmp_path: Path, own_cache: Path
 ) -> None:
-    films = many_films(tmp_path, 16)
+    films = many_films(tmp_path, 10)
     undisturbed = start(films, bundle, "whole.jsonl")
     undisturbed.communicate()
     assert undisturbed.returncode == 0
-    for kills in range(1, 4):
+    for kills in range(1, 3):
         shutil.rmtree(own_cache)
         process = start(films, bundle, "killed.jsonl")
-        wait_for_lines(tmp_path / "killed.jsonl", 8 * kills)
+        wait_for_lines(tmp_path / "killed.jsonl", 6 * kills)
         process.kill()
         process.communicate()
     last = start(films, bundle, "killed.jsonl")
