@@ -44,7 +44,7 @@ ABSENT_A_VIDEO = 3
 
 def film_half(photos: Path, folder: Path, *, half: int, videos: int) -> Path:
     """Film timelines of one half of the subjects; gives the file of labels."""
-    lines = []
+    lines: list[dict[str, Any]] = []
     for title, (read, weight) in SETS.items():
         found = read(photos)
         subjects = sorted({photo.subject for photo in found})[half::2]
@@ -227,8 +227,8 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
     plot_scores(report, out / "scores.svg")
 
     asked: dict[Path, list[str]] = {}
-    for one in labelled[0]:
-        asked.setdefault(one.video, []).append(one.query)
+    for query in labelled[0]:
+        asked.setdefault(query.video, []).append(query.query)
     samples = draw_samples(
         bundle,
         [SampledVideo(video, tuple(queries)) for video, queries in asked.items()],
