@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from itertools import count
 from typing import Literal
@@ -26,6 +26,8 @@ class Limits:
         smallest_side: Fewest pixels a picture's width and height may have.
         frames: Most frames sampled from one video.
         seconds: Longest video, on its own clock.
+        decoding_seconds: Longest time that one pass may spend inside the decoder, by the wall's
+            clock; endless by default.
         spool_bytes: Most bytes copied to disk from a stream that cannot seek.
     """
 
@@ -33,12 +35,14 @@ class Limits:
     smallest_side: int = 8
     frames: int = 500_000
     seconds: float = 7 * 24 * 3600.0
+    decoding_seconds: float = math.inf
     spool_bytes: int = 16 * 2**30
 
     def __post_init__(self) -> None:
-        for name in ("pixels", "smallest_side", "frames", "seconds", "spool_bytes"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"must be above zero, not {getattr(self, name)}", where=name)
+        for field_ in fields(self):
+            value = getattr(self, field_.name)
+            if not value > 0:
+                raise UsageError(f"must be above zero, not {value}", where=field_.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

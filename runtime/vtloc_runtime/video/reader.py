@@ -116,6 +116,10 @@ class FrameReader:
                 yield frame
                 if self._closed:
                     return
+        except VideoError as error:
+            if error.where is not None:
+                raise
+            raise VideoError(error.what, where=self._name, remedy=error.remedy) from error
         finally:
             self.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -78,6 +79,7 @@ class StreamPass:
         self.source = source
         self.toll = Toll()
         self._limits = options.limits
+        self._decoding_seconds = 0.0
         self.container = source.open()
         try:
             self.stream = self._choose(options.stream)
@@ -138,6 +140,7 @@ class StreamPass:
             packet: What to decode.
             forgive: The packet refers to pictures that were left out, so failing is no damage.
         """
+        begun = time.monotonic()
         try:
             pictures = self.stream.codec_context.decode(packet)
         except (av.error.EOFError, av.error.BlockingIOError):
@@ -145,6 +148,14 @@ class StreamPass:
         except (av.FFmpegError, ValueError, MemoryError):
             self.toll.damaged += not forgive
             return []
+        finally:
+            self._decoding_seconds += time.monotonic() - begun
+        if self._decoding_seconds > self._limits.decoding_seconds:
+            raise VideoError(
+                f"takes more than {self._limits.decoding_seconds:g} s to decode",
+                where=self.source.name,
+                remedy="Raise Limits.decoding_seconds if it is worth the time",
+            )
         for picture in pictures:
             self._check_picture(picture.width, picture.height)
         return pictures
@@ -177,6 +188,8 @@ class StreamPass:
             found.append(f"{damaged} damaged packets were passed over")
         if self.toll.unreadable:
             found.append("parts of the file cannot be read")
+        if self.toll.corrupt:
+            found.append(f"{self.toll.corrupt} packets are incomplete")
         missing = self._missing_seconds(end)
         if missing is not None:
             found.append(f"the pictures end {missing:.1f} s before the file says")

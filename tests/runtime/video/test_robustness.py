@@ -175,6 +175,7 @@ def test_limits_hold(film: bytes, films: object) -> None:
     fails(film, "nothing to see", limits=Limits(smallest_side=50))
     fails(film, "more than 3 frames", limits=Limits(frames=3))
     fails(film, "longer than 2 s", limits=Limits(seconds=2))
+    fails(film, "to decode", limits=Limits(decoding_seconds=1e-9))
     fails(_Stream(film), "more than 1000 bytes", limits=Limits(spool_bytes=1000))
     joined = films.Film(container="mpegts").make()
     joined += films.Film(container="mpegts", size=(320, 240)).make()
