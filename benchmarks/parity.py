@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from vtloc.encoders import load_text_encoder, load_visual_encoder
-from vtloc.model import LocalizerConfig, LocalizerNetwork, load_checkpoint
 from vtloc_export.checks import compare, onnxruntime_evaluate, torch_evaluate
 from vtloc_export.compact import compact_graph
 from vtloc_export.graphs import export_graph, typed_network
 from vtloc_export.measures import worst
 from vtloc_export.onnx import network_widths
 from vtloc_export.probes import Lengths, probes
+from vtloc_export.sources import load_source
+from vtloc_runtime.bundle import DEFAULT_BUNDLE
 
 if TYPE_CHECKING:
     from vtloc_runtime.manifest import NetworkName
@@ -94,21 +95,18 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="ViT-B/32 and BERT-base at full size")
-    parser.add_argument("--checkpoint", type=Path, help="a trained localizer; random by default")
+    parser.add_argument(
+        "--localizer",
+        type=Path,
+        default=DEFAULT_BUNDLE,
+        help="a checkpoint or bundle on the default encoders; the default bundle's own",
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     print("| network | precision | call | max abs | mean abs | cosine | relative L2 |")
     print("|---|---|---|---:|---:|---:|---:|")
     visual, text = load_visual_encoder("efficientnet-lite0"), load_text_encoder("minilm")
-    if options.checkpoint:
-        localizer = load_checkpoint(options.checkpoint).network
-    else:
-        torch.manual_seed(0)
-        shared = (0, text.token_dimension)
-        config = LocalizerConfig(
-            feature_dim=visual.dimension, token_dim=text.token_dimension, shared_space=shared
-        )
-        localizer = LocalizerNetwork(config).eval()
+    localizer = load_source(options.localizer).network
     widths = network_widths(localizer, visual, text)
     measure("localizer", "localizer", localizer, widths["localizer"])
     measure("efficientnet-lite0", "visual", visual, widths["visual"])

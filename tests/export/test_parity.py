@@ -12,7 +12,13 @@ import pytest
 from onnx import numpy_helper
 
 from vtloc_export.cli import main
-from vtloc_export.parity import Question, answer_parity, synthetic_questions, verify_bundle
+from vtloc_export.parity import (
+    Question,
+    answer_parity,
+    labelled_questions,
+    synthetic_questions,
+    verify_bundle,
+)
 from vtloc_runtime.errors import AnnotationError, ParityError
 from vtloc_runtime.moments import Localization, Moment
 
@@ -118,3 +124,19 @@ def test_labels_without_their_video_are_named(bundle, tmp_path):
     labels.write_text(json.dumps(row) + "\n")
     with pytest.raises(AnnotationError, match="video of a label is missing"):
         verify_bundle(bundle.path, data=labels)
+
+
+def test_labels_find_their_videos_with_and_without_a_suffix(tmp_path):
+    labels = tmp_path / "labels.jsonl"
+    rows = [
+        {"id": "1", "video": "one", "duration": 9, "query": "a dog", "moments": [[1, 2]]},
+        {"id": "2", "video": "two.mkv", "duration": 9, "query": "a cat", "moments": [[0, 3]]},
+        {"id": "3", "video": "one", "duration": 9, "query": "a lawn", "moments": [[4, 5]]},
+    ]
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("one.mp4", "two.mkv"):
+        (tmp_path / name).touch()
+    first, second = labelled_questions(labels)
+    assert (first.video.name, first.queries) == ("one.mp4", ("a dog", "a lawn"))
+    assert (second.video.name, second.queries) == ("two.mkv", ("a cat",))
+    assert [(m.start, m.end) for (m,) in first.truth] == [(1, 2), (4, 5)]
