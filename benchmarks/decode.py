@@ -343,7 +343,8 @@ def benchmark(path: Path, names: list[str], rounds: int) -> dict[str, dict[str, 
             try:
                 taken[name].append(measure(runs[name]))
             except Exception as error:  # noqa: BLE001 - another tool's failure is a result
-                print(f"  {name} failed on {path.name}: {type(error).__name__}: {error}")
+                what = str(error).strip().splitlines()[0]
+                print(f"  {name} failed on {path.name}: {type(error).__name__}: {what}")
                 del runs[name]
     return {
         name: {
@@ -352,7 +353,7 @@ def benchmark(path: Path, names: list[str], rounds: int) -> dict[str, dict[str, 
             "samples": results[0][2],
         }
         for name, results in taken.items()
-        if results
+        if results and results[0][2]
     }
 
 

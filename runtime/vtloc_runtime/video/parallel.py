@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from vtloc_runtime.video.frame import Frame
     from vtloc_runtime.video.options import VideoOptions
 
-_PART_SAMPLES = 64
+# A part starts in the middle of a group of pictures, so it should be worth several of them.
+_PART_SECONDS = 60
+_SHORTEST_PART, _LONGEST_PART = 64, 256
 _AHEAD_FRAMES = 16
 # Indexes go by decode time, which runs ahead of the picture's.
 _SEEK_MARGIN = 1
@@ -175,7 +178,8 @@ class ParallelDecode:
         self._options = options
         self._whole = NeededDecode(stream_pass, options)
         self._clock: ShownClock | None = None
-        self._channels = [_Channel(_PART_SAMPLES) for _ in range(options.workers)]
+        self._part = _part_samples(options)
+        self._channels = [_Channel(self._part) for _ in range(options.workers)]
         self._threads: list[threading.Thread] = []
         self._ended = False
         self._ends: dict[int, int] = {}
@@ -207,14 +211,14 @@ class ParallelDecode:
         self._clock = self._whole.begin()
         for worker in range(1, len(self._channels)):
             self._start(worker, self._clock)
-        yield from self._whole.frames(islice(targets, _PART_SAMPLES))
+        yield from self._whole.frames(islice(targets, self._part))
         if self._whole.ended:
             self._ended = True
             return
         self._start(0, self._clock)
         for number in count(1):
             channel = self._channels[number % len(self._channels)]
-            part = list(islice(targets, _PART_SAMPLES))
+            part = list(islice(targets, self._part))
             given = 0
             while not isinstance(item := channel.take(), _PartEnd):
                 given += 1
@@ -259,8 +263,8 @@ class ParallelDecode:
     ) -> None:
         workers = len(self._channels)
         for number in count(worker or workers, workers):
-            first = number * _PART_SAMPLES
-            part = list(islice(self._options.targets(), first, first + _PART_SAMPLES))
+            first = number * self._part
+            part = list(islice(self._options.targets(), first, first + self._part))
             lost = bool(part) and not own.seek(clock.tick(part[0] - _SEEK_MARGIN))
             decode = NeededDecode(own, self._options, clock)
             if not lost:
@@ -288,3 +292,10 @@ class ParallelDecode:
             self._whole.finish()
         finally:
             again.close()
+
+
+def _part_samples(options: VideoOptions) -> int:
+    """Samples in a part: a minute's, within what a thread may hold."""
+    if options.instants is not None:
+        return _SHORTEST_PART
+    return min(max(math.ceil(_PART_SECONDS * options.rate), _SHORTEST_PART), _LONGEST_PART)

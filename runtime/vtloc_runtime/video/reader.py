@@ -101,18 +101,7 @@ class FrameReader:
     def _guarded(self) -> Iterator[Frame]:
         try:
             for number, frame in enumerate(self._frames(), start=1):
-                if number > self.options.limits.frames:
-                    raise VideoError(
-                        f"gives more than {self.options.limits.frames} frames",
-                        where=self._name,
-                        remedy="Sample it less densely, or raise Limits.frames",
-                    )
-                if frame.asked > self.options.limits.seconds:
-                    raise VideoError(
-                        f"lasts longer than {self.options.limits.seconds:g} s",
-                        where=self._name,
-                        remedy="Raise Limits.seconds if the video is meant to be that long",
-                    )
+                self._hold_limits(number, frame.asked)
                 yield frame
                 if self._closed:
                     return
@@ -122,6 +111,21 @@ class FrameReader:
             raise VideoError(error.what, where=self._name, remedy=error.remedy) from error
         finally:
             self.close()
+
+    def _hold_limits(self, number: int, asked: float) -> None:
+        """Refuse a video that gives more frames, or lasts longer, than its options allow."""
+        if number > self.options.limits.frames:
+            raise VideoError(
+                f"gives more than {self.options.limits.frames} frames",
+                where=self._name,
+                remedy="Sample it less densely, or raise Limits.frames",
+            )
+        if asked > self.options.limits.seconds:
+            raise VideoError(
+                f"lasts longer than {self.options.limits.seconds:g} s",
+                where=self._name,
+                remedy="Raise Limits.seconds if the video is meant to be that long",
+            )
 
     @property
     def _closed(self) -> bool:

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from vtloc_runtime.video import open_video
+from vtloc_runtime.video import open_video, parallel
 
 KINDS = {
     "mp4": {"options": {"g": "60", "bf": "3"}},
@@ -20,9 +20,12 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_frames_are_the_same_in_any_number_of_threads(kind: str, films: object) -> None:
+def test_frames_are_the_same_in_any_number_of_threads(
+    kind: str, films: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = films.Film(ticks=tuple(range(400)), **KINDS[kind]).make()
-    rate = 9  # more samples than three parts hold
+    monkeypatch.setattr(parallel, "_LONGEST_PART", 40)
+    rate = 9  # more samples than four parts hold
     with open_video(data, films.whole(frames_per_second=rate)) as alone:
         reference = list(alone)
     for workers in (1, 2, 3):
