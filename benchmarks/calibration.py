@@ -34,12 +34,13 @@ from vtloc_calibration.sensitivity import Study, half_trial, study
 from vtloc_calibration.trials import AnswerTrial
 from vtloc_runtime import Localizer
 from vtloc_runtime.bundle import DEFAULT_BUNDLE, Bundle
-from vtloc_runtime.manifest import NETWORK_NAMES
+from vtloc_runtime.manifest import NETWORK_NAMES, NetworkName
 
 SETS = {"coco": (coco, 3), "caltech": (caltech, 2), "imagenet": (imagenet, 2)}
 """Photographs by name, and their share of the videos."""
 
 ABSENT_A_VIDEO = 3
+MOST_FRAMES = 4000
 
 
 def film_half(photos: Path, folder: Path, *, half: int, videos: int) -> Path:
@@ -164,31 +165,40 @@ def print_int8(measured: dict[str, Any]) -> None:
             f"| {one['cosine']:.4f} | {one['bytes']} "
             f"| {speed['int8']:.1f} a second, {base} {speed[base]:.1f} | {built} |"
         )
-    task = measured["task"]
-    print(
-        f"\n{task['sentences']} sentences: R@0.5 {task['recall_before']:.3f} before, "
-        f"{task['recall']:.3f} after; mIoU {task['overlap_before']:.3f} before, "
-        f"{task['overlap']:.3f} after; {task['answers_moved']:.1%} of answers move"
-    )
 
 
-def half_answers(
-    bundle: Bundle, studies: Sequence[Study], samples: Samples, trial: AnswerTrial
-) -> str:
-    """How many answers move when every network runs in half precision."""
-    lowered = {
+def half_networks(
+    bundle: Bundle, studies: Sequence[Study], samples: Samples
+) -> dict[NetworkName, bytes]:
+    """Every network in half precision, but for what was spared."""
+    return {
         one.network: half_trial(bundle, one.network, samples)
         .lowered(one.choice.lowered)
         .SerializeToString()
         for one in studies
     }
-    found = trial.answers(lowered)
-    drift, before, after = trial.drift(found), trial.accuracy(), trial.accuracy(found)
-    return (
-        f"{drift.sentences} sentences in half precision: {drift.moved:.1%} of answers move; "
-        f"R@0.5 {before.recall:.3f} before, {after.recall:.3f} after; "
-        f"mIoU {before.overlap:.4f} before, {after.overlap:.4f} after"
-    )
+
+
+def int8_networks(bundle: Bundle) -> dict[NetworkName, bytes]:
+    """Every network in INT8, as the bundle has it."""
+    files = {name: bundle.variant(name, "int8") for name in NETWORK_NAMES}
+    return {name: bundle.read(file.file, file.sha256) for name, file in files.items()}
+
+
+def print_answers(trial: AnswerTrial, lowered: dict[str, dict[NetworkName, bytes]]) -> None:
+    """The table of answers about the judging half."""
+    before = trial.accuracy()
+    print(f"\nAnswers to {trial.sentences} sentences of the judging half\n")
+    print("| precision | R@0.5 | mIoU | answers moved | overlap of old and new |")
+    print("|---|---|---|---|---|")
+    print(f"| the bundle's own | {before.recall:.4f} | {before.overlap:.4f} | | |")
+    for title, networks in lowered.items():
+        answers = trial.answers(networks)
+        after, drift = trial.accuracy(answers), trial.drift(answers)
+        print(
+            f"| {title} | {after.recall:.4f} | {after.overlap:.4f} "
+            f"| {drift.moved:.1%} | {drift.overlap:.4f} |"
+        )
 
 
 def main() -> None:
@@ -197,7 +207,6 @@ def main() -> None:
     parser.add_argument("--media", type=Path, default=os.environ.get("VTLOC_TEST_MEDIA"))
     parser.add_argument("--bundle", type=Path, default=DEFAULT_BUNDLE)
     parser.add_argument("--videos", type=int, default=70, help="in each half")
-    parser.add_argument("--answered", type=int, default=15, help="videos for INT8's answers")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.media is None:
@@ -239,13 +248,12 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
     studies = half_studies(bundle, samples)
     print_half(studies)
     plot_sensitivity(studies, out / "sensitivity.fp16.svg")
-    some = list(dict.fromkeys(one.video for one in labelled[1]))[
-        :: max(1, options.videos // options.answered)
-    ]
-    trial = AnswerTrial(bundle, [one for one in labelled[1] if one.video in some])
-    print("\n" + half_answers(bundle, studies, samples, trial))
+    half = half_networks(bundle, studies, samples)
+    print_int8(write_int8(bundle, out / "samples.safetensors", labels[0], halves[0], out))
+    trial = AnswerTrial(bundle, labelled[1], frames=MOST_FRAMES)
+    int8 = int8_networks(Bundle.open(bundle.path))
+    print_answers(trial, {"FP16, rounded": half, "INT8": int8})
     trial.close()
-    print_int8(write_int8(bundle, out / "samples.safetensors", labels[1], halves[1], out))
 
 
 if __name__ == "__main__":

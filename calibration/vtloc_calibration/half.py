@@ -3,7 +3,8 @@
 Every floating result of the chosen nodes, and every weight they read, is rounded to half
 precision and back. Sums inside a node keep FP32's range, as tensor cores do; results beyond half
 precision's largest number become infinite, as they would on a GPU. ONNX Runtime on a CPU hides
-both when it is given a graph in FP16.
+both when it is given a graph in FP16. The inner steps of norms and means stay exact, as they do in
+an export.
 """
 
 from __future__ import annotations
@@ -13,10 +14,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtloc_calibration.graphs import FLOAT, FLOAT16, element_types, unused_names
+from vtloc_calibration.graphs import FLOAT, FLOAT16, PRODUCTS, element_types, unused_names
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+_ISLAND = frozenset(
+    {
+        "Pow", "ReduceSum", "ReduceMean", "ReduceSumSquare", "ReduceL2", "Sqrt", "Reciprocal",
+        "Clip", "Max", "Sin", "Cos",
+    }
+)  # fmt: skip
+"""The inner steps of norms and means, which an export in FP16 computes in FP32."""
+
+_LEAVING = _ISLAND | {"Mul", "Div", "Sub"}
+"""What reads such a step on the island still; its own result is the one that is rounded."""
 
 
 def round_to_half(model: ModelProto, nodes: Collection[str]) -> ModelProto:
@@ -36,10 +48,11 @@ def round_to_half(model: ModelProto, nodes: Collection[str]) -> ModelProto:
     chosen, types, names = set(nodes), element_types(model), unused_names(model)
     constants = {one.name: one for one in model.graph.initializer if one.data_type == FLOAT}
     copies: dict[str, str] = {}
+    inner = _island_tensors(model)
     kept = []
     for node in rounded.graph.node:
         kept.append(node)
-        if node.name not in chosen:
+        if node.name not in chosen or inner.issuperset(node.output):
             continue
         for index, name in enumerate(node.input):
             if name in constants and name not in copies:
@@ -61,3 +74,20 @@ def round_to_half(model: ModelProto, nodes: Collection[str]) -> ModelProto:
     del rounded.graph.node[:]
     rounded.graph.node.extend(kept)
     return rounded
+
+
+def _island_tensors(model: ModelProto) -> set[str]:
+    """Tensors that never leave an island: a graph in half precision has them in FP32."""
+    readers: dict[str, list[str]] = {one.name: ["output"] for one in model.graph.output}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node.op_type)
+    found: set[str] = set()
+    for node in model.graph.node:
+        for name in node.output:
+            read_by = set(readers.get(name, ()))
+            between = node.op_type in _ISLAND and read_by <= _LEAVING
+            entering = node.op_type not in PRODUCTS and read_by <= _ISLAND - {"Clip", "Max"}
+            if read_by and (between or entering):
+                found.add(name)
+    return found

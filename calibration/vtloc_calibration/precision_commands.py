@@ -17,6 +17,7 @@ from vtloc_runtime.manifest import NETWORK_NAMES, NetworkName
 if TYPE_CHECKING:
     from vtloc_calibration.payoff import Compilation
     from vtloc_calibration.samples import Samples
+    from vtloc_calibration.search import AnswerDrift
     from vtloc_calibration.sensitivity import LoweredPrecision, Study
     from vtloc_calibration.trials import AnswerTrial
     from vtloc_runtime.bundle import Bundle
@@ -103,10 +104,6 @@ def int8(
     target: Annotated[
         str | None, typer.Option(help="Try to compile for this GPU with TensorRT-RTX: sm80.")
     ] = None,
-    search_by: Annotated[
-        Literal["tensors", "answers"],
-        typer.Option(help="What the search for nodes to spare holds the bounds on."),
-    ] = "tensors",
     report: ReportOption = None,
 ) -> None:
     """Write the networks in INT8 into the bundle, sparing the nodes that cost accuracy."""
@@ -126,10 +123,12 @@ def int8(
             name,
             drawn,
             precision="int8",
-            answers=answers if search_by == "answers" else None,
+            answers=answers,
             granularity=granularity,
             ranges=ranges,
             base=base,
+            # Answers about every module would mean encoding the videos again for each.
+            rank_answers=False,
         )
         studies.append(found)
         _show_study(found)
@@ -151,11 +150,14 @@ def int8(
             _show_compilation(name, compilation)
             figures["compiled"] = compilation.to_json()
         measured[name] = figures
+    drift = None
     if answers is not None and written:
-        measured["task"] = _task(answers, written)
+        measured["task"], drift = _task(answers, written)
     store_parity(opened, "int8", measured)
     _report(studies, "int8", report)
     _refuse_broken(studies)
+    if drift is not None:
+        _refuse_drift(drift)
 
 
 def _networks(chosen: Sequence[str] | None) -> tuple[NetworkName, ...]:
@@ -190,6 +192,7 @@ def _study(
     granularity: Literal["module", "node"],
     ranges: Literal["minmax", "percentile", "entropy"] | None,
     base: str | None = None,
+    rank_answers: bool = True,
 ) -> tuple[Study, bytes]:
     from vtloc_calibration.ranges import RANGE_METHODS
     from vtloc_calibration.sensitivity import best_method, half_trial, int8_trials, study
@@ -210,11 +213,13 @@ def _study(
         method = best_method(trials)
         trial = trials[method]
     with progress_bar(f"{network}, {precision}", 2 * len(trial.modules)) as advance:
-        found = study(trial, precision, method=method, progress=advance)
+        found = study(trial, precision, method=method, rank_answers=rank_answers, progress=advance)
     return found, trial.lowered(found.choice.lowered).SerializeToString()
 
 
-def _task(answers: AnswerTrial, written: dict[NetworkName, bytes]) -> dict[str, Any]:
+def _task(
+    answers: AnswerTrial, written: dict[NetworkName, bytes]
+) -> tuple[dict[str, Any], AnswerDrift]:
     """Accuracy of all written networks together, beside that of the bundle's own."""
     found = answers.answers(written)
     before, after, drift = answers.accuracy(), answers.accuracy(found), answers.drift(found)
@@ -231,7 +236,7 @@ def _task(answers: AnswerTrial, written: dict[NetworkName, bytes]) -> dict[str, 
         "overlap": after.overlap,
         "answers_moved": drift.moved,
         "answers_overlap": drift.overlap,
-    }
+    }, drift
 
 
 def _show_study(found: Study) -> None:
@@ -282,6 +287,17 @@ def _report(studies: Sequence[Study], precision: str, folder: Path | None) -> No
         {one.network: one.to_json() for one in studies}, folder / f"sensitivity.{precision}.json"
     )
     plot_sensitivity(studies, folder / f"sensitivity.{precision}.svg")
+
+
+def _refuse_drift(drift: AnswerDrift) -> None:
+    from vtloc_calibration.search import Effect
+    from vtloc_calibration.sensitivity import PARITY_BOUNDS
+
+    if broken := PARITY_BOUNDS["int8"].broken_by(Effect({}, drift)):
+        raise ParityError(
+            f"the INT8 networks together break the bounds: {broken}",
+            remedy="Lower fewer networks with --network, or spare nodes with --granularity node",
+        )
 
 
 def _refuse_broken(studies: Sequence[Study]) -> None:

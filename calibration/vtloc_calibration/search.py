@@ -23,11 +23,16 @@ class AnswerDrift:
         sentences: How many were asked.
         moved: Share whose best moment starts or ends at least 0.1 s elsewhere.
         overlap: Mean IoU of the old and the new best moment.
+        recall_lost: How much less often answers are right (IoU of at least 0.5); negative where
+            they are right more often.
+        overlap_lost: How much lower their mean IoU with the labels is.
     """
 
     sentences: int
     moved: float
     overlap: float
+    recall_lost: float = 0.0
+    overlap_lost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +66,30 @@ class ParityBounds:
     Attributes:
         tensors: Of every output.
         moved: Largest share of answers that may move by 0.1 s or more; None does not ask.
-        overlap: Smallest mean IoU of old and new answers; None does not ask.
+        task: How much R@0.5 and mIoU may fall; None does not ask. One sentence may always change
+            sides, or few sentences would allow none.
     """
 
     tensors: Bound
     moved: float | None = None
-    overlap: float | None = None
+    task: float | None = None
 
     def broken_by(self, effect: Effect) -> str | None:
         """What breaks the bounds, in words; None where nothing does."""
         for output, difference in effect.tensors.items():
             if broken := self.tensors.broken_by(difference):
                 return f"{output}: {broken}"
-        answers = effect.answers
-        if answers is None:
-            return None
+        return None if effect.answers is None else self._broken_by_answers(effect.answers)
+
+    def _broken_by_answers(self, answers: AnswerDrift) -> str | None:
         if self.moved is not None and answers.moved > self.moved:
             return f"{answers.moved:.1%} of answers move, {self.moved:.1%} may"
-        if self.overlap is not None and answers.overlap < self.overlap:
-            return f"old and new answers overlap by {answers.overlap:.3f}, not {self.overlap:g}"
+        if self.task is None:
+            return None
+        if answers.recall_lost > max(self.task, 1 / answers.sentences) + 1e-9:
+            return f"R@0.5 falls by {answers.recall_lost:.1%}, {self.task:.1%} is allowed"
+        if answers.overlap_lost > self.task:
+            return f"mIoU falls by {answers.overlap_lost:.1%}, {self.task:.1%} is allowed"
         return None
 
 

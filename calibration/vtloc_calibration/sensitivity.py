@@ -28,8 +28,8 @@ LOWERED_PRECISIONS: tuple[LoweredPrecision, ...] = get_args(LoweredPrecision)
 Granularity = Literal["module", "node"]
 
 PARITY_BOUNDS: Mapping[LoweredPrecision, ParityBounds] = {
-    "fp16": ParityBounds(BOUNDS["fp16"], moved=0.01),
-    "int8": ParityBounds(BOUNDS["int8"], overlap=0.9),
+    "fp16": ParityBounds(BOUNDS["fp16"], moved=0.01, task=0.002),
+    "int8": ParityBounds(BOUNDS["int8"], task=0.01),
 }
 """What each precision must hold, on outputs and on answers."""
 
@@ -77,6 +77,8 @@ class Study:
             found["sentences"] = effect.answers.sentences
             found["answers_moved"] = effect.answers.moved
             found["answers_overlap"] = effect.answers.overlap
+            found["recall_lost"] = effect.answers.recall_lost
+            found["overlap_lost"] = effect.answers.overlap_lost
         return found
 
 
@@ -157,7 +159,7 @@ def int8_trials(
 def best_method(trials: Mapping[RangeMethod, NetworkTrial]) -> RangeMethod:
     """The way to choose ranges whose fully lowered network is closest to FP32."""
     errors = {
-        method: trial.measure(frozenset(trial.modules)).relative_l2
+        method: trial.measure_outputs(frozenset(trial.modules)).relative_l2
         for method, trial in trials.items()
     }
     return min(errors, key=lambda method: errors[method])
@@ -169,19 +171,25 @@ def study(
     *,
     method: RangeMethod | None = None,
     bounds: ParityBounds | None = None,
+    rank_answers: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Study:
     """Measure every module, and choose the islands.
+
+    Islands are chosen on outputs and, where the trial asks for them, on answers.
 
     Args:
         trial: The network.
         precision: What its modules are lowered to.
         method: How INT8's ranges were chosen.
         bounds: What must hold; None takes ``PARITY_BOUNDS``.
+        rank_answers: Whether every module's effect on answers is measured too; modules are
+            ranked by outputs either way.
         progress: Called with the number of measurements done, of twice as many as modules.
     """
     limit = bounds or PARITY_BOUNDS[precision]
-    ranked = rank(tuple(trial.modules), trial.measure, progress=progress)
+    measure = trial.measure if rank_answers else trial.measure_outputs
+    ranked = rank(tuple(trial.modules), measure, progress=progress)
     choice = choose_islands([one.module for one in ranked], trial.measure, limit)
     return Study(trial.network, precision, method, ranked, choice, limit)
 

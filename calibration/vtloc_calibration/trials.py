@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -138,7 +138,14 @@ class AnswerTrial:
             for old, new in pairs
         ]
         overlap = [old.overlap(new) for old, new in pairs]
-        return AnswerDrift(len(pairs), float(np.mean(moved)), float(np.mean(overlap)))
+        before, after = self.accuracy(), self.accuracy(answers)
+        return AnswerDrift(
+            sentences=len(pairs),
+            moved=float(np.mean(moved)),
+            overlap=float(np.mean(overlap)),
+            recall_lost=before.recall - after.recall,
+            overlap_lost=before.overlap - after.overlap,
+        )
 
     def accuracy(self, answers: Sequence[Moment] | None = None) -> TaskAccuracy:
         """How right answers are; None judges those of the bundle's own networks."""
@@ -223,21 +230,30 @@ class NetworkTrial:
         evaluate = onnxruntime_evaluate(reference.SerializeToString())
         self._expected = {id(call.inputs): evaluate(call.inputs) for call in self._calls}
         self._known: dict[frozenset[str], Effect] = {}
+        self._known_outputs: dict[frozenset[str], Effect] = {}
 
     def lowered(self, modules: frozenset[str]) -> ModelProto:
         """The graph with these modules lowered."""
         return self._lower(frozenset().union(*(self.modules[one] for one in modules)))
 
     def measure(self, modules: frozenset[str]) -> Effect:
-        """The effect of lowering these modules; each set is measured once."""
+        """The effect of lowering these modules on outputs, and on answers where they are asked."""
         if modules not in self._known:
+            outputs = self.measure_outputs(modules)
+            if self._answers is None:
+                return outputs
             content = self.lowered(modules).SerializeToString()
-            answers = None
-            tensors = self._tensors(onnxruntime_evaluate(content, half=self._half))
-            if self._answers is not None:
-                answers = self._answers.drift(self._answers.answers({self.network: content}))
-            self._known[modules] = Effect(tensors, answers)
+            drift = self._answers.drift(self._answers.answers({self.network: content}))
+            self._known[modules] = replace(outputs, answers=drift)
         return self._known[modules]
+
+    def measure_outputs(self, modules: frozenset[str]) -> Effect:
+        """The effect of lowering these modules on outputs alone; each set is measured once."""
+        if modules not in self._known_outputs:
+            content = self.lowered(modules).SerializeToString()
+            evaluate = onnxruntime_evaluate(content, half=self._half)
+            self._known_outputs[modules] = Effect(self._tensors(evaluate))
+        return self._known_outputs[modules]
 
     def _tensors(self, evaluate: Evaluate) -> dict[str, Difference]:
         def expected(inputs: Mapping[str, Array]) -> dict[str, Array]:

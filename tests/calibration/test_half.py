@@ -57,6 +57,28 @@ def test_an_overflow_between_two_nodes_is_seen() -> None:
     assert np.isinf(run(round_to_half(model, {node.name for node in model.graph.node}), x=x)[0])
 
 
+def test_the_inner_steps_of_a_norm_stay_exact() -> None:
+    # Squares of large numbers, and a floor that half precision takes for zero.
+    node = helper.make_node
+    model = load_graph(
+        model_of(
+            [
+                node("Pow", ["x", "two"], ["squares"]),
+                node("ReduceSum", ["squares", "last"], ["sum"], keepdims=1),
+                node("Max", ["sum", "tiny"], ["safe"]),
+                node("Sqrt", ["safe"], ["length"]),
+                node("Div", ["x", "length"], ["y"]),
+            ],
+            [("x", TensorProto.FLOAT, ["n", 2])],
+            [("y", TensorProto.FLOAT, ["n", 2])],
+            {"two": np.float32(2), "last": np.array([-1]), "tiny": np.float32(1e-12)},
+        ).SerializeToString()
+    )
+    x = np.array([[300.0, 400.0], [0.0, 0.0]], dtype=np.float32)
+    rounded = run(round_to_half(model, {one.name for one in model.graph.node}), x=x)
+    assert rounded.tolist() == [[np.float16(0.6), np.float16(0.8)], [0.0, 0.0]]
+
+
 def test_modules_that_are_not_chosen_stay_exact() -> None:
     model = load_graph(convolutional().SerializeToString())
     pictures = frames(8)

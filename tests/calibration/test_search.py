@@ -81,15 +81,24 @@ def test_bounds_that_nothing_holds_are_said_not_to_hold() -> None:
 
 
 def test_answers_have_bounds_of_their_own() -> None:
-    bounds = ParityBounds(Bound(1.0, 0.0), moved=0.01, overlap=0.9)
+    bounds = ParityBounds(Bound(1.0, 0.0), moved=0.01, task=0.01)
     tensors = {"features": difference(0.0)}
     assert bounds.broken_by(Effect(tensors)) is None
     moved = bounds.broken_by(Effect(tensors, AnswerDrift(200, 0.02, 0.99)))
     assert moved is not None
     assert "2.0% of answers move" in moved
-    apart = bounds.broken_by(Effect(tensors, AnswerDrift(200, 0.0, 0.8)))
-    assert apart is not None
-    assert "0.800" in apart
+    worse = bounds.broken_by(Effect(tensors, AnswerDrift(200, 0.0, 1.0, 0.0, 0.02)))
+    assert worse is not None
+    assert "mIoU falls by 2.0%" in worse
+    missed = bounds.broken_by(Effect(tensors, AnswerDrift(200, 0.0, 1.0, 0.015, 0.0)))
+    assert missed is not None
+    assert "R@0.5 falls" in missed
+
+
+def test_one_sentence_may_change_sides() -> None:
+    bounds = ParityBounds(Bound(1.0, 0.0), task=0.01)
+    assert bounds.broken_by(Effect({}, AnswerDrift(20, 0.05, 0.95, 1 / 20, 0.0))) is None
+    assert bounds.broken_by(Effect({}, AnswerDrift(20, 0.1, 0.9, 2 / 20, 0.0))) is not None
 
 
 def test_an_overflow_ranks_first() -> None:
