@@ -12,12 +12,14 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from vtloc.encoders import load_text_encoder, load_visual_encoder
+from vtloc.model import LocalizerConfig, LocalizerNetwork
 from vtloc_export.checks import compare, onnxruntime_evaluate, torch_evaluate
 from vtloc_export.compact import compact_graph
 from vtloc_export.graphs import export_graph, typed_network
@@ -70,6 +72,12 @@ def measure(
             )
 
 
+def routing_localizer(config: LocalizerConfig) -> LocalizerNetwork:
+    """The same localizer with the capsules of the paper, three iterations, random weights."""
+    torch.manual_seed(0)
+    return LocalizerNetwork(replace(config, routing=True)).eval()
+
+
 def write_bert(folder: Path, *, layers: int) -> str:
     """A BERT with random weights in a directory."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -109,6 +117,8 @@ def main() -> None:
     localizer = load_source(options.localizer).network
     widths = network_widths(localizer, visual, text)
     measure("localizer", "localizer", localizer, widths["localizer"])
+    routed = routing_localizer(localizer.config)
+    measure("localizer with routing", "localizer", routed, widths["localizer"])
     measure("efficientnet-lite0", "visual", visual, widths["visual"])
     measure("minilm", "text", text, widths["text"])
     with tempfile.TemporaryDirectory() as folder:

@@ -7,6 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No test depends on how fast the machine is.
+settings.register_profile("vtloc", deadline=None)
+settings.load_profile("vtloc")
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vtloc_runtime.manifest import NETWORK_NAMES, NetworkName
+from vtloc_runtime.networks.contract import Network
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from vtloc_runtime.networks.contract import Array, Network, TensorSpec
+    from vtloc_runtime.networks.contract import Array, TensorSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ class Recorder:
         return {network: tuple(calls) for network, calls in self._kept.items()}
 
 
-class RecordedNetwork:
+class RecordedNetwork(Network):
     """A network that shows its inputs to a recorder before it runs.
 
     Args:
@@ -150,14 +149,3 @@ class RecordedNetwork:
     def close(self) -> None:
         """Free the network."""
         self._network.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from vtloc_export.checks import torch_evaluate
 from vtloc_export.signatures import SIGNATURES, Tensor
-from vtloc_runtime.networks.contract import Array, TensorSpec, check_inputs
+from vtloc_runtime.networks.contract import Array, Network, TensorSpec, check_inputs
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.manifest import NetworkName
 
 
-class TorchNetwork:
+class TorchNetwork(Network):
     """A PyTorch module in FP32 that the runtime can run.
 
     Args:
@@ -64,17 +63,6 @@ class TorchNetwork:
 
     def close(self) -> None:
         """Nothing is held that Python does not free."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _specs(tensors: tuple[Tensor, ...], widths: Mapping[str, int]) -> dict[str, TensorSpec]:

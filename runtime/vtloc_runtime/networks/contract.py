@@ -66,7 +66,8 @@ class Network(Protocol):
     """A graph that is ready to run.
 
     Implementations are safe to call from several threads, know their names, dtypes and shape
-    limits before the first call, and hold their resources until ``close``.
+    limits before the first call, and hold their resources until ``close``. They inherit the
+    ``with`` statement from here.
     """
 
     @property
@@ -101,14 +102,16 @@ class Network(Protocol):
         """Free what the network holds; a second call does nothing."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
 def check_inputs(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vtloc_runtime.errors import BackendError, BundleError, MissingExtraError, NetworkError
 from vtloc_runtime.machine import available_processors
-from vtloc_runtime.networks.contract import Array, TensorSpec, check_inputs
+from vtloc_runtime.networks.contract import Array, Network, TensorSpec, check_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from vtloc_runtime.bundle import Bundle
     from vtloc_runtime.manifest import NetworkFile, NetworkName, TensorEntry
@@ -61,7 +60,7 @@ def load_onnxruntime(
     return opened
 
 
-class OnnxRuntimeNetwork:
+class OnnxRuntimeNetwork(Network):
     """One graph in one ONNX Runtime session; safe to call from several threads.
 
     Args:
@@ -132,17 +131,6 @@ class OnnxRuntimeNetwork:
     def close(self) -> None:
         """Free the session; a second call does nothing."""
         self._session = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _open_session(content: bytes, device: str, threads: int | None, *, where: object) -> Any:

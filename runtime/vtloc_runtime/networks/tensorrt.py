@@ -9,13 +9,13 @@ from __future__ import annotations
 import queue
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vtloc_runtime.engine_search import find_engine
 from vtloc_runtime.errors import EngineError, NetworkError
-from vtloc_runtime.networks.contract import Array, TensorSpec, check_inputs
+from vtloc_runtime.networks.contract import Array, Network, TensorSpec, check_inputs
 from vtloc_runtime.networks.tensorrt_api import (
     MessageKeeper,
     TensorrtApi,
@@ -34,7 +34,6 @@ from vtloc_runtime.networks.tensorrt_worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from types import TracebackType
 
     from vtloc_runtime.bundle import Bundle
     from vtloc_runtime.engine import Engine
@@ -100,7 +99,7 @@ def load_tensorrt(
     return TensorrtNetwork(engine, api, cuda, ordinal, workers=workers, graphs=graphs)
 
 
-class TensorrtNetwork:
+class TensorrtNetwork(Network):
     """A network on a TensorRT engine; safe to call from several threads.
 
     Args:
@@ -251,17 +250,6 @@ class TensorrtNetwork:
         self._loaded = None
         self._runtime = None
         self._idle.put(None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _deserialize(
