@@ -19,6 +19,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from montage import montages
 
 from vtloc.data.examples import Example, annotated
 from vtloc.evaluation.baselines import best_constant_window, constant_window, whole_video
@@ -27,6 +28,11 @@ from vtloc.timelines.photographs import Shot, write_video
 from vtloc_runtime import Localizer
 from vtloc_runtime.moments import Moment
 
+MONTAGES = "montages of real footage"
+REAL: dict[str, Path | None] = {
+    "real videos": None,
+    "real videos, further labels": Path(__file__).with_name("labels.jsonl"),
+}
 RANDOM_SPANS = 20
 RESAMPLES = 1000
 
@@ -138,9 +144,10 @@ def _read(path: Path) -> np.ndarray:
         return next(container.decode(video=0)).to_ndarray(format="rgb24")
 
 
-def labelled(folder: Path) -> Iterator[tuple[Path, list[Example]]]:
-    """Real videos with the moments that people marked."""
-    rows = [json.loads(line) for line in (folder / "labels.jsonl").read_text().splitlines()]
+def labelled(folder: Path, labels: Path | None = None) -> Iterator[tuple[Path, list[Example]]]:
+    """Real videos with the moments that people marked; by default the folder's own labels."""
+    text = (labels or folder / "labels.jsonl").read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
     for video in dict.fromkeys(row["vid"] for row in rows):
         yield (
             folder / video,
@@ -263,7 +270,11 @@ def main() -> None:
         for title, photos in collections.items():
             videos = film(photos, Path(folder), options.videos, options.seed)
             sets.append(judge(title, videos, methods))
-    sets.append(judge("real videos", labelled(Path(options.media) / "videos"), methods))
+        footage = Path(options.media) / "videos"
+        spliced = montages(footage, Path(folder), options.videos, options.seed)
+        sets.append(judge(MONTAGES, spliced, methods))
+    for title, labels in REAL.items():
+        sets.append(judge(title, labelled(footage, labels), methods))
     report(sets, list(methods), options.json)
     for localizer in methods.values():
         localizer.close()
@@ -291,8 +302,11 @@ def report(sets: list[Judged], methods: list[str], output: Path | None) -> None:
         )
         written[judged.title] = {"queries": len(judged.examples), "rows": rows}
     print("\n| video | sentence | true moments | answer | IoU |\n|---|---|---|---|---|")
-    real = sets[-1]
-    for example, answer in zip(real.examples, real.answers[shipped], strict=True):
+    real = [one for one in sets if one.title in REAL]
+    answered = [
+        pair for one in real for pair in zip(one.examples, one.answers[shipped], strict=True)
+    ]
+    for example, answer in answered:
         truth = ", ".join(f"{moment.start:g}-{moment.end:g}" for moment in example.moments)
         found = f"{answer[0].start:.1f}-{answer[0].end:.1f}" if answer else "no such moment"
         print(
