@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -13,10 +13,13 @@ from vtloc_runtime.errors import BundleError
 from vtloc_runtime.manifest import (
     MANIFEST_NAME,
     NETWORK_NAMES,
-    SCHEMA_VERSION,
+    READABLE_VERSIONS,
     Manifest,
     NetworkFile,
     NetworkName,
+    PresenceTest,
+    ScoreCalibration,
+    SharedSpace,
 )
 
 DEFAULT_BUNDLE = Path(__file__).parent / "default_bundle"
@@ -62,7 +65,13 @@ class Bundle:
         """Every file that the manifest names."""
         networks = self.manifest.networks.values()
         variants = (variant.file for network in networks for variant in network.variants.values())
-        return (*variants, self.manifest.tokenizer.file)
+        presence = self.presence
+        # Two precisions of a network may share a file.
+        return (
+            *dict.fromkeys(variants),
+            self.manifest.tokenizer.file,
+            *(() if presence is None else (presence.file,)),
+        )
 
     def resolve(self, file: str) -> Path:
         """Where a file of the manifest lies.
@@ -123,6 +132,22 @@ class Bundle:
         return self.read(self.manifest.tokenizer.file, self.manifest.tokenizer.sha256)
 
     @property
+    def presence(self) -> PresenceTest | None:
+        """How it is told that a video does not show what a sentence describes, where it is."""
+        calibration = self.manifest.score_calibration
+        return None if calibration is None else calibration.presence
+
+    def always_answering(self) -> Bundle:
+        """The same bundle, giving every sentence its best moment however unlikely it is."""
+        calibration = self.manifest.score_calibration
+        if calibration is None:
+            return self
+        kept = msgspec.structs.replace(calibration, threshold=None, presence=None)
+        return replace(
+            self, manifest=msgspec.structs.replace(self.manifest, score_calibration=kept)
+        )
+
+    @property
     def engines(self) -> Path:
         """The folder of TensorRT plans; it need not exist."""
         return self.path / "engines"
@@ -145,9 +170,10 @@ def _read_manifest(path: Path) -> Manifest:
         raise BundleError(
             f"the manifest is not a JSON object: {error}", where=path, remedy=_EXPORT_AGAIN
         ) from error
-    if version != SCHEMA_VERSION:
+    if version not in READABLE_VERSIONS:
+        known = " and ".join(str(one) for one in READABLE_VERSIONS)
         raise BundleError(
-            f"the manifest has schema {version!r}; this version reads {SCHEMA_VERSION}",
+            f"the manifest has schema {version!r}; this version reads {known}",
             where=path,
             remedy="Use the vtloc that wrote the bundle, or export the bundle again",
         )
@@ -179,3 +205,19 @@ def _check_consistency(manifest: Manifest, folder: Path) -> None:
         or shared.stop > widths["visual"].get("feature", 0)
     ):
         raise BundleError("the shared space does not fit the networks' widths", where=folder)
+    if manifest.score_calibration is not None:
+        _check_calibration(manifest.score_calibration, shared, folder)
+
+
+def _check_calibration(
+    calibration: ScoreCalibration, shared: SharedSpace | None, folder: Path
+) -> None:
+    raw, presence = calibration.raw, calibration.presence
+    if not raw or len(raw) != len(calibration.probability) or list(raw) != sorted(raw):
+        raise BundleError("the calibration of scores is no map from rising scores", where=folder)
+    if presence is None:
+        return
+    if shared is None:
+        raise BundleError("telling presence by cosine needs a shared space", where=folder)
+    if not 0 <= presence.share <= 1:
+        raise BundleError(f"a share of {presence.share:g} of frames is impossible", where=folder)

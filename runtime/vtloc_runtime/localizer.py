@@ -16,6 +16,7 @@ from vtloc_runtime.errors import BackendError, FeatureError, UsageError
 from vtloc_runtime.manifest import DecodingStrategy
 from vtloc_runtime.moments import Localization
 from vtloc_runtime.networks.opening import open_network, preferred_precision, resolve_device
+from vtloc_runtime.presence import PresenceCheck
 from vtloc_runtime.reading import Read, read_here
 from vtloc_runtime.sentences import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
 from vtloc_runtime.text import QueryTokenizer
@@ -91,6 +92,10 @@ class Localizer:
         frames = _axis_limit(networks["localizer"], "features", 1)
         self._window = min(manifest.windows.frames, frames)
         self._window_overlap = min(manifest.windows.overlap, self._window // 2)
+        # Calibration holds for the bundle's own way of decoding alone.
+        own = self._strategy == manifest.decoding.strategy
+        self._calibration = manifest.score_calibration if own else None
+        self._presence = PresenceCheck.of(bundle) if own else None
 
     @classmethod
     def open(
@@ -170,6 +175,11 @@ class Localizer:
     def encoder(self) -> VideoEncoder:
         """What turns videos into features, for programs that decode on their own."""
         return self._videos
+
+    @property
+    def sentences(self) -> SentenceEncoder:
+        """What turns sentences into vectors, for programs that compare on their own."""
+        return self._sentences
 
     def check_query(self, query: str) -> None:
         """Refuse a sentence that cannot be searched for, without running anything.
@@ -279,8 +289,12 @@ class Localizer:
         answers = []
         for row, sentence in enumerate(sentences):
             curve = None
-            if self._strategy in _BY_SIMILARITY and manifest.shared_space is not None:
+            compared = self._strategy in _BY_SIMILARITY or self._presence is not None
+            if compared and manifest.shared_space is not None:
                 curve = cosine_curve(video.features, sentence.sentence, manifest.shared_space)
+                if self._presence and not self._presence.shows(curve, sentence.sentence):
+                    answers.append(Localization(sentence.text, ()))
+                    continue
             spans = decode(
                 self._strategy,
                 starts[row],
@@ -290,14 +304,9 @@ class Localizer:
                 overlap=manifest.decoding.overlap,
                 similarity_weight=manifest.decoding.similarity_weight,
             )
-            found = to_moments(spans, video.times, video.duration, calibration=self._calibration())
+            found = to_moments(spans, video.times, video.duration, calibration=self._calibration)
             answers.append(Localization(sentence.text, found))
         return answers
-
-    def _calibration(self) -> Any:
-        """The bundle's calibration, which holds for its own way of decoding alone."""
-        manifest = self.bundle.manifest
-        return manifest.score_calibration if self._strategy == manifest.decoding.strategy else None
 
     def _logits(
         self, video: EncodedVideo, sentences: list[EncodedSentence]

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""What is written: 2 may say when a video does not show what a sentence describes."""
+READABLE_VERSIONS = (1, 2)
 MANIFEST_NAME = "bundle.json"
 
 NetworkName = Literal["visual", "text", "localizer"]
@@ -132,6 +134,22 @@ class Windows(Entry, frozen=True, kw_only=True):
     overlap: int = 128
 
 
+class PresenceTest(Entry, frozen=True, kw_only=True):
+    """When a video is taken not to show what a sentence describes at all.
+
+    Attributes:
+        file: Path inside the bundle of the frames that sentences are held against.
+        sha256: Hash of the file's bytes.
+        share: The share of those frames that a sentence's own mark lies above.
+        threshold: A video whose closest frame exceeds that mark by less shows no such moment.
+    """
+
+    file: str
+    sha256: str
+    share: float
+    threshold: float
+
+
 class ScoreCalibration(Entry, frozen=True, kw_only=True):
     """The map from raw scores to probabilities, fitted on labelled moments.
 
@@ -139,11 +157,14 @@ class ScoreCalibration(Entry, frozen=True, kw_only=True):
         raw: Raw scores, ascending.
         probability: The probability that belongs to each; between them it is linear.
         threshold: Below this probability the answer is "no such moment"; None never says so.
+        presence: The same decided by how close the frames come to the sentence, which tells
+            better; None leaves it to the threshold.
     """
 
     raw: tuple[float, ...]
     probability: tuple[float, ...]
     threshold: float | None = None
+    presence: PresenceTest | None = None
 
 
 class Provenance(Entry, frozen=True, kw_only=True):

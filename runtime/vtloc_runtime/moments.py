@@ -13,7 +13,9 @@ class Moment:
     Attributes:
         start: When the moment begins, seconds.
         end: When it ends, seconds; never before ``start``, never after the video's end.
-        score: How sure the localizer is, 0 to 1, comparable between sentences and videos.
+        score: How sure the localizer is, 0 to 1, comparable between sentences and videos. From
+            a calibrated bundle it is the probability that the moment is right (IoU of at least
+            0.5 with a true one), given that the video shows what the sentence describes.
     """
 
     start: float
