@@ -162,6 +162,13 @@ class CalibrationError(VtlocError):
     kind = "calibration"
 
 
+class ClusterError(VtlocError):
+    """A cluster that does not answer, or whose nodes cannot do the work."""
+
+    exit_code = 19
+    kind = "cluster"
+
+
 class MissingExtraError(VtlocError):
     """An optional dependency that is not installed."""
 

@@ -58,6 +58,7 @@ class FeatureCache:
     def __init__(self, folder: str | Path | None = None, *, bound: int = DEFAULT_BOUND) -> None:
         self.folder = Path(folder) if folder is not None else default_folder()
         self.bound = bound
+        self._default = folder is None and FOLDER_VARIABLE not in os.environ
         self._lock = threading.Lock()
         self._size: int | None = None
         try:
@@ -68,6 +69,10 @@ class FeatureCache:
                 where=self.folder,
                 remedy=f"Name another folder in {FOLDER_VARIABLE}, or go without: --no-cache",
             ) from error
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # On another machine the default place is that machine's own.
+        return _open_cache, (None if self._default else self.folder.absolute(), self.bound)
 
     def fetch(
         self, video: str | Path, signature: str, encode: Callable[[], EncodedVideo]
@@ -207,6 +212,10 @@ class FeatureCache:
                 state = path.stat()
                 found.append((state.st_mtime_ns, state.st_size, path))
         return found
+
+
+def _open_cache(folder: Path | None, bound: int) -> FeatureCache:
+    return FeatureCache(folder, bound=bound)
 
 
 def _serialize(encoded: EncodedVideo) -> bytes:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from vtloc_runtime.errors import QueryError, UsageError
 from vtloc_runtime.isolation import DecoderLimits, DecoderProcess
 from vtloc_runtime.machine import available_processors
+from vtloc_runtime.order import in_task_order
 from vtloc_runtime.reading import Read, read_here
 from vtloc_runtime.results import Record, answer_record, failure_record
 
@@ -191,7 +192,8 @@ def run_lanes(
     """
     lanes = _Lanes(work, tasks, options, stop or (lambda: False))
     try:
-        yield from lanes.in_order() if options.in_order else (found for _, found in lanes.run())
+        found = lanes.run()
+        yield from in_task_order(found) if options.in_order else (answer for _, answer in found)
     finally:
         lanes.close()
 
@@ -240,19 +242,6 @@ class _Lanes(Generic[_Task, _Answer]):
                 raise found
             else:
                 yield found
-
-    def in_order(self) -> Iterator[_Answer]:
-        """Results in the order of the tasks."""
-        early: dict[int, _Answer] = {}
-        wanted = 0
-        for number, found in self.run():
-            early[number] = found
-            while wanted in early:
-                yield early.pop(wanted)
-                wanted += 1
-        # After a stop some tasks were never begun; what is done is given all the same.
-        for number in sorted(early):
-            yield early[number]
 
     def close(self) -> None:
         """End the decoders, and with them the lanes."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,7 @@ from vtloc_runtime.commands.serving import (
     DeviceOption,
     PrecisionOption,
     QuietOption,
+    RayOption,
     ReuseOption,
     ServingOptions,
     ThreadsOption,
@@ -30,12 +32,13 @@ from vtloc_runtime.commands.serving import (
 from vtloc_runtime.display import RunProgress, print_records, summary
 from vtloc_runtime.errors import MissingExtraError, OutputError, UsageError
 from vtloc_runtime.interruption import Interruption
-from vtloc_runtime.jobs import Job, group_by_video, read_jobs
+from vtloc_runtime.jobs import Job, VideoJobs, group_by_video, read_jobs
 from vtloc_runtime.results import Record, encode_record, exit_code
 
 if TYPE_CHECKING:
     from vtloc_runtime.bundle import Bundle
     from vtloc_runtime.journal import Journal
+    from vtloc_runtime.pipeline import PipelineOptions
 
 _EPILOG = """
 Other commands: vtloc-run encode (encode videos ahead), vtloc-run doctor (what this machine can
@@ -43,8 +46,8 @@ run), vtloc-run bench (how fast).
 
 Exit codes: 0 every sentence was answered; 1 some were not, the rest were; where all failed alike,
 and for errors before the work: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backend, 7 network,
-8 output, 9 job list, 14 features, 16 engine, 17 missing package; 70 a fault of vtloc itself;
-130 interrupted; 141 the reader of the output has gone.
+8 output, 9 job list, 14 features, 16 engine, 17 missing package, 19 cluster; 70 a fault of vtloc
+itself; 130 interrupted; 141 the reader of the output has gone.
 """
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -60,7 +63,9 @@ class FindOptions:
     overwrite: bool
     retry_failed: bool
     moments: int
+    always_answer: bool
     in_order: bool
+    ray: str | None
     json: bool
     report: Path | None
     quiet: bool
@@ -115,6 +120,10 @@ def find(
             help="joint, argmax, soft, similarity or combined; the bundle's own without it."
         ),
     ] = None,
+    always_answer: Annotated[
+        bool,
+        typer.Option("--always-answer", help='Never "no such moment"; give the best there is.'),
+    ] = False,
     threads: ThreadsOption = None,
     batch: BatchOption = None,
     workers: WorkersOption = None,
@@ -128,6 +137,7 @@ def find(
     cache_size: CacheSizeOption = 10.0,
     decoder_memory: DecoderMemoryOption = 4.0,
     decoder_patience: DecoderPatienceOption = 120.0,
+    ray: RayOption = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON lines on a terminal too.")
     ] = False,
@@ -167,7 +177,9 @@ def find(
         overwrite=overwrite,
         retry_failed=retry_failed,
         moments=moments,
+        always_answer=always_answer,
         in_order=in_order,
+        ray=ray,
         json=json,
         report=report,
         quiet=quiet,
@@ -202,6 +214,8 @@ def run_find(videos: list[str], queries: list[str], options: FindOptions) -> int
         _check_report(options.report)
     serving = options.serving
     bundle = Bundle.open(serving.bundle)
+    if options.always_answer:
+        bundle = bundle.always_answering()
     run = run_identity(
         bundle,
         backend=serving.backend,
@@ -234,8 +248,6 @@ def _work(
     Returns:
         The records of these jobs, those of earlier runs included, and whether it was interrupted.
     """
-    from vtloc_runtime.pipeline import run_jobs
-
     wanted = {job.id for job in jobs}
     earlier = [] if journal is None else [r for r in journal.records if r.id in wanted]
     done = {record.id for record in earlier}
@@ -248,20 +260,10 @@ def _work(
     pipeline = options.serving.pipeline(in_order=options.in_order or journal is None)
     shown = sys.stderr.isatty() and not options.quiet
     with (
-        options.serving.open_localizer(bundle, lanes=pipeline.lanes_for(len(left))) as localizer,
         RunProgress(len(left), shown=shown) as progress,
+        _opened(bundle, left, options, run=run, pipeline=pipeline, progress=progress) as begin,
         Interruption(graceful=journal is not None) as interruption,
-        closing(
-            run_jobs(
-                localizer,
-                left,
-                moments=options.moments,
-                run=run,
-                options=pipeline,
-                progress=progress.reached,
-                stop=lambda: interruption.asked,
-            )
-        ) as answers,
+        closing(begin(lambda: interruption.asked)) as answers,
     ):
         for answered in answers:
             if journal is not None:
@@ -272,6 +274,47 @@ def _work(
                 _show(answered, options)
         stopped = interruption.asked and len(records) < len(jobs)
     return records, stopped
+
+
+@contextmanager
+def _opened(
+    bundle: Bundle,
+    videos: list[VideoJobs],
+    options: FindOptions,
+    *,
+    run: str,
+    pipeline: PipelineOptions,
+    progress: RunProgress,
+) -> Iterator[Callable[[Callable[[], bool]], Generator[list[Record], None, None]]]:
+    """Open what answers, here or on a cluster; gives what begins the work until it is stopped."""
+    if options.ray is not None:
+        from vtloc_runtime.commands.spreading import spread_over
+        from vtloc_runtime.scale_out.answering import AnswerVideos
+
+        work = AnswerVideos(options.moments, run, pipeline.cache)
+        with spread_over(
+            options.ray,
+            videos,
+            work,
+            bundle=bundle,
+            serving=options.serving,
+            pipeline=pipeline,
+        ) as begin:
+            yield begin
+        return
+    from vtloc_runtime.pipeline import run_jobs
+
+    lanes = pipeline.lanes_for(len(videos))
+    with options.serving.open_localizer(bundle, lanes=lanes) as localizer:
+        yield lambda stop: run_jobs(
+            localizer,
+            videos,
+            moments=options.moments,
+            run=run,
+            options=pipeline,
+            progress=progress.reached,
+            stop=stop,
+        )
 
 
 def _show(records: list[Record], options: FindOptions) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -72,6 +72,17 @@ QuietOption: TypeAlias = Annotated[
 ]
 
 
+RayOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Spread the videos over a Ray cluster: HOST:PORT, auto for the one that runs here, "
+        "local for one on this machine. --workers and --threads then speak of each worker.",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingOptions:
     """How to run the networks and spread the work; the fields are the options' names."""
@@ -118,13 +129,17 @@ class ServingOptions:
         from vtloc_runtime.localizer import Localizer
         from vtloc_runtime.machine import available_processors
 
-        return Localizer.open(
-            bundle,
-            backend=self.backend,
-            device=self.device,
-            precision=self.precision,
-            threads=self.threads or max(1, available_processors() // lanes),
-            batch=self.batch,
-            reuse=self.reuse,
-            decoding=self.decoding,
-        )
+        threads = self.threads or max(1, available_processors() // lanes)
+        return Localizer.open(bundle, **self.localizer_options(threads))
+
+    def localizer_options(self, threads: int) -> dict[str, Any]:
+        """The options of ``Localizer.open``, for a localizer whose runs take so many threads."""
+        return {
+            "backend": self.backend,
+            "device": self.device,
+            "precision": self.precision,
+            "threads": threads,
+            "batch": self.batch,
+            "reuse": self.reuse,
+            "decoding": self.decoding,
+        }
