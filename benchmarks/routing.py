@@ -1,11 +1,13 @@
 """Which parts of the localizer earn their place: routing, agreement, fusion, temporal block.
 
-Every arm is trained alike: the same timelines in the same order, the same schedule, and the same
-seeds. It is then asked about sets that no training saw. Finished runs are kept in a results file
-beside this script and not repeated; without ``--train`` it only prints their tables. Training
-takes about a minute of one core for each arm and seed.
+Three studies. ``parts`` takes the default bundle's schedule and takes one part away, or adds one;
+``order`` trains on sentences that say which of two occurrences they mean; ``paper`` follows the
+paper's optimizer and epochs and climbs its ladder (table 3). Within a study every arm is trained
+alike: the same timelines in the same order, the same schedule and seeds. It is then asked about
+sets that no training saw. Finished runs are kept in a results file and not repeated; without
+``--train`` it only prints their tables.
 
-    python benchmarks/routing.py --train --media DIR
+    python benchmarks/routing.py --train --media DIR --study parts
 """
 
 from __future__ import annotations
@@ -15,14 +17,15 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 import torch
-from accuracy import caltech, coco, film, imagenet, labelled
+from accuracy import REAL, caltech, coco, film, imagenet, labelled
+from montage import montages
 
 from vtloc.data.samples import Sample
 from vtloc.evaluation.network import evaluate_network
@@ -31,7 +34,7 @@ from vtloc.timelines.composition import CompositionConfig
 from vtloc.timelines.footage import FootageConfig
 from vtloc.timelines.recipe import Recipe
 from vtloc.timelines.source import TEXT_ENCODER, VISUAL_ENCODER, Encoders, TimelineSource
-from vtloc.training import seeded_network, train
+from vtloc.training import TrainingConfig, seeded_network, train
 from vtloc_runtime import Localizer
 
 FULL = "full: routing by the sentence"
@@ -53,12 +56,66 @@ ARMS: dict[str, dict[str, object]] = {
         "similarity_channels": False,
     },
 }
-MAIN_ARMS = 3
-"""The first arms carry the main claim and get every seed; the others get one."""
+LADDER: dict[str, dict[str, object]] = {
+    "ladder: transformer only": {"multiscale": False, "routing": False},
+    "ladder: + multi-scale": {"multiscale": True, "routing": False},
+    "ladder: + capsule": {"multiscale": False, "routing": True},
+    "ladder: multi-scale + capsule": {"multiscale": True, "routing": True},
+}
+LADDER_REST = {
+    "fusion": "additive",
+    "similarity_channels": False,
+    "blocks_after_fusion": 0,
+    "transformer_layers": 1,
+}
 
 RECIPE = Recipe.read()
-EPOCHS, SAMPLES, VALIDATION = 4, 800, 64
 FRAMES = (16, 32)
+VALIDATION = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What one table compares.
+
+    Attributes:
+        arms: Networks by name, as choices over the recipe's.
+        main: How many of the first arms carry the claim and get every seed; others get one.
+        training: The schedule.
+        samples: Timelines an epoch.
+        kept: Epochs composed; longer trainings see them again.
+        composition: What the timelines of training hold.
+    """
+
+    arms: Mapping[str, Mapping[str, object]]
+    main: int
+    training: TrainingConfig
+    samples: int
+    kept: int
+    composition: CompositionConfig
+
+
+SHORT = replace(RECIPE.training, epochs=4, patience=4)
+STUDIES = {
+    "parts": Study(ARMS, 3, SHORT, 800, 4, replace(RECIPE.composition, frames=FRAMES)),
+    "order": Study(
+        {arm: ARMS[arm] for arm in (FULL, "no routing", "agreement as printed (11)")},
+        2,
+        SHORT,
+        800,
+        4,
+        replace(RECIPE.composition, frames=FRAMES, repeated=0.6, ordered=0.6),
+    ),
+    "paper": Study(
+        {name: {**LADDER_REST, **choices} for name, choices in LADDER.items()}
+        | {arm: ARMS[arm] for arm in (FULL, "no routing", "paper as printed")},
+        0,
+        TrainingConfig(epochs=50, patience=50),
+        400,
+        10,
+        replace(RECIPE.composition, frames=FRAMES),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +133,7 @@ class Kept:
 
     def epoch(self, number: int) -> Iterator[Sample]:
         """The samples of an epoch, widened again from half precision."""
-        for sample in self.epochs[number]:
+        for sample in self.epochs[number % len(self.epochs)]:
             yield replace(sample, features=sample.features.astype(np.float32))
 
 
@@ -103,6 +160,10 @@ def composed_sets(encoders: Encoders, count: int) -> dict[str, list[Sample]]:
         "synonyms": (replace(plain, relations=(("synonym", 1.0),)), still),
         "hypernyms": (replace(plain, relations=(("kind", 1.0),)), still),
         "several segments": (replace(plain, repeated=1.0, segments=(4, 7)), still),
+        "the first or the last of two": (
+            replace(plain, repeated=1.0, ordered=1.0, segments=(4, 7)),
+            still,
+        ),
         "two things at once": (replace(plain, companion=1.0), still),
         "footage-like, hard": (replace(plain, hard=1.0, empty=0.3), moving),
     }
@@ -125,7 +186,11 @@ def real_sets(encoders: Encoders, media: Path, videos: int) -> dict[str, list[Sa
             "COCO photographs": film(coco(photos), Path(folder), videos, 1),
             "Caltech photographs": film(caltech(photos), Path(folder), videos, 1),
             "ImageNet photographs": film(imagenet(photos), Path(folder), videos, 1),
+            "montages of real footage": montages(media / "videos", Path(folder), videos, 1),
             "real videos": labelled(media / "videos"),
+            "real videos, further labels": labelled(
+                media / "videos", REAL["real videos, further labels"]
+            ),
         }
         for name, source in sources.items():
             found[name] = []
@@ -192,26 +257,34 @@ def main() -> None:
     parser.add_argument("--media", type=Path, default=os.environ.get("VTLOC_TEST_MEDIA"))
     parser.add_argument("--results", type=Path, default=Path(__file__).with_suffix(".jsonl"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--study", choices=STUDIES, default="parts")
     parser.add_argument("--train", action="store_true", help="train the runs that are missing")
     options = parser.parse_args()
-    rows = (
-        [json.loads(line) for line in options.results.read_text().splitlines()]
-        if (options.results.exists())
-        else []
-    )
+    everything = read_rows(options.results)
+    rows = [row for row in everything if row["study"] == options.study]
     if options.train:
-        run(options.media, options.results, options.seeds, rows)
+        run(options.study, options.media, options.results, options.seeds, rows)
     if rows:
         names = list(rows[0]["scores"])
         table(rows, names)
         differences(rows, names)
+    else:
+        print(f"routing: nothing measured yet for {options.study}; --train does it")
 
 
-def run(media: Path | None, results: Path, seeds: int, rows: list[dict]) -> None:
-    """Train and judge every arm and seed that the results file lacks."""
+def read_rows(results: Path) -> list[dict]:
+    """The finished runs."""
+    return (
+        [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    )
+
+
+def run(name: str, media: Path | None, results: Path, seeds: int, rows: list[dict]) -> None:
+    """Train and judge every arm and seed of a study that the results file lacks."""
     torch.set_num_threads(1)
-    wanted = [(arm, seed) for seed in range(seeds) for arm in list(ARMS)[:MAIN_ARMS]]
-    wanted += [(arm, 0) for arm in list(ARMS)[MAIN_ARMS:]]
+    study = STUDIES[name]
+    wanted = [(arm, seed) for seed in range(seeds) for arm in list(study.arms)[: study.main]]
+    wanted += [(arm, 0) for arm in list(study.arms)[study.main :]]
     missing = [pair for pair in wanted if pair not in {(row["arm"], row["seed"]) for row in rows}]
     if not missing:
         return
@@ -219,17 +292,16 @@ def run(media: Path | None, results: Path, seeds: int, rows: list[dict]) -> None
     sets = composed_sets(encoders, 80)
     if media is not None:
         sets |= real_sets(encoders, media, 14)
-    composition = replace(RECIPE.composition, frames=FRAMES)
     source = keep(
         TimelineSource(
             encoders,
             "training",
             seed=11,
-            samples=SAMPLES,
-            config=composition,
+            samples=study.samples,
+            config=study.composition,
             footage=RECIPE.footage,
         ),
-        EPOCHS,
+        study.kept,
     )
     validation = keep(
         TimelineSource(
@@ -237,7 +309,7 @@ def run(media: Path | None, results: Path, seeds: int, rows: list[dict]) -> None
             "held-out",
             seed=12,
             samples=VALIDATION,
-            config=replace(composition, absent=0.0),
+            config=replace(study.composition, absent=0.0),
             footage=RECIPE.footage,
         ),
         1,
@@ -245,10 +317,15 @@ def run(media: Path | None, results: Path, seeds: int, rows: list[dict]) -> None
     with results.open("a") as journal:
         if not rows:
             network = LocalizerNetwork(widths(encoders))
-            record(journal, rows, "similarity span", 0, scores(network, sets, "similarity"))
+            found = scores(network, sets, "similarity")
+            row = {"study": name, "arm": "similarity span", "seed": 0, "scores": found}
+            record(journal, rows, row)
         for arm, seed in missing:
-            network = trained(encoders, ARMS[arm], seed, source, validation)
-            record(journal, rows, arm, seed, scores(network, sets, "joint"))
+            training = replace(study.training, seed=seed)
+            network = trained(encoders, study.arms[arm], training, source, validation)
+            found = scores(network, sets, "joint")
+            row = {"study": name, "arm": arm, "seed": seed, "scores": found}
+            record(journal, rows, row)
 
 
 def widths(encoders: Encoders, **choices: object) -> LocalizerConfig:
@@ -262,11 +339,14 @@ def widths(encoders: Encoders, **choices: object) -> LocalizerConfig:
 
 
 def trained(
-    encoders: Encoders, choices: dict[str, object], seed: int, source: Kept, validation: Kept
+    encoders: Encoders,
+    choices: Mapping[str, object],
+    training: TrainingConfig,
+    source: Kept,
+    validation: Kept,
 ) -> LocalizerNetwork:
     """A network of one arm, as its best epoch left it."""
-    training = replace(RECIPE.training, seed=seed, epochs=EPOCHS, patience=EPOCHS)
-    network = seeded_network(widths(encoders, **choices), seed=seed)
+    network = seeded_network(widths(encoders, **choices), seed=training.seed)
     with tempfile.TemporaryDirectory() as folder:
         result = train(
             network,
@@ -281,14 +361,13 @@ def trained(
         return load_checkpoint(result.checkpoint).network
 
 
-def record(journal: TextIO, rows: list[dict], arm: str, seed: int, found: dict) -> None:
+def record(journal: TextIO, rows: list[dict], row: dict) -> None:
     """Keep a finished run."""
-    row = {"arm": arm, "seed": seed, "scores": found}
     rows.append(row)
     journal.write(json.dumps(row) + "\n")
     journal.flush()
-    mean = np.mean([mean_iou for _, mean_iou in found.values()])
-    print(f"{arm}, seed {seed}: mean mIoU {mean:.1f}", file=sys.stderr, flush=True)
+    mean = np.mean([mean_iou for _, mean_iou in row["scores"].values()])
+    print(f"{row['arm']}, seed {row['seed']}: mean mIoU {mean:.1f}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from vtloc.timelines.footage import FootageConfig, Segment, render
-from vtloc.timelines.sentences import write_sentence
+from vtloc.timelines.sentences import in_order, write_sentence
 from vtloc.timelines.vocabulary import Relation
 from vtloc_runtime.errors import ConfigurationError
 
@@ -39,6 +39,7 @@ class CompositionConfig:
         hard: A segment is chosen to resemble what is asked for.
         companion: The moment holds two things and the sentence names both.
         absent: Nothing in the timeline answers the sentence.
+        ordered: Where the answer comes twice, the sentence says which of the two it means.
         strength: Weakest and strongest subject, as a length in activations.
     """
 
@@ -57,10 +58,11 @@ class CompositionConfig:
     hard: float = 0.25
     companion: float = 0.12
     absent: float = 0.04
+    ordered: float = 0.0
     strength: tuple[float, float] = (1.8, 4.7)
 
     def __post_init__(self) -> None:
-        for name in ("empty", "repeated", "hard", "companion", "absent"):
+        for name in ("empty", "repeated", "hard", "companion", "absent", "ordered"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigurationError(f"{name} is no probability", where="composition")
         for name in ("frames", "segments", "strength"):
@@ -143,6 +145,11 @@ class Composer:
             companion=None if companion is None else self._concept(companion),
         )
         moments = _joined([spans[index] for index in sorted(answers)])
+        # Asked first, so that recipes without order draw the same timelines as ever.
+        if config.ordered and len(moments) > 1 and rng.random() < config.ordered:
+            last = bool(rng.integers(2))
+            sentence = in_order(sentence, rng, split=self._split, last=last)
+            moments = moments[-1:] if last else moments[:1]
         pooled = render(self._prototypes, spans, segments, rng, self._footage)
         return Timeline(pooled, sentence, moments, self._concept(asked).relation)
 
@@ -171,8 +178,16 @@ class Composer:
             return set()
         answers = {int(rng.integers(segments))}
         if segments > 2 and rng.random() < self._config.repeated:
-            answers.add(int(rng.integers(segments)))
+            answers.add(self._again(rng, segments, next(iter(answers))))
         return answers
+
+    def _again(self, rng: np.random.Generator, segments: int, first: int) -> int:
+        """Where the answer returns; where order is asked for, not right beside its first place."""
+        if self._config.ordered:
+            apart = [index for index in range(segments) if abs(index - first) > 1]
+            if apart:
+                return apart[rng.integers(len(apart))]
+        return int(rng.integers(segments))
 
     def _fill(
         self,
