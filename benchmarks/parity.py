@@ -24,7 +24,7 @@ from vtloc_export.checks import compare, onnxruntime_evaluate, torch_evaluate
 from vtloc_export.compact import compact_graph
 from vtloc_export.graphs import export_graph, typed_network
 from vtloc_export.measures import worst
-from vtloc_export.onnx import network_widths
+from vtloc_export.network import network_widths
 from vtloc_export.probes import Lengths, probes
 from vtloc_export.sources import load_source
 from vtloc_runtime.bundle import DEFAULT_BUNDLE

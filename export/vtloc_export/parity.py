@@ -22,7 +22,7 @@ from vtloc_export.checks import (
     torch_evaluate,
 )
 from vtloc_export.measures import BOUNDS
-from vtloc_export.onnx import network_widths, runs_in_reference
+from vtloc_export.network import network_widths, runs_in_reference
 from vtloc_export.probes import Lengths, probes
 from vtloc_export.sources import load_source
 from vtloc_export.torch_network import TorchNetwork
