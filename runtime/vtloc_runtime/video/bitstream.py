@@ -56,7 +56,7 @@ class Bitstream:
         if not self.restartable:
             return False
         if self.codec == "h264":
-            return any(_restarts(kind, body) for kind, body in self._h264_units(bytes(packet)))
+            return any(_restarts(kind, body) for kind, body in self._h264_units(memoryview(packet)))
         return True
 
     def unreferenced(self, packet: Packet[VideoStream]) -> bool:
@@ -74,12 +74,12 @@ class Bitstream:
             return Thrift.SKIP
         return Thrift.DROP if self.codec == "av1" else Thrift.NONE
 
-    def _h264_units(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+    def _h264_units(self, data: memoryview) -> Iterator[tuple[int, bytes]]:
         """Type and first bytes of each unit, up to the first slice."""
         if self._extradata[:1] == b"\x01" and len(self._extradata) > 4:
             units = _prefixed_units(data, (self._extradata[4] & 3) + 1)
         else:
-            units = _marked_units(data)
+            units = _marked_units(bytes(data))
         for unit in units:
             kind = unit[0] & 31 if unit else 0
             yield kind, unit[1:]
@@ -116,12 +116,12 @@ def _accumulate(body: bytes, position: int) -> tuple[int, int]:
     return value, position
 
 
-def _prefixed_units(data: bytes, length_size: int) -> Iterator[bytes]:
+def _prefixed_units(data: memoryview, length_size: int) -> Iterator[bytes]:
     position = 0
     while position + length_size < len(data):
         length = int.from_bytes(data[position : position + length_size], "big")
         position += length_size
-        yield data[position : position + min(length, 4096)]
+        yield bytes(data[position : position + min(length, 4096)])
         position += length
 
 

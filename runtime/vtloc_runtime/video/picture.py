@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import av
 import numpy as np
@@ -12,15 +12,18 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video.tone import ToneMapper
+from vtloc_runtime.video.window import WindowCutter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from vtloc_runtime.manifest import Preprocessing
     from vtloc_runtime.video.frame import Image
+    from vtloc_runtime.video.window import Window
 
+_Sample = TypeVar("_Sample", np.uint8, np.uint16)
 _KERNELS = {"bicubic": Interpolation.BICUBIC, "bilinear": Interpolation.BILINEAR}
 _EXACTNESS = (
     Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
@@ -61,13 +64,13 @@ class Orientation:
             return cls(flip_rows=d < 0, flip_columns=a < 0)
         return cls(transpose=True, flip_rows=b < 0, flip_columns=c < 0)
 
-    def apply(self, planes: NDArray[np.generic]) -> NDArray[np.generic]:
-        """The planes ``[C, H, W]`` as they are shown; a view, not a copy."""
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The image ``[H, W, C]`` as it is shown; a view, not a copy."""
         if self.transpose:
-            planes = planes.swapaxes(1, 2)
+            image = image.swapaxes(0, 1)
         rows = slice(None, None, -1) if self.flip_rows else slice(None)
         columns = slice(None, None, -1) if self.flip_columns else slice(None)
-        return planes[:, rows, columns]
+        return image[rows, columns]
 
 
 class PictureScaler:
@@ -82,6 +85,7 @@ class PictureScaler:
         self._squash = preprocessing.resize == "squash"
         self._flags = _KERNELS[preprocessing.interpolation] | _EXACTNESS
         self._reformatter = VideoReformatter()
+        self._cutter = WindowCutter(self._size)
         self._tone = ToneMapper()
         self._turned: tuple[int, Orientation] | None = None
 
@@ -99,31 +103,37 @@ class PictureScaler:
             VideoError: The picture's format cannot be converted.
         """
         try:
-            planes, small = self._planes(frame, aspect)
+            whole = self._scaled_size(frame.width, frame.height, aspect)
+            _settle_matrix(frame)
+            part, window = self._cutter.cut(frame, whole)
+            planes, small = self._planes(part, window)
         except (av.FFmpegError, ValueError) as error:
             what = f"has pictures of a kind that cannot be shown ({frame.format.name})"
             raise VideoError(what) from error
-        shown = self._crop(self._orientation(small).apply(planes))
-        image = np.empty((*shown.shape[1:], 3), dtype=np.uint8)
-        for channel in range(3):
-            image[..., channel] = shown[channel]
-        return image
+        orientation = self._orientation(small)
+        left, top = self._corner(whole, orientation)
+        left, top = left - window.columns.scaled_start, top - window.rows.scaled_start
+        image = np.empty((self._size, self._size, 3), dtype=np.uint8)
+        for channel, plane in enumerate(planes):
+            image[..., channel] = plane[top : top + self._size, left : left + self._size]
+        return np.ascontiguousarray(orientation.apply(image))
 
     def _planes(
-        self, frame: av.VideoFrame, aspect: Fraction
-    ) -> tuple[NDArray[np.generic], av.VideoFrame]:
-        """The whole picture, small, as ``uint8 [3, H, W]``, and the frame it was read from."""
+        self, frame: av.VideoFrame, window: Window
+    ) -> tuple[Sequence[NDArray[np.uint8]], av.VideoFrame]:
+        """The window, small, as R, G and B ``uint8 [H, W]``, and the frame it was read from."""
         if self._tone.concerns(frame):
             # Light has to be computed with more than 8 bits.
-            small = self._reformat(frame, aspect, "gbrp16le")
-            return self._tone.to_standard_range(_rgb_planes(small, np.uint16), frame), small
+            small = self._reformat(frame, window, "gbrp16le")
+            deep = np.stack(_rgb_planes(small, np.uint16))
+            return list(self._tone.to_standard_range(deep, frame)), small
         if any(component.is_alpha for component in frame.format.components):
-            small = self._reformat(frame, aspect, "rgba")
+            small = self._reformat(frame, window, "rgba")
             pixels = small.to_ndarray().astype(np.uint16)
             # Over black, as players show it.
             over_black = (pixels[..., :3] * pixels[..., 3:] + 127) // 255
-            return over_black.astype(np.uint8).transpose(2, 0, 1), small
-        small = self._reformat(frame, aspect, "gbrp")
+            return list(over_black.astype(np.uint8).transpose(2, 0, 1)), small
+        small = self._reformat(frame, window, "gbrp")
         return _rgb_planes(small, np.uint8), small
 
     def _orientation(self, small: av.VideoFrame) -> Orientation:
@@ -136,13 +146,11 @@ class PictureScaler:
             self._turned = small.rotation, Orientation.of(small)
         return self._turned[1]
 
-    def _reformat(self, frame: av.VideoFrame, aspect: Fraction, pixels: str) -> av.VideoFrame:
-        width, height = self._scaled_size(frame.width, frame.height, aspect)
-        _settle_matrix(frame)
+    def _reformat(self, frame: av.VideoFrame, window: Window, pixels: str) -> av.VideoFrame:
         return self._reformatter.reformat(
             frame,
-            width=width,
-            height=height,
+            width=window.columns.scaled_length,
+            height=window.rows.scaled_length,
             format=pixels,
             interpolation=self._flags,
             dst_color_range=ColorRange.JPEG,
@@ -157,10 +165,19 @@ class PictureScaler:
             return max(self._size, int(self._size * shown_width / height)), self._size
         return self._size, max(self._size, int(self._size * height / shown_width))
 
-    def _crop(self, planes: NDArray[np.generic]) -> NDArray[np.generic]:
-        top = round((planes.shape[1] - self._size) / 2)
-        left = round((planes.shape[2] - self._size) / 2)
-        return planes[:, top : top + self._size, left : left + self._size]
+    def _corner(self, whole: tuple[int, int], orientation: Orientation) -> tuple[int, int]:
+        """Where the centre square begins in the whole scaled picture, as stored: left and top.
+
+        Half a pixel is rounded as in the picture that is shown.
+        """
+        left, top = (round((side - self._size) / 2) for side in whole)
+        flips = orientation.flip_columns, orientation.flip_rows
+        flip_columns, flip_rows = reversed(flips) if orientation.transpose else flips
+        if flip_columns:
+            left = whole[0] - self._size - left
+        if flip_rows:
+            top = whole[1] - self._size - top
+        return left, top
 
 
 def _settle_matrix(frame: av.VideoFrame) -> None:
@@ -172,12 +189,12 @@ def _settle_matrix(frame: av.VideoFrame) -> None:
         frame.colorspace = Colorspace.ITU709 if high_definition else Colorspace.ITU601
 
 
-def _rgb_planes(frame: av.VideoFrame, dtype: type[np.uint8 | np.uint16]) -> NDArray[np.generic]:
-    """Planar G, B, R as one array ``[3, H, W]`` in the order R, G, B."""
+def _rgb_planes(frame: av.VideoFrame, dtype: type[_Sample]) -> list[NDArray[_Sample]]:
+    """Planar G, B, R as views ``[H, W]`` in the order R, G, B."""
     planes = []
     for index in (2, 0, 1):
         plane = frame.planes[index]
         stride = plane.line_size // np.dtype(dtype).itemsize
         rows = np.frombuffer(cast("memoryview", plane), dtype=dtype).reshape(-1, stride)
         planes.append(rows[: frame.height, : frame.width])
-    return np.stack(planes)
+    return planes

@@ -119,17 +119,17 @@ class StreamPass:
 
     def packets(self) -> Iterator[TimedPacket]:
         """Every packet of the stream that holds data, in file order."""
-        straighten = self.timeline.straighten
+        timeline, toll, starts_here = self.timeline, self.toll, self.bitstream.starts_here
         for number, packet in enumerate(self._read()):
-            straighten(packet)
+            timeline.straighten(packet)
             packet.opaque = (number,)
-            pts, shown = packet.pts, not packet.is_discard
+            pts, dts, shown = packet.pts, packet.dts, not packet.is_discard
             if packet.is_corrupt:
-                self.toll.corrupt += 1
+                toll.corrupt += 1
             if shown:
-                self._note_end(pts, packet.dts)
-            start = packet.is_keyframe and self.bitstream.starts_here(packet)
-            yield TimedPacket(number, pts, packet.dts, start, shown, packet)
+                self._note_end(pts, dts)
+            start = packet.is_keyframe and starts_here(packet)
+            yield TimedPacket(number, pts, dts, start, shown, packet)
 
     def decode(
         self, packet: Packet[VideoStream] | None, *, forgive: bool = False
