@@ -75,6 +75,7 @@ class NeededDecode:
         self._waiting: deque[_Sample] = deque()
         self._recent: deque[tuple[int, av.VideoFrame]] = deque(maxlen=_REMEMBERED_PICTURES)
         self._scaled: tuple[int, Image] | None = None
+        self._asked: int | None = None
         self._fed = _NOWHERE
         self._restarted_at: int | None = None
         self._last_out: int | None = None
@@ -185,6 +186,7 @@ class NeededDecode:
             return False
         sample = _Sample(target, tick, chosen.number, chosen.pts)
         self._waiting.append(sample)
+        self._asked = chosen.pts
         for index, picture in self._recent:
             if index == chosen.number:
                 sample.image = self._scale(index, picture)
@@ -219,7 +221,9 @@ class NeededDecode:
         for picture in pictures:
             index = self._index(picture)
             self._check_order(picture)
-            self._recent.append((index, picture))
+            if picture.pts is None or self._asked is None or picture.pts >= self._asked:
+                # Instants ascend: what came on screen before the last one is not asked for again.
+                self._recent.append((index, picture))
             for sample in self._waiting:
                 if sample.image is not None:
                     continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
@@ -15,6 +16,7 @@ from vtloc_runtime.manifest import Preprocessing
 DecodeStrategy = Literal["needed", "everything"]
 _REMOTE_PROTOCOLS = {"http", "https"}
 _LONGEST_DENOMINATOR = 1_000_000
+_DECODER = re.compile(r"(cpu|nvdec(:\d+)?)\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,8 @@ class VideoOptions:
         stream: Which video stream, counted from 0 among the file's video streams; None takes
             the one that a player would.
         workers: Threads that decode ahead of the caller; 0 decodes in the caller's thread.
+        decoder: ``cpu``, or ``nvdec`` or ``nvdec:N`` for an NVIDIA GPU, which gives the same frames
+            or refuses the video.
         strategy: ``needed`` decodes what the samples need, ``everything`` all of it. Both give
             the same frames.
         protocols: URL schemes that may be opened; none by default.
@@ -71,6 +75,7 @@ class VideoOptions:
     tolerance: float = 0.0
     stream: int | None = None
     workers: int = 0
+    decoder: str = "cpu"
     strategy: DecodeStrategy = "needed"
     protocols: tuple[str, ...] = ()
     timeout: float = 30.0
@@ -87,6 +92,12 @@ class VideoOptions:
             raise UsageError(f"must be zero or more, not {self.stream}", where="stream")
         if self.workers < 0:
             raise UsageError(f"must be zero or more, not {self.workers}", where="workers")
+        if not _DECODER.match(self.decoder):
+            raise UsageError(
+                f"is unknown: {self.decoder!r}",
+                where="decoder",
+                remedy="Choose cpu, nvdec or nvdec:N",
+            )
         if self.strategy not in ("needed", "everything"):
             raise UsageError(f"is unknown: {self.strategy!r}", where="strategy")
         if self.preprocessing.size < 1:

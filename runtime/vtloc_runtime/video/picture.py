@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from vtloc_runtime.manifest import Preprocessing
     from vtloc_runtime.video.frame import Image
+    from vtloc_runtime.video.nvdec_session import DevicePicture
     from vtloc_runtime.video.window import Window
 
 _Sample = TypeVar("_Sample", np.uint8, np.uint16)
@@ -89,11 +90,11 @@ class PictureScaler:
         self._tone = ToneMapper()
         self._turned: tuple[int, Orientation] | None = None
 
-    def scale(self, frame: av.VideoFrame, aspect: Fraction) -> Image:
+    def scale(self, picture: av.VideoFrame | DevicePicture, aspect: Fraction) -> Image:
         """Scale, turn and crop.
 
         Args:
-            frame: The decoded picture.
+            picture: The decoded picture.
             aspect: Width of one pixel over its height.
 
         Returns:
@@ -102,6 +103,7 @@ class PictureScaler:
         Raises:
             VideoError: The picture's format cannot be converted.
         """
+        frame = picture if isinstance(picture, av.VideoFrame) else picture.fetch()
         try:
             whole = self._scaled_size(frame.width, frame.height, aspect)
             _settle_matrix(frame)

@@ -14,6 +14,7 @@ from av.stream import Disposition
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video.bitstream import Bitstream
 from vtloc_runtime.video.clock import Timeline
+from vtloc_runtime.video.decoder import open_decoder
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -97,6 +98,11 @@ class StreamPass:
         context.options = {"max_pixels": str(options.limits.pixels)}
         context.thread_count = 1
         context.copy_opaque = True
+        try:
+            self._decoder = open_decoder(self.stream, options.decoder, where=source.name)
+        except BaseException:
+            self.container.close()
+            raise
 
     @property
     def aspect(self) -> Fraction:
@@ -142,7 +148,7 @@ class StreamPass:
         """
         begun = time.monotonic()
         try:
-            pictures = self.stream.codec_context.decode(packet)
+            pictures = self._decoder.decode(packet)
         except (av.error.EOFError, av.error.BlockingIOError):
             return []
         except (av.FFmpegError, ValueError, MemoryError):
@@ -162,11 +168,11 @@ class StreamPass:
 
     def skip_unreferenced(self, skip: bool) -> None:
         """Tell the decoder whether pictures that nothing refers to may be left out from now on."""
-        self.stream.codec_context.skip_frame = "NONREF" if skip else "DEFAULT"
+        self._decoder.skip_unreferenced(skip)
 
     def restart(self) -> None:
         """Make the decoder forget every picture; the next packet must be a start."""
-        self.stream.codec_context.flush_buffers()
+        self._decoder.restart()
 
     def seek(self, tick: int) -> bool:
         """Go to the keyframe before a tick; whether the file could."""
@@ -174,6 +180,7 @@ class StreamPass:
             self.container.seek(tick, stream=self.stream)
         except (av.FFmpegError, OSError, ValueError, OverflowError):
             return False
+        self._decoder.restart()
         return True
 
     def warnings(self, damaged: int, end: int | None) -> tuple[str, ...]:
@@ -217,7 +224,7 @@ class StreamPass:
 
     def close(self) -> None:
         """Close the container, and let go of the pictures inside the decoder."""
-        self.stream.codec_context.flush_buffers()
+        self._decoder.close()
         self.container.close()
 
     def _read(self) -> Iterator[Packet[VideoStream]]:

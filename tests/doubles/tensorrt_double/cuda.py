@@ -53,7 +53,7 @@ def make_module(gpu: Gpu) -> types.ModuleType:
     class Buffer:
         def __init__(self, handle: int, size: int, block: Allocation | None, owner: Any) -> None:
             self.handle, self.size, self._block, self.owner = handle, size, block, owner
-            self.device_id = gpu.ordinal
+            self.device_id = gpu.ordinal if block is None else block.ordinal
             self.is_closed = False
 
         @staticmethod
@@ -71,6 +71,7 @@ def make_module(gpu: Gpu) -> types.ModuleType:
                 raise RuleBroken("a copy on a closed stream")
             source = gpu.memory(self.handle, self.size, kinds=("device", "pinned"))
             target = gpu.memory(dst.handle, dst.size, kinds=("device", "pinned"))
+            gpu.made["copy"] += 1
             stream.queue.add(lambda: np.copyto(target, source))
             return dst
 
@@ -85,13 +86,14 @@ def make_module(gpu: Gpu) -> types.ModuleType:
     class Stream:
         def __init__(self) -> None:
             self.handle = next(handles)
-            self.queue = StreamQueue(gpu, self.handle)
+            self.ordinal = gpu.need_current()
+            self.queue = StreamQueue(gpu, self.handle, self.ordinal)
             streams[self.handle] = self.queue
             self.is_closed = False
             gpu.born("stream")
 
         def sync(self) -> None:
-            gpu.need_current()
+            gpu.need_current(self.ordinal)
             self.queue.drain()
 
         def create_graph_builder(self) -> GraphBuilder:
@@ -146,10 +148,11 @@ def make_module(gpu: Gpu) -> types.ModuleType:
             gpu.born("graph")
 
         def launch(self, stream: Stream) -> None:
-            gpu.need_current()
+            ordinal = gpu.need_current(stream.ordinal)
             if self.is_closed:
                 raise RuleBroken("a destroyed graph was launched")
             gpu.launches["graph"] += 1
+            gpu.runs[ordinal] += 1
             for step in self.steps:
                 stream.queue.add(step)
 
@@ -165,9 +168,9 @@ def make_module(gpu: Gpu) -> types.ModuleType:
 
     class Device:
         def __init__(self, device_id: int | None = None) -> None:
-            if device_id not in {None, gpu.ordinal}:
-                raise ValueError(f"device_id must be within [0, 1), got {device_id}")
-            self.device_id = gpu.ordinal
+            self.device_id = gpu.ordinal if device_id is None else device_id
+            if not gpu.has(self.device_id):
+                raise ValueError(f"device_id must be within [0, {gpu.count}), got {device_id}")
             self.name = gpu.name
             self.compute_capability = ComputeCapability(*gpu.capability)
 
@@ -175,10 +178,11 @@ def make_module(gpu: Gpu) -> types.ModuleType:
             gpu.current.ordinal = self.device_id
 
         def create_stream(self, obj: Any = None, options: Any = None) -> Stream:
-            gpu.need_current()
+            gpu.need_current(self.device_id)
             return Stream()
 
         def allocate(self, size: int, *, stream: Stream) -> Buffer:
+            gpu.need_current(self.device_id)
             block = gpu.allocate(size, "device")
             return Buffer(block.address, size, block, None)
 

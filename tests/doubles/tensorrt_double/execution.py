@@ -103,6 +103,7 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
             options.intra_op_num_threads = 1
             options.log_severity_level = 3
             self._runtime, self.logger = runtime, runtime.logger
+            self.ordinal = gpu.need_current()
             self._session = onnxruntime.InferenceSession(
                 onnx_bytes, options, providers=["CPUExecutionProvider"]
             )
@@ -141,7 +142,7 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
             return IRuntimeConfig()
 
         def create_execution_context(self, strategy: Any = Strategy.STATIC) -> Any:
-            gpu.need_current()
+            gpu.need_current(self.ordinal)
             if isinstance(strategy, IRuntimeConfig):
                 gpu.made[f"{strategy.cuda_graph_strategy.name} context"] += 1
                 strategy = strategy.strategy
@@ -264,7 +265,7 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
 
         def execute_async_v3(self, stream_handle: int) -> bool:
             with self._alone():
-                gpu.need_current()
+                ordinal = gpu.need_current(self._engine.ordinal)
                 if stream_handle in DEFAULT_STREAMS or stream_handle not in gpu.streams:
                     raise RuleBroken("a run was put into a default or unknown stream")
                 queue = gpu.streams[stream_handle]
@@ -274,6 +275,9 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
                     return self._error("IExecutionContext::enqueueV3: no device memory was given")
                 if set(self._addresses) != {*self._engine._inputs, *self._engine._outputs}:
                     return self._error("IExecutionContext::enqueueV3: a tensor has no address")
+                if queue.ordinal != ordinal:
+                    raise RuleBroken(f"a run of cuda:{ordinal} on a stream of cuda:{queue.ordinal}")
+                gpu.need_one_device(ordinal, list(self._addresses.values()))
                 if queue.recording is not None:
                     if not self._flushed or not gpu.capturable:
                         queue.capture_broken = True
@@ -284,6 +288,7 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
                 else:
                     self._flushed = True
                     gpu.launches["enqueue"] += 1
+                    gpu.runs[ordinal] += 1
                 queue.add(self._work())
                 return True
 

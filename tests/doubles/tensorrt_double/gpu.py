@@ -27,23 +27,29 @@ class Allocation:
     size: int
     kind: str
     content: np.ndarray
+    ordinal: int
     alive: bool = True
 
 
 @dataclass
 class Gpu:
-    """One GPU: name, compute capability, driver, and everything that lives on it."""
+    """A machine's GPUs, all of a kind: name, compute capability, driver, and all that lives there.
+
+    What belongs to one of them (memory, streams, engines) remembers its ordinal.
+    """
 
     name: str = "NVIDIA A100-SXM4-80GB"
     capability: tuple[int, int] = (8, 0)
     driver: tuple[int, ...] = (580, 65, 6)
     ordinal: int = 0
+    count: int = 1
     memory_limit: int | None = None
     capturable: bool = True
     allocations: dict[int, Allocation] = field(default_factory=dict)
     live: collections.Counter[str] = field(default_factory=collections.Counter)
     made: collections.Counter[str] = field(default_factory=collections.Counter)
     launches: collections.Counter[str] = field(default_factory=collections.Counter)
+    runs: collections.Counter[int] = field(default_factory=collections.Counter)
     lock: threading.RLock = field(default_factory=threading.RLock)
     current: threading.local = field(default_factory=threading.local)
     next_address: int = 0x7F00_0000_0000_0000
@@ -59,14 +65,38 @@ class Gpu:
         with self.lock:
             self.live[kind] -= 1
 
-    def need_current(self) -> None:
-        """CUDA calls need a context that is current on the calling thread."""
-        if getattr(self.current, "ordinal", None) != self.ordinal:
+    def need_current(self, ordinal: int | None = None) -> int:
+        """CUDA calls need a context that is current on the calling thread, and the right one.
+
+        Args:
+            ordinal: The device that the call concerns; None takes any.
+
+        Returns:
+            The device that is current.
+        """
+        current = getattr(self.current, "ordinal", None)
+        if current is None or not self.has(current):
             raise RuleBroken("the device is not current on this thread")
+        if ordinal is not None and current != ordinal:
+            raise RuleBroken(f"cuda:{current} is current, but this belongs to cuda:{ordinal}")
+        return int(current)
+
+    def has(self, ordinal: int) -> bool:
+        """Whether there is such a device."""
+        return self.ordinal <= ordinal < self.ordinal + self.count
+
+    def need_one_device(self, ordinal: int, addresses: list[int]) -> None:
+        """A kernel reads and writes the memory of its own device."""
+        with self.lock:
+            for block in self.allocations.values():
+                for address in addresses:
+                    inside = block.address <= address < block.address + block.size
+                    if inside and block.kind == "device" and block.ordinal != ordinal:
+                        raise RuleBroken(f"memory of cuda:{block.ordinal} on cuda:{ordinal}")
 
     def allocate(self, size: int, kind: str) -> Allocation:
         """A block of poisoned memory."""
-        self.need_current()
+        ordinal = self.need_current()
         content = np.full(size, POISON, np.uint8)
         with self.lock:
             if kind == "device":
@@ -77,7 +107,7 @@ class Gpu:
                 self.next_address += (size + 511) // 256 * 256
             else:
                 address = ctypes.addressof(ctypes.c_char.from_buffer(content))
-            block = Allocation(address, size, kind, content)
+            block = Allocation(address, size, kind, content, ordinal)
             self.allocations[address] = block
         self.born(f"{kind} memory")
         return block
@@ -110,9 +140,10 @@ class Gpu:
 class StreamQueue:
     """Work in order, done at synchronization and no sooner."""
 
-    def __init__(self, gpu: Gpu, handle: int) -> None:
+    def __init__(self, gpu: Gpu, handle: int, ordinal: int) -> None:
         self.gpu = gpu
         self.handle = handle
+        self.ordinal = ordinal
         self.pending: list[Callable[[], None]] = []
         self.recording: list[Callable[[], None]] | None = None
         self.capture_broken = False

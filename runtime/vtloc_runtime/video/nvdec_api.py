@@ -1,0 +1,180 @@
+"""What the machine offers for decoding on the GPU: PyNvVideoCodec, cuda-core, and NVDEC itself.
+
+Nothing here is imported before it is asked for. Names and arguments of every call are held
+against the real bindings by a test.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from vtloc_runtime.errors import BackendError, MissingExtraError, UsageError, VideoError
+
+CODECS = {"h264": "H264", "hevc": "HEVC", "vp8": "VP8", "vp9": "VP9", "av1": "AV1"}
+"""Codecs whose decoders must all give the same bits, and NVDEC's names for them."""
+
+DEPTHS = {"yuv420p": 8, "yuvj420p": 8, "yuv420p10le": 10, "yuv420p12le": 12}
+"""Pixel formats that NVDEC's output holds without loss, and the bits of a sample."""
+
+_NAME = re.compile(r"nvdec(?::(\d+))?$")
+_ON_PROCESSOR = 'Decode it on the processor: decoder="cpu", or --decoder cpu'
+_EXTRA = "decode-gpu"
+
+
+@dataclass(frozen=True, slots=True)
+class NvdecApi:
+    """NVDEC on one GPU.
+
+    Attributes:
+        module: PyNvVideoCodec.
+        cuda: The cuda-core module.
+        ordinal: Which GPU.
+    """
+
+    module: Any
+    cuda: Any
+    ordinal: int
+    _capabilities: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)
+
+    def device(self) -> Any:
+        """The GPU, current on this thread."""
+        device = self.cuda.Device(self.ordinal)
+        device.set_current()
+        return device
+
+    def require(self, codec: str, pixels: str, width: int, height: int, *, where: str) -> None:
+        """Refuse a video that NVDEC does not decode, or not bit for bit.
+
+        Args:
+            codec: FFmpeg's name of the codec.
+            pixels: FFmpeg's name of the pixel format.
+            width: Of a picture; 0 where it is not known yet.
+            height: Likewise.
+            where: The video's name.
+
+        Raises:
+            VideoError: It is beyond what NVDEC, or this GPU's, can do.
+            BackendError: NVDEC does not answer.
+        """
+        require_codec(codec, where=where)
+        if pixels not in DEPTHS:
+            raise refusal(f"NVDEC gives no {pixels} pictures as they are", where)
+        found = self._capability(codec, DEPTHS[pixels])
+        if not found["supported"]:
+            what = f"this GPU's NVDEC does not decode {codec} with {DEPTHS[pixels]} bits a sample"
+            raise refusal(what, where)
+        if not width or not height:
+            return
+        blocks = (width + 15) // 16 * ((height + 15) // 16)
+        fits = (
+            found["width_min"] <= width <= found["width_max"]
+            and found["height_min"] <= height <= found["height_max"]
+            and blocks <= found["mb_num_max"]
+        )
+        if not fits:
+            raise refusal(f"this GPU's NVDEC decodes no {codec} of {width}x{height} pixels", where)
+
+    def _capability(self, codec: str, depth: int) -> dict[str, int]:
+        key = (codec, depth)
+        if key not in self._capabilities:
+            module = self.module
+            try:
+                self._capabilities[key] = dict(
+                    module.GetDecoderCaps(
+                        gpuid=self.ordinal,
+                        codec=getattr(module.cudaVideoCodec, CODECS[codec]),
+                        # The name of this member begins with a digit.
+                        chromaformat=getattr(module.cudaVideoChromaFormat, "420"),
+                        bitdepth=depth,
+                    )
+                )
+            except Exception as error:  # the bindings raise types of their own
+                raise _silent_gpu(self.ordinal, error) from error
+        return self._capabilities[key]
+
+
+_OPENED: dict[int, NvdecApi] = {}
+
+
+def open_nvdec(decoder: str) -> NvdecApi:
+    """The GPU decoder that a name stands for, found once in a process.
+
+    Args:
+        decoder: ``"nvdec"``, or ``"nvdec:N"`` for the GPU with that ordinal.
+
+    Raises:
+        UsageError: The name is none of these.
+        MissingExtraError: A package is not installed.
+        BackendError: There is no such GPU, or its driver lacks what decoding needs.
+    """
+    ordinal = gpu_ordinal(decoder)
+    if ordinal not in _OPENED:
+        api = NvdecApi(_import_codec(), _import_cuda(), ordinal)
+        try:
+            api.device()
+        except Exception as error:  # cuda-core raises its own, undocumented types
+            raise _silent_gpu(ordinal, error) from error
+        _OPENED[ordinal] = api
+    return _OPENED[ordinal]
+
+
+def gpu_ordinal(decoder: str) -> int:
+    """The GPU in a decoder's name.
+
+    Raises:
+        UsageError: It is no name of a decoder on a GPU.
+    """
+    match = _NAME.match(decoder)
+    if match is None:
+        raise UsageError(
+            f"is unknown: {decoder!r}", where="decoder", remedy="Choose cpu, nvdec or nvdec:N"
+        )
+    return int(match[1] or 0)
+
+
+def require_codec(codec: str, *, where: str) -> None:
+    """Refuse a codec that NVDEC lacks, or that it decodes with other roundings.
+
+    Raises:
+        VideoError: The codec is none of `CODECS`.
+    """
+    if codec not in CODECS:
+        known = ", ".join(CODECS)
+        raise refusal(f"NVDEC decodes {known} bit for bit, and not {codec}", where)
+
+
+def refusal(what: str, where: str) -> VideoError:
+    """The error for a video that the GPU cannot decode as the processor does."""
+    return VideoError(what, where=where, remedy=_ON_PROCESSOR)
+
+
+def _silent_gpu(ordinal: int, error: Exception) -> BackendError:
+    first = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return BackendError(
+        f"no NVDEC answers on GPU {ordinal}: {first}",
+        remedy="Check the driver with nvidia-smi (containers need the capability 'video'), "
+        "or decode on the processor: --decoder cpu",
+    )
+
+
+def _import_codec() -> Any:
+    missing = MissingExtraError.of("PyNvVideoCodec", extra=_EXTRA, purpose="decoding on the GPU")
+    try:
+        return importlib.import_module("PyNvVideoCodec")
+    except ModuleNotFoundError as error:
+        raise missing from error
+    except (ImportError, OSError, RuntimeError) as error:
+        # It loads the driver's libraries when it is imported.
+        raise _silent_gpu(0, error) from error
+
+
+def _import_cuda() -> Any:
+    try:
+        return importlib.import_module("cuda.core")
+    except ImportError as error:
+        raise MissingExtraError.of(
+            "cuda-core", extra=_EXTRA, purpose="decoding on the GPU"
+        ) from error
