@@ -12,6 +12,7 @@ import numpy as np
 
 from vtloc_runtime.combining import FrameCombiner
 from vtloc_runtime.errors import NetworkError, VideoError
+from vtloc_runtime.networks.spread import device_count
 from vtloc_runtime.reading import Read, ReadingEnd, read_here
 
 if TYPE_CHECKING:
@@ -91,7 +92,10 @@ class VideoEncoder:
         self._encoder = encoder
         self._batch = batch_limit(network, INPUT, batch)
         self._reuse = reuse
-        self._shared = FrameCombiner(self.run, limit=self._batch) if combine else self.run
+        at_once = 2 * device_count(network)
+        self._shared = (
+            FrameCombiner(self.run, limit=self._batch, at_once=at_once) if combine else self.run
+        )
         self._observer = observer
 
     @property

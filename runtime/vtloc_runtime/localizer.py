@@ -117,7 +117,8 @@ class Localizer:
         Args:
             bundle: The bundle's directory; None takes the one that ships with the project.
             backend: ``"onnxruntime"`` or ``"tensorrt"``.
-            device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; None takes the backend's first.
+            device: ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or several such as ``"cuda:0,cuda:1"``,
+                among which calls are shared out; None takes the backend's first.
             precision: ``"fp32"``, ``"fp16"``, ``"int8"`` or ``"compact"``; None takes the best
                 that the bundle has for the device.
             threads: Threads of one run on the CPU; None takes what the process may use.

@@ -23,7 +23,7 @@ BackendOption: TypeAlias = Annotated[
     str, typer.Option("--backend", help="onnxruntime or tensorrt.")
 ]
 DeviceOption: TypeAlias = Annotated[
-    str | None, typer.Option("--device", help="cpu, cuda or cuda:N.")
+    str | None, typer.Option("--device", help="cpu, cuda, cuda:N, or several GPUs: cuda:0,cuda:1.")
 ]
 PrecisionOption: TypeAlias = Annotated[
     str | None,

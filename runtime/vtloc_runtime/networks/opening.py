@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from vtloc_runtime.errors import BackendError, BundleError
+from vtloc_runtime.networks.spread import SpreadNetwork
 
 if TYPE_CHECKING:
     from vtloc_runtime.bundle import Bundle
@@ -32,7 +34,8 @@ def open_network(
         bundle: The bundle.
         network: Which network.
         backend: ``"onnxruntime"`` or ``"tensorrt"``.
-        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; None takes the backend's first.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or several such as ``"cuda:0,cuda:1"``; None
+            takes the backend's first.
         precision: Which precision; None takes the best that the bundle has for the device.
         threads: Threads of one run on the CPU; None takes what the process may use.
 
@@ -45,20 +48,43 @@ def open_network(
     device = resolve_device(backend, device)
     chosen = precision or preferred_precision(bundle, network, backend=backend, device=device)
     bundle.variant(network, chosen)
+    with ExitStack() as stack:
+        copies = [
+            stack.enter_context(
+                _open_copy(bundle, network, chosen, backend=backend, device=one, threads=threads)
+            )
+            for one in device.split(",")
+        ]
+        opened = copies[0] if len(copies) == 1 else SpreadNetwork(copies)
+        stack.pop_all()
+    return opened
+
+
+def _open_copy(
+    bundle: Bundle,
+    network: NetworkName,
+    precision: str,
+    *,
+    backend: str,
+    device: str,
+    threads: int | None,
+) -> Network:
+    """Open a network on one device."""
     if backend == "tensorrt":
         from vtloc_runtime.networks.tensorrt import load_tensorrt
 
-        return load_tensorrt(bundle, network, chosen, device)
+        return load_tensorrt(bundle, network, precision, device)
     from vtloc_runtime.networks.onnxruntime import load_onnxruntime
 
-    return load_onnxruntime(bundle, network, chosen, device, threads=threads)
+    return load_onnxruntime(bundle, network, precision, device, threads=threads)
 
 
 def resolve_device(backend: str, device: str | None) -> str:
-    """The device that a backend runs on, once both are known to go together.
+    """The device, or several, that a backend runs on, once both are known to go together.
 
     Raises:
-        BackendError: The backend is unknown, or it does not run on that device.
+        BackendError: The backend is unknown, it does not run on that device, or a device stands
+            twice.
     """
     if backend not in BACKENDS:
         raise BackendError(
@@ -66,15 +92,26 @@ def resolve_device(backend: str, device: str | None) -> str:
         )
     if device is None:
         return "cuda" if backend == "tensorrt" else "cpu"
-    kind, _, ordinal = device.partition(":")
-    known = device in {"cpu", "cuda"} or (kind == "cuda" and ordinal.isdigit())
-    if not known or (backend == "tensorrt" and kind != "cuda"):
+    several = device.split(",")
+    if not all(_is_known(one, backend) for one in several) or (
+        "cpu" in several and len(several) > 1
+    ):
         choices = "cuda or cuda:N" if backend == "tensorrt" else "cpu, cuda or cuda:N"
         raise BackendError(
             f"the backend {backend} does not run on the device {device!r}",
-            remedy=f"Choose {choices}",
+            remedy=f"Choose {choices}, or several GPUs: cuda:0,cuda:1",
         )
+    ordinals = [int(one.partition(":")[2] or 0) for one in several]
+    if len(set(ordinals)) < len(ordinals):
+        raise BackendError(f"a device stands twice in {device!r}", remedy="Name each one once")
     return device
+
+
+def _is_known(device: str, backend: str) -> bool:
+    kind, _, ordinal = device.partition(":")
+    if kind == "cuda":
+        return device == "cuda" or ordinal.isdecimal()
+    return device == "cpu" and backend != "tensorrt"
 
 
 def preferred_precision(bundle: Bundle, network: NetworkName, *, backend: str, device: str) -> str:
