@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import math
 import threading
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
-from itertools import chain, count, islice
+from itertools import chain, count, islice, repeat
 from typing import TYPE_CHECKING, Protocol
 
 from vtloc_runtime.video.needed import NeededDecode
 from vtloc_runtime.video.stream import StreamPass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from fractions import Fraction
 
     from vtloc_runtime.video.clock import ShownClock
     from vtloc_runtime.video.frame import Frame
     from vtloc_runtime.video.options import VideoOptions
 
-# A part starts in the middle of a group of pictures, so it should be worth several of them.
+# A part that starts in the middle of a group of pictures should be worth several of them; one that
+# starts with a group may be shorter.
 _PART_SECONDS = 60
 _SHORTEST_PART, _LONGEST_PART = 64, 256
+_EARLY_CUT = 4
 _AHEAD_FRAMES = 16
 # Indexes go by decode time, which runs ahead of the picture's.
 _SEEK_MARGIN = 1
@@ -179,6 +182,7 @@ class ParallelDecode:
         self._whole = NeededDecode(stream_pass, options)
         self._clock: ShownClock | None = None
         self._part = _part_samples(options)
+        self._starts: list[Fraction] = []
         self._channels = [_Channel(self._part) for _ in range(options.workers)]
         self._threads: list[threading.Thread] = []
         self._ended = False
@@ -209,22 +213,24 @@ class ParallelDecode:
             VideoError: Nothing in the file can be decoded.
         """
         self._clock = self._whole.begin()
+        self._starts = _group_starts(self._pass, self._clock)
+        parts = _parts(targets, self._starts, self._part)
         for worker in range(1, len(self._channels)):
             self._start(worker, self._clock)
-        yield from self._whole.frames(islice(targets, self._part))
+        yield from self._whole.frames(iter(next(parts, [])))
         if self._whole.ended:
             self._ended = True
             return
         self._start(0, self._clock)
         for number in count(1):
             channel = self._channels[number % len(self._channels)]
-            part = list(islice(targets, self._part))
+            part = next(parts, [])
             given = 0
             while not isinstance(item := channel.take(), _PartEnd):
                 given += 1
                 yield item
             if item.lost:
-                yield from self._alone(chain(part[given:], targets))
+                yield from self._alone(chain(part[given:], chain.from_iterable(parts)))
                 return
             if item.ended or not part:
                 self._ended = item.ended and bool(part)
@@ -262,9 +268,8 @@ class ParallelDecode:
         self, worker: int, own: StreamPass, clock: ShownClock, channel: _Channel
     ) -> None:
         workers = len(self._channels)
-        for number in count(worker or workers, workers):
-            first = number * self._part
-            part = list(islice(self._options.targets(), first, first + self._part))
+        parts = chain(_parts(self._options.targets(), self._starts, self._part), repeat([]))
+        for part in islice(parts, worker or workers, None, workers):
             lost = bool(part) and not own.seek(clock.tick(part[0] - _SEEK_MARGIN))
             decode = NeededDecode(own, self._options, clock)
             if not lost:
@@ -299,3 +304,32 @@ def _part_samples(options: VideoOptions) -> int:
     if options.instants is not None:
         return _SHORTEST_PART
     return min(max(math.ceil(_PART_SECONDS * options.rate), _SHORTEST_PART), _LONGEST_PART)
+
+
+def _parts(
+    targets: Iterator[Fraction], starts: Sequence[Fraction], longest: int
+) -> Iterator[list[Fraction]]:
+    """Ascending instants in parts that begin with a group of pictures where one is near.
+
+    Args:
+        targets: The instants, seconds on the shown clock; may be endless.
+        starts: When groups of pictures come on, as far as that is known.
+        longest: Most instants of a part.
+    """
+    part: list[Fraction] = []
+    group = 0
+    for target in targets:
+        last, group = group, bisect_right(starts, target)
+        early = len(part) * _EARLY_CUT >= longest and group != last
+        if part and (early or len(part) >= longest):
+            yield part
+            part = []
+        part.append(target)
+    if part:
+        yield part
+
+
+def _group_starts(stream_pass: StreamPass, clock: ShownClock) -> list[Fraction]:
+    """When keyframes come on by the file's index, seconds; near enough to divide work by."""
+    ticks = stream_pass.indexed_keyframes()
+    return sorted((tick - ticks[0]) * clock.time_base for tick in ticks)

@@ -123,6 +123,10 @@ class StreamPass:
         indexed = _INDEXED_FORMATS & set(self.container.format.name.split(","))
         return self.plannable and bool(indexed)
 
+    def indexed_keyframes(self) -> list[int]:
+        """Decode times of the keyframes that the file's index names, ticks; often none."""
+        return [one.timestamp for one in self.stream.index_entries if one.is_keyframe]
+
     def packets(self) -> Iterator[TimedPacket]:
         """Every packet of the stream that holds data, in file order."""
         timeline, toll, starts_here = self.timeline, self.toll, self.bitstream.starts_here

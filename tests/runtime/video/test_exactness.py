@@ -20,6 +20,7 @@ CODECS = {
     "h264 pyramid": {"options": {"x264-params": "bframes=7:b-pyramid=normal:keyint=30"}},
     "h264 intra refresh": {"options": {"x264-params": "intra-refresh=1:keyint=12:bframes=0"}},
     "h264 interlaced": {"options": {"x264-params": "interlaced=1:tff=1:keyint=20"}},
+    "h264 interlaced, bottom first": {"options": {"x264-params": "interlaced=1:bff=1:keyint=20"}},
     "h264 ten bits": {"pixels": "yuv420p10le"},
     "h264 full chroma": {"pixels": "yuv444p"},
     "h264 transport stream": {"container": "mpegts", "options": {"bf": "3", "g": "15"}},
@@ -64,6 +65,7 @@ CODECS = {
         "options": {"bf": "2"},
     },
     "motion jpeg": {"codec": "mjpeg", "pixels": "yuvj420p", "container": "mov"},
+    "lossless with alpha": {"codec": "ffv1", "container": "matroska", "pixels": "yuva420p"},
     "lossless": {"codec": "ffv1", "container": "matroska"},
     "nut": {"container": "nut", "options": {"bf": "2", "g": "15"}},
 }
@@ -143,3 +145,12 @@ def test_any_list_of_instants_is_answered_one_by_one(
     assert [frame.asked for frame in frames] == instants
     assert films.numbers(frames) == [round(instant * 20) for instant in instants]
     assert reader.duration == pytest.approx(3.5, abs=0.002)
+
+
+def test_what_lies_before_zero_is_cut_by_the_edit_list_and_never_shown(films: object) -> None:
+    film = films.Film(ticks=tuple(range(-15, 45)), options={"bf": "2", "g": "25"})
+    data = film.make()
+    with open_video(data, films.whole(frames_per_second=3)) as reader:
+        assert films.numbers(list(reader)) == [15 + 20 * k // 3 for k in range(7)]
+    assert reader.duration == pytest.approx(45 / 20, abs=0.002)
+    assert assert_same(data, films, frames_per_second=3) == 7

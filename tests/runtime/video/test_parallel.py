@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import count
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ KINDS = {
     "one group": {"options": {"g": "9999"}},
     "matroska": {"container": "matroska", "options": {"g": "50"}},
     "fragmented": {"container_options": {"movflags": "frag_keyframe+empty_moov"}},
+    "ten bits": {"pixels": "yuv420p10le", "options": {"g": "30"}},
+    "webm": {"container": "webm", "codec": "libvpx-vp9", "options": {"cpu-used": "8", "g": "40"}},
     "transport": {"container": "mpegts", "time_base": Fraction(1, 25)},
 }
 
@@ -44,3 +47,23 @@ def test_instants_in_threads_still_learn_the_whole_duration(films: object) -> No
     with open_video(data, films.whole(instants=(0.0, 1.0), workers=2)) as reader:
         assert films.numbers(list(reader)) == [0, 20]
     assert reader.duration == pytest.approx(10.0)
+
+
+def test_a_part_begins_with_a_group_of_pictures_where_one_is_near() -> None:
+    instants = [Fraction(second) for second in range(64)]
+    starts = [Fraction(place * 25, 3) for place in range(8)]  # every 8 1/3 s
+    parts = list(parallel._parts(iter(instants), starts, 48))
+    assert [one for part in parts for one in part] == instants
+    # A quarter of the longest part is enough; then the next group is waited for.
+    assert [part[0] for part in parts] == [0, 17, 34, 50]
+
+
+def test_parts_without_an_index_are_of_one_length() -> None:
+    instants = [Fraction(second) for second in range(100)]
+    parts = list(parallel._parts(iter(instants), [], 48))
+    assert [len(part) for part in parts] == [48, 48, 4]
+
+
+def test_the_parts_of_an_endless_list_come_one_by_one() -> None:
+    parts = parallel._parts((Fraction(second) for second in count()), [Fraction(0)], 20)
+    assert [len(next(parts)) for _ in range(3)] == [20, 20, 20]
