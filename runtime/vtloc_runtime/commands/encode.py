@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,7 @@ from vtloc_runtime.commands.serving import (
     DeviceOption,
     PrecisionOption,
     QuietOption,
+    RayOption,
     ReuseOption,
     ServingOptions,
     ThreadsOption,
@@ -33,9 +34,11 @@ from vtloc_runtime.jobs import read_videos
 from vtloc_runtime.results import Failure, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Iterator
 
+    from vtloc_runtime.bundle import Bundle
     from vtloc_runtime.encoding import VideoEncoder
+    from vtloc_runtime.errors import ClusterError
     from vtloc_runtime.features import FeatureCache
     from vtloc_runtime.localizer import Localizer
     from vtloc_runtime.pipeline import PipelineOptions, Progress
@@ -87,6 +90,7 @@ def encode(
     cache_size: CacheSizeOption = 10.0,
     decoder_memory: DecoderMemoryOption = 4.0,
     decoder_patience: DecoderPatienceOption = 120.0,
+    ray: RayOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Encode videos into the cache, so that later runs need not decode them.
@@ -108,11 +112,21 @@ def encode(
         decoder_memory=decoder_memory,
         decoder_patience=decoder_patience,
     )
-    leave_with(lambda: run_encode(read_videos(videos, videos=videos_folder), options, quiet=quiet))
+    leave_with(
+        lambda: run_encode(read_videos(videos, videos=videos_folder), options, ray=ray, quiet=quiet)
+    )
 
 
-def run_encode(videos: list[str], options: ServingOptions, *, quiet: bool) -> int:
+def run_encode(
+    videos: list[str], options: ServingOptions, *, ray: str | None = None, quiet: bool
+) -> int:
     """Encode videos and print what became of each.
+
+    Args:
+        videos: What to encode.
+        options: How.
+        ray: The address of the cluster that does it; None does it here.
+        quiet: Show no progress and no closing line.
 
     Returns:
         The exit code.
@@ -129,14 +143,10 @@ def run_encode(videos: list[str], options: ServingOptions, *, quiet: bool) -> in
     outcomes: list[EncodeOutcome] = []
     shown = sys.stderr.isatty() and not quiet
     with (
-        options.open_localizer(bundle, lanes=pipeline.lanes_for(len(videos))) as localizer,
         RunProgress(len(videos), shown=shown) as progress,
+        _opened(bundle, videos, options, ray=ray, pipeline=pipeline, progress=progress) as begin,
         Interruption(graceful=True) as interruption,
-        closing(
-            encode_videos(
-                localizer, videos, pipeline, progress=progress.reached, interruption=interruption
-            )
-        ) as found,
+        closing(begin(lambda: interruption.asked)) as found,
     ):
         for outcome in found:
             outcomes.append(outcome)
@@ -157,13 +167,76 @@ def run_encode(videos: list[str], options: ServingOptions, *, quiet: bool) -> in
     return INTERRUPTED if stopped else _exit_code(outcomes)
 
 
+@contextmanager
+def _opened(
+    bundle: Bundle,
+    videos: list[str],
+    options: ServingOptions,
+    *,
+    ray: str | None,
+    pipeline: PipelineOptions,
+    progress: RunProgress,
+) -> Iterator[Callable[[Callable[[], bool]], Generator[EncodeOutcome, None, None]]]:
+    """Open what encodes, here or on a cluster; gives what begins the work until it is stopped."""
+    if ray is not None:
+        from vtloc_runtime.commands.spreading import spread_over
+        from vtloc_runtime.features import FeatureCache
+
+        work = EncodeVideos(pipeline.cache or FeatureCache())
+        with spread_over(
+            ray, videos, work, bundle=bundle, serving=options, pipeline=pipeline
+        ) as begin:
+            yield begin
+        return
+    with options.open_localizer(bundle, lanes=pipeline.lanes_for(len(videos))) as localizer:
+        yield lambda stop: encode_videos(
+            localizer, videos, pipeline, progress=progress.reached, stop=stop
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeVideos:
+    """Encode videos into a cache, here or on a cluster.
+
+    Attributes:
+        cache: Where they are kept.
+    """
+
+    cache: FeatureCache
+
+    def do(
+        self, localizer: Localizer, task: str, read: Read, *, progress: Progress | None = None
+    ) -> EncodeOutcome:
+        """Encode one video, unless it is there; whatever fails stands in the outcome."""
+
+        def reached(seconds: float) -> None:
+            if progress is not None:
+                progress(task, seconds)
+
+        try:
+            key = _key(self.cache, task, localizer.encoder, read)
+            encoded = self.cache.get(key)
+            cached = encoded is not None
+            if encoded is None:
+                encoded = localizer.encode_video(task, progress=reached, read=read)
+                self.cache.put(key, encoded)
+        except Exception as error:  # noqa: BLE001 - one video's failure must not end the run
+            return EncodeOutcome(task, error=describe(error))
+        duration = round(encoded.duration, 3)
+        return EncodeOutcome(task, len(encoded), duration, cached, encoded.warnings)
+
+    def give_up(self, task: str, error: ClusterError) -> EncodeOutcome:
+        """What became of a video that ended every worker."""
+        return EncodeOutcome(task, error=describe(error))
+
+
 def encode_videos(
     localizer: Localizer,
     videos: list[str],
     options: PipelineOptions,
     *,
     progress: Progress | None = None,
-    interruption: Interruption | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Generator[EncodeOutcome, None, None]:
     """Encode videos into the pipeline's cache.
 
@@ -172,7 +245,7 @@ def encode_videos(
         videos: Paths; what is no regular file cannot be kept, and fails.
         options: How the work is spread; holds the cache.
         progress: Told how far each reading has come.
-        interruption: Asked before each video.
+        stop: Asked before each video; once it says True no more are begun.
 
     Yields:
         What became of each video, as it comes.
@@ -180,27 +253,12 @@ def encode_videos(
     from vtloc_runtime.features import FeatureCache
     from vtloc_runtime.pipeline import run_lanes
 
-    cache = options.cache or FeatureCache()
-
-    def work(video: str, read: Read) -> EncodeOutcome:
-        def reached(seconds: float) -> None:
-            if progress is not None:
-                progress(video, seconds)
-
-        try:
-            key = _key(cache, video, localizer.encoder, read)
-            encoded = cache.get(key)
-            cached = encoded is not None
-            if encoded is None:
-                encoded = localizer.encode_video(video, progress=reached, read=read)
-                cache.put(key, encoded)
-        except Exception as error:  # noqa: BLE001 - one video's failure must not end the run
-            return EncodeOutcome(video, error=describe(error))
-        duration = round(encoded.duration, 3)
-        return EncodeOutcome(video, len(encoded), duration, cached, encoded.warnings)
-
+    work = EncodeVideos(options.cache or FeatureCache())
     return run_lanes(
-        work, videos, options, stop=lambda: interruption is not None and interruption.asked
+        lambda video, read: work.do(localizer, video, read, progress=progress),
+        videos,
+        options,
+        stop=stop,
     )
 
 

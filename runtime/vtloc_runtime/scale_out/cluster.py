@@ -101,6 +101,7 @@ def open_cluster(address: str) -> Iterator[Cluster]:
                 where=address,
                 remedy="The driver must run on a node of the cluster, with the same Ray and Python",
             ) from error
+    _spare_standard_output()
     try:
         yield Cluster(address, ray.get_runtime_context().get_node_id())
     finally:
@@ -152,6 +153,16 @@ def _check_address(address: str) -> None:
         raise ClusterError(
             f"no Ray cluster answers: {error}", where=named, remedy=_REMEDY
         ) from error
+
+
+def _spare_standard_output() -> None:
+    """Keep Ray's word of lost nodes from among the results.
+
+    It has no option for that; its debugger does the same.
+    """
+    from ray._private import worker
+
+    worker._worker_logs_enabled = False
 
 
 def _local_options() -> dict[str, Any]:

@@ -122,6 +122,9 @@ def _check_nodes(nodes: list[Node], plan: WorkerPlan[Any, Any]) -> None:
     for node, answer in asked:
         try:
             reason = ray.get(answer)
+        except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+            # It was lost a moment ago; what is left does the work.
+            continue
         except ray.exceptions.RayError as error:
             raise ClusterError(
                 f"the node cannot run vtloc: {_last_line(error)}",
