@@ -108,10 +108,10 @@ STUDIES = {
     ),
     "paper": Study(
         {name: {**LADDER_REST, **choices} for name, choices in LADDER.items()}
-        | {arm: ARMS[arm] for arm in (FULL, "no routing", "paper as printed")},
+        | {arm: ARMS[arm] for arm in (FULL, "no routing")},
         0,
         TrainingConfig(epochs=50, patience=50),
-        400,
+        256,
         10,
         replace(RECIPE.composition, frames=FRAMES),
     ),
