@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from vtloc_runtime.manifest import DecodingStrategy, ScoreCalibration, SharedSpace
 
 
+_CURVE_BLOCK = 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A range of frames that may be the moment.
@@ -253,11 +256,35 @@ def cosine_curve(
     Returns:
         ``[T]``, -1 to 1; 0 where a vector is all zeros.
     """
-    frames = np.asarray(features[:, shared.start : shared.stop], dtype=np.float64)
-    vector = np.asarray(sentence, dtype=np.float64)
-    norms = np.linalg.norm(frames, axis=1) * np.linalg.norm(vector)
-    curve: FloatArray = frames @ vector / np.where(norms > 0, norms, 1.0)
-    return curve
+    return cosine_curves(features, [sentence], shared)[0]
+
+
+def cosine_curves(
+    features: NDArray[np.floating], sentences: Sequence[NDArray[np.floating]], shared: SharedSpace
+) -> FloatArray:
+    """The cosine of every frame to each of several sentences.
+
+    Args:
+        features: ``[T, Dv]``.
+        sentences: ``[Ds]`` each.
+        shared: Which columns of the features lie in the sentences' space.
+
+    Returns:
+        ``[N, T]``, -1 to 1; 0 where a vector is all zeros.
+    """
+    vectors = [np.asarray(sentence, dtype=np.float64) for sentence in sentences]
+    lengths = [float(np.linalg.norm(vector)) for vector in vectors]
+    curves = np.empty((len(vectors), len(features)))
+    # A block at a time, or a long video's features would be held twice more, as float64. Each
+    # sentence by itself: multiplied together, one would change the last bits of another.
+    for top in range(0, len(features), _CURVE_BLOCK):
+        part = slice(top, top + _CURVE_BLOCK)
+        frames = np.asarray(features[part, shared.start : shared.stop], dtype=np.float64)
+        norms = np.linalg.norm(frames, axis=1)
+        for row, (vector, length) in enumerate(zip(vectors, lengths, strict=True)):
+            scale = norms * length
+            curves[row, part] = frames @ vector / np.where(scale > 0, scale, 1.0)
+    return curves
 
 
 def to_moments(

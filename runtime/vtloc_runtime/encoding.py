@@ -14,6 +14,7 @@ from vtloc_runtime.combining import FrameCombiner
 from vtloc_runtime.errors import NetworkError, VideoError
 from vtloc_runtime.networks.spread import device_count
 from vtloc_runtime.reading import Read, ReadingEnd, read_here
+from vtloc_runtime.reuse import DEFAULT_REUSE, RULE, FrameReuse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,7 @@ Observer: TypeAlias = Callable[[str, float, int], None]
 """Told of each stage as it ends: its name, the seconds it took, how many things it did."""
 
 INPUT, OUTPUT = "frames", "features"
-_BLOCK = 16
+_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,8 +70,8 @@ class VideoEncoder:
         manifest: Its bundle's manifest.
         encoder: Hash of the network's file.
         batch: Frames in one run at most.
-        reuse: How much a frame may differ from the last encoded one and still share its
-            features, grey levels; 0 shares among equal frames only.
+        reuse: Most grey levels by which a block of a frame may differ from the last encoded one
+            for both to share features; 0 shares among equal frames only.
         combine: Let threads that encode at the same time share batches. Worth it on a GPU; on a
             CPU it would only make answers depend on company.
         observer: Told how long decoding and encoding took.
@@ -83,7 +84,7 @@ class VideoEncoder:
         *,
         encoder: str,
         batch: int,
-        reuse: float = 0.0,
+        reuse: float = DEFAULT_REUSE,
         combine: bool = False,
         observer: Observer | None = None,
     ) -> None:
@@ -111,7 +112,7 @@ class VideoEncoder:
             self._encoder,
             manifest.frames_per_second,
             manifest.preprocessing,
-            self._reuse,
+            self._reuse and (RULE, self._reuse),
         )
         return msgspec.json.encode(parts).decode()
 
@@ -205,16 +206,15 @@ def batch_limit(network: Network, name: str, wanted: int) -> int:
 
 
 class _Features:
-    """Collects the features of one video; frames that repeat another are not encoded again."""
+    """Collects the features of one video; frames that resemble another take its features."""
 
     def __init__(
         self, run: Callable[[NDArray[np.uint8]], NDArray[np.float32]], reuse: float
     ) -> None:
         self._run = run
-        self._reuse = reuse
-        self._parts: list[NDArray[np.float32]] = []
-        self._reference: NDArray[np.uint8] | None = None
-        self._feature = np.empty((0, 0), dtype=np.float32)
+        self._reuse = FrameReuse(reuse)
+        self._table = np.empty((0, 0), dtype=np.float32)
+        self._known = self._table
         self.rows = 0
 
     def add(self, images: NDArray[np.uint8]) -> None:
@@ -223,44 +223,33 @@ class _Features:
         fresh: list[int] = []
         rows = np.zeros(len(images), dtype=np.int64)
         for index, image in enumerate(images):
-            if self._reference is None or not resembles(image, self._reference, self._reuse):
-                self._reference = image
+            if self._reuse.is_new(image):
                 fresh.append(index)
             rows[index] = len(fresh)
+        self._reuse.release()
+        known = self._known
         if fresh:
             found = self._run(images if len(fresh) == len(images) else images[fresh])
-            known = np.concatenate([self._feature, found]) if self._feature.size else found
-            rows -= not self._feature.size
-            self._feature = found[-1:].copy()
-            # A view would keep the whole chunk alive.
-            self._reference = None if self._reference is None else self._reference.copy()
-        else:
-            known = self._feature
-        self._parts.append(known[rows])
+            known = np.concatenate([known, found]) if known.size else found
+            rows -= not self._known.size
+            self._known = found[-1:].copy()
+        self._reserve(self.rows + len(images), known.shape[1])
+        self._table[self.rows : self.rows + len(images)] = known[rows]
         self.rows += len(images)
 
     def array(self) -> NDArray[np.float32]:
-        """All features so far, ``[T, Dv]``."""
-        return np.concatenate(self._parts)
+        """All features, ``[T, Dv]``; nothing can be added after that."""
+        table = self._table
+        # Nobody else holds the table: its rows are handed out as copies only.
+        table.resize((self.rows, table.shape[1]), refcheck=False)
+        return table
 
-
-def resembles(image: NDArray[np.uint8], other: NDArray[np.uint8], tolerance: float) -> bool:
-    """Whether two frames are so alike that one's features serve the other.
-
-    Args:
-        image: ``[S, S, 3]`` uint8.
-        other: Likewise.
-        tolerance: How far the mean grey level of any block of 16 pixels may differ, absolute
-            differences averaged over the block; 0 asks for equal pictures.
-    """
-    if tolerance <= 0:
-        return bool(np.array_equal(image, other))
-    difference = np.abs(image.astype(np.int16) - other).mean(axis=2)
-    size = difference.shape[0]
-    edges = np.arange(0, size, _BLOCK)
-    sums = np.add.reduceat(np.add.reduceat(difference, edges, axis=0), edges, axis=1)
-    lengths = np.diff(np.append(edges, size))
-    return bool((sums / np.outer(lengths, lengths)).max() <= tolerance)
+    def _reserve(self, rows: int, width: int) -> None:
+        """Make room: grown in place, a long video's features never lie in memory twice."""
+        if not self.rows:
+            self._table = np.empty((max(rows, _ROWS), width), dtype=np.float32)
+        elif rows > len(self._table):
+            self._table.resize((rows + _ROWS, width), refcheck=False)
 
 
 class _Timer:

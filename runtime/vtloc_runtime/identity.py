@@ -9,6 +9,7 @@ import msgspec
 
 from vtloc_runtime.manifest import NETWORK_NAMES
 from vtloc_runtime.networks.opening import preferred_precision, resolve_device
+from vtloc_runtime.reuse import DEFAULT_REUSE, RULE
 
 if TYPE_CHECKING:
     from vtloc_runtime.bundle import Bundle
@@ -24,7 +25,7 @@ def run_identity(
     precision: str | None,
     decoding: str | None,
     moments: int,
-    reuse: float = 0.0,
+    reuse: float = DEFAULT_REUSE,
 ) -> str:
     """Hash everything that answers depend on, beside the videos and sentences.
 
@@ -52,6 +53,6 @@ def run_identity(
         # Any GPU will do to go on with what another began; a CPU rounds differently.
         place.partition(":")[0],
         moments,
-        reuse,
+        reuse and (RULE, reuse),
     )
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:_DIGITS]

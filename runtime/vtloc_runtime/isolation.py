@@ -44,7 +44,8 @@ class DecoderLimits:
 class DecoderProcess:
     """A child process that reads videos, one at a time; started anew when it is lost.
 
-    One thread uses it at a time; ``close`` may be called from any.
+    It begins with the first video, so that a run whose videos are all cached starts none. One
+    thread uses it at a time; ``close`` may be called from any.
 
     Args:
         limits: How far it may go.
@@ -57,7 +58,6 @@ class DecoderProcess:
         self._closed = False
         self._reading = False
         self._lock = threading.Lock()
-        self._start()
 
     def read(self, source: Any, options: VideoOptions, size: int) -> Reading:
         """Read a video over there.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args, overload
 import numpy as np
 
 from vtloc_runtime.bundle import Bundle
-from vtloc_runtime.decoding import cosine_curve, decode, to_moments
+from vtloc_runtime.decoding import cosine_curves, decode, to_moments
 from vtloc_runtime.encoding import EncodedVideo, Observer, VideoEncoder, batch_limit
 from vtloc_runtime.errors import BackendError, FeatureError, UsageError
 from vtloc_runtime.manifest import DecodingStrategy
@@ -18,6 +18,7 @@ from vtloc_runtime.moments import Localization
 from vtloc_runtime.networks.opening import open_network, preferred_precision, resolve_device
 from vtloc_runtime.presence import PresenceCheck
 from vtloc_runtime.reading import Read, read_here
+from vtloc_runtime.reuse import DEFAULT_REUSE
 from vtloc_runtime.sentences import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
 from vtloc_runtime.text import QueryTokenizer
 from vtloc_runtime.windows import Timeline, plan_windows
@@ -49,7 +50,7 @@ class Localizer:
         networks: The three networks, opened; closed by :meth:`close`.
         encoder: Hash of the visual network's file.
         batch: Frames in one run of the visual network at most.
-        reuse: How much neighbouring frames may differ and still share features, grey levels.
+        reuse: Most grey levels by which frames that share features may differ.
         decoding: How logits become moments; None does as the bundle says.
         kept_sentences: Distinct sentences whose encoding is remembered.
         observer: Told of each stage as it ends.
@@ -62,7 +63,7 @@ class Localizer:
         *,
         encoder: str,
         batch: int,
-        reuse: float = 0.0,
+        reuse: float = DEFAULT_REUSE,
         decoding: str | None = None,
         kept_sentences: int = DEFAULT_KEPT,
         observer: Observer | None = None,
@@ -107,7 +108,7 @@ class Localizer:
         precision: str | None = None,
         threads: int | None = None,
         batch: int | None = None,
-        reuse: float = 0.0,
+        reuse: float = DEFAULT_REUSE,
         decoding: str | None = None,
         kept_sentences: int = DEFAULT_KEPT,
         observer: Observer | None = None,
@@ -123,9 +124,9 @@ class Localizer:
                 that the bundle has for the device.
             threads: Threads of one run on the CPU; None takes what the process may use.
             batch: Frames in one run of the visual network; None suits the device.
-            reuse: How much a frame may differ from the last encoded one and still share its
-                features, grey levels from 0 to 255; 0 shares among equal frames only, which
-                changes no answer.
+            reuse: Most grey levels, 0 to 255, by which a block of 16 pixels of a frame may differ
+                from the last encoded one for both to share features; how many of them are used
+                follows the video's noise. 0 shares among equal frames only.
             decoding: How logits become moments; None does as the bundle says.
             kept_sentences: Distinct sentences whose encoding is remembered.
             observer: Called with (stage, seconds, count) as each stage ends, from whatever
@@ -287,15 +288,21 @@ class Localizer:
             starts = ends = np.zeros((rows, len(video)))
         else:
             starts, ends = self._logits(video, sentences)
+        compared = self._strategy in _BY_SIMILARITY or self._presence is not None
+        curves = None
+        if compared and manifest.shared_space is not None:
+            vectors = [sentence.sentence for sentence in sentences]
+            curves = cosine_curves(video.features, vectors, manifest.shared_space)
         answers = []
         for row, sentence in enumerate(sentences):
-            curve = None
-            compared = self._strategy in _BY_SIMILARITY or self._presence is not None
-            if compared and manifest.shared_space is not None:
-                curve = cosine_curve(video.features, sentence.sentence, manifest.shared_space)
-                if self._presence and not self._presence.shows(curve, sentence.sentence):
-                    answers.append(Localization(sentence.text, ()))
-                    continue
+            curve = None if curves is None else curves[row]
+            if (
+                self._presence
+                and curve is not None
+                and not self._presence.shows(curve, sentence.sentence)
+            ):
+                answers.append(Localization(sentence.text, ()))
+                continue
             spans = decode(
                 self._strategy,
                 starts[row],

@@ -11,12 +11,16 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 Chosen: TypeAlias = tuple[int, int, float]
 """First frame, last frame (inclusive) and value of a span."""
+
+_TABLE = 16384
+"""Values worked on at once: 128 KiB, which a core's own cache holds."""
 
 
 def highest_pairs(
@@ -65,26 +69,71 @@ def highest_sums(
     length = len(values)
     begin = np.zeros(length) if starts is None else starts
     finish = np.zeros(length) if ends is None else ends
-    sums = np.concatenate([[0.0], np.cumsum(values)])
+    spans = _SpanTotals(values, scale, begin, finish)
     lengths = np.arange(1, length + 1)
-    firsts, totals = np.zeros(length, dtype=np.int64), np.zeros(length)
+    firsts, totals = spans.best_of_each_length()
     chosen: list[Chosen] = []
-    stale = np.ones(length, dtype=bool)
     while len(chosen) < count:
-        for row in np.flatnonzero(stale):
-            size = int(lengths[row])
-            worth = (sums[size:] - sums[:-size]) * scale[row]
-            worth += begin[: length - row] + finish[row:]
-            firsts[row], totals[row] = _best_start(worth, size, chosen, overlap)
         best = int(totals.argmax())
         if np.isinf(totals[best]):
             break
         first, last = int(firsts[best]), int(firsts[best]) + best
         chosen.append((first, last, float(totals[best])))
+        if len(chosen) == count:
+            break
         # Only a length whose best span is now ruled out has to be searched again.
         inside = np.minimum(firsts + lengths, last + 1) - np.maximum(firsts, first)
         stale = (inside > overlap * (lengths + (best + 1) - inside)) & np.isfinite(totals)
+        for row in np.flatnonzero(stale):
+            worth = spans.of_length(int(lengths[row]))
+            firsts[row], totals[row] = _best_start(worth, int(lengths[row]), chosen, overlap)
     return chosen
+
+
+class _SpanTotals:
+    """What every span of a video is worth, computed when it is asked for."""
+
+    def __init__(
+        self, values: FloatArray, scale: FloatArray, begin: FloatArray, finish: FloatArray
+    ) -> None:
+        self._sums = np.concatenate([[0.0], np.cumsum(values)])
+        self._scale, self._begin, self._finish = scale, begin, finish
+
+    def of_length(self, size: int) -> FloatArray:
+        """``[T - size + 1]``, the worth of the spans of one length by where they start."""
+        worth = (self._sums[size:] - self._sums[:-size]) * self._scale[size - 1]
+        worth += self._begin[: len(worth)] + self._finish[size - 1 :]
+        return worth
+
+    def best_of_each_length(self) -> tuple[IntArray, FloatArray]:
+        """``[T]`` each: the start of the best span of every length, and its worth.
+
+        Many lengths are computed at once, as rows of a table that stays in the processor's cache;
+        where a row reaches beyond the video its spans are worth nothing.
+        """
+        length = len(self._begin)
+        sums = np.concatenate([self._sums, np.zeros(length)])
+        finish = np.concatenate([self._finish, np.full(length, -np.inf)])
+        firsts, totals = np.empty(length, dtype=np.int64), np.empty(length)
+        low = 0
+        while low < length:
+            # Spans of so many frames fit only so many times: the table narrows as they grow.
+            wide = length - low
+            if wide > _TABLE // 8:
+                worth = self.of_length(low + 1)
+                firsts[low] = start = int(worth.argmax())
+                totals[low] = worth[start]
+                low += 1
+                continue
+            high = min(length, low + max(1, _TABLE // wide))
+            later = sliding_window_view(sums[low + 1 : high + wide], wide)
+            worth = later - self._sums[:wide]
+            worth *= self._scale[low:high, None]
+            worth += self._begin[:wide] + sliding_window_view(finish[low : high - 1 + wide], wide)
+            firsts[low:high] = worth.argmax(axis=1)
+            totals[low:high] = worth.max(axis=1)
+            low = high
+        return firsts, totals
 
 
 def _best_start(

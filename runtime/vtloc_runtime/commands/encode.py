@@ -18,6 +18,7 @@ from vtloc_runtime.commands.serving import (
     DecoderMemoryOption,
     DecoderPatienceOption,
     DeviceOption,
+    ExactOption,
     PrecisionOption,
     QuietOption,
     RayOption,
@@ -32,6 +33,7 @@ from vtloc_runtime.errors import VideoError
 from vtloc_runtime.interruption import Interruption
 from vtloc_runtime.jobs import read_videos
 from vtloc_runtime.results import Failure, describe
+from vtloc_runtime.reuse import DEFAULT_REUSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -86,7 +88,8 @@ def encode(
     threads: ThreadsOption = None,
     batch: BatchOption = None,
     workers: WorkersOption = None,
-    reuse: ReuseOption = 0.0,
+    reuse: ReuseOption = DEFAULT_REUSE,
+    exact: ExactOption = False,
     cache_size: CacheSizeOption = 10.0,
     decoder_memory: DecoderMemoryOption = 4.0,
     decoder_patience: DecoderPatienceOption = 120.0,
@@ -106,7 +109,7 @@ def encode(
         threads=threads,
         batch=batch,
         workers=workers,
-        reuse=reuse,
+        reuse=0.0 if exact else reuse,
         cache=True,
         cache_size=cache_size,
         decoder_memory=decoder_memory,

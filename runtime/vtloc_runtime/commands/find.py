@@ -20,6 +20,7 @@ from vtloc_runtime.commands.serving import (
     DecoderMemoryOption,
     DecoderPatienceOption,
     DeviceOption,
+    ExactOption,
     PrecisionOption,
     QuietOption,
     RayOption,
@@ -34,6 +35,7 @@ from vtloc_runtime.errors import MissingExtraError, OutputError, UsageError
 from vtloc_runtime.interruption import Interruption
 from vtloc_runtime.jobs import Job, VideoJobs, group_by_video, read_jobs
 from vtloc_runtime.results import Record, encode_record, exit_code
+from vtloc_runtime.reuse import DEFAULT_REUSE
 
 if TYPE_CHECKING:
     from vtloc_runtime.bundle import Bundle
@@ -130,7 +132,8 @@ def find(
     in_order: Annotated[
         bool, typer.Option("--in-order", help="Write --out in the order of the videos.")
     ] = False,
-    reuse: ReuseOption = 0.0,
+    reuse: ReuseOption = DEFAULT_REUSE,
+    exact: ExactOption = False,
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Keep encoded videos for later runs.")
     ] = True,
@@ -164,7 +167,7 @@ def find(
         threads=threads,
         batch=batch,
         workers=workers,
-        reuse=reuse,
+        reuse=0.0 if exact else reuse,
         cache=cache,
         cache_size=cache_size,
         decoder_memory=decoder_memory,

@@ -46,9 +46,13 @@ ReuseOption: TypeAlias = Annotated[
         "--reuse",
         min=0.0,
         max=255.0,
-        help="Grey levels by which neighbouring frames may differ and still share features; "
-        "0 shares among equal frames only and changes no answer.",
+        help="Most grey levels by which frames may differ and still share features, where the "
+        "video is that noisy; 0 is --exact.",
     ),
+]
+ExactOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--exact", help="Encode every frame that is not equal to the one before it."),
 ]
 CacheSizeOption: TypeAlias = Annotated[
     float, typer.Option("--cache-size", min=0.0, help="Most that the cache may hold, GiB.")
