@@ -1,0 +1,256 @@
+"""Claim: whole videos are answered several times faster than by a straightforward PyTorch pipeline.
+
+That pipeline does what most code does: PyAV decodes every frame, Pillow makes the encoder's
+picture of each one that is wanted, then encoder and localizer run eagerly, in FP32, one video
+after another. vtloc runs the same weights, exported in FP32, over the same films and sentences.
+Both run in this process, in turn, film by film; opening networks is not counted.
+
+    python benchmarks/end_to_end.py                                   # 1080 lines
+    python benchmarks/end_to_end.py moving-720p slides-720p camera-720p
+    python benchmarks/end_to_end.py moving-720p --clip --minutes 2    # ViT-B/32, random weights
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from films import KINDS, QUERIES, write_film
+from machine import machine_line
+from PIL import Image
+
+from vtloc.encoders import load_text_encoder, load_visual_encoder
+from vtloc.model import LocalizerConfig, LocalizerNetwork
+from vtloc.model.checkpoint import save_checkpoint
+from vtloc_export.onnx import ExportOptions, export_bundle
+from vtloc_export.sources import LocalizerSource, load_source
+from vtloc_runtime import Localizer
+from vtloc_runtime.bundle import DEFAULT_BUNDLE, Bundle
+from vtloc_runtime.decoding import cosine_curve, decode, to_moments
+from vtloc_runtime.jobs import Job, VideoJobs
+from vtloc_runtime.moments import Moment
+from vtloc_runtime.pipeline import PipelineOptions, run_jobs
+from vtloc_runtime.text import QueryTokenizer
+from vtloc_runtime.windows import Timeline, plan_windows
+
+FILMS = ("moving-1080p", "slides-1080p", "camera-1080p")
+BATCH = 16
+SAME = 0.1
+
+
+class PlainPipeline:
+    """The straightforward pipeline.
+
+    Args:
+        source: The localizer and the names of its encoders.
+        bundle: For the tokenizer and how answers are decoded.
+    """
+
+    def __init__(self, source: LocalizerSource, bundle: Bundle) -> None:
+        self._visual = load_visual_encoder(source.visual_encoder)
+        self._text = load_text_encoder(source.text_encoder)
+        self._localizer = source.network.eval()
+        self._tokenizer = QueryTokenizer.of(bundle)
+        self._manifest = bundle.manifest
+
+    @torch.inference_mode()
+    def answer(self, path: Path, queries: tuple[str, ...]) -> list[Moment]:
+        """The best moment of each sentence."""
+        features, times, duration = self._encode(path)
+        return [self._localize(query, features, times, duration) for query in queries]
+
+    def _encode(self, path: Path) -> tuple[torch.Tensor, list[float], float]:
+        parts, times, waiting = [], [], []
+        duration = 0.0
+        for image, seconds, end in self._wanted(path):
+            duration = end
+            if image is None:
+                continue
+            times.append(seconds)
+            waiting.append(np.asarray(self._shrink(image)))
+            if len(waiting) == BATCH:
+                parts.append(self._visual(torch.from_numpy(np.stack(waiting))))
+                waiting = []
+        if waiting:
+            parts.append(self._visual(torch.from_numpy(np.stack(waiting))))
+        return torch.cat(parts), times, duration
+
+    def _wanted(self, path: Path) -> Iterator[tuple[Image.Image | None, float, float]]:
+        """The picture on screen at each second, its time, and when the last one so far ends."""
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            due, shown, step = 0.0, None, 1 / float(stream.average_rate or 30)
+            for frame in container.decode(stream):
+                now = float(frame.time or 0)
+                while shown is not None and now > due:
+                    yield shown.to_image(), float(shown.time or 0), now
+                    due += 1 / self._manifest.frames_per_second
+                shown = frame
+            if shown is not None:
+                end = float(shown.time or 0) + step
+                yield (shown.to_image() if due < end else None), float(shown.time or 0), end
+
+    def _shrink(self, image: Image.Image) -> Image.Image:
+        """The encoder's own transform: the shorter side, bicubic, and the centre."""
+        size = self._manifest.preprocessing.size
+        scale = size / min(image.size)
+        wide, high = (max(size, int(side * scale)) for side in image.size)
+        small = image.resize((wide, high), Image.Resampling.BICUBIC)
+        left, top = round((wide - size) / 2), round((high - size) / 2)
+        return small.crop((left, top, left + size, top + size))
+
+    def _localize(
+        self, query: str, features: torch.Tensor, times: list[float], duration: float
+    ) -> Moment:
+        ids, mask = self._tokenizer.batch([self._tokenizer.tokenize(query)])
+        tokens, sentence = self._text(torch.from_numpy(ids), torch.from_numpy(mask))
+        choice = self._manifest.windows
+        windows = plan_windows(len(features), frames=choice.frames, overlap=choice.overlap)
+        timeline = Timeline(windows, 1)
+        for index, window in enumerate(windows):
+            part = features[None, window.start : window.stop]
+            every = torch.ones(part.shape[:2], dtype=torch.bool)
+            found = self._localizer(part, every, tokens, torch.from_numpy(mask))
+            timeline.add(index, found.start_logits.numpy(), found.end_logits.numpy())
+        starts, ends = timeline.logits()
+        manifest, curve = self._manifest, None
+        if manifest.shared_space is not None:
+            curve = cosine_curve(features.numpy(), sentence[0].numpy(), manifest.shared_space)
+        spans = decode(
+            manifest.decoding.strategy,
+            starts[0],
+            ends[0],
+            curve=curve,
+            similarity_weight=manifest.decoding.similarity_weight,
+        )
+        return to_moments(spans, times, duration)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One way over one film.
+
+    Attributes:
+        rate: Seconds of video answered in a second.
+        moments: The best one of each sentence.
+    """
+
+    rate: float
+    moments: list[Moment]
+
+    def same(self, other: Measured) -> float:
+        """The share of sentences whose moment is the other's, to a tenth of a second."""
+        pairs = zip(self.moments, other.moments, strict=True)
+        apart = [max(abs(a.start - b.start), abs(a.end - b.end)) for a, b in pairs]
+        return sum(distance < SAME for distance in apart) / len(apart)
+
+
+def run_plain(pipeline: PlainPipeline, film: Path, seconds: float) -> Measured:
+    """The straightforward pipeline over one film; a second film would take as long again."""
+    began = time.perf_counter()
+    moments = pipeline.answer(film, QUERIES)
+    return Measured(seconds / (time.perf_counter() - began), moments)
+
+
+def run_vtloc(localizer: Localizer, films: list[Path], seconds: float) -> Measured:
+    """The runtime over films, all at once."""
+    videos = [
+        VideoJobs(str(film), tuple(Job(f"{film.name} {q}", str(film), q) for q in QUERIES))
+        for film in films
+    ]
+    began = time.perf_counter()
+    records = [
+        record
+        for found in run_jobs(localizer, videos, options=PipelineOptions(in_order=True))
+        for record in found
+    ]
+    took = time.perf_counter() - began
+    moments = []
+    for record in records[: len(QUERIES)]:
+        if not record.moments:
+            raise SystemExit(f"{record.query}: {record.error}")
+        best = record.moments[0]
+        moments.append(Moment(best.start, best.end, best.score))
+    return Measured(len(films) * seconds / took, moments)
+
+
+def clip_checkpoint(folder: Path) -> Path:
+    """A localizer on ViT-B/32, both with random weights: as slow as trained ones."""
+    import open_clip
+
+    torch.manual_seed(0)
+    weights = folder / "vit-b-32.pt"
+    torch.save(open_clip.create_model("ViT-B-32", pretrained=None).state_dict(), weights)
+    network = LocalizerNetwork(LocalizerConfig(feature_dim=512, token_dim=384))
+    path = folder / "clip.safetensors"
+    save_checkpoint(
+        path,
+        network,
+        visual_encoder=f"open_clip:ViT-B-32:{weights}",
+        text_encoder="minilm",
+        metadata={},
+    )
+    return path
+
+
+def main() -> None:
+    """Measure, print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("films", nargs="*", default=FILMS, help="KIND-LINESp: " + ", ".join(KINDS))
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--clip", action="store_true", help="ViT-B/32, random weights")
+    parser.add_argument("--folder", type=Path, help="keeps films and bundle for the next time")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = options.folder or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint = clip_checkpoint(Path(name)) if options.clip else DEFAULT_BUNDLE
+        place = Path(name) / "clip" if options.clip else folder / "fp32"
+        if not place.exists():
+            export_bundle(checkpoint, place, ExportOptions(precisions=("fp32",)))
+        bundle = Bundle.open(place)
+        plain = PlainPipeline(load_source(checkpoint), bundle)
+        print(
+            "| film | PyTorch | vtloc, one film | vtloc, a film a core | with reuse "
+            "| times faster | with reuse | same answers | with reuse |"
+        )
+        print("|---|--:|--:|--:|--:|--:|--:|--:|--:|", flush=True)
+        for film in options.films:
+            measure(film, options.minutes, folder, plain, bundle)
+        print("\nSeconds of video a second. " + machine_line("torch", "onnxruntime", "pillow"))
+
+
+def measure(film: str, minutes: float, folder: Path, plain: PlainPipeline, bundle: Bundle) -> None:
+    """Print a film's line."""
+    kind, _, lines = film.partition("-")
+    seconds = 60 * minutes
+    path = folder / f"{film}-{minutes:g}.mp4"
+    write_film(path, kind, lines=int(lines.removesuffix("p")), seconds=seconds)
+    twin = path.with_suffix(".twin.mp4")
+    shutil.copyfile(path, twin)
+    before = run_plain(plain, path, seconds)
+    with Localizer.open(bundle, reuse=0) as localizer:
+        alone = run_vtloc(localizer, [path], seconds)
+    with Localizer.open(bundle, threads=1, reuse=0) as localizer:
+        both = run_vtloc(localizer, [path, twin], seconds)
+    with Localizer.open(bundle, threads=1) as localizer:
+        reused = run_vtloc(localizer, [path, twin], seconds)
+    twin.unlink()
+    print(
+        f"| {film}, {minutes:g} min | {before.rate:.1f} | {alone.rate:.1f} | {both.rate:.1f} "
+        f"| {reused.rate:.1f} | {both.rate / before.rate:.1f} | {reused.rate / before.rate:.1f} "
+        f"| {both.same(before):.0%} | {reused.same(before):.0%} |",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
