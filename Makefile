@@ -40,10 +40,15 @@ types: $(DEV)/.ready  ## Check types (mypy, strict).
 
 check: lint types test  ## Everything that CI checks.
 
-default-bundle: $(DEV)/.ready  ## Train and export the bundle that ships with the project.
+# Labelled footage to calibrate scores on: make default-bundle LABELS=labels.jsonl VIDEOS=folder
+FOOTAGE := $(if $(LABELS),--labels $(LABELS) --videos $(VIDEOS))
+
+default-bundle: $(DEV)/.ready  ## Train, export and calibrate the bundle that ships.
 	$(DEV)/bin/python -m vtloc.timelines --out runs/default-bundle
 	$(DEV)/bin/vtloc-export onnx runs/default-bundle/checkpoint.safetensors \
 		--out runtime/vtloc_runtime/default_bundle --precision compact --overwrite
+	$(DEV)/bin/python -m vtloc_calibration.default_bundle runtime/vtloc_runtime/default_bundle \
+		$(FOOTAGE)
 
 benchmarks: $(DEV)/.ready  ## Print the tables that the README quotes.
 	for script in benchmarks/*.py; do $(DEV)/bin/python $$script || exit 1; done

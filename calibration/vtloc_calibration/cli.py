@@ -89,7 +89,12 @@ def scores(
     dry_run: DryRunOption = False,
 ) -> None:
     """Make scores probabilities, and choose when to answer that there is no such moment."""
-    from vtloc_calibration.answers import Answers, read_answers, write_answers
+    from vtloc_calibration.answers import (
+        Answers,
+        read_answers,
+        read_reference,
+        write_answers,
+    )
     from vtloc_calibration.score_report import calibrate_scores
     from vtloc_calibration.variants import store_scores
     from vtloc_runtime.bundle import Bundle
@@ -97,7 +102,7 @@ def scores(
     target = _target(keep, precision, never=no_threshold)
     opened = Bundle.open(bundle)
     if answers is not None:
-        found = Answers(read_answers(answers), {})
+        found = Answers(read_answers(answers), {}, read_reference(answers))
     elif labels is None or videos is None:
         raise UsageError("give --labels and --videos, or --answers of an earlier run")
     else:
@@ -106,7 +111,7 @@ def scores(
             precision=network_precision, skip_missing=skip_missing,
         )  # fmt: skip
     if report is not None:
-        write_answers(found.answers, report / "answers.jsonl")
+        write_answers(found, report / "answers.jsonl")
     calibrated = calibrate_scores(
         found.answers,
         method=method,
@@ -121,7 +126,12 @@ def scores(
         write_json(calibrated.to_json(), report / "scores.json")
         plot_scores(calibrated, report / "scores.svg")
     if not dry_run:
-        store_scores(opened, calibrated.calibration, measured=calibrated.summary())
+        store_scores(
+            opened,
+            calibrated.calibration,
+            measured=calibrated.summary(),
+            presence=found.presence(calibrated),
+        )
         say(f"Scores of {bundle} are probabilities now.")
 
 
@@ -182,9 +192,10 @@ def _show_scores(report: ScoreReport, found: Answers) -> None:
         f"{report.iou:g}; {report.absent} absent ones."
     )
     if report.held_out is not None:
-        held, threshold = report.held_out, report.calibration.threshold
+        held = report.held_out
         say(
-            f"Below {threshold:.3f}: no such moment. On held-out videos that keeps "
+            f"A {report.evidence} below {report.threshold:.3f}: no such moment. On held-out "
+            "videos that keeps "
             f"{held.kept:.1%} of present sentences and rejects {held.rejected:.1%} of absent ones."
         )
 

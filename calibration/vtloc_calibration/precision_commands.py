@@ -15,6 +15,7 @@ from vtloc_runtime.errors import ParityError, UsageError
 from vtloc_runtime.manifest import NETWORK_NAMES, NetworkName
 
 if TYPE_CHECKING:
+    from vtloc_calibration.int8 import Processor
     from vtloc_calibration.payoff import Compilation
     from vtloc_calibration.samples import Samples
     from vtloc_calibration.search import AnswerDrift
@@ -102,7 +103,8 @@ def int8(
         typer.Option(help="Precision of everything else; default: FP32, which runs on CPUs too."),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="Try to compile for this GPU with TensorRT-RTX: sm80.")
+        str | None,
+        typer.Option(help="For TensorRT, tried for this GPU: sm80. Default: for CPUs."),
     ] = None,
     report: ReportOption = None,
 ) -> None:
@@ -115,6 +117,7 @@ def int8(
 
     opened, drawn = Bundle.open(bundle), Samples.load(samples)
     answers = _answer_trial(opened, labels, videos)
+    processor: Processor = "cpu" if base is None and target is None else "gpu"
     studies, measured = [], dict(opened.manifest.provenance.parity.get("int8", {}))
     written: dict[NetworkName, bytes] = {}
     for name in _networks(network):
@@ -127,6 +130,7 @@ def int8(
             granularity=granularity,
             ranges=ranges,
             base=base,
+            processor=processor,
             # Answers about every module would mean encoding the videos again for each.
             rank_answers=False,
         )
@@ -149,6 +153,7 @@ def int8(
             compilation = compile_variant(opened, name, "int8", target=target)
             _show_compilation(name, compilation)
             figures["compiled"] = compilation.to_json()
+        figures["processor"] = processor
         measured[name] = figures
     drift = None
     if answers is not None and written:
@@ -192,6 +197,7 @@ def _study(
     granularity: Literal["module", "node"],
     ranges: Literal["minmax", "percentile", "entropy"] | None,
     base: str | None = None,
+    processor: Processor = "cpu",
     rank_answers: bool = True,
 ) -> tuple[Study, bytes]:
     from vtloc_calibration.ranges import RANGE_METHODS
@@ -209,6 +215,7 @@ def _study(
             answers=answers,
             granularity=granularity,
             base=base,
+            processor=processor,
         )
         method = best_method(trials)
         trial = trials[method]

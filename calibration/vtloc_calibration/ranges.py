@@ -40,6 +40,7 @@ class Histogram:
         self.counts: NDArray[np.int64] = np.zeros(_BINS, dtype=np.int64)
         self.limit = 0.0
         self.largest = 0.0
+        self.lowest = 0.0
 
     def add(self, values: Array) -> None:
         """Count values; zeros are left out, for they tell nothing of the range.
@@ -54,6 +55,7 @@ class Histogram:
         if top == 0:
             return
         self.largest = max(self.largest, top)
+        self.lowest = min(self.lowest, float(values.min(initial=0)))
         if self.limit == 0:
             self.limit = top
         while self.limit < top:

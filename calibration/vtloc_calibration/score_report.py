@@ -38,6 +38,7 @@ from vtloc_runtime.manifest import ScoreCalibration
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+Evidence = Literal["margin", "score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class ScoredAnswer:
         overlap: Its IoU with the closest labelled span; 0 for an absent sentence.
         start: Where the best moment starts, seconds.
         end: Where it ends, seconds.
+        margin: By how much the video's closest frame exceeds the sentence's mark; None where
+            frames and sentences share no space.
     """
 
     video: str
@@ -61,6 +64,7 @@ class ScoredAnswer:
     overlap: float
     start: float
     end: float
+    margin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,10 @@ class ScoreReport:
     """A calibration of scores, and how well it holds.
 
     Attributes:
-        calibration: What the bundle stores.
+        calibration: The map, with the threshold where scores decide about presence.
+        evidence: What decides about presence: the margin of the closest frame where every
+            answer has one, else the score.
+        threshold: Below it the answer is "no such moment"; None never says so.
         method: How the map was fitted.
         iou: The overlap from which an answer counts as right.
         target: What the threshold was chosen for.
@@ -113,11 +120,13 @@ class ScoreReport:
         bins_after: Reliability of calibrated scores, on videos that the fit did not see.
         chosen_on: What the threshold does to the answers that it was chosen on.
         held_out: What thresholds chosen on other videos do; None without a threshold.
-        curve: Rejection against keeping, calibrated scores of videos that the fit did not see;
-            None without absent sentences.
+        curve: Rejection against keeping, by the evidence; None without absent sentences.
+        curve_of_scores: The same by calibrated scores of videos that the fit did not see.
     """
 
     calibration: ScoreCalibration
+    evidence: Evidence
+    threshold: float | None
     method: Method
     iou: float
     target: Target
@@ -134,20 +143,14 @@ class ScoreReport:
     chosen_on: Rejection | None
     held_out: Rejection | None
     curve: RejectionCurve | None
+    curve_of_scores: RejectionCurve | None
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values; what was not measured is null."""
-        curve = self.curve
-        bare = asdict(replace(self, curve=None, calibration=_NO_CALIBRATION))
+        bare = asdict(replace(self, curve=None, curve_of_scores=None, calibration=_NO_CALIBRATION))
         bare["calibration"] = msgspec.to_builtins(self.calibration)
-        bare["curve"] = None
-        if curve is not None:
-            bare["curve"] = {
-                "thresholds": curve.thresholds.tolist(),
-                "kept": curve.kept.tolist(),
-                "rejected": curve.rejected.tolist(),
-                "area": curve.area,
-            }
+        bare["curve"] = _plain_curve(self.curve)
+        bare["curve_of_scores"] = _plain_curve(self.curve_of_scores)
         cleaned: dict[str, Any] = finite(bare)
         return cleaned
 
@@ -163,6 +166,7 @@ class ScoreReport:
             "expected_calibration_error_held_out": self.error_after,
         }
         if self.held_out is not None:
+            found["presence_by"] = self.evidence
             found["kept_held_out"] = self.held_out.kept
             found["rejected_held_out"] = self.held_out.rejected
         cleaned: dict[str, Any] = finite(found)
@@ -170,6 +174,17 @@ class ScoreReport:
 
 
 _NO_CALIBRATION = ScoreCalibration(raw=(), probability=())
+
+
+def _plain_curve(curve: RejectionCurve | None) -> dict[str, Any] | None:
+    if curve is None:
+        return None
+    return {
+        "thresholds": curve.thresholds.tolist(),
+        "kept": curve.kept.tolist(),
+        "rejected": curve.rejected.tolist(),
+        "area": curve.area,
+    }
 
 
 def calibrate_scores(
@@ -215,13 +230,19 @@ def calibrate_scores(
         else cross_validate(*inside, method=method, folds=folds, seed=seed)
     )
     fitted = fit(raw[present], right[present], method=held.method)
-    stated = probabilities(raw, fitted)
-    threshold = _choose_threshold(stated, right, present, wanted)
-    unseen, unseen_thresholds = _held_out(
-        raw, right, present, videos, method=held.method, target=wanted, folds=folds, seed=seed
-    )
+    margins = _margins(answers)
+    evidence = probabilities(raw, fitted) if margins is None else margins
+    threshold = _choose_threshold(evidence, right, present, wanted)
+    fold = folds_by_group(videos, folds=folds, seed=seed)
+    unseen_scores = _unseen_scores(raw, right, present, fold, held.method)
+    unseen = unseen_scores if margins is None else margins
+    unseen_thresholds = _unseen_thresholds(unseen, right, present, fold, wanted)
+    if margins is None:
+        fitted = msgspec.structs.replace(fitted, threshold=threshold)
     return ScoreReport(
-        calibration=msgspec.structs.replace(fitted, threshold=threshold),
+        calibration=fitted,
+        evidence="score" if margins is None else "margin",
+        threshold=threshold,
         method=held.method,
         iou=iou,
         target=wanted,
@@ -235,50 +256,62 @@ def calibrate_scores(
         brier_after=held.brier,
         bins_before=reliability_bins(raw[present], right[present]),
         bins_after=reliability_bins(held.probability, right[present]),
-        chosen_on=None if threshold is None else _rejection(stated >= threshold, right, present),
+        chosen_on=None if threshold is None else _rejection(evidence >= threshold, right, present),
         held_out=None
         if threshold is None
         else _rejection(unseen >= unseen_thresholds, right, present),
-        curve=rejection_curve(unseen[present], unseen[~present]) if (~present).any() else None,
+        curve=_curve(unseen, present),
+        curve_of_scores=_curve(unseen_scores, present),
     )
 
 
+def _margins(answers: Sequence[ScoredAnswer]) -> FloatArray | None:
+    found = [one.margin for one in answers if one.margin is not None]
+    return np.array(found, dtype=np.float64) if len(found) == len(answers) else None
+
+
+def _curve(evidence: FloatArray, present: BoolArray) -> RejectionCurve | None:
+    return rejection_curve(evidence[present], evidence[~present]) if (~present).any() else None
+
+
 def _choose_threshold(
-    stated: FloatArray, right: BoolArray, present: BoolArray, target: Target
+    evidence: FloatArray, right: BoolArray, present: BoolArray, target: Target
 ) -> float | None:
     if target.kind == "never":
         return None
     if target.kind == "keep":
-        return threshold_that_keeps(stated[present], share=target.share)
+        return threshold_that_keeps(evidence[present], share=target.share)
     return threshold_for_precision(
-        stated, right, precision=target.share, minimum=MINIMUM_ANSWERS // 2
+        evidence, right, precision=target.share, minimum=MINIMUM_ANSWERS // 2
     )
 
 
-def _held_out(
-    raw: FloatArray,
+def _unseen_scores(
+    raw: FloatArray, right: BoolArray, present: BoolArray, fold: NDArray[np.int64], method: Method
+) -> FloatArray:
+    """Each answer's probability, from a map that was fitted on other videos."""
+    stated = np.full(len(raw), math.nan)
+    for index in range(int(fold.max()) + 1):
+        held, seen = fold == index, (fold != index) & present
+        stated[held] = probabilities(raw[held], fit(raw[seen], right[seen], method=method))
+    return stated
+
+
+def _unseen_thresholds(
+    evidence: FloatArray,
     right: BoolArray,
     present: BoolArray,
-    videos: NDArray[np.str_],
-    *,
-    method: Method,
+    fold: NDArray[np.int64],
     target: Target,
-    folds: int,
-    seed: int,
-) -> tuple[FloatArray, FloatArray]:
-    """Each answer's probability and threshold, both from videos other than its own."""
-    fold = folds_by_group(videos, folds=folds, seed=seed)
-    stated, thresholds = np.full(len(raw), math.nan), np.full(len(raw), -math.inf)
+) -> FloatArray:
+    """Each answer's threshold, chosen on other videos."""
+    thresholds = np.full(len(evidence), -math.inf)
     for index in range(int(fold.max()) + 1):
         held, seen = fold == index, fold != index
-        fitted = fit(raw[seen & present], right[seen & present], method=method)
-        stated[held] = probabilities(raw[held], fitted)
-        chosen = _choose_threshold(
-            probabilities(raw[seen], fitted), right[seen], present[seen], target
-        )
+        chosen = _choose_threshold(evidence[seen], right[seen], present[seen], target)
         if chosen is not None:
             thresholds[held] = chosen
-    return stated, thresholds
+    return thresholds
 
 
 def _rejection(answered: BoolArray, right: BoolArray, present: BoolArray) -> Rejection:

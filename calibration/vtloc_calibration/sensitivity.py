@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from vtloc_calibration.graphs import base_graph, grouped, module_of_nodes
 from vtloc_calibration.half import round_to_half
-from vtloc_calibration.int8 import ActivationRanges, candidates, count_activations, quantize
+from vtloc_calibration.int8 import (
+    ActivationRanges,
+    Processor,
+    candidates,
+    count_activations,
+    quantize,
+)
 from vtloc_calibration.ranges import RANGE_METHODS, RangeMethod
 from vtloc_calibration.search import Choice, ModuleEffect, ParityBounds, choose_islands, rank
 from vtloc_calibration.trials import NetworkTrial
@@ -123,6 +129,7 @@ def int8_trials(
     answers: AnswerTrial | None = None,
     granularity: Granularity = "module",
     base: str | None = None,
+    processor: Processor = "gpu",
 ) -> dict[RangeMethod, NetworkTrial]:
     """Try a network's modules in INT8, by each way to choose ranges.
 
@@ -136,6 +143,7 @@ def int8_trials(
         answers: Asks the bundle as well.
         granularity: Whether whole modules or single products are lowered.
         base: The precision of everything else; None takes FP32.
+        processor: What the graph is for.
     """
     counted, judged = samples.split()
     model = base_graph(bundle, network, precision=base)
@@ -146,7 +154,7 @@ def int8_trials(
         method: NetworkTrial(
             network,
             reference,
-            _quantizer(model, ActivationRanges.of(histograms, method)),
+            _quantizer(model, ActivationRanges.of(histograms, method), processor),
             modules=modules,
             calls=_judged(judged, network),
             answers=answers,
@@ -195,9 +203,9 @@ def study(
 
 
 def _quantizer(
-    model: ModelProto, ranges: ActivationRanges
+    model: ModelProto, ranges: ActivationRanges, processor: Processor
 ) -> Callable[[frozenset[str]], ModelProto]:
-    return lambda nodes: quantize(model, ranges, nodes=nodes)
+    return lambda nodes: quantize(model, ranges, nodes=nodes, processor=processor)
 
 
 def _modules(

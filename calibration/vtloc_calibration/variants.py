@@ -15,11 +15,17 @@ from vtloc_runtime.bundle import Bundle
 from vtloc_runtime.errors import BundleError, OutputError
 from vtloc_runtime.manifest import (
     MANIFEST_NAME,
+    SCHEMA_VERSION,
     Manifest,
     NetworkFile,
     NetworkName,
+    PresenceTest,
     ScoreCalibration,
 )
+from vtloc_runtime.presence import SHARE, ReferenceFrames
+
+REFERENCE_NAME = "reference.safetensors"
+"""Where a bundle keeps the frames that sentences are held against."""
 
 
 def store_variant(
@@ -61,8 +67,33 @@ def store_variant(
     return store_manifest(bundle, msgspec.structs.replace(bundle.manifest, networks=networks))
 
 
+def share_variant(bundle: Bundle, network: NetworkName, precision: str, *, like: str) -> Bundle:
+    """Let a network serve a precision with the file of another, where its own would not pay.
+
+    Args:
+        bundle: Where to.
+        network: Which network.
+        precision: What is served.
+        like: The precision whose file serves it.
+
+    Raises:
+        OutputError: The bundle cannot be written.
+    """
+    old = bundle.manifest.networks[network]
+    variants = {**old.variants, precision: bundle.variant(network, like)}
+    networks = {
+        **bundle.manifest.networks,
+        network: msgspec.structs.replace(old, variants=variants),
+    }
+    return store_manifest(bundle, msgspec.structs.replace(bundle.manifest, networks=networks))
+
+
 def store_scores(
-    bundle: Bundle, calibration: ScoreCalibration, *, measured: dict[str, Any]
+    bundle: Bundle,
+    calibration: ScoreCalibration,
+    *,
+    measured: dict[str, Any],
+    presence: tuple[ReferenceFrames, float] | None = None,
 ) -> Bundle:
     """Put a calibration of scores into a bundle.
 
@@ -70,10 +101,23 @@ def store_scores(
         bundle: Where to.
         calibration: From raw scores to probabilities.
         measured: What the calibration was judged by; kept as ``accuracy["scores"]``.
+        presence: Reference frames, and the least margin over them of a video that shows what is
+            asked for.
 
     Raises:
         OutputError: The bundle cannot be written.
     """
+    if presence is not None:
+        reference, threshold = presence
+        content = reference.to_bytes()
+        _write(bundle.resolve(REFERENCE_NAME), content)
+        test = PresenceTest(
+            file=REFERENCE_NAME,
+            sha256=hashlib.sha256(content).hexdigest(),
+            share=SHARE,
+            threshold=threshold,
+        )
+        calibration = msgspec.structs.replace(calibration, presence=test)
     provenance = bundle.manifest.provenance
     accuracy = {**provenance.accuracy, "scores": measured}
     return store_manifest(
@@ -139,6 +183,7 @@ def store_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
         BundleError: The manifest contradicts itself.
     """
     path = bundle.path / MANIFEST_NAME
+    manifest = msgspec.structs.replace(manifest, schema=SCHEMA_VERSION)
     before = path.read_bytes() if path.is_file() else None
     _write(path, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     try:

@@ -27,8 +27,8 @@ _LEAST_VALUES = 256
 _INT8_LIMIT = 127
 _KERNEL_SIZE, _KERNEL_ERROR = 64, 0.008
 """Kernels of fewer numbers an output, or that INT8 moves by more relative to their length, become
-FP16. Measured on EfficientNet-Lite0: so the features move by 2 to 3 percent, with all larger kernels
-in INT8 by 7, with small ones by 12."""
+FP16. Measured on EfficientNet-Lite0: so the features move by 2 to 3 percent, with every larger
+kernel in INT8 by 7."""
 
 
 def compact_graph(model: ModelProto, network: NetworkName) -> ModelProto:

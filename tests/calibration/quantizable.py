@@ -120,3 +120,39 @@ def mean_colour(size: int) -> onnx.ModelProto:
             "head.bias": np.full(3, -0.5, np.float32),
         },
     )
+
+
+def residual() -> onnx.ModelProto:
+    """Three convolutions with biases; the second's result is added to what it came from."""
+    random = np.random.default_rng(5)
+    node, real = helper.make_node, TensorProto.FLOAT
+
+    def weight(*shape: int) -> np.ndarray:
+        return random.normal(0, 0.3, shape).astype(np.float32)
+
+    return model_of(
+        [
+            node("Cast", ["frames"], ["wide"], to=real),
+            node("Mul", ["wide", "val_scale"], ["unit"]),
+            node("Transpose", ["unit"], ["turned"], perm=[0, 3, 1, 2]),
+            node("Conv", ["turned", "stem.weight", "stem.bias"], ["first"]),
+            node("Relu", ["first"], ["positive"]),
+            node("Conv", ["positive", "blocks.0.weight", "blocks.0.bias"], ["second"]),
+            node("Add", ["positive", "second"], ["sum"]),
+            node("Conv", ["sum", "blocks.1.weight", "blocks.1.bias"], ["third"]),
+            node("Relu", ["third"], ["cut"]),
+            node("GlobalAveragePool", ["cut"], ["pooled"]),
+            node("Flatten", ["pooled"], ["features"]),
+        ],
+        [("frames", TensorProto.UINT8, ["batch", 16, 16, 3])],
+        [("features", real, ["batch", CHANNELS])],
+        {
+            "val_scale": np.array(1 / 255, np.float32),
+            "stem.weight": weight(CHANNELS, 3, 3, 3),
+            "stem.bias": weight(CHANNELS),
+            "blocks.0.weight": weight(CHANNELS, CHANNELS, 1, 1),
+            "blocks.0.bias": weight(CHANNELS),
+            "blocks.1.weight": weight(CHANNELS, CHANNELS, 1, 1),
+            "blocks.1.bias": weight(CHANNELS),
+        },
+    )

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from quantizable import COLUMNS, ROWS, convolutional, frames, looking_up
+from quantizable import COLUMNS, ROWS, convolutional, frames, looking_up, residual
 
 from vtloc_calibration.graphs import grouped, load_graph, module_name, module_of_nodes
 from vtloc_calibration.int8 import (
@@ -215,3 +215,61 @@ def test_nodes_belong_to_the_modules_of_their_parameters() -> None:
 )
 def test_modules_are_named_as_in_pytorch(parameter: str, module: str) -> None:
     assert module_name(parameter) == module
+
+
+def optimized(model: onnx.ModelProto, folder: Path) -> list[str]:
+    """The operators that ONNX Runtime makes of a graph."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return [node.op_type for node in onnx.load(folder / "optimized.onnx").graph.node]
+
+
+@pytest.mark.parametrize("method", RANGE_METHODS)
+def test_for_a_cpu_convolutions_are_computed_in_int8(method: RangeMethod, tmp_path: Path) -> None:
+    model = loaded(residual())
+    histograms = count_activations(model, [{"frames": frames(64)}])
+    ranges = ActivationRanges.of(histograms, method)
+    small = quantize(model, ranges, processor="cpu")
+    onnx.checker.check_model(small, full_check=True)
+    inputs = {"frames": frames(16, seed=1)}
+    assert relative_l2(run(small, inputs), run(model, inputs)) < 0.05
+    operators = optimized(small, tmp_path)
+    assert operators.count("QLinearConv") == 3
+    assert operators.count("QLinearAdd") == 1
+    assert not {"Conv", "Relu"} & set(operators)
+    # The graph for TensorRT is not joined so, which is why there are two.
+    assert "QLinearConv" not in optimized(quantize(model, ranges), tmp_path)
+
+
+def test_what_is_never_negative_has_every_step_above_zero() -> None:
+    model = loaded(residual())
+    ranges = ActivationRanges.of(count_activations(model, [{"frames": frames(8)}]), "minmax")
+    assert "positive" in ranges.unsigned
+    assert "second" not in ranges.unsigned
+    small = quantize(model, ranges, processor="cpu")
+    stored = {one.name: numpy_helper.to_array(one) for one in small.graph.initializer}
+    origins = {
+        node.input[0]: stored[node.input[2]]
+        for node in small.graph.node
+        if node.op_type == "QuantizeLinear"
+    }
+    assert origins["positive"] == 0
+    assert origins["second"] == 128
+    assert all(origin.dtype == np.uint8 for origin in origins.values())
+
+
+def test_a_convolution_that_is_spared_reads_what_was_not_rounded() -> None:
+    model = loaded(residual())
+    ranges = ActivationRanges.of(count_activations(model, [{"frames": frames(8)}]), "minmax")
+    spared = next(node for node in model.graph.node if node.output[0] == "second")
+    nodes = set(candidates(model)) - {spared.name}
+    small = quantize(model, ranges, nodes=nodes, processor="cpu")
+    left = next(node for node in small.graph.node if node.name == spared.name)
+    assert list(left.input) == list(spared.input)
+    none = quantize(model, ranges, nodes=(), processor="cpu")
+    inputs = {"frames": frames(4)}
+    assert np.array_equal(run(none, inputs), run(model, inputs))

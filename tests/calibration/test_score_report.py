@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_a_precision_can_be_asked_for() -> None:
 
 def test_without_a_target_nothing_is_ever_turned_away() -> None:
     report = calibrate_scores(answers(absent=0), target=Target("never"))
-    assert report.calibration.threshold is None
+    assert report.threshold is None
     assert report.chosen_on is report.held_out is report.curve is None
 
 
@@ -72,7 +73,7 @@ def test_absent_sentences_do_not_change_the_probability_of_present_ones() -> Non
 def test_the_report_is_json_without_nan() -> None:
     report = calibrate_scores(answers())
     text = json.dumps(report.to_json(), allow_nan=False)
-    assert json.loads(text)["calibration"]["threshold"] == report.calibration.threshold
+    assert json.loads(text)["calibration"]["threshold"] == report.threshold
     assert json.loads(text)["curve"]["area"] == pytest.approx(0.97, abs=0.03)
     json.dumps(report.summary(), allow_nan=False)
 
@@ -87,3 +88,33 @@ def test_the_plot_is_a_picture(tmp_path: Path, absent: int) -> None:
     file = tmp_path / "new" / "scores.svg"
     plot_scores(calibrate_scores(answers(absent=absent)), file)
     assert "<svg" in file.read_text(encoding="utf-8")
+
+
+def with_margins(found: list[ScoredAnswer], *, seed: int = 3) -> list[ScoredAnswer]:
+    """The same answers, with margins that tell presence better than their scores do."""
+    random = np.random.default_rng(seed)
+    return [replace(one, margin=float(random.normal(0.3 * one.present, 0.08))) for one in found]
+
+
+def test_margins_decide_about_presence_where_every_answer_has_one() -> None:
+    plain = calibrate_scores(answers(apart=0.1))
+    report = calibrate_scores(with_margins(answers(apart=0.1)), target=Target("keep", 0.95))
+    assert (plain.evidence, report.evidence) == ("score", "margin")
+    assert report.calibration.threshold is None
+    assert report.calibration.probability == plain.calibration.probability
+    assert report.held_out is not None
+    assert plain.held_out is not None
+    assert report.held_out.kept == pytest.approx(0.95, abs=0.03)
+    assert report.held_out.rejected > 0.95 > plain.held_out.rejected
+    assert report.curve is not None
+    assert report.curve_of_scores is not None
+    assert report.curve.area > report.curve_of_scores.area
+    assert report.summary()["presence_by"] == "margin"
+
+
+def test_one_answer_without_a_margin_leaves_presence_to_scores() -> None:
+    some = with_margins(answers())
+    some[0] = replace(some[0], margin=None)
+    report = calibrate_scores(some)
+    assert report.evidence == "score"
+    assert report.calibration.threshold == report.threshold
