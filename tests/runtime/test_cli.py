@@ -234,7 +234,7 @@ def test_help_names_every_command_and_every_exit_code(
         assert f"vtloc-run {command}" in shown
         assert run(command, "--help") == 0
     runtime_kinds = ("usage", "video", "query", "bundle", "backend", "network", "output", "job")
-    for kind in (*runtime_kinds, "feature", "engine", "missing-extra"):
+    for kind in (*runtime_kinds, "feature", "engine", "missing-extra", "cluster"):
         assert f" {exit_codes()[kind]} " in shown, kind
 
 

@@ -78,6 +78,16 @@ def test_the_cache_keeps_what_was_encoded(surroundings: None) -> None:
     assert first["answer"] == again["answer"]
 
 
+def test_a_list_of_videos_gives_a_record_a_sentence(
+    surroundings: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("Lists of videos")
+    shown = sorted(capsys.readouterr().out.splitlines())
+    assert len(shown) == 4
+    assert all("FoundMoment(" in line and "'localize'" in line for line in shown[:2])
+    assert all("kind='video'" in line for line in shown[2:])
+
+
 def test_the_web_service_answers(surroundings: None) -> None:
     pytest.importorskip("fastapi", reason="the web service's example needs fastapi")
     testing = pytest.importorskip("fastapi.testclient", reason="its client needs httpx")

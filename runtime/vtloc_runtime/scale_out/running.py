@@ -6,7 +6,7 @@ import math
 import pickle
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from vtloc_runtime.errors import ClusterError, UsageError
@@ -259,7 +259,9 @@ class _Watch:
 
         while not self._over.wait(_LOOKS):
             if self._stop():
-                self.begun = ray.get(self._gate.shut.remote())
+                # Where the gate is lost so is the run, and the driver hears of it elsewhere.
+                with suppress(ray.exceptions.RayError):
+                    self.begun = ray.get(self._gate.shut.remote())
                 return
 
 
