@@ -124,9 +124,7 @@ def main() -> None:
             lost += len(whole.keys() - counts.keys())
             duplicated += sum(count - 1 for count in counts.values())
             different += sum(whole.get(record) != answer for record, answer in found)
-    print(
-        "| runs killed | of these in writing | rounds | jobs a round | lost | duplicated | different |"
-    )
+    print("| killed | of these in writing | rounds | jobs each | lost | duplicated | different |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
     print(
         f"| {killed} | {in_writing} | {rounds} | {len(whole)} "
