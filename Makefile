@@ -28,7 +28,7 @@ test-slow: $(DEV)/.ready  ## Also run the long tests (full-size encoders compile
 	VTLOC_TEST_SLOW=1 $(DEV)/bin/python -m pytest -m slow
 
 test-gpu: $(DEV)/.ready  ## Prove on a GPU what can only be proved there.
-	$(DEV)/bin/pip install $(PIP_FLAGS) --editable ".[dev,tensorrt]"
+	$(DEV)/bin/pip install $(PIP_FLAGS) --editable ".[dev,tensorrt,decode-gpu]"
 	$(DEV)/bin/python -m pytest -m gpu
 
 lint: $(DEV)/.ready  ## Check style and format.

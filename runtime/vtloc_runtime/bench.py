@@ -51,6 +51,7 @@ class BenchOptions:
         threads: Threads of one run on the CPU; None takes what the process may use.
         seconds: How long each measurement goes on.
         video: A video for decoding and the whole; None makes one.
+        decoder: What decodes it.
     """
 
     backend: str = "onnxruntime"
@@ -63,6 +64,7 @@ class BenchOptions:
     threads: int | None = None
     seconds: float = 2.0
     video: Path | None = None
+    decoder: str = "cpu"
 
 
 def bench(
@@ -242,6 +244,7 @@ def _measure_whole(bundle: Bundle, video: Path, options: BenchOptions) -> Iterat
         device=options.device,
         precision=options.precision,
         threads=options.threads,
+        decoder=options.decoder,
     ) as localizer:
         encoded = localizer.encode_video(video)
         length = encoded.duration

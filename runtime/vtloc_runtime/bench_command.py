@@ -46,6 +46,7 @@ def bench_command(  # noqa: PLR0917 - the parameters of a command are its option
     video: Annotated[
         Path | None, typer.Option(help="A video of yours; without one, a 720p one is made.")
     ] = None,
+    decoder: Annotated[str, typer.Option(help="cpu, nvdec or nvdec:N.")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="Write the report here, as JSON.")] = None,
     table: Annotated[
         Path | None,
@@ -64,6 +65,7 @@ def bench_command(  # noqa: PLR0917 - the parameters of a command are its option
         threads=threads,
         seconds=seconds,
         video=video,
+        decoder=decoder,
     )
     if table is not None:
         _read_document(table)

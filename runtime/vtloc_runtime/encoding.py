@@ -74,6 +74,7 @@ class VideoEncoder:
             for both to share features; 0 shares among equal frames only.
         combine: Let threads that encode at the same time share batches. Worth it on a GPU; on a
             CPU it would only make answers depend on company.
+        decoder: What decodes videos where the caller does not say.
         observer: Told how long decoding and encoding took.
     """
 
@@ -86,6 +87,7 @@ class VideoEncoder:
         batch: int,
         reuse: float = DEFAULT_REUSE,
         combine: bool = False,
+        decoder: str = "cpu",
         observer: Observer | None = None,
     ) -> None:
         self._network = network
@@ -97,6 +99,7 @@ class VideoEncoder:
         self._shared = (
             FrameCombiner(self.run, limit=self._batch, at_once=at_once) if combine else self.run
         )
+        self._decoder = decoder
         self._observer = observer
 
     @property
@@ -121,7 +124,7 @@ class VideoEncoder:
         from vtloc_runtime.video import VideoOptions
 
         return replace(
-            options or VideoOptions(),
+            options or VideoOptions(decoder=self._decoder),
             frames_per_second=self._manifest.frames_per_second,
             instants=None,
             preprocessing=self._manifest.preprocessing,

@@ -52,6 +52,7 @@ class Localizer:
         batch: Frames in one run of the visual network at most.
         reuse: Most grey levels by which frames that share features may differ.
         decoding: How logits become moments; None does as the bundle says.
+        decoder: What decodes videos where a call does not say.
         kept_sentences: Distinct sentences whose encoding is remembered.
         observer: Told of each stage as it ends.
     """
@@ -65,6 +66,7 @@ class Localizer:
         batch: int,
         reuse: float = DEFAULT_REUSE,
         decoding: str | None = None,
+        decoder: str = "cpu",
         kept_sentences: int = DEFAULT_KEPT,
         observer: Observer | None = None,
     ) -> None:
@@ -80,6 +82,7 @@ class Localizer:
             batch=batch,
             reuse=reuse,
             combine=not networks["visual"].backend.endswith(":cpu"),
+            decoder=decoder,
             observer=observer,
         )
         tokens = _axis_limit(networks["localizer"], "tokens", 1)
@@ -110,6 +113,7 @@ class Localizer:
         batch: int | None = None,
         reuse: float = DEFAULT_REUSE,
         decoding: str | None = None,
+        decoder: str = "cpu",
         kept_sentences: int = DEFAULT_KEPT,
         observer: Observer | None = None,
     ) -> Localizer:
@@ -128,6 +132,7 @@ class Localizer:
                 from the last encoded one for both to share features; how many of them are used
                 follows the video's noise. 0 shares among equal frames only.
             decoding: How logits become moments; None does as the bundle says.
+            decoder: What decodes videos: ``"cpu"``, or ``"nvdec"``, ``"nvdec:N"`` for a GPU.
             kept_sentences: Distinct sentences whose encoding is remembered.
             observer: Called with (stage, seconds, count) as each stage ends, from whatever
                 thread ran it; the stages are ``decode``, ``encode`` and ``localize``.
@@ -138,6 +143,10 @@ class Localizer:
             EngineError: No TensorRT engine fits this machine.
             MissingExtraError: The backend's package is not installed.
         """
+        if decoder != "cpu":
+            from vtloc_runtime.video.decoder import require_decoder
+
+            require_decoder(decoder)
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         device = resolve_device(backend, device)
         visual = precision or preferred_precision(opened, "visual", backend=backend, device=device)
@@ -161,6 +170,7 @@ class Localizer:
                 batch=batch or (_BATCH_ON_CPU if device == "cpu" else _BATCH_ON_GPU),
                 reuse=reuse,
                 decoding=decoding,
+                decoder=decoder,
                 kept_sentences=kept_sentences,
                 observer=observer,
             )

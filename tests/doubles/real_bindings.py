@@ -8,6 +8,7 @@ say what they offer; nothing is run.
 from __future__ import annotations
 
 import ast
+import ctypes.util
 import importlib.util
 import json
 import re
@@ -16,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 HOLLOW_FUNCTIONS = (
@@ -43,6 +45,25 @@ for name, value in vars(trt).items():
     classes[name] = docs
 print(json.dumps({{"version": trt.__version__, "names": sorted(vars(trt)), "classes": classes}}))
 """
+
+NVDEC_LISTING = """
+import importlib.util, inspect, json, os, sys
+# Functions of the driver are looked up when they are called, which nothing here does.
+sys.setdlopenflags(os.RTLD_LAZY)
+spec = importlib.util.spec_from_file_location("_PyNvVideoCodec", {file!r})
+nvc = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(nvc)
+classes = {{{functions!r}: {{}}}}
+for name, value in vars(nvc).items():
+    if inspect.isclass(value):
+        docs = {{n: getattr(value, n).__doc__ or "" for n in dir(value)}}
+        members = getattr(value, "__members__", None)
+        classes[name] = docs if members is None else dict.fromkeys(members, "")
+    elif callable(value):
+        classes[{functions!r}][name] = value.__doc__ or ""
+print(json.dumps({{"version": {version!r}, "names": sorted(vars(nvc)), "classes": classes}}))
+"""
+FUNCTIONS = "the module's functions"
 
 
 @dataclass(frozen=True)
@@ -213,6 +234,36 @@ def tensorrt_bindings(scratch: Path) -> Library | None:
     return from_bindings("tensorrt", listing)
 
 
+def pynvvideocodec_file() -> Path | None:
+    """The compiled part of PyNvVideoCodec."""
+    spec = importlib.util.find_spec("PyNvVideoCodec")
+    if spec is None or spec.origin is None:
+        return None
+    return next(iter(sorted(Path(spec.origin).parent.glob("PyNvVideoCodec_130.*.so"))), None)
+
+
+def pynvvideocodec(scratch: Path) -> Library | None:
+    """PyNvVideoCodec as its own bindings describe it, over a library in the driver's place.
+
+    The bindings want the driver's library to be there and none of its functions before they are
+    called, so any library under that name does.
+    """
+    file = pynvvideocodec_file()
+    if file is None or sys.platform != "linux":
+        return None
+    mathematics = ctypes.util.find_library("m")
+    loaded = [line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()]
+    found = next((path for path in loaded if Path(path).name == mathematics), None)
+    if found is None:
+        return None
+    (scratch / "libcuda.so.1").symlink_to(found)
+    program = NVDEC_LISTING.format(
+        file=str(file), functions=FUNCTIONS, version=version("pynvvideocodec")
+    )
+    listing = _run(program, {"LD_LIBRARY_PATH": str(scratch)})
+    return from_bindings("pynvvideocodec", listing)
+
+
 def cuda_core() -> Library | None:
     """cuda-core as the stubs in its own package describe it."""
     spec = importlib.util.find_spec("cuda.core")
@@ -224,10 +275,14 @@ def cuda_core() -> Library | None:
 
 
 def _list(module: str, environment: dict[str, str]) -> dict:
+    return _run(LISTING.format(module=module), environment)
+
+
+def _run(program: str, environment: dict[str, str]) -> dict:
     import os
 
     shown = subprocess.run(
-        [sys.executable, "-c", LISTING.format(module=module)],
+        [sys.executable, "-c", program],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

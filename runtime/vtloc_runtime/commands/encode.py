@@ -16,6 +16,7 @@ from vtloc_runtime.commands.serving import (
     BundleOption,
     CacheSizeOption,
     DecoderMemoryOption,
+    DecoderOption,
     DecoderPatienceOption,
     DeviceOption,
     ExactOption,
@@ -91,6 +92,7 @@ def encode(
     reuse: ReuseOption = DEFAULT_REUSE,
     exact: ExactOption = False,
     cache_size: CacheSizeOption = 10.0,
+    decoder: DecoderOption = "cpu",
     decoder_memory: DecoderMemoryOption = 4.0,
     decoder_patience: DecoderPatienceOption = 120.0,
     ray: RayOption = None,
@@ -112,6 +114,7 @@ def encode(
         reuse=0.0 if exact else reuse,
         cache=True,
         cache_size=cache_size,
+        decoder=decoder,
         decoder_memory=decoder_memory,
         decoder_patience=decoder_patience,
     )

@@ -18,6 +18,7 @@ from vtloc_runtime.commands.serving import (
     BundleOption,
     CacheSizeOption,
     DecoderMemoryOption,
+    DecoderOption,
     DecoderPatienceOption,
     DeviceOption,
     ExactOption,
@@ -138,6 +139,7 @@ def find(
         bool, typer.Option("--cache/--no-cache", help="Keep encoded videos for later runs.")
     ] = True,
     cache_size: CacheSizeOption = 10.0,
+    decoder: DecoderOption = "cpu",
     decoder_memory: DecoderMemoryOption = 4.0,
     decoder_patience: DecoderPatienceOption = 120.0,
     ray: RayOption = None,
@@ -170,6 +172,7 @@ def find(
         reuse=0.0 if exact else reuse,
         cache=cache,
         cache_size=cache_size,
+        decoder=decoder,
         decoder_memory=decoder_memory,
         decoder_patience=decoder_patience,
     )

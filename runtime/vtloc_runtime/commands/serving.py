@@ -57,6 +57,14 @@ ExactOption: TypeAlias = Annotated[
 CacheSizeOption: TypeAlias = Annotated[
     float, typer.Option("--cache-size", min=0.0, help="Most that the cache may hold, GiB.")
 ]
+DecoderOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--decoder",
+        help="What decodes videos: cpu; or nvdec, nvdec:N for an NVIDIA GPU, which gives the same "
+        "frames or refuses the video (--decoder-memory is then unused).",
+    ),
+]
 DecoderMemoryOption: TypeAlias = Annotated[
     float,
     typer.Option(
@@ -104,6 +112,7 @@ class ServingOptions:
     decoder_memory: float
     decoder_patience: float
     decoding: str | None = None
+    decoder: str = "cpu"
 
     def pipeline(self, *, in_order: bool) -> PipelineOptions:
         """How the work is to be spread.
@@ -115,11 +124,11 @@ class ServingOptions:
         from vtloc_runtime.isolation import DecoderLimits
         from vtloc_runtime.pipeline import PipelineOptions
 
+        # CUDA reserves more address space than any limit that would mean something.
+        memory = int(self.decoder_memory * _GIBIBYTE) if self.decoder == "cpu" else 0
         return PipelineOptions(
             lanes=self.workers,
-            limits=DecoderLimits(
-                memory=int(self.decoder_memory * _GIBIBYTE), patience=self.decoder_patience
-            ),
+            limits=DecoderLimits(memory=memory, patience=self.decoder_patience),
             in_order=in_order,
             cache=FeatureCache(bound=int(self.cache_size * _GIBIBYTE)) if self.cache else None,
         )
@@ -146,4 +155,5 @@ class ServingOptions:
             "batch": self.batch,
             "reuse": self.reuse,
             "decoding": self.decoding,
+            "decoder": self.decoder,
         }

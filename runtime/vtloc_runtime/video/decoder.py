@@ -59,6 +59,23 @@ class ProcessorDecoder:
         self._context.flush_buffers()
 
 
+def require_decoder(decoder: str) -> None:
+    """Find out whether a decoder can serve here, before any video is opened.
+
+    Args:
+        decoder: ``"cpu"``, ``"nvdec"`` or ``"nvdec:N"``.
+
+    Raises:
+        UsageError: There is no such decoder.
+        MissingExtraError: Its packages are not installed.
+        BackendError: There is no such GPU.
+    """
+    if decoder != PROCESSOR:
+        from vtloc_runtime.video.nvdec_api import open_nvdec
+
+        open_nvdec(decoder)
+
+
 def open_decoder(stream: VideoStream, decoder: str, *, where: str) -> PictureDecoder:
     """The decoder that was asked for; never another one.
 

@@ -91,7 +91,9 @@ class NvdecDecoder:
         if self._look is None:
             self._learn(packet)
         self._token += 1
-        self._marks[self._token] = mark
+        if not packet.is_discard:
+            # Edit lists cut pictures out that others need.
+            self._marks[self._token] = mark
         while len(self._marks) > _REMEMBERED_PACKETS:
             self._marks.popitem(last=False)
         return pictures + self._take(self._feed(data))

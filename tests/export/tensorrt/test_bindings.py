@@ -88,6 +88,27 @@ CUDA = {
         "scratch": "Buffer",
     },
     RUNTIME / "networks" / "tensorrt_graphs.py": {"self.graph": "Graph"},
+    RUNTIME / "video" / "nvdec_api.py": {"self.cuda": MODULE, "device": "Device"},
+    RUNTIME / "video" / "nvdec_session.py": {
+        "cuda": MODULE,
+        "device": "Device",
+        "self._stream": "Stream",
+        "self._pinned": "Buffer",
+        "cuda.Buffer": "Buffer",
+        "source": "Buffer",
+    },
+}
+NVDEC = {
+    RUNTIME / "video" / "nvdec_api.py": {"module": MODULE},
+    RUNTIME / "video" / "nvdec_session.py": {
+        "module": MODULE,
+        "self._api.module": MODULE,
+        "module.VideoPacketFlag": "VideoPacketFlag",
+        "module.Pixel_Format": "Pixel_Format",
+        "packet": "PacketData",
+        "self._decoder": "PyNvDecoder",
+        "frame": "DecodedFrame",
+    },
 }
 RTX_ONLY = {
     "ComputeCapability",
@@ -107,6 +128,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Library | N
         "tensorrt 10": real_bindings.tensorrt_stubs(),
         "tensorrt": real_bindings.tensorrt_bindings(tmp_path_factory.mktemp("hollow")),
         "cuda-core": real_bindings.cuda_core(),
+        "pynvvideocodec": real_bindings.pynvvideocodec(tmp_path_factory.mktemp("driver")),
     }
 
 
@@ -137,8 +159,12 @@ def faults(file: Path, receivers: dict[str, str], real: Library, *, leave: set[s
         if owner == MODULE:
             if name not in real.names:
                 found.append(f"{where} is not in {real.title}")
-            continue
-        members = real.classes[owner]
+                continue
+            members = real.classes.get(real_bindings.FUNCTIONS, {})
+            if name not in members:
+                continue
+        else:
+            members = real.classes[owner]
         if name not in members:
             found.append(f"{where} is not in {real.title}")
         elif call is not None and members[name]:
@@ -162,8 +188,43 @@ def test_the_code_uses_cuda_core_as_it_is(libraries, file: Path) -> None:
     assert faults(file, CUDA[file], library(libraries, "cuda-core"), leave=SUBMODULES) == []
 
 
+@pytest.mark.parametrize("file", NVDEC, ids=lambda file: file.name)
+def test_the_code_uses_pynvvideocodec_as_it_is(libraries, file: Path) -> None:
+    assert faults(file, NVDEC[file], library(libraries, "pynvvideocodec"), leave=set()) == []
+
+
+def test_names_that_the_code_makes_up_are_pynvvideocodec_s(libraries) -> None:
+    from vtloc_runtime.video.nvdec_api import CODECS
+
+    real = library(libraries, "pynvvideocodec")
+    assert set(CODECS.values()) <= real.classes["cudaVideoCodec"].keys()
+    assert "420" in real.classes["cudaVideoChromaFormat"]
+    compiled = real_bindings.pynvvideocodec_file().read_bytes()
+    answers = ("supported", "width_min", "width_max", "height_min", "height_max", "mb_num_max")
+    assert [key for key in answers if key.encode() not in compiled] == []
+
+
+def test_the_double_of_nvdec_offers_what_the_real_one_does(libraries) -> None:
+    import sys
+
+    import nvdec_double
+
+    real = library(libraries, "pynvvideocodec")
+    with nvdec_double.installed():
+        module = sys.modules["PyNvVideoCodec"]
+        for name in ("CreateDecoder", "GetDecoderCaps"):
+            taken = set(inspect.signature(getattr(module, name)).parameters)
+            overloads = real.classes[real_bindings.FUNCTIONS][name]
+            assert any(taken <= set(overload.names) for overload in overloads), name
+        assert set(module.PacketData.__slots__) <= real.classes["PacketData"].keys()
+        for owner in ("PyNvDecoder", "DecodedFrame"):
+            offered = {name for name in vars(getattr(module, owner)) if name[0].isupper()}
+            assert offered <= real.classes[owner].keys(), owner
+        assert "format" in real.classes["DecodedFrame"]
+
+
 def test_the_lists_of_receivers_are_alive() -> None:
-    for table in (TENSORRT, CUDA):
+    for table in (TENSORRT, CUDA, NVDEC):
         for file, receivers in table.items():
             text = {
                 ast.unparse(node.value)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import onnxruntime
 import pytest
@@ -17,9 +18,10 @@ from vtloc_runtime.bench import BenchOptions, bench
 from vtloc_runtime.bench_video import write_bench_video
 from vtloc_runtime.bundle import Bundle
 from vtloc_runtime.engine import EngineSettings
-from vtloc_runtime.errors import EngineError, NetworkError
+from vtloc_runtime.errors import EngineError, NetworkError, VideoError
 from vtloc_runtime.localizer import Localizer
 from vtloc_runtime.networks.tensorrt import TensorrtNetwork, load_tensorrt
+from vtloc_runtime.video import VideoOptions, open_video
 
 pytestmark = [pytest.mark.gpu, pytest.mark.xdist_group("gpu")]
 
@@ -47,6 +49,28 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def bundle(built: Path) -> Bundle:
     return Bundle.open(built)
+
+
+def write_moving_film(
+    path: Path,
+    *,
+    codec: str,
+    container: str = "mp4",
+    pixels: str = "yuv420p",
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Five seconds of a gradient that moves over noise."""
+    noise = np.random.default_rng(5).integers(0, 64, (176, 320, 3), dtype=np.uint8)
+    ramp = np.linspace(0, 180, 320, dtype=np.uint8)[None, :, None]
+    with av.open(str(path), "w", container) as out:
+        stream = out.add_stream(codec, rate=25, options=options or {})
+        stream.width, stream.height, stream.pix_fmt = 320, 176, pixels
+        for number in range(125):
+            picture = noise + np.roll(ramp, 3 * number, axis=1)
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format=pixels)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
 
 
 def assert_close(
@@ -185,6 +209,46 @@ def test_the_whole_runtime_gives_the_same_moments(bundle, tmp_path) -> None:
             assert found.best.overlap(expected.best) > 0.99
         features = fast.encode_video(video).features
         np.testing.assert_allclose(features, encoded.features, atol=1e-3)
+
+
+KINDS = {
+    "h264": {"codec": "libx264", "options": {"bf": "3", "g": "24"}},
+    "hevc ten bits": {"codec": "libx265", "pixels": "yuv420p10le"},
+    "vp9": {"codec": "libvpx-vp9", "container": "webm", "options": {"cpu-used": "8"}},
+    "av1": {"codec": "libsvtav1", "container": "matroska", "options": {"preset": "11"}},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("strategy", ["needed", "everything"])
+def test_nvdec_gives_the_processor_s_frames(kind, strategy, tmp_path) -> None:
+    pytest.importorskip("PyNvVideoCodec")
+    video = write_moving_film(tmp_path / "film", **KINDS[kind])
+    for rate in (1, 7):
+        options = VideoOptions(frames_per_second=rate, strategy=strategy)
+        with open_video(video, options) as expected:
+            reference = list(expected)
+        try:
+            with open_video(video, replace(options, decoder="nvdec")) as reader:
+                frames = list(reader)
+        except VideoError as refusal:
+            pytest.skip(f"this GPU does not decode it: {refusal.what}")
+        assert [one.time for one in frames] == [one.time for one in reference]
+        for one, other in zip(frames, reference, strict=True):
+            np.testing.assert_array_equal(one.image, other.image)
+        assert reader.duration == expected.duration
+
+
+def test_the_gpu_decodes_and_answers(bundle, tmp_path) -> None:
+    pytest.importorskip("PyNvVideoCodec")
+    video = write_bench_video(tmp_path, seconds=12, width=160, height=96)
+    with (
+        Localizer.open(bundle, backend="tensorrt", precision="fp32") as plain,
+        Localizer.open(bundle, backend="tensorrt", precision="fp32", decoder="nvdec") as whole,
+    ):
+        expected, encoded = plain.encode_video(video), whole.encode_video(video)
+        np.testing.assert_array_equal(encoded.features, expected.features)
+        np.testing.assert_array_equal(encoded.times, expected.times)
 
 
 def test_the_bench_measures_engines(bundle, tmp_path) -> None:

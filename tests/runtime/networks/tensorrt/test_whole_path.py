@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import nvdec_double
 import pytest
 
 from vtloc_runtime.bench_video import write_bench_video
+from vtloc_runtime.errors import MissingExtraError
 from vtloc_runtime.localizer import Localizer
 
 QUERIES = ["a person walks across the room", "a cat sits", "the room"]
@@ -63,3 +66,28 @@ def test_a_video_longer_than_the_widest_profile_goes_by_windows(gpu, bundle) -> 
         Localizer.open(bundle, backend="tensorrt", precision="fp32") as fast,
     ):
         assert fast.localize(long, queries) == plain.localize(long, queries)
+
+
+def test_nothing_changes_where_the_gpu_decodes_too(bundle, video) -> None:
+    with nvdec_double.installed() as machine:
+        with (
+            Localizer.open(bundle, backend="tensorrt", precision="fp32") as plain,
+            Localizer.open(
+                bundle, backend="tensorrt", precision="fp32", decoder="nvdec"
+            ) as everything,
+        ):
+            expected, encoded = plain.encode_video(video), everything.encode_video(video)
+            np.testing.assert_array_equal(encoded.features, expected.features)
+            np.testing.assert_array_equal(encoded.times, expected.times)
+            assert (encoded.duration, encoded.warnings) == (expected.duration, expected.warnings)
+            assert everything.localize(encoded, QUERIES) == plain.localize(expected, QUERIES)
+            assert machine.made["decoder"] == 1
+        gc.collect()
+        assert machine.leaks() == {}
+
+
+def test_a_decoder_that_cannot_serve_is_refused_before_any_video(gpu, bundle, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "PyNvVideoCodec", None)
+    with pytest.raises(MissingExtraError, match=r"vtloc\[decode-gpu\]"):
+        Localizer.open(bundle, backend="tensorrt", decoder="nvdec:3")
+    assert gpu.leaks() == {}
