@@ -71,7 +71,7 @@ def make_module(gpu: Gpu) -> types.ModuleType:
                 raise RuleBroken("a copy on a closed stream")
             source = gpu.memory(self.handle, self.size, kinds=("device", "pinned"))
             target = gpu.memory(dst.handle, dst.size, kinds=("device", "pinned"))
-            gpu.made["copy"] += 1
+            gpu.copies += 1
             stream.queue.add(lambda: np.copyto(target, source))
             return dst
 

@@ -49,6 +49,7 @@ class Gpu:
     live: collections.Counter[str] = field(default_factory=collections.Counter)
     made: collections.Counter[str] = field(default_factory=collections.Counter)
     launches: collections.Counter[str] = field(default_factory=collections.Counter)
+    copies: int = 0
     runs: collections.Counter[int] = field(default_factory=collections.Counter)
     lock: threading.RLock = field(default_factory=threading.RLock)
     current: threading.local = field(default_factory=threading.local)

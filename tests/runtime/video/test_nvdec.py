@@ -147,7 +147,7 @@ def test_only_what_is_wanted_leaves_the_gpu(films: object, gpu: tensorrt_double.
         frames = list(reader)
     assert films.numbers(frames) == list(range(0, 200, 20))
     # The first picture is also fetched to be held against FFmpeg's, and each stays in ours.
-    assert gpu.made["copy"] <= 2 * len(frames) + 2
+    assert gpu.copies <= 2 * len(frames) + 2
 
 
 @pytest.mark.parametrize("strategy", ["needed", "everything"])
