@@ -8,6 +8,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from vtloc_export.bounds import promises
 from vtloc_export.signatures import SIGNATURES, Precision
 from vtloc_runtime.manifest import (
     NETWORK_NAMES,
@@ -57,6 +58,7 @@ def describe(
         localizer=config.to_json(),
         accuracy=dict(source.accuracy),
         parity=_measured(made),
+        bounds=promises(sorted({item.precision for item in made})),
     )
     return Manifest(
         schema=SCHEMA_VERSION,

@@ -13,6 +13,7 @@ import numpy as np
 from vtloc.data.benchmarks import read_split
 from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.evaluation.metrics import Scores, score
+from vtloc_export.bounds import ANSWER_BOUNDS, AnswerBound, answer_bound, tensor_bound
 from vtloc_export.checks import (
     SMALL,
     OutputParity,
@@ -21,13 +22,13 @@ from vtloc_export.checks import (
     reference_evaluate,
     torch_evaluate,
 )
-from vtloc_export.measures import BOUNDS
+from vtloc_export.engine_parity import engine_parity
 from vtloc_export.network import network_widths, runs_in_reference
 from vtloc_export.probes import Lengths, probes
 from vtloc_export.sources import load_source
 from vtloc_export.torch_network import TorchNetwork
 from vtloc_runtime.bundle import Bundle
-from vtloc_runtime.errors import AnnotationError, MissingExtraError, VtlocError
+from vtloc_runtime.errors import AnnotationError, ParityError, VtlocError
 from vtloc_runtime.localizer import Localizer
 from vtloc_runtime.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.video import FrameSequence
@@ -55,29 +56,6 @@ SENTENCES = (
 )
 _PICTURES = 6
 _SHOWN = 5
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerBound:
-    """How far a precision's answers may be from the reference's.
-
-    Attributes:
-        same: Least share of queries whose best moment stays where it was.
-        iou: Least mean IoU of old and new best moments.
-        drift: Most points that R@m or mIoU may lose or gain on labelled data.
-    """
-
-    same: float
-    iou: float
-    drift: float
-
-
-ANSWER_BOUNDS: Mapping[str, AnswerBound] = {
-    "fp32": AnswerBound(same=1.0, iou=0.999, drift=0.1),
-    "fp16": AnswerBound(same=0.95, iou=0.98, drift=0.5),
-    "compact": AnswerBound(same=0.8, iou=0.9, drift=1.5),
-    "int8": AnswerBound(same=0.7, iou=0.85, drift=2.0),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +192,13 @@ def verify_bundle(
             tensors.append(
                 tensor_parity(bundle, network, precision, modules[network], widths[network])
             )
+    engines, unverified = _engines(bundle, modules, widths, told)
     told("answers of PyTorch")
     references = {name: TorchNetwork(name, modules[name], widths[name]) for name in NETWORK_NAMES}
     with Localizer(bundle, dict(references), encoder="", batch=8) as localizer:
         expected = _ask(localizer, questions)
-    answers, unverified = _answers(bundle, questions, expected, told)
-    return ParityReport(bundle.path, tuple(tensors), answers, unverified)
+    answers, unasked = _answers(bundle, questions, expected, told)
+    return ParityReport(bundle.path, (*tensors, *engines), answers, (*unverified, *unasked))
 
 
 def tensor_parity(
@@ -248,11 +227,21 @@ def tensor_parity(
         evaluate = onnxruntime_evaluate(content, half=precision == "fp16")
         tried = probes(network, widths, seed=2)
     outputs = compare(network, evaluate, reference, tried)
-    bound = BOUNDS[precision]
+    arithmetic = "onnx.reference" if rounded else "onnxruntime:cpu"
+    return _judged(bundle, network, precision, arithmetic, outputs)
+
+
+def _judged(
+    bundle: Bundle,
+    network: NetworkName,
+    precision: str,
+    arithmetic: str,
+    outputs: tuple[OutputParity, ...],
+) -> TensorParity:
+    bound = tensor_bound(bundle.manifest, precision)
     broken = (
         f"{item.output}: {reason}" for item in outputs if (reason := bound.broken_by(item.worst))
     )
-    arithmetic = "onnx.reference" if rounded else "onnxruntime:cpu"
     return TensorParity(network, precision, arithmetic, outputs, next(broken, None))
 
 
@@ -299,6 +288,8 @@ def answer_parity(
     questions: Sequence[Question],
     expected: Sequence[Localization],
     found: Sequence[Localization],
+    *,
+    bound: AnswerBound | None = None,
 ) -> AnswerParity:
     """Compare answers with the reference's, and with the labels where there are any."""
     pairs = list(zip(expected, found, strict=True))
@@ -306,7 +297,7 @@ def answer_parity(
     same = float(np.mean([_same(old, new) for old, new in pairs]))
     drift = _drift(questions, expected, found)
     iou = float(np.mean(overlaps))
-    bound = ANSWER_BOUNDS[precision]
+    bound = bound or ANSWER_BOUNDS[precision]
     worst = max(drift.items(), key=lambda item: abs(item[1]), default=("", 0.0))
     broken = None
     if same < bound.same:
@@ -330,13 +321,41 @@ def _answers(
         try:
             with Localizer.open(bundle, backend=backend, precision=precision) as localizer:
                 found = _ask(localizer, questions)
-        except (MissingExtraError, VtlocError) as error:
+        except VtlocError as error:
             if backend == "onnxruntime":
                 raise
             unverified.append(f"{backend} in {precision}: {error}")
             continue
-        answers.append(answer_parity(backend, precision, questions, expected, found))
+        bound = answer_bound(bundle.manifest, precision)
+        answers.append(answer_parity(backend, precision, questions, expected, found, bound=bound))
     return tuple(answers), tuple(unverified)
+
+
+def _engines(
+    bundle: Bundle,
+    modules: Mapping[NetworkName, torch.nn.Module],
+    widths: Mapping[NetworkName, Mapping[str, int]],
+    told: Callable[[str], None],
+) -> tuple[tuple[TensorParity, ...], tuple[str, ...]]:
+    """Every network of every engine precision, where the engines run here."""
+    found, unverified = [], []
+    for backend, precision in _chains(bundle):
+        if backend != "tensorrt":
+            continue
+        for network in NETWORK_NAMES:
+            told(f"{network} in {precision} by TensorRT")
+            reference = torch_evaluate(modules[network], network)
+            try:
+                outputs, arithmetic = engine_parity(
+                    bundle, network, precision, reference, widths[network]
+                )
+            except ParityError:
+                raise
+            except VtlocError as error:
+                unverified.append(f"{network} in {precision} by TensorRT: {error}")
+                continue
+            found.append(_judged(bundle, network, precision, arithmetic, outputs))
+    return tuple(found), tuple(unverified)
 
 
 def _chains(bundle: Bundle) -> Iterator[tuple[str, str]]:

@@ -167,6 +167,24 @@ class ScoreCalibration(Entry, frozen=True, kw_only=True):
     presence: PresenceTest | None = None
 
 
+class PrecisionBounds(Entry, frozen=True, kw_only=True):
+    """How far a precision may be from the PyTorch model in FP32.
+
+    Attributes:
+        relative_l2: Most relative error of an output.
+        cosine: Least cosine of an output.
+        same: Least share of queries whose best moment stays where it was.
+        iou: Least mean IoU of old and new best moments.
+        drift: Most points that R@m or mIoU may move on labelled data.
+    """
+
+    relative_l2: float
+    cosine: float
+    same: float
+    iou: float
+    drift: float
+
+
 class Provenance(Entry, frozen=True, kw_only=True):
     """Where the bundle comes from, and what was measured about it.
 
@@ -179,6 +197,7 @@ class Provenance(Entry, frozen=True, kw_only=True):
         localizer: The localizer's configuration, so that its network can be built again.
         accuracy: Measured accuracy, by test set.
         parity: Measured parity with PyTorch, by network and precision.
+        bounds: What verifying holds each precision to.
     """
 
     created_by: str
@@ -189,6 +208,7 @@ class Provenance(Entry, frozen=True, kw_only=True):
     localizer: dict[str, Any] = {}
     accuracy: dict[str, Any] = {}
     parity: dict[str, Any] = {}
+    bounds: dict[str, PrecisionBounds] = {}
 
 
 class Manifest(Entry, frozen=True, kw_only=True):
