@@ -90,7 +90,7 @@ def examine(bundle: str | Path | None = None) -> Diagnosis:
     Args:
         bundle: The bundle's directory; None looks at the one that ships with the project.
     """
-    findings = [_machine(), *_packages(), _driver(), _video_decoding()]
+    findings = [_machine(), *_packages(), _driver(), _video_decoding(), _gpu_decoding()]
     opened, bundle_findings = _bundle(bundle)
     services = () if opened is None else tuple(_try(opened, *place) for place in _SERVICES)
     return Diagnosis((*findings, *bundle_findings), services)
@@ -114,7 +114,6 @@ def _packages() -> Iterator[Finding]:
         ("tensorrt", "tensorrt", "engines on NVIDIA GPUs"),
         ("tensorrt-rtx-cu13", "tensorrt-rtx", "building engines without a GPU"),
         ("cuda-core", "tensorrt", "running engines"),
-        ("pynvvideocodec", "decode-gpu", "decoding on the GPU"),
         ("jinja2", "report", "report pages"),
     ):
         found = _version(package)
@@ -198,6 +197,22 @@ def _video_decoding() -> Finding:
         remedy = "Install PyAV's own wheel, which brings every decoder: pip install av"
         return Finding("video decoding", "problem", f"{detail}; no {', '.join(missing)}", remedy)
     return Finding("video decoding", "ok", f"{detail}: {', '.join(_DECODERS)}")
+
+
+def _gpu_decoding() -> Finding:
+    """Whether NVDEC answers: the package loads nowhere but beside a driver."""
+    subject, found = "GPU decoding", _version("pynvvideocodec")
+    if found is None:
+        remedy = 'pip install "vtloc[decode-gpu]"'
+        return Finding(subject, "absent", "only needed for --decoder nvdec", remedy)
+    from vtloc_runtime.video.decoder import require_decoder
+
+    try:
+        require_decoder("nvdec")
+    except VtlocError as error:
+        detail = f"pynvvideocodec {found}, which is only needed for --decoder nvdec: {error.what}"
+        return Finding(subject, "absent", detail, error.remedy or "")
+    return Finding(subject, "ok", f"pynvvideocodec {found}: NVDEC answers")
 
 
 def _bundle(path: str | Path | None) -> tuple[Bundle | None, list[Finding]]:

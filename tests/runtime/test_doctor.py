@@ -6,7 +6,9 @@ import json
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
+import nvdec_double
 import pytest
+import tensorrt_double
 
 from vtloc_runtime import doctor
 from vtloc_runtime.cli import main
@@ -100,3 +102,16 @@ def test_the_command_prints_tables_or_json(
     with pytest.raises(SystemExit) as left:
         main(["doctor", "-b", str(own_bundle)])
     assert left.value.code == 5
+
+
+def test_decoding_on_the_gpu_is_tried(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, {"pynvvideocodec": "2.2.4"})
+    with nvdec_double.installed():
+        found = finding(examine(colour_bundle), "GPU decoding")
+        assert (found.state, found.detail) == ("ok", "pynvvideocodec 2.2.4: NVDEC answers")
+    with nvdec_double.installed(tensorrt_double.Gpu(ordinal=1)):
+        found = finding(examine(colour_bundle), "GPU decoding")
+        assert found.state == "absent"
+        assert "no NVDEC answers on GPU 0" in found.detail
+    installed(monkeypatch, {})
+    assert "vtloc[decode-gpu]" in finding(examine(colour_bundle), "GPU decoding").remedy
