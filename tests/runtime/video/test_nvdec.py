@@ -9,18 +9,15 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
+import nvdec_double
 import pytest
+import tensorrt_double
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "doubles"))
-
-import nvdec_double
-import tensorrt_double
 
 from vtloc_runtime.errors import BackendError, MissingExtraError, UsageError, VideoError
 from vtloc_runtime.manifest import Preprocessing
@@ -86,8 +83,6 @@ def a100() -> Iterator[tensorrt_double.Gpu]:
 
 def assert_same(data: bytes, options: VideoOptions) -> int:
     """The GPU's frames, times, duration, damage and warnings are the processor's; how many."""
-    from dataclasses import replace
-
     with open_video(data, options) as expected:
         reference = list(expected)
     with open_video(data, replace(options, decoder="nvdec")) as reader:
@@ -173,6 +168,14 @@ def test_pictures_are_turned_and_cropped_alike(matrix, films: object, gpu) -> No
     place = data.index(b"tkhd") + 44
     turned = data[:place] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + data[place + 36 :]
     assert_same(turned, VideoOptions(preprocessing=Preprocessing(size=64)))
+
+
+def test_pictures_that_an_edit_list_cuts_are_decoded_and_not_shown(films: object, gpu) -> None:
+    film = films.Film(ticks=tuple(range(-7, 60)), first_number=100, options={"g": "999"})
+    data = film.make()
+    with open_video(data, films.whole(decoder="nvdec", frames_per_second=4)) as reader:
+        assert films.numbers(list(reader))[0] == 107
+    assert_same(data, films.whole(frames_per_second=4))
 
 
 @pytest.mark.parametrize("container", ["matroska", "flv", "mpegts"])
