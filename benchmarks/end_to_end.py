@@ -41,7 +41,7 @@ from vtloc_runtime.pipeline import PipelineOptions, run_jobs
 from vtloc_runtime.text import QueryTokenizer
 from vtloc_runtime.windows import Timeline, plan_windows
 
-FILMS = ("moving-1080p", "slides-1080p", "camera-1080p")
+FILMS = ("moving-1080p", "slides-1080p")
 BATCH = 16
 SAME = 0.1
 

@@ -14,6 +14,7 @@ from typing import TypeAlias, cast
 
 import av
 import numpy as np
+from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 from skimage import data
 
@@ -113,6 +114,8 @@ def write_film(path: Path, kind: str, *, lines: int, seconds: float, seed: int =
         stream = cast("av.VideoStream", out.add_stream("libx264", rate=RATE))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"preset": "veryfast", "g": str(GROUP), "sc_threshold": "0", "bf": "3"}
+        # Named, so that all who read the film see the same colours.
+        stream.codec_context.colorspace = Colorspace.SMPTE170M
         packets: list[av.Packet] = []
         for index, name in enumerate(subjects[:wanted]):
             for number, picture in enumerate(KINDS[kind](_photograph(name), height, width, chance)):

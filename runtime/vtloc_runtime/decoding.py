@@ -256,7 +256,8 @@ def cosine_curve(
     Returns:
         ``[T]``, -1 to 1; 0 where a vector is all zeros.
     """
-    return cosine_curves(features, [sentence], shared)[0]
+    curve: FloatArray = cosine_curves(features, [sentence], shared)[0]
+    return curve
 
 
 def cosine_curves(

@@ -101,7 +101,7 @@ class _SpanTotals:
 
     def of_length(self, size: int) -> FloatArray:
         """``[T - size + 1]``, the worth of the spans of one length by where they start."""
-        worth = (self._sums[size:] - self._sums[:-size]) * self._scale[size - 1]
+        worth: FloatArray = (self._sums[size:] - self._sums[:-size]) * self._scale[size - 1]
         worth += self._begin[: len(worth)] + self._finish[size - 1 :]
         return worth
 

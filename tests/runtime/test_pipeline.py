@@ -100,6 +100,16 @@ def test_a_crashed_decoder_costs_its_own_video_only(
     assert "crashed the decoder (ended by SIGSEGV)" in found[1].error.what
 
 
+def test_a_run_over_cached_videos_starts_no_decoder(
+    localizer: Localizer, films: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    options = PipelineOptions(lanes=2, cache=FeatureCache(tmp_path))
+    jobs = videos(films, "red")
+    before = plain(flat(run_jobs(localizer, jobs, options=options)))
+    monkeypatch.setattr("vtloc_runtime.isolation._spawn", None)
+    assert plain(flat(run_jobs(localizer, jobs, options=options))) == before
+
+
 def test_lanes_share_the_work_and_do_each_task_once() -> None:
     done: list[int] = []
     lock = threading.Lock()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from vtloc_runtime.bundle import Bundle
+from vtloc_runtime.identity import run_identity
 from vtloc_runtime.reuse import DEFAULT_REUSE, FrameReuse, block_differences
 
 SIDE = 64
@@ -74,6 +78,23 @@ def test_what_is_remembered_outlives_the_chunk_that_it_came_in() -> None:
     reuse.release()
     chunk[:2] = 0
     assert not reuse.is_new(chunk[2])
+
+
+def test_what_is_shared_is_part_of_a_runs_identity(colour_bundle: Path) -> None:
+    bundle = Bundle.open(colour_bundle)
+
+    def identity(reuse: float) -> str:
+        return run_identity(
+            bundle,
+            backend="onnxruntime",
+            device=None,
+            precision=None,
+            decoding=None,
+            moments=1,
+            reuse=reuse,
+        )
+
+    assert len({identity(0), identity(1), identity(DEFAULT_REUSE)}) == 3
 
 
 @given(st.integers(1, 50), st.integers(0, 2**16))
