@@ -66,8 +66,10 @@ def check_half_precision(model: ModelProto, policy: PrecisionPolicy) -> None:
 def violations(model: ModelProto, policy: PrecisionPolicy) -> Iterator[Violation]:
     """Every place where a graph and its policy disagree."""
     types = value_types(model.graph)
+    spared = _spared_values(model.graph, types, policy)
     for node in model.graph.node:
-        yield from _node_violations(node, types, policy)
+        if spared.isdisjoint(node.output):
+            yield from _node_violations(node, types, policy)
     yield from _weight_violations(model.graph, policy)
 
 
@@ -82,6 +84,15 @@ def value_types(graph: GraphProto) -> dict[str, str]:
     }
     types.update({item.name: named(item.data_type) for item in graph.initializer})
     return types
+
+
+def _spared_values(graph: GraphProto, types: dict[str, str], policy: PrecisionPolicy) -> set[str]:
+    """What spared modules compute in FP32, from their own parameters on."""
+    found = {item.name for item in graph.initializer if policy.spares(item.name)}
+    for node in graph.node:
+        if not found.isdisjoint(node.input):
+            found.update(name for name in node.output if types.get(name) == "FLOAT")
+    return found
 
 
 def _node_violations(

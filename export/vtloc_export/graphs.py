@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +33,11 @@ _TRACED = Lengths(batch=2, frames=13, tokens=6)
 
 
 def typed_network(
-    network: NetworkName, module: torch.nn.Module, *, half: bool = False
+    network: NetworkName,
+    module: torch.nn.Module,
+    *,
+    half: bool = False,
+    spared: Sequence[str] = (),
 ) -> TypedNetwork:
     """A PyTorch module in the precision that its graph will have.
 
@@ -41,8 +45,9 @@ def typed_network(
         network: Which network it is.
         module: A visual encoder, a text encoder or a localizer.
         half: Whether in half precision, with the policy's islands.
+        spared: Modules that compute in FP32 altogether.
     """
-    return TypedNetwork(module, half=half, policy=POLICIES[network])
+    return TypedNetwork(module, half=half, policy=POLICIES[network].sparing(spared))
 
 
 def export_graph(

@@ -63,7 +63,10 @@ def describe(
     return Manifest(
         schema=SCHEMA_VERSION,
         name=options.name or source.name,
-        networks={name: _network_entry(name, made, widths[name]) for name in NETWORK_NAMES},
+        networks={
+            name: _network_entry(name, made, widths[name], spared=source.spared.get(name, ()))
+            for name in NETWORK_NAMES
+        },
         tokenizer=tokenizer,
         preprocessing=visual.preprocessing,
         frames_per_second=options.frames_per_second or source.frames_per_second,
@@ -93,7 +96,11 @@ def _shared_space(
 
 
 def _network_entry(
-    network: NetworkName, made: Sequence[ExportedNetwork], widths: Mapping[str, int]
+    network: NetworkName,
+    made: Sequence[ExportedNetwork],
+    widths: Mapping[str, int],
+    *,
+    spared: tuple[str, ...],
 ) -> NetworkEntry:
     signature = SIGNATURES[network]
     variants: dict[str, NetworkFile] = {
@@ -108,7 +115,7 @@ def _network_entry(
     }
     named = ("feature", "token", "sentence", "hidden")
     dims = {name: widths[name] for name in named if name in widths}
-    return NetworkEntry(dims=dims, variants=variants)
+    return NetworkEntry(dims=dims, variants=variants, islands={"fp16": spared} if spared else {})
 
 
 def _measured(made: Sequence[ExportedNetwork]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,7 @@ def export_network(
     precision: Precision,
     *,
     graph: ModelProto | None = None,
+    spared: Sequence[str] = (),
 ) -> ExportedNetwork:
     """Export one network in one precision and check it.
 
@@ -73,6 +74,7 @@ def export_network(
         widths: Lengths of its fixed axes, as ``network_widths`` gives them.
         precision: What to export.
         graph: Its FP32 graph, where there is one already.
+        spared: Modules that compute in FP32 altogether where the precision is ``fp16``.
 
     Raises:
         ExportError: It cannot be exported in that precision.
@@ -80,7 +82,7 @@ def export_network(
     """
     reference = torch_evaluate(module, network)
     if precision == "fp16":
-        return _export_half(network, module, widths)
+        return _export_half(network, module, widths, spared)
     plain = graph or export_graph(typed_network(network, module), network, widths)
     model = compact_graph(plain, network) if precision == "compact" else plain
     content = _serialized(model, network)
@@ -119,14 +121,17 @@ def runs_in_reference(network: NetworkName, module: torch.nn.Module) -> bool:
 
 
 def _export_half(
-    network: NetworkName, module: torch.nn.Module, widths: Mapping[str, int]
+    network: NetworkName,
+    module: torch.nn.Module,
+    widths: Mapping[str, int],
+    spared: Sequence[str],
 ) -> ExportedNetwork:
     reference = torch_evaluate(module, network)
-    typed = typed_network(network, module, half=True)
+    typed = typed_network(network, module, half=True, spared=spared)
     ranges = activation_ranges(typed, range_calls(network, widths))
     check_ranges(ranges, network=network)
     model = export_graph(typed, network, widths)
-    check_half_precision(model, POLICIES[network])
+    check_half_precision(model, POLICIES[network].sparing(spared))
     content = _serialized(model, network)
     # ONNX Runtime computes FP16 in FP32 on a CPU: it proves the graph's shapes, and no more.
     shapes = compare(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -119,6 +119,7 @@ def export_bundle(
                 name,
                 modules[name],
                 widths=widths[name],
+                spared=localizer.spared.get(name, ()),
                 options=chosen,
                 folder=folder,
                 progress=told,
@@ -126,6 +127,7 @@ def export_bundle(
         told.step("writing the bundle")
         tokenizer = text.tokenizer_json().encode()
         (folder / TOKENIZER_NAME).write_bytes(tokenizer)
+        _write_reference(localizer, folder)
         entry = TokenizerEntry(
             file=TOKENIZER_NAME,
             sha256=hashlib.sha256(tokenizer).hexdigest(),
@@ -146,6 +148,7 @@ def _export(
     module: torch.nn.Module,
     *,
     widths: Mapping[str, int],
+    spared: Sequence[str],
     options: ExportOptions,
     folder: Path,
     progress: ExportProgress,
@@ -156,7 +159,7 @@ def _export(
         progress.step(f"{network} in {precision}")
         if precision != "fp16" and graph is None:
             graph = export_graph(typed_network(network, module), network, widths)
-        exported = export_network(network, module, widths, precision, graph=graph)
+        exported = export_network(network, module, widths, precision, graph=graph, spared=spared)
         file = folder / file_name(network, precision)
         file.write_bytes(exported.content)
         if options.lint and (wrong := lint(file)):
@@ -165,6 +168,13 @@ def _export(
             )
         made.append(exported)
     return made
+
+
+def _write_reference(localizer: LocalizerSource, folder: Path) -> None:
+    """Take along the frames that a calibrated bundle holds sentences against."""
+    calibration = localizer.score_calibration
+    if localizer.reference is not None and calibration is not None and calibration.presence:
+        (folder / calibration.presence.file).write_bytes(localizer.reference)
 
 
 def _check_fit(localizer: LocalizerSource, visual: VisualEncoder, text: TextEncoder) -> None:

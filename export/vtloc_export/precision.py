@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+
+from vtloc_runtime.errors import ExportError
 
 if TYPE_CHECKING:
     from vtloc_runtime.manifest import NetworkName
@@ -39,12 +41,27 @@ class PrecisionPolicy:
         half: Operators that must compute in FP16: they hold the weights and the time.
         single: Operators that must compute in FP32: exponentials, sums and roots.
         single_weights: Names (with wildcards) of the only parameters that may stay FP32.
+        spared: Modules that compute in FP32 altogether, as calibration chose them.
     """
 
     network: NetworkName
     half: frozenset[str]
     single: frozenset[str]
     single_weights: tuple[str, ...]
+    spared: tuple[str, ...] = ()
+
+    def sparing(self, modules: Sequence[str]) -> PrecisionPolicy:
+        """The same policy, with some modules in FP32 altogether.
+
+        Args:
+            modules: Their names, as PyTorch has them.
+        """
+        weights = tuple(f".{module}.*" for module in modules)
+        return replace(self, spared=tuple(modules), single_weights=(*self.single_weights, *weights))
+
+    def spares(self, parameter: str) -> bool:
+        """Whether a parameter belongs to a module that is spared."""
+        return any(parameter.startswith(f"{module}.") for module in self.spared)
 
 
 _PRODUCTS = frozenset({"MatMul", "Gemm", "Conv", "Gelu", "Relu"})
@@ -188,6 +205,8 @@ class TypedNetwork(nn.Module):
         self.half_precision = half
         if half:
             halve(self.network, policy)
+            for name in policy.spared:
+                _spare(self.network, name)
         for parameter in self.parameters():
             parameter.requires_grad_(False)
 
@@ -212,6 +231,28 @@ def halve(network: nn.Module, policy: PrecisionPolicy) -> None:
                     owned[name] = (
                         nn.Parameter(replaced, requires_grad=False) if is_parameter else replaced
                     )
+
+
+def _spare(network: nn.Module, name: str) -> None:
+    """Let a module compute in FP32 between neighbours in half precision, in place."""
+    module = dict(network.named_modules()).get(name)
+    if not name or module is None:
+        raise ExportError(
+            f"{name!r} is no module of its own, so it cannot be spared half precision",
+            remedy="Choose islands again with: vtloc-calibrate sensitivity --precision fp16",
+        )
+    module.register_forward_pre_hook(
+        lambda _module, values, named: (_single(values), _single(named)), with_kwargs=True
+    )
+    module.register_forward_hook(lambda _module, _values, result: _halved(result))
+
+
+def _halved(values: Any) -> Any:
+    if isinstance(values, Tensor):
+        return values.half() if values.dtype == torch.float32 else values
+    if isinstance(values, tuple):
+        return tuple(_halved(value) for value in values)
+    return values
 
 
 def stays_single(name: str, policy: PrecisionPolicy) -> bool:

@@ -19,6 +19,8 @@ from vtloc_runtime.manifest import Decoding, ScoreCalibration, Windows
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from vtloc_runtime.manifest import NetworkName
+
 _TRUSTED = ("fp32", "compact", "fp16")
 """Which precision the weights are taken from, best first."""
 
@@ -40,6 +42,8 @@ class LocalizerSource:
         windows: How long videos are cut.
         score_calibration: From raw scores to probabilities, where it was calibrated.
         accuracy: What was measured, by test set.
+        spared: Modules of each network that are spared half precision, as calibration chose.
+        reference: The file of frames that sentences are held against, where there is one.
     """
 
     network: LocalizerNetwork
@@ -54,6 +58,8 @@ class LocalizerSource:
     windows: Windows = field(default_factory=Windows)
     score_calibration: ScoreCalibration | None = None
     accuracy: Mapping[str, Any] = field(default_factory=dict)
+    spared: Mapping[NetworkName, tuple[str, ...]] = field(default_factory=dict)
+    reference: bytes | None = None
 
 
 def load_source(path: Path) -> LocalizerSource:
@@ -113,6 +119,8 @@ def _from_bundle(path: Path) -> LocalizerSource:
         windows=manifest.windows,
         score_calibration=manifest.score_calibration,
         accuracy=provenance.accuracy,
+        spared={name: one.islands.get("fp16", ()) for name, one in manifest.networks.items()},
+        reference=bundle.read(test.file, test.sha256) if (test := bundle.presence) else None,
     )
 
 

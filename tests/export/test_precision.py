@@ -10,9 +10,16 @@ from onnx import TensorProto, numpy_helper
 from torch import nn
 from torch.nn import functional
 
-from vtloc_export.checks import compare, range_calls, reference_evaluate, torch_evaluate
+from vtloc_export.checks import (
+    SMALL,
+    check,
+    compare,
+    range_calls,
+    reference_evaluate,
+    torch_evaluate,
+)
 from vtloc_export.graph_types import check_half_precision, value_types, violations
-from vtloc_export.graphs import typed_network
+from vtloc_export.graphs import export_graph, typed_network
 from vtloc_export.precision import POLICIES, Islands, written_attention
 from vtloc_export.probes import Lengths, probes
 from vtloc_export.ranges import activation_ranges, check_ranges
@@ -153,3 +160,26 @@ def test_a_value_that_comes_too_close_is_refused():
     ranges = activation_ranges(typed, [(torch.ones(1).half(),)])
     with pytest.raises(ExportError, match=r"mul reaches 4.998e\+04"):
         check_ranges(ranges, network="localizer")
+
+
+def test_a_spared_module_computes_in_single_precision(modules, widths):
+    spared = ("head.hidden", "multiscale")
+    typed = typed_network("localizer", modules["localizer"], half=True, spared=spared)
+    kinds = {name: weight.dtype for name, weight in typed.network.named_parameters()}
+    assert kinds["head.hidden.weight"] == torch.float32
+    assert kinds["head.output.weight"] == torch.float16
+    graph = export_graph(typed, "localizer", widths["localizer"])
+    policy = POLICIES["localizer"].sparing(spared)
+    check_half_precision(graph, policy)
+    with pytest.raises(ExportError, match="breaks its precision policy"):
+        check_half_precision(graph, POLICIES["localizer"])
+    tried = probes("localizer", widths["localizer"], SMALL["localizer"])
+    reference = torch_evaluate(modules["localizer"], "localizer")
+    rounded = compare("localizer", reference_evaluate(graph), reference, tried)
+    check(rounded, network="localizer", precision="fp16", against="ONNX's evaluator")
+
+
+def test_what_is_no_module_cannot_be_spared(modules):
+    for name in ("input", "head.hidden.weight", ""):
+        with pytest.raises(ExportError, match="no module of its own"):
+            typed_network("localizer", modules["localizer"], half=True, spared=(name,))
