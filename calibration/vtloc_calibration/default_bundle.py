@@ -21,7 +21,6 @@ from vtloc_calibration.payoff import measure_payoff
 from vtloc_calibration.recording import Amount
 from vtloc_calibration.samples import draw_samples
 from vtloc_calibration.score_report import Target, calibrate_scores
-from vtloc_calibration.search import ParityBounds
 from vtloc_calibration.sensitivity import best_method, int8_trials, study
 from vtloc_calibration.stock_footage import stock_footage
 from vtloc_calibration.variants import (
@@ -31,7 +30,6 @@ from vtloc_calibration.variants import (
     store_scores,
     store_variant,
 )
-from vtloc_export.measures import Bound
 from vtloc_runtime.bundle import Bundle
 from vtloc_runtime.errors import OutputError, ParityError, UsageError, VtlocError
 from vtloc_runtime.localizer import Localizer
@@ -54,10 +52,6 @@ _BASE: str = "compact"
 _SHARED: tuple[NetworkName, ...] = ("text", "localizer")
 """Networks that serve INT8 with the file of the base: they run once a sentence, not once a frame,
 so what their own files would gain in time is nothing beside the bytes."""
-
-BOUNDS = ParityBounds(Bound(relative_l2=0.1, cosine=0.99))
-"""Tighter than what INT8 promises in general: lowering everything keeps that promise on outputs,
-and was measured to cost 1.3 points of R@0.5."""
 
 COMPOSED = "composed timelines, as the localizer was trained on; no photographs, no videos"
 
@@ -141,7 +135,7 @@ def add_int8(bundle: Bundle, samples: Samples) -> Bundle:
     method = best_method(trials)
     trial = trials[method]
     with progress_bar("visual, int8", 2 * len(trial.modules)) as advance:
-        found = study(trial, "int8", method=method, bounds=BOUNDS, progress=advance)
+        found = study(trial, "int8", method=method, progress=advance)
     if not found.choice.holds:
         raise ParityError(f"INT8 breaks the bounds: {found.choice.reason}", where="visual")
     content = trial.lowered(found.choice.lowered).SerializeToString()
