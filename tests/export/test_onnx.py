@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
+import onnx
 import pytest
 from tokenizers import Tokenizer
 
@@ -15,6 +17,7 @@ from vtloc_export.sources import load_source
 from vtloc_runtime.bundle import Bundle
 from vtloc_runtime.errors import BundleError, CheckpointError, ExportError, OutputError, ParityError
 from vtloc_runtime.localizer import Localizer
+from vtloc_runtime.presence import ReferenceFrames
 from vtloc_runtime.video import FrameSequence
 
 QUICK = ExportOptions(precisions=("fp32",), lint=False)
@@ -79,6 +82,39 @@ def test_a_bundle_is_exported_again_from_its_own_weights(bundle, checkpoint, tmp
     assert again.manifest.license == bundle.manifest.license
     old, new = again.manifest.provenance, bundle.manifest.provenance
     assert (old.checkpoint_sha256, old.localizer) == (new.checkpoint_sha256, new.localizer)
+
+
+def test_what_calibration_chose_goes_along(bundle, tmp_path):
+    reference = ReferenceFrames.of(np.random.default_rng(0).normal(size=(9, 8))).to_bytes()
+    (tmp_path / "calibrated").mkdir()
+    folder = keep_precision(bundle, tmp_path / "calibrated", "fp32")
+    (folder / "reference.safetensors").write_bytes(reference)
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["networks"]["localizer"]["islands"] = {"fp16": ["head.hidden"]}
+    manifest["score_calibration"] = {
+        "raw": [0.0, 1.0],
+        "probability": [0.1, 0.9],
+        "presence": {
+            "file": "reference.safetensors",
+            "sha256": hashlib.sha256(reference).hexdigest(),
+            "share": 0.99,
+            "threshold": -0.1,
+        },
+    }
+    manifest["shared_space"] = {
+        "start": 0,
+        "stop": manifest["networks"]["text"]["dims"]["sentence"],
+    }
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    half = ExportOptions(precisions=("fp16",), lint=False)
+    again = export_bundle(folder, tmp_path / "again", half).bundle
+    assert again.manifest.score_calibration == Bundle.open(folder).manifest.score_calibration
+    assert (again.path / "reference.safetensors").read_bytes() == reference
+    assert again.manifest.networks["localizer"].islands == {"fp16": ("head.hidden",)}
+    graph = onnx.load(again.path / "localizer.fp16.onnx").graph
+    kinds = {item.name: item.data_type for item in graph.initializer}
+    assert {kind for name, kind in kinds.items() if name.startswith("head.hidden.")} == {1}
+    assert {kind for name, kind in kinds.items() if name.startswith("head.output.")} == {10}
 
 
 def keep_precision(bundle, folder, precision):

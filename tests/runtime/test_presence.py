@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,21 @@ def test_older_bundles_are_read_and_newer_ones_refused(tmp_path: Path) -> None:
     assert Bundle.open(write_colour_bundle(tmp_path / "old", schema=1)).manifest.schema == 1
     with pytest.raises(BundleError, match="schema 3"):
         Bundle.open(write_colour_bundle(tmp_path / "new", schema=3))
+
+
+def test_the_command_can_be_told_to_answer_always(
+    tmp_path: Path, every_colour: ReferenceFrames, colour_video: Path
+) -> None:
+    from typer.testing import CliRunner
+
+    from vtloc_runtime.commands.find import app
+
+    bundle = write_bundle(tmp_path / "b", every_colour)
+    asked = [str(colour_video), "-q", "magenta", "--bundle", str(bundle.path), "--json", "--quiet"]
+    given = []
+    for options in ([], ["--always-answer"]):
+        result = CliRunner().invoke(app, [*asked, *options])
+        assert result.exit_code == 0, result.output
+        given.append(json.loads(result.stdout.splitlines()[-1])["moments"])
+    assert given[0] == []
+    assert len(given[1]) == 1
