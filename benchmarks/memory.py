@@ -55,7 +55,8 @@ def run(film: Path, cache: Path, bundle: Path | None) -> Run:
     peaks: dict[int, int] = {}
     while process.poll() is None:
         for pid in (process.pid, *_children(process.pid)):
-            peaks[pid] = max(peaks.get(pid, 0), _peak(pid))
+            # The latest one: until a child has become its own program it shows its parent's.
+            peaks[pid] = _peak(pid) or peaks.get(pid, 0)
         time.sleep(0.02)
     seconds = time.perf_counter() - began
     output = process.communicate()[0]
