@@ -175,8 +175,9 @@ def _rows(
     context.print_on_execution_start = False
     most = math.ceil(len(share) / plan.lanes)
     rows = [{"number": number, "task": pickle.dumps(task)} for number, task in share.items()]
-    # A block holds one task: what a lost node must do again is what it had in flight.
-    return iter(
+    # A block holds one task: what a lost node must do again is what it had in flight. Nothing is
+    # fetched ahead, because Ray then keeps each answer back until the next has come.
+    batches = (
         ray.data.from_items(rows, override_num_blocks=len(rows))
         .map_batches(
             Worker,
@@ -193,8 +194,9 @@ def _rows(
                 enable_true_multi_threading=True,
             ),
         )
-        .iter_rows()
+        .iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     )
+    return (row for batch in batches for row in batch.to_pylist())
 
 
 def _answers(
