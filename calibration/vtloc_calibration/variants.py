@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from vtloc_export.bounds import promises
 from vtloc_runtime.bundle import Bundle
 from vtloc_runtime.errors import BundleError, OutputError
 from vtloc_runtime.manifest import (
@@ -151,7 +152,7 @@ def store_islands(
 
 
 def store_parity(bundle: Bundle, precision: str, measured: dict[str, Any]) -> Bundle:
-    """Put what was measured about a precision into a bundle.
+    """Put what was measured about a precision, and what it is held to, into a bundle.
 
     Args:
         bundle: Where to.
@@ -162,13 +163,12 @@ def store_parity(bundle: Bundle, precision: str, measured: dict[str, Any]) -> Bu
         OutputError: The bundle cannot be written.
     """
     provenance = bundle.manifest.provenance
-    parity = {**provenance.parity, precision: measured}
-    return store_manifest(
-        bundle,
-        msgspec.structs.replace(
-            bundle.manifest, provenance=msgspec.structs.replace(provenance, parity=parity)
-        ),
+    noted = msgspec.structs.replace(
+        provenance,
+        parity={**provenance.parity, precision: measured},
+        bounds={**provenance.bounds, **promises([precision])},
     )
+    return store_manifest(bundle, msgspec.structs.replace(bundle.manifest, provenance=noted))
 
 
 def store_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:

@@ -304,7 +304,7 @@ def answer_parity(
         broken = f"{same:.1%} of the answers stay where they were, below {bound.same:.0%}"
     elif iou < bound.iou:
         broken = f"mean IoU with the reference's answers is {iou:.3f}, below {bound.iou}"
-    elif abs(worst[1]) > bound.drift:
+    elif abs(worst[1]) > max(bound.drift, 100 / len(pairs)):
         broken = f"{worst[0]} moves by {worst[1]:+.2f} points, more than {bound.drift}"
     return AnswerParity(backend, precision, len(pairs), same, iou, drift, broken)
 
