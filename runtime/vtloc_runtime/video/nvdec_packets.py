@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import av
 from av.bitstream import BitStreamFilterContext
 
+from vtloc_runtime.video.bits import Bits
+
 if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
@@ -138,7 +140,7 @@ def _vp8_size(data: bytes) -> bytes | None:
 
 def _vp9_size(data: bytes) -> bytes | None:
     """Width and height where a frame states its own, None where it has those of a reference."""
-    bits = _Bits(data[:32])
+    bits = Bits(data[:32])
     try:
         if bits.take(2) != _VP9_MARKER:
             return None
@@ -163,14 +165,14 @@ def _vp9_size(data: bytes) -> bytes | None:
         return None
 
 
-def _vp9_inter_size(bits: _Bits) -> bytes | None:
+def _vp9_inter_size(bits: Bits) -> bytes | None:
     bits.take(8 + 3 * 4)
     if any(bits.take(1) for _ in range(3)):
         return None
     return bits.take(32).to_bytes(4, "big")
 
 
-def _skip_vp9_colours(bits: _Bits, profile: int) -> None:
+def _skip_vp9_colours(bits: Bits, profile: int) -> None:
     if profile >= 2:
         bits.take(1)
     srgb = bits.take(3) == 7
@@ -178,21 +180,3 @@ def _skip_vp9_colours(bits: _Bits, profile: int) -> None:
         bits.take(1)
     if profile in (1, 3):
         bits.take(1 if srgb else 3)
-
-
-class _Bits:
-    """Bits in order.
-
-    Raises:
-        EOFError: More were asked for than there are.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self._value = int.from_bytes(data, "big")
-        self._left = len(data) * 8
-
-    def take(self, count: int) -> int:
-        self._left -= count
-        if self._left < 0:
-            raise EOFError
-        return (self._value >> self._left) & ((1 << count) - 1)
