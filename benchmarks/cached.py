@@ -28,7 +28,7 @@ from vtloc_runtime.encoding import EncodedVideo
 from vtloc_runtime.features import FeatureCache
 from vtloc_runtime.jobs import Job, VideoJobs
 from vtloc_runtime.journal import Journal
-from vtloc_runtime.networks.contract import Array, Network, TensorSpec
+from vtloc_runtime.networks.contract import Array, Network, WrappedNetwork
 from vtloc_runtime.networks.opening import open_network, preferred_precision
 from vtloc_runtime.pipeline import PipelineOptions, run_jobs
 
@@ -41,33 +41,13 @@ THINGS = ("cat", "car", "boat", "table", "tree", "lamp", "horse", "bottle", "bri
 PLACES = ("on a hill", "beside the river", "in a kitchen", "under the sky", "behind a house")
 
 
-class Timed(Network):
+class Timed(WrappedNetwork):
     """A network that adds up the time spent inside it."""
 
     def __init__(self, network: Network) -> None:
-        self._network = network
+        super().__init__(network)
         self._lock = threading.Lock()
         self.seconds = 0.0
-
-    @property
-    def name(self) -> str:
-        """The network's own."""
-        return self._network.name
-
-    @property
-    def backend(self) -> str:
-        """The network's own."""
-        return self._network.backend
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """The network's own."""
-        return self._network.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """The network's own."""
-        return self._network.outputs
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the network by the clock."""
@@ -77,10 +57,6 @@ class Timed(Network):
         finally:
             with self._lock:
                 self.seconds += time.perf_counter() - began
-
-    def close(self) -> None:
-        """Close the network."""
-        self._network.close()
 
 
 def sentences() -> Iterator[str]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vtloc_runtime.manifest import NETWORK_NAMES, NetworkName
-from vtloc_runtime.networks.contract import Network
+from vtloc_runtime.networks.contract import WrappedNetwork
 
 if TYPE_CHECKING:
-    from vtloc_runtime.networks.contract import Array, TensorSpec
+    from vtloc_runtime.networks.contract import Array, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Recorder:
         return {network: tuple(calls) for network, calls in self._kept.items()}
 
 
-class RecordedNetwork(Network):
+class RecordedNetwork(WrappedNetwork):
     """A network that shows its inputs to a recorder before it runs.
 
     Args:
@@ -116,28 +116,8 @@ class RecordedNetwork(Network):
     """
 
     def __init__(self, network: Network, recorder: Recorder) -> None:
-        self._network = network
+        super().__init__(network)
         self._recorder = recorder
-
-    @property
-    def name(self) -> str:
-        """The network's name."""
-        return self._network.name
-
-    @property
-    def backend(self) -> str:
-        """What runs it."""
-        return self._network.backend
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Every input by name."""
-        return self._network.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Every output by name."""
-        return self._network.outputs
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Show the inputs, then compute."""
@@ -145,7 +125,3 @@ class RecordedNetwork(Network):
             if name == self.name:
                 self._recorder.see(name, inputs)
         return self._network.run(inputs)
-
-    def close(self) -> None:
-        """Free the network."""
-        self._network.close()

@@ -114,6 +114,45 @@ class Network(Protocol):
         self.close()
 
 
+class WrappedNetwork(Network):
+    """A network around another: everything is the other's, but for what is overridden.
+
+    Args:
+        network: What computes.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    @property
+    def name(self) -> str:
+        """The other's name."""
+        return self._network.name
+
+    @property
+    def backend(self) -> str:
+        """What runs it."""
+        return self._network.backend
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """Every input by name."""
+        return self._network.inputs
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """Every output by name."""
+        return self._network.outputs
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute every output."""
+        return self._network.run(inputs)
+
+    def close(self) -> None:
+        """Free the other."""
+        self._network.close()
+
+
 def check_inputs(
     specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array], *, network: str
 ) -> None:
