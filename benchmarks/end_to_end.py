@@ -37,7 +37,8 @@ from vtloc_export.onnx import ExportOptions, export_bundle
 from vtloc_export.sources import LocalizerSource, load_source
 from vtloc_runtime import Localizer
 from vtloc_runtime.bundle import DEFAULT_BUNDLE, Bundle
-from vtloc_runtime.decoding import cosine_curve, decode, to_moments
+from vtloc_runtime.curves import cosine_curve
+from vtloc_runtime.decoding import decode, to_moments
 from vtloc_runtime.jobs import Job, VideoJobs
 from vtloc_runtime.moments import Moment
 from vtloc_runtime.pipeline import PipelineOptions, run_jobs

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from vtloc_calibration.score_report import ScoredAnswer
-from vtloc_runtime.decoding import cosine_curve
+from vtloc_runtime.curves import cosine_curve
 from vtloc_runtime.errors import AnnotationError, CalibrationError, OutputError, VideoError
 from vtloc_runtime.presence import ReferenceFrames, margin
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, get_args, overload
 import numpy as np
 
 from vtloc_runtime.bundle import Bundle
-from vtloc_runtime.decoding import cosine_curves, decode, to_moments
+from vtloc_runtime.curves import cosine_curves
+from vtloc_runtime.decoding import decode, to_moments
 from vtloc_runtime.encoding import EncodedVideo, Observer, VideoEncoder, batch_limit
 from vtloc_runtime.errors import BackendError, FeatureError, UsageError
 from vtloc_runtime.manifest import DecodingStrategy

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from vtloc_runtime import decoding
 from vtloc_runtime.decoding import Span
 from vtloc_runtime.errors import NetworkError
-from vtloc_runtime.manifest import ScoreCalibration, SharedSpace
+from vtloc_runtime.manifest import ScoreCalibration
 
 LIMITS = st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.75, 1.0])
 
@@ -192,9 +192,3 @@ def test_calibration_maps_scores_and_drops_what_is_no_moment() -> None:
     spans = [Span(0, 0, 0.5), Span(1, 1, 0.3), Span(1, 1, 0.99)]
     moments = decoding.to_moments(spans, [0.0, 1.0], 2.0, calibration=calibration)
     assert [moment.score for moment in moments] == pytest.approx([0.7, 0.9])
-
-
-def test_the_curve_reads_only_the_shared_columns() -> None:
-    features = np.array([[9.0, 1.0, 0.0], [9.0, 0.0, 2.0], [9.0, 0.0, 0.0]], dtype=np.float32)
-    curve = decoding.cosine_curve(features, np.array([3.0, 0.0]), SharedSpace(start=1, stop=3))
-    assert curve.tolist() == [1.0, 0.0, 0.0]

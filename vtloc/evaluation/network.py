@@ -9,7 +9,8 @@ import torch
 from vtloc.data.samples import collate
 from vtloc.evaluation.metrics import Scores, score
 from vtloc.model.fusion import pool_sentence
-from vtloc_runtime.decoding import cosine_curve, decode, to_moments
+from vtloc_runtime.curves import cosine_curve
+from vtloc_runtime.decoding import decode, to_moments
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.manifest import SharedSpace
 
