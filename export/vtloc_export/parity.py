@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtloc.data.benchmarks import read_split
 from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.evaluation.metrics import Scores, score
 from vtloc_export.bounds import ANSWER_BOUNDS, AnswerBound, answer_bound, tensor_bound
@@ -24,38 +22,24 @@ from vtloc_export.checks import (
 )
 from vtloc_export.engine_parity import engine_parity
 from vtloc_export.network import network_widths, runs_in_reference
-from vtloc_export.probes import Lengths, probes
+from vtloc_export.probes import probes
+from vtloc_export.questions import Question, labelled_questions, synthetic_questions
 from vtloc_export.sources import load_source
 from vtloc_export.torch_network import TorchNetwork
 from vtloc_runtime.bundle import Bundle
-from vtloc_runtime.errors import AnnotationError, ParityError, VtlocError
+from vtloc_runtime.errors import ParityError, VtlocError
 from vtloc_runtime.localizer import Localizer
 from vtloc_runtime.manifest import NETWORK_NAMES, NetworkName
-from vtloc_runtime.video import FrameSequence
 
 if TYPE_CHECKING:
     import torch
 
-    from vtloc.data.examples import Example
     from vtloc_runtime.moments import Localization
 
 SAME = 0.1
 """Seconds that the best moment's start and end may move and still count as the same answer."""
 TIE = 0.01
 """Moments whose scores are this close, relatively, are one answer as good as the other."""
-
-SENTENCES = (
-    "a person opens the door",
-    "somebody pours coffee into a cup",
-    "the dog runs across the lawn and catches a ball",
-    "two men are shown talking",
-    "she puts the bowl down and stirs",
-    "a car drives through the snow",
-    "the crowd cheers",
-    "he is seen speaking to the camera while holding a guitar",
-)
-_PICTURES = 6
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,21 +122,6 @@ class ParityReport:
         plain["bundle"] = str(self.bundle)
         plain["broken"] = list(self.broken)
         return plain
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A video and the sentences asked about it.
-
-    Attributes:
-        video: A path, or frames with times.
-        queries: The sentences.
-        truth: Their true moments, where they are labelled.
-    """
-
-    video: Any
-    queries: tuple[str, ...]
-    truth: tuple[tuple[Any, ...], ...] | None = None
 
 
 def verify_bundle(
@@ -243,43 +212,6 @@ def _judged(
         f"{item.output}: {reason}" for item in outputs if (reason := bound.broken_by(item.worst))
     )
     return TensorParity(network, precision, arithmetic, outputs, next(broken, None))
-
-
-def synthetic_questions() -> tuple[Question, ...]:
-    """Pictures that change every few seconds, and plain sentences: no file is needed."""
-    (probe,) = probes("visual", {"size": 256}, (Lengths(_PICTURES),), seed=3)
-    pictures = np.asarray(probe.inputs["frames"], dtype=np.uint8)
-    shown = np.repeat(pictures, _SHOWN, axis=0)
-    return (Question(FrameSequence(shown, np.arange(float(len(shown)))), SENTENCES),)
-
-
-def labelled_questions(path: Path) -> tuple[Question, ...]:
-    """Labelled sentences by video; a video's name is looked up beside the labels.
-
-    Raises:
-        AnnotationError: The labels cannot be read, or a video is missing.
-    """
-    by_video: dict[str, list[Example]] = {}
-    for example in read_split(path).examples:
-        if example.moments:
-            by_video.setdefault(example.video, []).append(example)
-    questions = []
-    for name, examples in by_video.items():
-        video = _video_beside(path, name)
-        queries = tuple(example.query for example in examples)
-        questions.append(Question(video, queries, tuple(item.moments for item in examples)))
-    return tuple(questions)
-
-
-def _video_beside(labels: Path, name: str) -> Path:
-    exact = labels.parent / name
-    found = [exact] if exact.is_file() else sorted(labels.parent.glob(f"{glob.escape(name)}.*"))
-    videos = [path for path in found if path != labels]
-    if not videos:
-        raise AnnotationError(
-            "the video of a label is missing", where=exact, remedy="Put it beside the labels"
-        )
-    return videos[0]
 
 
 def answer_parity(

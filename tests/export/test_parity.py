@@ -12,13 +12,8 @@ import pytest
 from onnx import numpy_helper
 
 from vtloc_export.cli import main
-from vtloc_export.parity import (
-    Question,
-    answer_parity,
-    labelled_questions,
-    synthetic_questions,
-    verify_bundle,
-)
+from vtloc_export.parity import answer_parity, verify_bundle
+from vtloc_export.questions import Question, labelled_questions, synthetic_questions
 from vtloc_runtime.errors import AnnotationError, ParityError
 from vtloc_runtime.moments import Localization, Moment
 
