@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from decode import RECIPES, measure, paths, versions, video_minutes
+from decode import measure, versions, video_minutes
+from decode_films import RECIPES, paths
 
 from vtloc_runtime.video import VideoOptions, open_video
 
