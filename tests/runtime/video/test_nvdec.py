@@ -16,6 +16,7 @@ import numpy as np
 import nvdec_double
 import pytest
 import tensorrt_double
+from coded_films import CODECS, X265
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,44 +25,34 @@ from vtloc_runtime.manifest import Preprocessing
 from vtloc_runtime.video import Limits, VideoOptions, open_video, parallel
 from vtloc_runtime.video.nvdec_packets import CodedPackets
 
-X265 = "log-level=error:pools=none:frame-threads=1"
 EVERYTHING = nvdec_double.ADA | {("h264", 10)}
-KINDS = {
-    "h264 with B-frames": {"options": {"bf": "3", "g": "24"}},
-    "h264 one long group": {"options": {"bf": "2", "g": "999"}},
-    "h264 baseline": {"options": {"bf": "0", "g": "10"}},
-    "h264 open groups": {"options": {"x264-params": "open-gop=1:bframes=3:keyint=12:min-keyint=1"}},
-    "h264 pyramid": {"options": {"x264-params": "bframes=7:b-pyramid=normal:keyint=30"}},
-    "h264 intra refresh": {"options": {"x264-params": "intra-refresh=1:keyint=12:bframes=0"}},
-    "h264 ten bits": {"pixels": "yuv420p10le"},
+SHARED = (
+    "h264 with B-frames",
+    "h264 one long group",
+    "h264 baseline",
+    "h264 open groups",
+    "h264 pyramid",
+    "h264 intra refresh",
+    "h264 ten bits",
+    "h264 matroska",
+    "h264 flash",
+    "hevc",
+    "hevc open groups",
+    "vp9",
+    "vp8 hidden frames",
+    "av1",
+    "av1 mp4",
+)
+KINDS = {name: CODECS[name] for name in SHARED} | {
     "h264 full range": {"pixels": "yuvj420p"},
     "h264 transport stream": {"container": "mpegts", "time_base": Fraction(1, 25)},
-    "h264 matroska": {"container": "matroska", "options": {"bf": "3", "g": "15"}},
-    "h264 flash": {"container": "flv", "options": {"bf": "2", "g": "15"}},
     "h264 of odd size": {"size": (130, 78), "options": {"g": "24"}},
-    "hevc": {"codec": "libx265", "options": {"x265-params": f"{X265}:keyint=20:bframes=4"}},
-    "hevc open groups": {
-        "codec": "libx265",
-        "options": {"x265-params": f"{X265}:keyint=16:bframes=4:open-gop=1"},
-    },
     "hevc ten bits": {
         "codec": "libx265",
         "pixels": "yuv420p10le",
         "options": {"x265-params": f"{X265}:keyint=20"},
     },
     "vp9 of odd size": {"codec": "libvpx-vp9", "container": "webm", "size": (131, 77)},
-    "vp9": {"codec": "libvpx-vp9", "container": "webm", "options": {"cpu-used": "8", "g": "15"}},
-    "vp8 hidden frames": {
-        "codec": "libvpx",
-        "container": "webm",
-        "options": {"auto-alt-ref": "1", "lag-in-frames": "12", "g": "40", "cpu-used": "8"},
-    },
-    "av1": {
-        "codec": "libsvtav1",
-        "container": "matroska",
-        "options": {"preset": "11", "g": "24", "svtav1-params": "hierarchical-levels=3"},
-    },
-    "av1 mp4": {"codec": "libsvtav1", "options": {"preset": "11", "g": "24"}},
 }
 
 
