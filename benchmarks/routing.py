@@ -109,7 +109,7 @@ STUDIES = {
     "paper": Study(
         {name: {**LADDER_REST, **choices} for name, choices in LADDER.items()}
         | {arm: ARMS[arm] for arm in (FULL, "no routing")},
-        0,
+        6,
         TrainingConfig(epochs=50, patience=50),
         256,
         10,
