@@ -44,6 +44,9 @@ ARMS: dict[str, dict[str, object]] = {
     "no routing": {"routing": False},
     "agreement as printed (11)": {"routing": True, "agreement": "printed"},
     "agreement u.v alone": {"routing": True, "agreement": "votes"},
+    "over frames, not tokens": {"routing": True, "coupling": "frames"},
+    "many to many": {"routing": True, "coupling": "independent"},
+    "one capsule of 768": {"routing": True, "capsules": 1, "capsule_dim": 768},
     "additive fusion": {"routing": True, "fusion": "additive"},
     "no temporal block after fusion": {"routing": True, "blocks_after_fusion": 0},
     "no similarity channels": {"routing": True, "similarity_channels": False},
@@ -56,6 +59,7 @@ ARMS: dict[str, dict[str, object]] = {
         "similarity_channels": False,
     },
 }
+FORMS = ("over frames, not tokens", "many to many", "agreement as printed (11)")
 LADDER: dict[str, dict[str, object]] = {
     "ladder: transformer only": {"multiscale": False, "routing": False},
     "ladder: + multi-scale": {"multiscale": True, "routing": False},
@@ -97,10 +101,10 @@ class Study:
 
 SHORT = replace(RECIPE.training, epochs=4, patience=4)
 STUDIES = {
-    "parts": Study(ARMS, 3, SHORT, 800, 4, replace(RECIPE.composition, frames=FRAMES)),
+    "parts": Study(ARMS, 7, SHORT, 800, 4, replace(RECIPE.composition, frames=FRAMES)),
     "order": Study(
-        {arm: ARMS[arm] for arm in (FULL, "no routing", "agreement as printed (11)")},
-        2,
+        {arm: ARMS[arm] for arm in (FULL, "no routing", *FORMS)},
+        4,
         SHORT,
         800,
         4,

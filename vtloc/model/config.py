@@ -14,6 +14,9 @@ from vtloc_runtime.errors import ConfigurationError
 Agreement = Literal["sentence", "printed", "votes"]
 """How routing logits grow; see `vtloc.model.routing`."""
 
+Coupling = Literal["tokens", "frames", "independent"]
+"""What routing's couplings share out; see `vtloc.model.routing`."""
+
 FusionKind = Literal["multiplicative", "additive"]
 SentencePooling = Literal["mean", "last"]
 
@@ -36,6 +39,8 @@ class LocalizerConfig:
         routing_iterations: R.
         agreement: ``sentence`` routes by the sentence; ``printed`` is (11) to the letter, whose
             coupling is the same for every frame; ``votes`` is the classic agreement ``u . v``.
+        coupling: ``tokens`` shares each frame out among the tokens (8); ``frames`` shares each
+            token out among the frames; ``independent`` lets any frame go with any token.
         attention_heads: Heads of the cross-attention.
         fusion: ``multiplicative`` gives the head frame, text, product and cosine; ``additive``
             adds the text to the frame.
@@ -64,6 +69,7 @@ class LocalizerConfig:
     capsule_dim: int = 96
     routing_iterations: int = 3
     agreement: Agreement = "sentence"
+    coupling: Coupling = "tokens"
     attention_heads: int = 4
     fusion: FusionKind = "multiplicative"
     similarity_channels: bool = True

@@ -81,6 +81,7 @@ class LocalizerNetwork(nn.Module):
                 capsule_dim=config.capsule_dim,
                 iterations=config.routing_iterations,
                 agreement=config.agreement,
+                coupling=config.coupling,
             )
             if config.routing
             else None

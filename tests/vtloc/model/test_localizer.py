@@ -16,6 +16,8 @@ ARMS = {
     "no routing": {"routing": False},
     "printed agreement": {"agreement": "printed"},
     "classic agreement": {"agreement": "votes"},
+    "tokens shared out": {"coupling": "frames"},
+    "nothing shared out": {"coupling": "independent"},
     "additive": {"fusion": "additive", "similarity_channels": False, "blocks_after_fusion": 0},
     "no similarity channels": {"similarity_channels": False},
     "plain similarity channels": {"standardize_similarity": False},
@@ -64,9 +66,14 @@ def test_padding_is_masked_in_every_output(network, batch) -> None:
     assert (output.alignment[~real] == 0).all()
 
 
-def test_the_alignment_of_a_real_frame_sums_to_one(network, batch) -> None:
-    total = network(*batch.inputs()).alignment.sum(dim=1)
-    assert torch.allclose(total, batch.frame_mask.float(), atol=1e-5)
+def test_the_alignment_of_what_is_shared_out_sums_to_one(network, batch) -> None:
+    alignment = network(*batch.inputs()).alignment
+    if network.config.coupling == "tokens":
+        assert torch.allclose(alignment.sum(dim=1), batch.frame_mask.float(), atol=1e-5)
+    elif network.config.coupling == "frames":
+        assert torch.allclose(alignment.sum(dim=2), batch.token_mask.float(), atol=1e-5)
+    else:
+        assert ((alignment >= 0) & (alignment <= 1)).all()
 
 
 def test_another_sentence_gives_another_answer(network, batch) -> None:
@@ -136,6 +143,7 @@ def test_videos_of_a_batch_do_not_see_each_other(network, batch) -> None:
         ({"shared_space": [0, 5]}, "5 wide"),
         ({"shared_space": [0, 99]}, "does not lie"),
         ({"agreement": "loud"}, "agreement"),
+        ({"coupling": "loose"}, "coupling"),
         ({"colour": "blue"}, "unknown fields colour"),
         ({"feature_dim": "wide"}, "feature_dim"),
     ],
