@@ -16,7 +16,6 @@ import numpy as np
 
 from vtloc_runtime.bench_report import BenchReport, StageResult
 from vtloc_runtime.bench_video import write_bench_video
-from vtloc_runtime.encoding import batch_limit
 from vtloc_runtime.errors import MissingExtraError, UsageError
 from vtloc_runtime.localizer import Localizer
 from vtloc_runtime.machine import available_processors
@@ -156,7 +155,7 @@ def _check(options: BenchOptions) -> None:
 
 def _shapes(network: Network, options: BenchOptions) -> Iterator[_RunShape]:
     first = next(iter(network.inputs))
-    batches = sorted({batch_limit(network, first, batch) for batch in options.batches})
+    batches = sorted({network.inputs[first].batch(batch) for batch in options.batches})
     tokens = _within(network, "tokens", options.tokens)
     if network.name == "visual":
         yield from (_RunShape(batch) for batch in batches)

@@ -93,7 +93,7 @@ class VideoEncoder:
         self._network = network
         self._manifest = manifest
         self._encoder = encoder
-        self._batch = batch_limit(network, INPUT, batch)
+        self._batch = network.inputs[INPUT].batch(batch)
         self._reuse = reuse
         at_once = 2 * device_count(network)
         self._shared = (
@@ -195,17 +195,6 @@ class VideoEncoder:
     def _report(self, stage: str, seconds: float, count: int) -> None:
         if self._observer is not None:
             self._observer(stage, seconds, count)
-
-
-def batch_limit(network: Network, name: str, wanted: int) -> int:
-    """The largest batch, up to ``wanted``, that an input's first axis takes."""
-    spec = network.inputs[name]
-    axis = spec.shape[0]
-    if isinstance(axis, int):
-        return axis
-    if spec.limits is not None and axis in spec.limits:
-        return max(1, min(wanted, spec.limits[axis][1]))
-    return max(1, wanted)
 
 
 class _Features:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Self, get_args, overload
 
 import numpy as np
 
+from vtloc_runtime.boundary_logits import BoundaryLogits
 from vtloc_runtime.bundle import Bundle
 from vtloc_runtime.curves import cosine_curves
 from vtloc_runtime.decoding import decode, to_moments
-from vtloc_runtime.encoding import EncodedVideo, Observer, VideoEncoder, batch_limit
+from vtloc_runtime.encoding import EncodedVideo, Observer, VideoEncoder
 from vtloc_runtime.errors import BackendError, FeatureError, UsageError
 from vtloc_runtime.manifest import DecodingStrategy
 from vtloc_runtime.moments import Localization
@@ -22,13 +23,10 @@ from vtloc_runtime.reading import Read, read_here
 from vtloc_runtime.reuse import DEFAULT_REUSE
 from vtloc_runtime.sentences import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
 from vtloc_runtime.text import QueryTokenizer
-from vtloc_runtime.windows import Timeline, plan_windows
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
-
-    from numpy.typing import NDArray
 
     from vtloc_runtime.manifest import NetworkName
     from vtloc_runtime.networks.contract import Network
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 
 _BATCH_ON_CPU = 16
 _BATCH_ON_GPU = 64
-_SENTENCES_AT_ONCE = 32
 _BY_SIMILARITY = frozenset({"similarity", "combined"})
 """Strategies that compare frames and sentences in the space that they share."""
 
@@ -86,17 +83,15 @@ class Localizer:
             decoder=decoder,
             observer=observer,
         )
-        tokens = _axis_limit(networks["localizer"], "tokens", 1)
-        longest = min(tokens, _axis_limit(networks["text"], "token_ids", 1))
+        specs = (networks["localizer"].inputs["tokens"], networks["text"].inputs["token_ids"])
+        limits = [limit for spec in specs if (limit := spec.longest(1)) is not None]
         self._sentences = SentenceEncoder(
             networks["text"],
-            QueryTokenizer.of(bundle, max_tokens=longest),
+            QueryTokenizer.of(bundle, max_tokens=min(limits, default=None)),
             batch=batch,
             kept=kept_sentences,
         )
-        frames = _axis_limit(networks["localizer"], "features", 1)
-        self._window = min(manifest.windows.frames, frames)
-        self._window_overlap = min(manifest.windows.overlap, self._window // 2)
+        self._boundaries = BoundaryLogits(networks["localizer"], manifest.windows)
         # Calibration holds for the bundle's own way of decoding alone.
         own = self._strategy == manifest.decoding.strategy
         self._calibration = manifest.score_calibration if own else None
@@ -261,7 +256,7 @@ class Localizer:
         began = time.perf_counter()
         unique = list({sentence.text: sentence for sentence in sentences}.values())
         found: dict[str, Localization] = {}
-        limit = batch_limit(self._networks["localizer"], "features", _SENTENCES_AT_ONCE)
+        limit = self._boundaries.rows
         for top in range(0, len(unique), limit):
             for answer in self._answer(encoded, unique[top : top + limit], moments):
                 found[answer.query] = answer
@@ -298,7 +293,7 @@ class Localizer:
             # This strategy reads the curve alone; the localizer network has nothing to say.
             starts = ends = np.zeros((rows, len(video)))
         else:
-            starts, ends = self._logits(video, sentences)
+            starts, ends = self._boundaries.of(video.features, sentences)
         compared = self._strategy in _BY_SIMILARITY or self._presence is not None
         curves = None
         if compared and manifest.shared_space is not None:
@@ -326,39 +321,6 @@ class Localizer:
             found = to_moments(spans, video.times, video.duration, calibration=self._calibration)
             answers.append(Localization(sentence.text, found))
         return answers
-
-    def _logits(
-        self, video: EncodedVideo, sentences: list[EncodedSentence]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Start and end logits ``[sentences, T]``, window by window."""
-        network = self._networks["localizer"]
-        rows = len(sentences)
-        longest = max(len(sentence.tokens) for sentence in sentences)
-        width = sentences[0].tokens.shape[1]
-        tokens = np.zeros((rows, longest, width), dtype=network.inputs["tokens"].dtype)
-        token_mask = np.zeros((rows, longest), dtype=bool)
-        for row, sentence in enumerate(sentences):
-            tokens[row, : len(sentence.tokens)] = sentence.tokens
-            token_mask[row, : len(sentence.tokens)] = True
-        features = video.features.astype(network.inputs["features"].dtype, copy=False)
-        windows = plan_windows(len(video), frames=self._window, overlap=self._window_overlap)
-        timeline = Timeline(windows, rows)
-        for index, window in enumerate(windows):
-            part = features[window.start : window.stop]
-            result = network.run(
-                {
-                    "features": np.repeat(part[None], rows, axis=0),
-                    "frame_mask": np.ones((rows, len(window)), dtype=bool),
-                    "tokens": tokens,
-                    "token_mask": token_mask,
-                }
-            )
-            timeline.add(
-                index,
-                result["start_logits"].astype(np.float64),
-                result["end_logits"].astype(np.float64),
-            )
-        return timeline.logits()
 
     def _check_features(self, video: EncodedVideo) -> None:
         visual = self.bundle.manifest.networks["visual"]
@@ -388,14 +350,3 @@ def _check_strategy(bundle: Bundle, strategy: str) -> DecodingStrategy:
             remedy="Decode by joint, or use a bundle whose encoders share a space",
         )
     return choice
-
-
-def _axis_limit(network: Network, name: str, axis: int) -> int:
-    """The largest length that one axis of an input takes."""
-    spec = network.inputs[name]
-    length = spec.shape[axis]
-    if isinstance(length, int):
-        return length
-    if spec.limits is not None and length in spec.limits:
-        return spec.limits[length][1]
-    return np.iinfo(np.int64).max

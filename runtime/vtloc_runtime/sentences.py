@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtloc_runtime.encoding import batch_limit
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -60,7 +58,7 @@ class SentenceEncoder:
     ) -> None:
         self._network = network
         self._tokenizer = tokenizer
-        self._batch = batch_limit(network, "token_ids", batch)
+        self._batch = network.inputs["token_ids"].batch(batch)
         self._kept = kept
         self._known: OrderedDict[str, EncodedSentence] = OrderedDict()
         self._lock = threading.Lock()

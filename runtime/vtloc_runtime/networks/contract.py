@@ -56,6 +56,19 @@ class TensorSpec:
                     remedy="Send smaller batches, or build engines with wider profiles",
                 )
 
+    def longest(self, axis: int) -> int | None:
+        """The largest length that one axis takes; None where any does."""
+        length = self.shape[axis]
+        return length if isinstance(length, int) else self._limit(length)[1]
+
+    def batch(self, wanted: int) -> int:
+        """The largest batch, up to ``wanted``, that the first axis takes; a fixed one as it is."""
+        axis = self.shape[0]
+        if isinstance(axis, int):
+            return axis
+        high = self._limit(axis)[1]
+        return max(1, wanted if high is None else min(wanted, high))
+
     def _limit(self, axis: str) -> tuple[int, int | None]:
         if self.limits is not None and axis in self.limits:
             return self.limits[axis]
