@@ -18,7 +18,7 @@ from colours import write_colour_video
 
 from vtloc_runtime import cli
 from vtloc_runtime.cli import COMMANDS, exit_codes, main
-from vtloc_runtime.commands import find
+from vtloc_runtime.commands import search
 
 PROGRAM = [sys.executable, "-c", "from vtloc_runtime.cli import main; main()"]
 
@@ -205,7 +205,7 @@ def test_a_fault_of_the_program_is_one_line_too(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("oh\nno")
 
-    monkeypatch.setattr(find, "read_jobs", broken)
+    monkeypatch.setattr(search, "read_jobs", broken)
     assert run(film, "-q", "red", "-b", bundle) == cli.INTERNAL
     assert "internal error: RuntimeError: oh no" in capsys.readouterr().err
 
