@@ -105,7 +105,10 @@ def write(path: Path, parts: list[list[NDArray[np.uint8]]]) -> None:
     """Write the parts, one after another, as H.264."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(
-            "libx264", rate=FRAMES_PER_SECOND, options={"preset": "veryfast", "crf": "23"}
+            "libx264",
+            rate=FRAMES_PER_SECOND,
+            # Several threads code other pictures than one, and how many depends on the machine.
+            options={"preset": "veryfast", "crf": "23", "threads": "1"},
         )
         stream.width = stream.height = SIDE
         stream.pix_fmt = "yuv420p"
