@@ -17,31 +17,43 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 import numpy as np
 import torch
-from accuracy import REAL, caltech, coco, film, imagenet, labelled
-from montage import montages
+from routing_sets import FRAMES, Kept, composed_sets, keep, real_sets
 
+from vtloc.data.examples import Example
 from vtloc.data.samples import Sample
+from vtloc.evaluation.baselines import best_constant_window, constant_window, whole_video
+from vtloc.evaluation.metrics import Scores, score
 from vtloc.evaluation.network import evaluate_network
 from vtloc.model import LocalizerConfig, LocalizerNetwork, load_checkpoint
-from vtloc.timelines.composition import CompositionConfig
-from vtloc.timelines.footage import FootageConfig
 from vtloc.timelines.recipe import Recipe
 from vtloc.timelines.source import TEXT_ENCODER, VISUAL_ENCODER, Encoders, TimelineSource
 from vtloc.training import TrainingConfig, seeded_network, train
-from vtloc_runtime import Localizer
 
-FULL = "full: routing by the sentence"
+if TYPE_CHECKING:
+    from vtloc.timelines.composition import CompositionConfig
+    from vtloc_runtime.manifest import DecodingStrategy
+    from vtloc_runtime.moments import Moment
+
+FULL, WITHOUT = "full: routing by the sentence", "no routing"
+SIMILARITY = "similarity span"
+UNTRAINED = ("whole video", "best constant window", SIMILARITY)
+Sets: TypeAlias = dict[str, list[Sample]]
+Found: TypeAlias = dict[str, list[float]]
+"""R@0.5 and mIoU by the set's name."""
+Row: TypeAlias = dict[str, Any]
+"""One finished run: study, arm, seed, scores."""
+
 # The recipe itself routes nothing, so every arm says that it does.
 ARMS: dict[str, dict[str, object]] = {
     FULL: {"routing": True},
-    "no routing": {"routing": False},
+    WITHOUT: {"routing": False},
     "agreement as printed (11)": {"routing": True, "agreement": "printed"},
     "agreement u.v alone": {"routing": True, "agreement": "votes"},
     "over frames, not tokens": {"routing": True, "coupling": "frames"},
@@ -58,6 +70,7 @@ ARMS: dict[str, dict[str, object]] = {
         "blocks_after_fusion": 0,
         "similarity_channels": False,
     },
+    "neither routing nor multi-scale": {"routing": False, "multiscale": False},
 }
 FORMS = ("over frames, not tokens", "many to many", "agreement as printed (11)")
 LADDER: dict[str, dict[str, object]] = {
@@ -74,7 +87,6 @@ LADDER_REST = {
 }
 
 RECIPE = Recipe.read()
-FRAMES = (16, 32)
 VALIDATION = 64
 
 
@@ -103,7 +115,7 @@ SHORT = replace(RECIPE.training, epochs=4, patience=4)
 STUDIES = {
     "parts": Study(ARMS, 7, SHORT, 800, 4, replace(RECIPE.composition, frames=FRAMES)),
     "order": Study(
-        {arm: ARMS[arm] for arm in (FULL, "no routing", *FORMS)},
+        {arm: ARMS[arm] for arm in (FULL, WITHOUT, *FORMS)},
         4,
         SHORT,
         800,
@@ -112,8 +124,8 @@ STUDIES = {
     ),
     "paper": Study(
         {name: {**LADDER_REST, **choices} for name, choices in LADDER.items()}
-        | {arm: ARMS[arm] for arm in (FULL, "no routing")},
-        6,
+        | {arm: ARMS[arm] for arm in (FULL, WITHOUT, "many to many")},
+        7,
         TrainingConfig(epochs=50, patience=50),
         256,
         10,
@@ -122,112 +134,46 @@ STUDIES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Samples made once and given to every arm alike.
-
-    Attributes:
-        epochs: The samples of each epoch.
-    """
-
-    epochs: tuple[tuple[Sample, ...], ...]
-
-    def __len__(self) -> int:
-        return len(self.epochs[0])
-
-    def epoch(self, number: int) -> Iterator[Sample]:
-        """The samples of an epoch, widened again from half precision."""
-        for sample in self.epochs[number % len(self.epochs)]:
-            yield replace(sample, features=sample.features.astype(np.float32))
-
-
-def keep(source: TimelineSource, epochs: int) -> Kept:
-    """Compose every epoch of a source; features are held in half precision."""
-    return Kept(
-        tuple(
-            tuple(
-                replace(sample, features=sample.features.astype(np.float16))
-                for sample in source.epoch(number)
-            )
-            for number in range(epochs)
-        )
-    )
-
-
-def composed_sets(encoders: Encoders, count: int) -> dict[str, list[Sample]]:
-    """Timelines of concepts and sentences kept out of training, by what they test."""
-    plain = CompositionConfig(frames=FRAMES, absent=0.0, companion=0.0, repeated=0.0)
-    still = FootageConfig()
-    moving = FootageConfig(fixed_camera=1.0, drift=(0.6, 0.9), hidden=1.0)
-    chosen = {
-        "held-out classes": (replace(plain, relations=(("name", 1.0),)), still),
-        "synonyms": (replace(plain, relations=(("synonym", 1.0),)), still),
-        "hypernyms": (replace(plain, relations=(("kind", 1.0),)), still),
-        "several segments": (replace(plain, repeated=1.0, segments=(4, 7)), still),
-        "the first or the last of two": (
-            replace(plain, repeated=1.0, ordered=1.0, segments=(4, 7)),
-            still,
-        ),
-        "two things at once": (replace(plain, companion=1.0), still),
-        "footage-like, hard": (replace(plain, hard=1.0, empty=0.3), moving),
-    }
+def asked(network: LocalizerNetwork, sets: Sets, strategy: DecodingStrategy) -> Found:
+    """What a network scores on every set."""
     return {
-        name: list(
-            TimelineSource(
-                encoders, "held-out", seed=77, samples=count, config=config, footage=footage
-            ).epoch(0)
-        )
-        for name, (config, footage) in chosen.items()
+        name: plain(evaluate_network(network, samples, strategy=strategy))
+        for name, samples in sets.items()
     }
 
 
-def real_sets(encoders: Encoders, media: Path, videos: int) -> dict[str, list[Sample]]:
-    """Filmed photographs and labelled footage, through the runtime's reader."""
-    photos = media / "photos"
-    found: dict[str, list[Sample]] = {}
-    with tempfile.TemporaryDirectory() as folder, Localizer.open() as localizer:
-        sources = {
-            "COCO photographs": film(coco(photos), Path(folder), videos, 1),
-            "Caltech photographs": film(caltech(photos), Path(folder), videos, 1),
-            "ImageNet photographs": film(imagenet(photos), Path(folder), videos, 1),
-            "montages of real footage": montages(media / "videos", Path(folder), videos, 1),
-            "real videos": labelled(media / "videos"),
-            "real videos, further labels": labelled(
-                media / "videos", REAL["real videos, further labels"]
-            ),
+def untrained(network: LocalizerNetwork, sets: Sets, training: Kept) -> dict[str, Found]:
+    """What is scored without any training: blindly, and by the cosines alone."""
+    window = best_constant_window([example(one) for one in training.epochs[0] if one.moments])
+    blind: dict[str, Callable[[Example], tuple[Moment, ...]]] = {
+        "whole video": whole_video,
+        "best constant window": lambda one: constant_window(one, window),
+    }
+    found = {
+        name: {
+            key: plain(score((one.moments, answer(example(one))) for one in samples))
+            for key, samples in sets.items()
         }
-        for name, source in sources.items():
-            found[name] = []
-            for path, examples in source:
-                video = localizer.encode_video(path)
-                tokens = encoders.tokens([example.query for example in examples])
-                found[name] += [
-                    Sample(
-                        example.id,
-                        video.features,
-                        states,
-                        example.moments,
-                        video.times,
-                        video.duration,
-                    )
-                    for example, states in zip(examples, tokens, strict=True)
-                ]
-    return found
-
-
-def scores(network: LocalizerNetwork, sets: dict[str, list[Sample]], strategy: str) -> dict:
-    """R@0.5 and mIoU on every set."""
-    judged = {
-        name: evaluate_network(network, set_, strategy=strategy) for name, set_ in sets.items()
+        for name, answer in blind.items()
     }
-    return {name: [one.recall[1, 0.5], one.mean_iou] for name, one in judged.items()}
+    return found | {SIMILARITY: asked(network, sets, "similarity")}
 
 
-def table(rows: Sequence[dict], names: Sequence[str]) -> None:
+def example(sample: Sample) -> Example:
+    """A sample without its features."""
+    return Example(sample.id, sample.id, sample.duration, "", sample.moments)
+
+
+def plain(scores: Scores) -> list[float]:
+    """R@0.5 and mIoU."""
+    return [scores.recall[1, 0.5], scores.mean_iou]
+
+
+def table(rows: Sequence[Row], names: Sequence[str]) -> None:
     """Print mean mIoU and its spread over seeds, an arm a row."""
     print("\n| arm | seeds | " + " | ".join(names) + " | mean |")
     print("|---" * (len(names) + 3) + "|")
-    for arm in dict.fromkeys(row["arm"] for row in rows):
+    for arm in in_order(rows):
         runs = [row for row in rows if row["arm"] == arm]
         values = np.array([[row["scores"][name][1] for name in names] for row in runs])
         values = np.column_stack([values, values.mean(axis=1)])
@@ -240,19 +186,26 @@ def table(rows: Sequence[dict], names: Sequence[str]) -> None:
         print(f"| {arm} | {len(runs)} | " + " | ".join(cells) + " |")
 
 
-def differences(rows: Sequence[dict], names: Sequence[str]) -> None:
-    """Print what the full network gains over each arm, seed by seed."""
-    full = {row["seed"]: row for row in rows if row["arm"] == FULL}
-    print("\nFull minus arm, mean mIoU over the sets, seed by seed:\n")
-    for arm in dict.fromkeys(
-        row["arm"] for row in rows if row["arm"] not in {FULL, "similarity span"}
-    ):
-        gains = [
-            np.mean([full[row["seed"]]["scores"][n][1] - row["scores"][n][1] for n in names])
-            for row in rows
-            if row["arm"] == arm and row["seed"] in full
-        ]
-        print(f"- {arm}: {', '.join(f'{gain:+.1f}' for gain in gains)}")
+def differences(rows: Sequence[Row], names: Sequence[str]) -> None:
+    """Print what each arm gains over no routing, seed by seed."""
+
+    def mean(row: Row) -> float:
+        return float(np.mean([row["scores"][name][1] for name in names]))
+
+    without = {row["seed"]: mean(row) for row in rows if row["arm"] == WITHOUT}
+    print("\n| arm | less no routing, mean, seed by seed |\n|---|---|")
+    for arm in in_order(rows):
+        if arm == WITHOUT or arm not in ARMS:
+            continue
+        runs = [row for row in rows if row["arm"] == arm and row["seed"] in without]
+        gains = [mean(row) - without[row["seed"]] for row in runs]
+        print(f"| {arm} | {', '.join(f'{gain:+.1f}' for gain in gains)} |")
+
+
+def in_order(rows: Sequence[Row]) -> list[str]:
+    """The arms that ran, as they are declared above."""
+    ran = {row["arm"] for row in rows}
+    return [arm for arm in (*UNTRAINED, *LADDER, *ARMS) if arm in ran]
 
 
 def main() -> None:
@@ -276,14 +229,14 @@ def main() -> None:
         print(f"routing: nothing measured yet for {options.study}; --train does it")
 
 
-def read_rows(results: Path) -> list[dict]:
+def read_rows(results: Path) -> list[Row]:
     """The finished runs."""
     return (
         [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     )
 
 
-def run(name: str, media: Path | None, results: Path, seeds: int, rows: list[dict]) -> None:
+def run(name: str, media: Path | None, results: Path, seeds: int, rows: list[Row]) -> None:
     """Train and judge every arm and seed of a study that the results file lacks."""
     torch.set_num_threads(1)
     study = STUDIES[name]
@@ -321,13 +274,12 @@ def run(name: str, media: Path | None, results: Path, seeds: int, rows: list[dic
     with results.open("a") as journal:
         if not rows:
             network = LocalizerNetwork(widths(encoders))
-            found = scores(network, sets, "similarity")
-            row = {"study": name, "arm": "similarity span", "seed": 0, "scores": found}
-            record(journal, rows, row)
+            for arm, found in untrained(network, sets, source).items():
+                record(journal, rows, {"study": name, "arm": arm, "seed": 0, "scores": found})
         for arm, seed in missing:
             training = replace(study.training, seed=seed)
             network = trained(encoders, study.arms[arm], training, source, validation)
-            found = scores(network, sets, "joint")
+            found = asked(network, sets, "joint")
             row = {"study": name, "arm": arm, "seed": seed, "scores": found}
             record(journal, rows, row)
 
@@ -365,7 +317,7 @@ def trained(
         return load_checkpoint(result.checkpoint).network
 
 
-def record(journal: TextIO, rows: list[dict], row: dict) -> None:
+def record(journal: TextIO, rows: list[Row], row: Row) -> None:
     """Keep a finished run."""
     rows.append(row)
     journal.write(json.dumps(row) + "\n")
