@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.moments import Moment
 
 FULL, WITHOUT = "full: routing by the sentence", "no routing"
+NEITHER = "neither routing nor multi-scale"
 SIMILARITY = "similarity span"
 UNTRAINED = ("whole video", "best constant window", SIMILARITY)
 Sets: TypeAlias = dict[str, list[Sample]]
@@ -70,9 +71,11 @@ ARMS: dict[str, dict[str, object]] = {
         "blocks_after_fusion": 0,
         "similarity_channels": False,
     },
-    "neither routing nor multi-scale": {"routing": False, "multiscale": False},
+    NEITHER: {"routing": False, "multiscale": False},
 }
 FORMS = ("over frames, not tokens", "many to many", "agreement as printed (11)")
+ROUTINGS = (FULL, *FORMS, "agreement u.v alone", "one capsule of 768", NEITHER)
+"""Held against no routing; the other arms against the full network."""
 LADDER: dict[str, dict[str, object]] = {
     "ladder: transformer only": {"multiscale": False, "routing": False},
     "ladder: + multi-scale": {"multiscale": True, "routing": False},
@@ -187,19 +190,20 @@ def table(rows: Sequence[Row], names: Sequence[str]) -> None:
 
 
 def differences(rows: Sequence[Row], names: Sequence[str]) -> None:
-    """Print what each arm gains over no routing, seed by seed."""
+    """Print what each form of routing gains over none, and each other arm over the full network."""
 
     def mean(row: Row) -> float:
         return float(np.mean([row["scores"][name][1] for name in names]))
 
-    without = {row["seed"]: mean(row) for row in rows if row["arm"] == WITHOUT}
-    print("\n| arm | less no routing, mean, seed by seed |\n|---|---|")
+    print("\n| arm | less | mean over the sets, seed by seed |\n|---|---|---|")
     for arm in in_order(rows):
-        if arm == WITHOUT or arm not in ARMS:
+        base = WITHOUT if arm in ROUTINGS else FULL
+        if arm not in ARMS or arm in {base, WITHOUT}:
             continue
-        runs = [row for row in rows if row["arm"] == arm and row["seed"] in without]
-        gains = [mean(row) - without[row["seed"]] for row in runs]
-        print(f"| {arm} | {', '.join(f'{gain:+.1f}' for gain in gains)} |")
+        bases = {row["seed"]: mean(row) for row in rows if row["arm"] == base}
+        runs = [row for row in rows if row["arm"] == arm and row["seed"] in bases]
+        gains = [mean(row) - bases[row["seed"]] for row in runs]
+        print(f"| {arm} | {base} | {', '.join(f'{gain:+.1f}' for gain in gains)} |")
 
 
 def in_order(rows: Sequence[Row]) -> list[str]:
