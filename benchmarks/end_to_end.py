@@ -36,7 +36,8 @@ from PIL import Image
 from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.model import LocalizerConfig, LocalizerNetwork
 from vtloc.model.checkpoint import save_checkpoint
-from vtloc_export.onnx import ExportOptions, export_bundle
+from vtloc_export.onnx import export_bundle
+from vtloc_export.options import ExportOptions
 from vtloc_export.sources import LocalizerSource, load_source
 from vtloc_runtime import Localizer
 from vtloc_runtime.bundle import DEFAULT_BUNDLE, Bundle

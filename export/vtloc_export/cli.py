@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from vtloc_export.onnx import ExportOptions, ExportReport, export_bundle
+from vtloc_export.onnx import ExportReport, export_bundle
+from vtloc_export.options import ExportOptions
 from vtloc_export.signatures import PRECISIONS, Precision
 from vtloc_export.tensorrt_command import trt_command
 from vtloc_export.verify_command import verify_command

@@ -25,7 +25,7 @@ from vtloc_runtime.manifest import (
 if TYPE_CHECKING:
     from vtloc.encoders import VisualEncoder
     from vtloc_export.network import ExportedNetwork
-    from vtloc_export.onnx import ExportOptions
+    from vtloc_export.options import ExportOptions
     from vtloc_export.sources import LocalizerSource
 
 

@@ -13,6 +13,7 @@ from vtloc_export.graphs import export_graph, typed_network
 from vtloc_export.inspection import lint
 from vtloc_export.manifest import describe, file_name
 from vtloc_export.network import ExportedNetwork, export_network, network_widths
+from vtloc_export.options import ExportOptions
 from vtloc_export.packaging import check_place, staged_bundle, write_manifest
 from vtloc_export.sources import LocalizerSource, load_source
 from vtloc_runtime.bundle import Bundle
@@ -22,8 +23,6 @@ from vtloc_runtime.manifest import NETWORK_NAMES, NetworkName, TokenizerEntry
 if TYPE_CHECKING:
     import torch
     from onnx import ModelProto
-
-    from vtloc_export.signatures import Precision
 
 TOKENIZER_NAME = "tokenizer.json"
 
@@ -36,27 +35,6 @@ class ExportProgress(Protocol):
 
     def step(self, what: str) -> None:
         """A step starts."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExportOptions:
-    """What to export.
-
-    Attributes:
-        precisions: Which files each network comes in.
-        overwrite: Whether a bundle at the same place is replaced.
-        name: The bundle's name; None keeps the source's.
-        license: The weights' licence; None keeps the source's.
-        frames_per_second: How densely videos are sampled; None keeps the source's.
-        lint: Whether Polygraphy lints every graph.
-    """
-
-    precisions: tuple[Precision, ...] = ("fp32",)
-    overwrite: bool = False
-    name: str | None = None
-    license: str | None = None
-    frames_per_second: float | None = None
-    lint: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.model import LocalizerConfig, LocalizerNetwork, save_checkpoint
 from vtloc_export.graphs import export_graph, typed_network
 from vtloc_export.network import network_widths
-from vtloc_export.onnx import ExportOptions, export_bundle
+from vtloc_export.onnx import export_bundle
+from vtloc_export.options import ExportOptions
 
 
 @pytest.fixture(scope="session")

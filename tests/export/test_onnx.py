@@ -12,7 +12,8 @@ from tokenizers import Tokenizer
 
 from vtloc.model import LocalizerConfig, LocalizerNetwork, load_checkpoint, save_checkpoint
 from vtloc_export import network as exporting
-from vtloc_export.onnx import ExportOptions, export_bundle
+from vtloc_export.onnx import export_bundle
+from vtloc_export.options import ExportOptions
 from vtloc_export.sources import load_source
 from vtloc_runtime.bundle import Bundle
 from vtloc_runtime.errors import BundleError, CheckpointError, ExportError, OutputError, ParityError

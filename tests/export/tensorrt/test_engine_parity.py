@@ -22,7 +22,8 @@ import tiny_encoders  # noqa: E402 - skips first
 from vtloc.model import LocalizerConfig, LocalizerNetwork, save_checkpoint  # noqa: E402
 from vtloc_export import engine_build  # noqa: E402
 from vtloc_export.cli import main  # noqa: E402
-from vtloc_export.onnx import ExportOptions, export_bundle  # noqa: E402
+from vtloc_export.onnx import export_bundle  # noqa: E402
+from vtloc_export.options import ExportOptions  # noqa: E402
 from vtloc_export.parity import verify_bundle  # noqa: E402
 from vtloc_export.profiles import parse_traffic  # noqa: E402
 from vtloc_export.tensorrt import EngineOptions, build_engines  # noqa: E402
