@@ -8,6 +8,10 @@ sets that no training saw. Finished runs are kept in a results file and not repe
 ``--train`` it only prints their tables.
 
     python benchmarks/routing.py --train --media DIR --study parts
+
+With ``--judge`` it asks finished checkpoints about larger sets of the same kinds instead.
+
+    python benchmarks/routing.py --media DIR --judge runs/default-bundle/checkpoint.safetensors
 """
 
 from __future__ import annotations
@@ -172,11 +176,11 @@ def plain(scores: Scores) -> list[float]:
     return [scores.recall[1, 0.5], scores.mean_iou]
 
 
-def table(rows: Sequence[Row], names: Sequence[str]) -> None:
+def table(rows: Sequence[Row], names: Sequence[str], arms: Sequence[str]) -> None:
     """Print mean mIoU and its spread over seeds, an arm a row."""
     print("\n| arm | seeds | " + " | ".join(names) + " | mean |")
     print("|---" * (len(names) + 3) + "|")
-    for arm in in_order(rows):
+    for arm in arms:
         runs = [row for row in rows if row["arm"] == arm]
         values = np.array([[row["scores"][name][1] for name in names] for row in runs])
         values = np.column_stack([values, values.mean(axis=1)])
@@ -220,17 +224,38 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--study", choices=STUDIES, default="parts")
     parser.add_argument("--train", action="store_true", help="train the runs that are missing")
+    parser.add_argument("--judge", type=Path, nargs="+", help="checkpoints; nothing is trained")
     options = parser.parse_args()
+    if options.judge:
+        judge(options.judge, options.media)
+        return
     everything = read_rows(options.results)
     rows = [row for row in everything if row["study"] == options.study]
     if options.train:
         run(options.study, options.media, options.results, options.seeds, rows)
     if rows:
         names = list(rows[0]["scores"])
-        table(rows, names)
+        table(rows, names, in_order(rows))
         differences(rows, names)
     else:
         print(f"routing: nothing measured yet for {options.study}; --train does it")
+
+
+def judge(checkpoints: Sequence[Path], media: Path | None) -> None:
+    """Print how finished checkpoints answer."""
+    torch.set_num_threads(1)
+    sets = every_set(Encoders.load(), media, queries=240, videos=40)
+    rows: list[Row] = [
+        {"arm": str(path), "scores": asked(load_checkpoint(path).network, sets, "joint")}
+        for path in checkpoints
+    ]
+    table(rows, list(sets), [row["arm"] for row in rows])
+
+
+def every_set(encoders: Encoders, media: Path | None, *, queries: int, videos: int) -> Sets:
+    """Composed sets, and those of pictures where there is a folder of them."""
+    sets = composed_sets(encoders, queries)
+    return sets if media is None else sets | real_sets(encoders, media, videos)
 
 
 def read_rows(results: Path) -> list[Row]:
@@ -250,9 +275,7 @@ def run(name: str, media: Path | None, results: Path, seeds: int, rows: list[Row
     if not missing:
         return
     encoders = Encoders.load()
-    sets = composed_sets(encoders, 80)
-    if media is not None:
-        sets |= real_sets(encoders, media, 14)
+    sets = every_set(encoders, media, queries=80, videos=14)
     source = keep(
         TimelineSource(
             encoders,
