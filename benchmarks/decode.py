@@ -74,7 +74,7 @@ def benchmark(path: Path, names: list[str], rounds: int) -> dict[str, dict[str, 
             try:
                 taken[name].append(measure(runs[name]))
             except Exception as error:  # noqa: BLE001 - another tool's failure is a result
-                what = str(error).strip().splitlines()[0]
+                what = str(error).strip().partition("\n")[0]
                 print(f"  {name} failed on {path.name}: {type(error).__name__}: {what}")
                 del runs[name]
     return {

@@ -128,7 +128,7 @@ class CapsuleRouting(nn.Module):
         return coupling, squash(summed)  # (10)
 
     def _shares(self, coupling: Tensor, frame_mask: Tensor, token_mask: Tensor) -> Tensor:
-        """Couplings brought to the size that (8) gives them: on average, one over the tokens."""
+        """Couplings at the size that (8) gives them: on average, one over the tokens or less."""
         if self.coupling == "tokens":
             return coupling
         tokens = token_mask.float().sum(dim=1).clamp(min=1)
