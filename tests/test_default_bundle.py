@@ -9,10 +9,10 @@ pytest.importorskip("skimage", reason="scikit-image brings the photographs")
 
 from skimage import data
 
-from vtloc.timelines.photographs import Shot, write_video
+from recipes.films.photographs import Shot, write_video
 from vtloc_runtime import Localizer
-from vtloc_runtime.bundle import DEFAULT_BUNDLE, Bundle
-from vtloc_runtime.moments import Moment
+from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
+from vtloc_runtime.localize.moments import Moment
 
 SECONDS = 8
 SHOTS = ("astronaut", "chelsea", "coffee", "rocket")

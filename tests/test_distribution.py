@@ -36,7 +36,7 @@ def test_the_wheel_is_typed(wheel: zipfile.ZipFile) -> None:
 
 
 def test_the_wheel_carries_the_default_bundle(wheel: zipfile.ZipFile) -> None:
-    bundle = "vtloc_runtime/default_bundle"
+    bundle = "vtloc_runtime/bundle/default"
     files = [entry for entry in wheel.infolist() if entry.filename.startswith(f"{bundle}/")]
     assert f"{bundle}/bundle.json" in {entry.filename for entry in files}
     assert sum(entry.file_size for entry in files) < 40_000_000

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from vtloc_runtime.manifest import NetworkName, TensorEntry
+from vtloc_runtime.bundle.manifest import NetworkName, TensorEntry
 
 Precision = Literal["fp32", "fp16", "compact"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "compact")

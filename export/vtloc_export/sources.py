@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from vtloc.model import LocalizerConfig, LocalizerNetwork, load_checkpoint
-from vtloc_export.parameters import read_parameters
-from vtloc_runtime.bundle import Bundle
+from vtloc_export.graph.parameter_names import read_parameters
+from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.manifest import Decoding, ScoreCalibration, Windows
 from vtloc_runtime.errors import BundleError, CheckpointError
-from vtloc_runtime.manifest import Decoding, ScoreCalibration, Windows
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from vtloc_runtime.manifest import NetworkName
+    from vtloc_runtime.bundle.manifest import NetworkName
 
 _TRUSTED = ("fp32", "compact", "fp16")
 """Which precision the weights are taken from, best first."""

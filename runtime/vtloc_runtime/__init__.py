@@ -6,20 +6,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vtloc_runtime.bundle import Bundle
-    from vtloc_runtime.encoding import EncodedVideo
+    from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.errors import VtlocError
-    from vtloc_runtime.localizer import Localizer
-    from vtloc_runtime.moments import Localization, Moment
+    from vtloc_runtime.localize.localizer import Localizer
+    from vtloc_runtime.localize.moments import Localization, Moment
+    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 __all__ = ["Bundle", "EncodedVideo", "Localization", "Localizer", "Moment", "VtlocError"]
 
 _HOMES = {
-    "Bundle": "bundle",
-    "EncodedVideo": "encoding",
-    "Localization": "moments",
-    "Localizer": "localizer",
-    "Moment": "moments",
+    "Bundle": "bundle.bundle",
+    "EncodedVideo": "localize.video_encoder",
+    "Localization": "localize.moments",
+    "Localizer": "localize.localizer",
+    "Moment": "localize.moments",
     "VtlocError": "errors",
 }
 

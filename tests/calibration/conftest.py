@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "doubles"))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from colours import COLOURS, SIZE, write_colour_bundle
-from quantizable import mean_colour
-
-from vtloc_calibration.samples import SampledVideo, Samples, draw_samples
-from vtloc_calibration.variants import store_variant
-from vtloc_runtime.bundle import Bundle
+from tests.support.colours import COLOURS, SIZE, write_colour_bundle
+from tests.support.quantizable import mean_colour
+from vtloc_calibration.bundle_edit import store_variant
+from vtloc_calibration.samples.samples import SampledVideo, Samples, draw_samples
+from vtloc_runtime.bundle.bundle import Bundle
 
 
 def write_striped_video(path: Path, scenes: list[tuple[str, int]], *, seed: int) -> Path:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from vtloc_calibration.cli import app, main
-from vtloc_calibration.samples import Samples
-from vtloc_runtime.bundle import Bundle
+from vtloc_calibration.cli.main import app, main
+from vtloc_calibration.samples.samples import Samples
+from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import CalibrationError, UsageError, VtlocError
-from vtloc_runtime.localizer import Localizer
+from vtloc_runtime.localize.localizer import Localizer
 
 Videos = list[tuple[Path, list[str]]]
 
@@ -179,7 +179,7 @@ def test_an_error_is_one_line_and_its_exit_code(
 
 def test_the_command_starts_without_the_training_stack() -> None:
     heavy = {"torch", "onnx", "sklearn", "matplotlib", "onnxruntime"}
-    program = f"import sys, vtloc_calibration.cli; print(sorted({heavy} & set(sys.modules)))"
+    program = f"import sys, vtloc_calibration.cli.main; print(sorted({heavy} & set(sys.modules)))"
     shown = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True, text=True, check=True, env=os.environ.copy(),

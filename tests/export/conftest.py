@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "doubles"))
-
-import tiny_encoders
-
+from tests.support import tiny_encoders
 from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.model import LocalizerConfig, LocalizerNetwork, save_checkpoint
-from vtloc_export.graphs import export_graph, typed_network
-from vtloc_export.network import network_widths
-from vtloc_export.onnx import export_bundle
+from vtloc_export.bundle_export import export_bundle
+from vtloc_export.graph.tracing import export_graph, typed_network
+from vtloc_export.network_export import network_widths
 from vtloc_export.options import ExportOptions
 
 

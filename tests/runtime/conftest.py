@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "doubles"))
-
-from colours import write_colour_bundle, write_colour_video
+from tests.support.colours import write_colour_bundle, write_colour_video
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import vtloc_runtime.bundle
+import vtloc_runtime.bundle.bundle
 from vtloc_runtime import Localization
 
 GUIDE = Path(__file__).parents[2] / "docs" / "embedding.md"
@@ -30,7 +30,7 @@ def surroundings(
     colour_bundle: Path, colour_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder with a ``film.mp4``, and the bundle of colours in the default one's place."""
-    monkeypatch.setattr(vtloc_runtime.bundle, "DEFAULT_BUNDLE", colour_bundle)
+    monkeypatch.setattr(vtloc_runtime.bundle.bundle, "DEFAULT_BUNDLE", colour_bundle)
     monkeypatch.chdir(tmp_path)
     shutil.copy(colour_video, "film.mp4")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vtloc_runtime.errors import VideoError
-from vtloc_runtime.isolation import DecoderLimits, DecoderProcess
-from vtloc_runtime.localizer import Localizer
+from vtloc_runtime.localize.localizer import Localizer
+from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
 
 pytestmark = pytest.mark.media
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vtloc.data.store import FrameFeatures, FramesEntry, FrameStore, TokensEntry, TokenStore
+from vtloc.features.store import FrameFeatures, FramesEntry, FrameStore, TokensEntry, TokenStore
 
 WIDTH = 16
 

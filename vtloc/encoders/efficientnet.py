@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vtloc.encoders.class_names import class_embeddings
+from vtloc.encoders.imagenet_labels import class_embeddings
 from vtloc.encoders.interface import VisualEncoder, normalised, scaled_pixels
+from vtloc_runtime.bundle.manifest import Preprocessing, SharedSpace
 from vtloc_runtime.errors import EncoderError, MissingExtraError
-from vtloc_runtime.manifest import Preprocessing, SharedSpace
 
 CLASSES = 1000
 POOLED_DIMENSION = 1280

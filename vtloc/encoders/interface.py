@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from vtloc_runtime.manifest import Preprocessing, SharedSpace
+    from vtloc_runtime.bundle.manifest import Preprocessing, SharedSpace
 
 
 class VisualEncoder(nn.Module, ABC):

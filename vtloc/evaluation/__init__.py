@@ -2,7 +2,7 @@
 
 from vtloc.evaluation.baselines import best_constant_window, constant_window, whole_video
 from vtloc.evaluation.metrics import Scores, average_precision, score
-from vtloc.evaluation.network import answer, evaluate_network
+from vtloc.evaluation.prediction import answer, evaluate_network
 
 __all__ = [
     "Scores",

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vtloc_runtime.errors import AnnotationError
-from vtloc_runtime.moments import Moment
+from vtloc_runtime.localize.moments import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vtloc.data.examples import Example
+    from vtloc.annotations.examples import Example
 
 _STEP = 0.05
 """Grid of the constant window, as a share of the video."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from vtloc.data.examples import Split
+    from vtloc.annotations.examples import Split
 
 
 Style = Literal["table", "markdown", "json"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vtloc.model.numerics import LayerNorm, masked_softmax
+from vtloc.model.fp32_ops import LayerNorm, masked_softmax
 
 
 class Attention(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vtloc.model.config import LocalizerConfig
 from vtloc.model.localizer import LocalizerNetwork
-from vtloc.tensorfile import json_entry, parse_tensors, read_whole, write_tensors
+from vtloc.tensor_file import json_entry, parse_tensors, read_whole, write_tensors
 from vtloc_runtime.errors import CheckpointError, ConfigurationError
 
 _FORMAT = "vtloc-localizer"

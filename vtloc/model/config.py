@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from vtloc.configuration import configure
+from vtloc.config_files import configure
 from vtloc_runtime.errors import ConfigurationError
 
 Agreement = Literal["sentence", "printed", "votes"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vtloc.model.numerics import MASKED, LayerNorm, standardize, unit_vectors
+from vtloc.model.fp32_ops import MASKED, LayerNorm, standardize, unit_vectors
 
 if TYPE_CHECKING:
     from vtloc.model.config import FusionKind

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vtloc.model.numerics import MASKED
+from vtloc.model.fp32_ops import MASKED
 
 _PRIOR = 0.05
 """Share of frames that begin a moment, about: where the head starts, so that training need not

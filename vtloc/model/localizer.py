@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from vtloc.model.attention import Attention, TransformerLayer
+from vtloc.model.fp32_ops import unit_root_mean_square
 from vtloc.model.fusion import Fusion, pool_sentence, similarity_curves
 from vtloc.model.head import LocalizationHead
 from vtloc.model.multiscale import MultiScaleBlock
-from vtloc.model.numerics import unit_root_mean_square
 from vtloc.model.positions import SinusoidalPositions
 from vtloc.model.routing import CapsuleRouting, Routing
 
@@ -56,7 +56,7 @@ class LocalizerNetwork(nn.Module):
     """The paper's network as `LocalizerConfig` describes it.
 
     No branch depends on data, so batch, frames and tokens stay dynamic in an exported graph, and
-    ``network.half()`` runs in half precision with the float32 islands of `vtloc.model.numerics`.
+    ``network.half()`` runs in half precision with the float32 islands of `vtloc.model.fp32_ops`.
 
     Args:
         config: Widths and parts.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vtloc.model.numerics import MASKED, unit_vectors
+from vtloc.model.fp32_ops import MASKED, unit_vectors
 from vtloc_runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:

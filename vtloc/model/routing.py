@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vtloc.model.numerics import masked_softmax, squash
+from vtloc.model.fp32_ops import masked_softmax, squash
 
 if TYPE_CHECKING:
     from vtloc.model.config import Agreement, Coupling

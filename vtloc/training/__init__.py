@@ -1,6 +1,6 @@
 """Train a localizer on any source of samples, resumable to the bit.
 
-The loop knows nothing of files: `train` takes a network, a `vtloc.data.SampleSource` to learn
+The loop knows nothing of files: `train` takes a network, a `SampleSource` to learn
 from and another to be judged by. A source that makes its samples up needs two methods::
 
     class Timelines:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from vtloc_runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from vtloc_runtime.manifest import DecodingStrategy
+    from vtloc_runtime.bundle.manifest import DecodingStrategy
 
 Schedule = Literal["constant", "cosine"]
 TrainingPrecision = Literal["auto", "fp32", "bf16"]
@@ -73,5 +73,5 @@ class TrainingConfig:
 
     @property
     def strategy(self) -> DecodingStrategy:
-        """How validation decodes, as `vtloc_runtime.decoding` names it."""
+        """How validation decodes, as `vtloc_runtime.localize.spans` names it."""
         return self.decoding

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
-from vtloc.data.samples import batches
-from vtloc.evaluation.network import evaluate_network
+from vtloc.evaluation.prediction import evaluate_network
 from vtloc.model import LocalizerNetwork, LossConfig, save_checkpoint, total_loss
+from vtloc.model.samples import batches
 from vtloc.training.config import TrainingConfig
 from vtloc.training.device import training_device
-from vtloc.training.journal import MetricsJournal
-from vtloc.training.state import Progress, load_state, save_state
+from vtloc.training.metrics_log import MetricsJournal
+from vtloc.training.resume_state import Progress, load_state, save_state
 from vtloc_runtime.errors import ConfigurationError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vtloc.data.samples import Batch, SampleSource
     from vtloc.evaluation.metrics import Scores
     from vtloc.model import LocalizerConfig
     from vtloc.model.losses import Losses
+    from vtloc.model.samples import Batch, SampleSource
 
 _Item = TypeVar("_Item")
 
@@ -118,7 +118,7 @@ def train(
 
     Args:
         network: Freshly made, best by `seeded_network`; it is trained in place.
-        source: What to learn from; see `vtloc.data.SampleSource`.
+        source: What to learn from; see `vtloc.model.samples.SampleSource`.
         validation: What to be judged by after each epoch; its epoch 0 is read.
         folder: Where everything goes.
         visual_encoder: Name of the frame encoder, kept in the checkpoint.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vtloc_runtime.errors import VideoError
-from vtloc_runtime.moments import Localization, Moment
+from vtloc_runtime.localize.moments import Localization, Moment
 from vtloc_runtime.report.filmstrip import Thumbnail, read_filmstrip
 from vtloc_runtime.report.page import VideoAnswers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from vtloc_runtime.results import Record
+    from vtloc_runtime.batch.records import Record
 
 
 def answers_of(records: Iterable[Record]) -> list[VideoAnswers]:

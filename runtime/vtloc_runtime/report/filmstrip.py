@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtloc_runtime.manifest import Preprocessing
+from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.video import VideoOptions, open_video
 
 if TYPE_CHECKING:

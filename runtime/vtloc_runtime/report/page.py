@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vtloc_runtime.errors import MissingExtraError, OutputError
 
 if TYPE_CHECKING:
-    from vtloc_runtime.moments import Localization
+    from vtloc_runtime.localize.moments import Localization
     from vtloc_runtime.report.filmstrip import Thumbnail
 
 _TEMPLATE = Path(__file__).with_name("page.html.j2")

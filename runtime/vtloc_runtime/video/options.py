@@ -10,8 +10,8 @@ from fractions import Fraction
 from itertools import count
 from typing import Literal
 
+from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.errors import UsageError
-from vtloc_runtime.manifest import Preprocessing
 
 DecodeStrategy = Literal["needed", "everything"]
 _REMOTE_PROTOCOLS = {"http", "https"}

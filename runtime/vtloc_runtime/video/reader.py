@@ -8,13 +8,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from vtloc_runtime.errors import UsageError, VideoError
-from vtloc_runtime.video.everything import FullDecode
-from vtloc_runtime.video.needed import NeededDecode
+from vtloc_runtime.video.demux import StreamPass
+from vtloc_runtime.video.frame_sequence import FrameSequence
 from vtloc_runtime.video.options import VideoOptions
-from vtloc_runtime.video.parallel import AheadDecode, Decode, ParallelDecode
-from vtloc_runtime.video.sequence import FrameSequence
+from vtloc_runtime.video.sampling.full import FullDecode
+from vtloc_runtime.video.sampling.parallel import AheadDecode, Decode, ParallelDecode
+from vtloc_runtime.video.sampling.sparse import NeededDecode
 from vtloc_runtime.video.source import Readable, Source
-from vtloc_runtime.video.stream import StreamPass
 
 if TYPE_CHECKING:
     from vtloc_runtime.video.frame import Frame

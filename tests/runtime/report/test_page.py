@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vtloc_runtime.errors import OutputError
-from vtloc_runtime.moments import Localization, Moment
+from vtloc_runtime.localize.moments import Localization, Moment
 from vtloc_runtime.report import Thumbnail, VideoAnswers, write_page
 from vtloc_runtime.report.page import format_clock
 

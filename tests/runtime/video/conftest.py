@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from vtloc_runtime.manifest import Preprocessing
+from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.video import Frame, VideoOptions, open_video
 
 CELLS = 4

@@ -6,10 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from coded_films import CODECS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.coded_films import CODECS
 from vtloc_runtime.video import FrameReader, open_video
 
 BROADCAST = {"mpegts", "mpeg"}

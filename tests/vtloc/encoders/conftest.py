@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "doubles"))
-
-import tiny_encoders
+from tests.support import tiny_encoders
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ data = pytest.importorskip("skimage.data")
 from PIL import Image  # noqa: E402 - after the skips
 
 from vtloc.encoders import load_text_encoder, load_visual_encoder  # noqa: E402
-from vtloc.encoders.class_names import class_names  # noqa: E402
+from vtloc.encoders.imagenet_labels import class_names  # noqa: E402
 
 PHOTOGRAPHS = ("chelsea", "coffee", "rocket")
 SENTENCES = (

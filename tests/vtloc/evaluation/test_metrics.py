@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtloc.data import read_split
-from vtloc.data.examples import Example
+from vtloc.annotations import read_split
+from vtloc.annotations.examples import Example
 from vtloc.evaluation import (
     average_precision,
     best_constant_window,
@@ -18,7 +18,7 @@ from vtloc.evaluation import (
     whole_video,
 )
 from vtloc_runtime.errors import AnnotationError
-from vtloc_runtime.moments import Moment
+from vtloc_runtime.localize.moments import Moment
 
 
 def moment(start: float, end: float, sure: float = 1.0) -> Moment:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vtloc.model import load_checkpoint, save_checkpoint
-from vtloc.tensorfile import parse_tensors, write_tensors
+from vtloc.tensor_file import parse_tensors, write_tensors
 from vtloc_runtime.errors import CheckpointError, OutputError
 
 

@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 import torch
 
-from vtloc.data import Sample
 from vtloc.evaluation import evaluate_network
 from vtloc.model import LocalizerConfig, LossConfig, load_checkpoint
-from vtloc.tensorfile import parse_tensors
+from vtloc.model.samples import Sample
+from vtloc.tensor_file import parse_tensors
 from vtloc.training import TrainingConfig, TrainingListener, seeded_network, train
-from vtloc.training.journal import MetricsJournal, plot_curves
 from vtloc.training.loop import EpochReport
+from vtloc.training.metrics_log import MetricsJournal, plot_curves
 from vtloc_runtime.errors import BackendError, CheckpointError, ConfigurationError
-from vtloc_runtime.moments import Moment
+from vtloc_runtime.localize.moments import Moment
 
 WIDTH = 16
 CONFIG = LocalizerConfig(

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "doubles"))
-
-import small_bundle
-import tensorrt_double
-
-from vtloc_export.profiles import parse_traffic
-from vtloc_export.tensorrt import EngineOptions, build_engines
-from vtloc_runtime.bundle import Bundle
+from tests.support import small_bundle, tensorrt_double
+from vtloc_export.engines.build import EngineOptions, build_engines
+from vtloc_export.engines.profiles import parse_traffic
+from vtloc_runtime.bundle.bundle import Bundle
 
 MANY_SHORT = "batch=1:4:8,frames=1:8:16,tokens=1:4:8"
 FEW_LONG = "batch=1:1:3,frames=1:16:32,tokens=1:8:16"

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import small_bundle
-import tensorrt_double
-from tensorrt_double import RuleBroken
-from tensorrt_double.execution import write_plan
+
+from tests.support import small_bundle, tensorrt_double
+from tests.support.tensorrt_double import RuleBroken
+from tests.support.tensorrt_double.execution import write_plan
 
 SHAPE = (2, small_bundle.SIDE, small_bundle.SIDE, 3)
 PROFILES = [{"frames": [[1, *SHAPE[1:]], [2, *SHAPE[1:]], [most, *SHAPE[1:]]]} for most in (4, 8)]

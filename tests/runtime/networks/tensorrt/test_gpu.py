@@ -10,17 +10,17 @@ import av
 import numpy as np
 import onnxruntime
 import pytest
-import small_bundle
 
-from vtloc_export.profiles import default_traffic, parse_traffic
-from vtloc_export.tensorrt import EngineOptions, build_engines
-from vtloc_runtime.bench import BenchOptions, bench
-from vtloc_runtime.bench_video import write_bench_video
-from vtloc_runtime.bundle import Bundle
-from vtloc_runtime.engine import EngineSettings
+from tests.support import small_bundle
+from vtloc_export.engines.build import EngineOptions, build_engines
+from vtloc_export.engines.profiles import default_traffic, parse_traffic
+from vtloc_runtime.bench.measure import BenchOptions, bench
+from vtloc_runtime.bench.video import write_bench_video
+from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.engine_file import EngineSettings
 from vtloc_runtime.errors import EngineError, NetworkError, VideoError
-from vtloc_runtime.localizer import Localizer
-from vtloc_runtime.networks.tensorrt import TensorrtNetwork, load_tensorrt
+from vtloc_runtime.localize.localizer import Localizer
+from vtloc_runtime.networks.tensorrt.network import TensorrtNetwork, load_tensorrt
 from vtloc_runtime.video import VideoOptions, open_video
 
 pytestmark = [pytest.mark.gpu, pytest.mark.xdist_group("gpu")]

@@ -8,13 +8,13 @@ from __future__ import annotations
 import gc
 
 import pytest
-import tensorrt_double
 
-from vtloc_runtime.bench_video import write_bench_video
+from tests.support import tensorrt_double
+from vtloc_runtime.batch.jobs import group_by_video, read_jobs
+from vtloc_runtime.batch.worker_pool import PipelineOptions, run_jobs
+from vtloc_runtime.bench.video import write_bench_video
 from vtloc_runtime.errors import BackendError
-from vtloc_runtime.jobs import group_by_video, read_jobs
-from vtloc_runtime.localizer import Localizer
-from vtloc_runtime.pipeline import PipelineOptions, run_jobs
+from vtloc_runtime.localize.localizer import Localizer
 
 QUERIES = ["a person walks across the room", "a cat sits", "the room"]
 

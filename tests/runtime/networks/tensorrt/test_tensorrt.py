@@ -10,17 +10,16 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-import small_bundle
-import tensorrt_double
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tensorrt_double.cuda import DeviceTensor
 
-from vtloc_export.profiles import default_traffic, parse_traffic
-from vtloc_export.tensorrt import EngineOptions, build_engines
-from vtloc_runtime.bundle import Bundle
+from tests.support import small_bundle, tensorrt_double
+from tests.support.tensorrt_double.cuda import DeviceTensor
+from vtloc_export.engines.build import EngineOptions, build_engines
+from vtloc_export.engines.profiles import default_traffic, parse_traffic
+from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import BackendError, EngineError, MissingExtraError, NetworkError
-from vtloc_runtime.networks.tensorrt import load_tensorrt
+from vtloc_runtime.networks.tensorrt.network import load_tensorrt
 
 NETWORKS = ["visual", "text", "localizer"]
 
@@ -195,8 +194,8 @@ def test_tensorrt_rtx_is_told_to_capture_by_itself(tmp_path) -> None:
 
 
 def test_what_was_timed_on_the_gpu_comes_before_what_was_compiled_ahead(tmp_path) -> None:
-    from vtloc_runtime.engine import EngineTarget
-    from vtloc_runtime.engine_search import find_engine
+    from vtloc_runtime.bundle.engine_file import EngineTarget
+    from vtloc_runtime.networks.tensorrt.engine_choice import find_engine
 
     bundle = small_bundle.write_small_bundle(tmp_path / "bundle")
     target = EngineTarget(sm="sm80", gpu="Tesla of some kind", driver="580.65.6")

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import nvdec_double
 import pytest
 
-from vtloc_runtime.bench_video import write_bench_video
+from tests.support import nvdec_double
+from vtloc_runtime.bench.video import write_bench_video
 from vtloc_runtime.errors import MissingExtraError
-from vtloc_runtime.localizer import Localizer
+from vtloc_runtime.localize.localizer import Localizer
 
 QUERIES = ["a person walks across the room", "a cat sits", "the room"]
 
@@ -53,7 +53,7 @@ def test_several_threads_ask_one_localizer(gpu, bundle, video) -> None:
 
 
 def test_a_video_longer_than_the_widest_profile_goes_by_windows(gpu, bundle) -> None:
-    from vtloc_runtime.encoding import EncodedVideo
+    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
     generator = np.random.default_rng(0)
     long = EncodedVideo(

@@ -1,0 +1,120 @@
+"""Montages of real footage: shots cut from real videos, one after another, each with its sentences.
+
+A single short clip shows one thing throughout; where it begins and ends can only be asked of a
+film that shows others, too. `shots.jsonl` lists what was seen in the labelled folder's videos, by
+eye, with sentences written before any model was asked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+
+from vtloc.annotations.examples import Example, annotated
+from vtloc_runtime.bundle.manifest import Preprocessing
+from vtloc_runtime.video import VideoOptions, open_video
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SHOTS = Path(__file__).with_name("shots.jsonl")
+FRAMES_PER_SECOND = 8
+SIDE = 320
+SHORTEST, LONGEST = 2.0, 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A stretch of a real video that shows one thing.
+
+    Attributes:
+        video: The file's name.
+        start: First second.
+        end: Last second.
+        sentences: What people may ask for it by.
+    """
+
+    video: str
+    start: float
+    end: float
+    sentences: tuple[str, ...]
+
+
+def read_shots() -> list[Shot]:
+    """The shots that were marked by eye."""
+    rows = [json.loads(line) for line in SHOTS.read_text().splitlines()]
+    return [Shot(r["vid"], r["start"], r["end"], tuple(r["sentences"])) for r in rows]
+
+
+def montages(media: Path, folder: Path, count: int, seed: int) -> Iterator[tuple[Path, list]]:
+    """Write films of 3 to 7 shots of different videos, with a query for each shot."""
+    rng = np.random.default_rng(seed)
+    shots = read_shots()
+    pictures = {shot: pictures_of(media / shot.video, shot) for shot in shots}
+    for number in range(count):
+        wanted, chosen = int(rng.integers(3, 8)), []
+        for index in rng.permutation(len(shots)):
+            if shots[index].video not in {shot.video for shot in chosen}:
+                chosen.append(shots[index])
+            if len(chosen) == wanted:
+                break
+        parts = [part(pictures[shot], rng) for shot in chosen]
+        path = folder / f"montage-{number:03d}.mp4"
+        write(path, parts)
+        ends = np.cumsum([len(frames) / FRAMES_PER_SECOND for frames in parts])
+        examples: list[Example] = []
+        for shot, frames, end in zip(chosen, parts, ends, strict=True):
+            sentence = shot.sentences[int(rng.integers(len(shot.sentences)))]
+            span = (float(end - len(frames) / FRAMES_PER_SECOND), float(end))
+            examples.append(
+                annotated(
+                    f"{path.stem}-{len(examples)}", path.name, float(ends[-1]), sentence, [span]
+                )
+            )
+        yield path, examples
+
+
+def pictures_of(path: Path, shot: Shot) -> list[NDArray[np.uint8]]:
+    """The shot's pictures, uint8 [SIDE, SIDE, 3] each."""
+    instants = np.arange(shot.start, shot.end, 1 / FRAMES_PER_SECOND)
+    options = VideoOptions(
+        instants=tuple(float(instant) for instant in instants),
+        preprocessing=Preprocessing(size=SIDE),
+    )
+    with open_video(path, options) as reader:
+        return [frame.image for frame in reader]
+
+
+def part(pictures: list[NDArray[np.uint8]], rng: np.random.Generator) -> list[NDArray[np.uint8]]:
+    """A stretch of a shot, 2 to 12 seconds long where the shot is long enough."""
+    most = min(len(pictures), int(LONGEST * FRAMES_PER_SECOND))
+    least = min(most, int(SHORTEST * FRAMES_PER_SECOND))
+    length = int(rng.integers(least, most + 1))
+    begin = int(rng.integers(0, len(pictures) - length + 1))
+    return pictures[begin : begin + length]
+
+
+def write(path: Path, parts: list[list[NDArray[np.uint8]]]) -> None:
+    """Write the parts, one after another, as H.264."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(
+            "libx264",
+            rate=FRAMES_PER_SECOND,
+            # Several threads code other pictures than one, and how many depends on the machine.
+            options={"preset": "veryfast", "crf": "23", "threads": "1"},
+        )
+        stream.width = stream.height = SIDE
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = Fraction(1, FRAMES_PER_SECOND)
+        for clock, picture in enumerate(picture for frames in parts for picture in frames):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+            frame.pts = clock
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))

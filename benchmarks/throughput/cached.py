@@ -1,0 +1,177 @@
+"""Claim: over cached videos nearly all of the time is the networks' own.
+
+Encodes short films into a cache, then asks sentences about all of them as a second run does: the
+cache is read, sentences are tokenized and encoded, the localizer runs, logits become moments,
+records are written to a results file. Every network is timed from outside; the rest is ours.
+
+    python -m benchmarks.throughput.cached --videos 100 --sentences 1 4 16
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.throughput.machine import machine_line
+from vtloc_runtime import Localizer
+from vtloc_runtime.batch.jobs import Job, VideoJobs
+from vtloc_runtime.batch.results_file import Journal
+from vtloc_runtime.batch.worker_pool import PipelineOptions, run_jobs
+from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.localize.feature_cache import FeatureCache
+from vtloc_runtime.localize.video_encoder import EncodedVideo
+from vtloc_runtime.networks.interface import Array, Network, WrappedNetwork
+from vtloc_runtime.networks.load import open_network, preferred_precision
+
+if TYPE_CHECKING:
+    from vtloc_runtime.bundle.manifest import NetworkName
+
+NAMES: tuple[NetworkName, ...] = ("visual", "text", "localizer")
+ADJECTIVES = ("small", "large", "red", "green", "old", "wet", "bright", "dark", "round", "wooden")
+THINGS = ("cat", "car", "boat", "table", "tree", "lamp", "horse", "bottle", "bridge", "street")
+PLACES = ("on a hill", "beside the river", "in a kitchen", "under the sky", "behind a house")
+
+
+class Timed(WrappedNetwork):
+    """A network that adds up the time spent inside it."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network)
+        self._lock = threading.Lock()
+        self.seconds = 0.0
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the network by the clock."""
+        began = time.perf_counter()
+        try:
+            return self._network.run(inputs)
+        finally:
+            with self._lock:
+                self.seconds += time.perf_counter() - began
+
+
+def sentences() -> Iterator[str]:
+    """No two alike."""
+    number = 0
+    while True:
+        for thing in THINGS:
+            for adjective in ADJECTIVES:
+                for place in PLACES:
+                    yield f"a {adjective} {thing} {place}" + (f" {number}" if number else "")
+        number += 1
+
+
+def fill(cache: FeatureCache, localizer: Localizer, folder: Path, videos: int) -> list[str]:
+    """Put videos of different lengths into the cache; what they show does not matter here."""
+    chance = np.random.default_rng(0)
+    width = localizer.bundle.manifest.networks["visual"].dims["feature"]
+    encoder = localizer.encoder
+    paths = []
+    for number in range(videos):
+        path = folder / f"{number:04d}.mp4"
+        path.write_bytes(chance.bytes(4096))
+        frames = int(chance.integers(30, 240))
+        steps = chance.normal(0, 0.1, (frames, width)).cumsum(axis=0)
+        video = EncodedVideo(
+            steps.astype(np.float32), np.arange(frames, dtype=np.float64), float(frames)
+        )
+        key = cache.key(path, encoder.signature)
+        if key is None:
+            raise SystemExit("the cache does not take the videos")
+        cache.put(key, replace(video, encoder=_hash(localizer)))
+        paths.append(str(path))
+    return paths
+
+
+def _hash(localizer: Localizer) -> str:
+    """One that the localizer takes for its own encoder's."""
+    variants = localizer.bundle.manifest.networks["visual"].variants
+    return next(iter(variants.values())).sha256
+
+
+def measure(
+    localizer: Localizer,
+    networks: Mapping[NetworkName, Timed],
+    cache: FeatureCache,
+    jobs: list[VideoJobs],
+    out: Path,
+) -> tuple[float, float]:
+    """One run over everything.
+
+    Returns:
+        Its seconds, and those of them that a lane spent outside the networks.
+    """
+    options = PipelineOptions(lanes=1, cache=cache)
+    before = sum(network.seconds for network in networks.values())
+    began = time.perf_counter()
+    with Journal(out, run="measured") as journal:
+        for records in run_jobs(localizer, jobs, run="measured", options=options):
+            if failed := [record.error for record in records if record.failed]:
+                raise SystemExit(str(failed[0]))
+            journal.append(records)
+    took = time.perf_counter() - began
+    return took, took - (sum(network.seconds for network in networks.values()) - before)
+
+
+def main() -> None:
+    """Measure, print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--videos", type=int, default=100)
+    parser.add_argument("--sentences", type=int, nargs="+", default=[1, 4, 16], help="a video")
+    parser.add_argument("--bundle", type=Path, help="a bundle; without it the one that ships")
+    options = parser.parse_args()
+    bundle = Bundle.open(options.bundle)
+    print("| sentences a video | sentences a second | seconds | outside the networks |")
+    print("|--:|--:|--:|--:|", flush=True)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        precision = preferred_precision(bundle, "visual", backend="onnxruntime", device="cpu")
+        networks: dict[NetworkName, Timed] = {}
+        for network in NAMES:
+            opened = open_network(
+                bundle,
+                network,
+                backend="onnxruntime",
+                device="cpu",
+                precision=precision,
+                threads=1,
+            )
+            networks[network] = Timed(stack.enter_context(opened))
+        localizer = Localizer(bundle, dict(networks), encoder="", batch=16)
+        cache = FeatureCache(folder / "cache")
+        paths = fill(cache, localizer, folder, options.videos)
+        source = sentences()
+        # The first run warms up the networks' memory, and is not counted.
+        for number, count in enumerate((1, *options.sentences)):
+            jobs = [
+                VideoJobs(
+                    path,
+                    tuple(Job(f"{path} {n}", path, next(source)) for n in range(count)),
+                )
+                for path in paths
+            ]
+            out = folder / f"{number}.jsonl"
+            took, outside = measure(localizer, networks, cache, jobs, out)
+            total = count * len(paths)
+            if number:
+                print(
+                    f"| {count} | {total / took:.1f} | {took:.1f} | {outside / took:.1%} |",
+                    flush=True,
+                )
+    print(
+        f"\n{options.videos} videos of 30 to 240 frames, one lane, one thread. "
+        + machine_line("onnxruntime")
+    )
+
+
+if __name__ == "__main__":
+    main()

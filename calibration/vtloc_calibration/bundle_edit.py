@@ -1,0 +1,214 @@
+"""Write into a bundle: another precision of a network, calibrated scores, what was measured."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from vtloc_export.parity.bounds import promises
+from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.manifest import (
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    Manifest,
+    NetworkFile,
+    NetworkName,
+    PresenceTest,
+    ScoreCalibration,
+)
+from vtloc_runtime.errors import BundleError, OutputError
+from vtloc_runtime.localize.absence import SHARE, ReferenceFrames
+
+REFERENCE_NAME = "reference.safetensors"
+"""Where a bundle keeps the frames that sentences are held against."""
+
+
+def store_variant(
+    bundle: Bundle, network: NetworkName, precision: str, content: bytes, *, like: str
+) -> Bundle:
+    """Add a network in another precision, or replace it.
+
+    The file is complete before the manifest names it: a bundle is whole at any instant.
+
+    Args:
+        bundle: Where to.
+        network: Which network.
+        precision: What the variant is called.
+        content: The ONNX file.
+        like: The precision whose inputs and outputs the new one has.
+
+    Returns:
+        The bundle as it is now.
+
+    Raises:
+        OutputError: The bundle cannot be written.
+    """
+    source = bundle.variant(network, like)
+    folder = Path(source.file).parent
+    file = (folder / f"{network}.{precision}.onnx").as_posix()
+    _write(bundle.resolve(file), content)
+    entry = NetworkFile(
+        file=file,
+        sha256=hashlib.sha256(content).hexdigest(),
+        inputs=source.inputs,
+        outputs=source.outputs,
+    )
+    old = bundle.manifest.networks[network]
+    variants = {**old.variants, precision: entry}
+    networks = {
+        **bundle.manifest.networks,
+        network: msgspec.structs.replace(old, variants=variants),
+    }
+    return store_manifest(bundle, msgspec.structs.replace(bundle.manifest, networks=networks))
+
+
+def share_variant(bundle: Bundle, network: NetworkName, precision: str, *, like: str) -> Bundle:
+    """Let a network serve a precision with the file of another, where its own would not pay.
+
+    Args:
+        bundle: Where to.
+        network: Which network.
+        precision: What is served.
+        like: The precision whose file serves it.
+
+    Raises:
+        OutputError: The bundle cannot be written.
+    """
+    old = bundle.manifest.networks[network]
+    variants = {**old.variants, precision: bundle.variant(network, like)}
+    networks = {
+        **bundle.manifest.networks,
+        network: msgspec.structs.replace(old, variants=variants),
+    }
+    return store_manifest(bundle, msgspec.structs.replace(bundle.manifest, networks=networks))
+
+
+def store_scores(
+    bundle: Bundle,
+    calibration: ScoreCalibration,
+    *,
+    measured: dict[str, Any],
+    presence: tuple[ReferenceFrames, float] | None = None,
+) -> Bundle:
+    """Put a calibration of scores into a bundle.
+
+    Args:
+        bundle: Where to.
+        calibration: From raw scores to probabilities.
+        measured: What the calibration was judged by; kept as ``accuracy["scores"]``.
+        presence: Reference frames, and the least margin over them of a video that shows what is
+            asked for.
+
+    Raises:
+        OutputError: The bundle cannot be written.
+    """
+    if presence is not None:
+        reference, threshold = presence
+        content = reference.to_bytes()
+        _write(bundle.resolve(REFERENCE_NAME), content)
+        test = PresenceTest(
+            file=REFERENCE_NAME,
+            sha256=hashlib.sha256(content).hexdigest(),
+            share=SHARE,
+            threshold=threshold,
+        )
+        calibration = msgspec.structs.replace(calibration, presence=test)
+    provenance = bundle.manifest.provenance
+    accuracy = {**provenance.accuracy, "scores": measured}
+    return store_manifest(
+        bundle,
+        msgspec.structs.replace(
+            bundle.manifest,
+            score_calibration=calibration,
+            provenance=msgspec.structs.replace(provenance, accuracy=accuracy),
+        ),
+    )
+
+
+def store_islands(
+    bundle: Bundle, network: NetworkName, precision: str, islands: Sequence[str]
+) -> Bundle:
+    """Put the modules that keep a higher precision into a bundle, for exports to come.
+
+    Args:
+        bundle: Where to.
+        network: Which network.
+        precision: The lower precision that they are spared.
+        islands: Names of modules; empty spares none.
+
+    Raises:
+        OutputError: The bundle cannot be written.
+    """
+    old = bundle.manifest.networks[network]
+    chosen = {**old.islands, precision: tuple(islands)}
+    networks = {**bundle.manifest.networks, network: msgspec.structs.replace(old, islands=chosen)}
+    return store_manifest(bundle, msgspec.structs.replace(bundle.manifest, networks=networks))
+
+
+def store_parity(bundle: Bundle, precision: str, measured: dict[str, Any]) -> Bundle:
+    """Put what was measured about a precision, and what it is held to, into a bundle.
+
+    Args:
+        bundle: Where to.
+        precision: Which precision.
+        measured: The figures; kept as ``parity[precision]``.
+
+    Raises:
+        OutputError: The bundle cannot be written.
+    """
+    provenance = bundle.manifest.provenance
+    noted = msgspec.structs.replace(
+        provenance,
+        parity={**provenance.parity, precision: measured},
+        bounds={**provenance.bounds, **promises([precision])},
+    )
+    return store_manifest(bundle, msgspec.structs.replace(bundle.manifest, provenance=noted))
+
+
+def store_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
+    """Replace a bundle's manifest in one step.
+
+    Args:
+        bundle: Where to.
+        manifest: What it says from now on.
+
+    Raises:
+        OutputError: The bundle cannot be written.
+        BundleError: The manifest contradicts itself.
+    """
+    path = bundle.path / MANIFEST_NAME
+    manifest = msgspec.structs.replace(manifest, schema=SCHEMA_VERSION)
+    before = path.read_bytes() if path.is_file() else None
+    _write(path, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    try:
+        return Bundle.open(bundle.path)
+    except BundleError:
+        if before is not None:
+            _write(path, before)
+        raise
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file so that it is either the old one or the new one, whatever happens."""
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+            temporary = file.name
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+        temporary = None
+    except OSError as error:
+        raise OutputError(f"cannot write: {error.strerror}", where=path) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,300 @@
+"""``vtloc-calibrate``: scores that mean something, samples, INT8, and sensitivity to precision."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vtloc_calibration.cli.console import progress_bar, say, write_json
+from vtloc_calibration.cli.precision import int8, sensitivity
+from vtloc_runtime.errors import UsageError, VtlocError
+
+if TYPE_CHECKING:
+    from vtloc_calibration.samples.samples import SampledVideo
+    from vtloc_calibration.scores.answers import Answers
+    from vtloc_calibration.scores.report import ScoreReport, Target
+    from vtloc_runtime.bundle.bundle import Bundle
+
+app = typer.Typer(
+    name="vtloc-calibrate",
+    help="Make a bundle smaller, and honest about its confidence.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+BundleArgument = Annotated[Path, typer.Argument(help="The bundle, a directory.")]
+VideosOption = Annotated[Path, typer.Option(help="Folder that holds the videos.")]
+SeedOption = Annotated[int, typer.Option(help="Of every draw; the same seed draws the same.")]
+PrecisionOption = Annotated[
+    str | None, typer.Option(help="The precision that runs; default: the bundle's own.")
+]
+ReportOption = Annotated[
+    Path | None, typer.Option(help="Folder for the table as JSON and the plot.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Measure and report; leave the bundle as it is.")
+]
+
+
+@app.callback()
+def _program() -> None:
+    """Make a bundle smaller, and honest about its confidence."""
+
+
+@app.command()
+def scores(
+    bundle: BundleArgument,
+    *,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Labelled moments, JSON lines with vid, query, relevant_windows."),
+    ] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder that holds the videos.")] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="Answers that an earlier run kept, instead of videos.")
+    ] = None,
+    method: Annotated[
+        Literal["isotonic", "temperature"] | None,
+        typer.Option(help="How to fit; default: whichever holds better on held-out videos."),
+    ] = None,
+    keep: Annotated[
+        float | None,
+        typer.Option(help="Share of present sentences to go on answering (default 0.9)."),
+    ] = None,
+    precision: Annotated[
+        float | None, typer.Option(help="Share of given answers to be right, instead of --keep.")
+    ] = None,
+    no_threshold: Annotated[
+        bool, typer.Option("--no-threshold", help='Never answer "no such moment".')
+    ] = False,
+    absent: Annotated[
+        int, typer.Option(min=0, help="Sentences of other videos to ask each video.")
+    ] = 3,
+    iou: Annotated[float, typer.Option(help="Overlap from which an answer is right.")] = 0.5,
+    backend: Annotated[str, typer.Option(help="What runs the networks.")] = "onnxruntime",
+    network_precision: PrecisionOption = None,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out lines whose video is not there.")
+    ] = False,
+    seed: SeedOption = 0,
+    report: ReportOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Make scores probabilities, and choose when to answer that there is no such moment."""
+    from vtloc_calibration.bundle_edit import store_scores
+    from vtloc_calibration.scores.answers import (
+        Answers,
+        read_answers,
+        read_reference,
+        write_answers,
+    )
+    from vtloc_calibration.scores.report import calibrate_scores
+    from vtloc_runtime.bundle.bundle import Bundle
+
+    target = _target(keep, precision, never=no_threshold)
+    opened = Bundle.open(bundle)
+    if answers is not None:
+        found = Answers(read_answers(answers), {}, read_reference(answers))
+    elif labels is None or videos is None:
+        raise UsageError("give --labels and --videos, or --answers of an earlier run")
+    else:
+        found = _ask(
+            opened, labels, videos, absent=absent, seed=seed, backend=backend,
+            precision=network_precision, skip_missing=skip_missing,
+        )  # fmt: skip
+    if report is not None:
+        write_answers(found, report / "answers.jsonl")
+    calibrated = calibrate_scores(
+        found.answers,
+        method=method,
+        target=target,
+        iou=iou,
+        seed=seed,
+    )
+    _show_scores(calibrated, found)
+    if report is not None:
+        from vtloc_calibration.scores.plots import plot_scores
+
+        write_json(calibrated.to_json(), report / "scores.json")
+        plot_scores(calibrated, report / "scores.svg")
+    if not dry_run:
+        store_scores(
+            opened,
+            calibrated.calibration,
+            measured=calibrated.summary(),
+            presence=found.presence(calibrated),
+        )
+        say(f"Scores of {bundle} are probabilities now.")
+
+
+def _target(keep: float | None, precision: float | None, *, never: bool) -> Target:
+    from vtloc_calibration.scores.report import Target
+
+    if (keep is not None) + (precision is not None) + never > 1:
+        raise UsageError("give one of --keep, --precision and --no-threshold")
+    if never:
+        return Target("never")
+    if precision is not None:
+        return Target("precision", precision)
+    return Target("keep", 0.9 if keep is None else keep)
+
+
+def _ask(
+    bundle: Bundle,
+    labels: Path,
+    videos: Path,
+    *,
+    absent: int,
+    seed: int,
+    backend: str,
+    precision: str | None,
+    skip_missing: bool,
+) -> Answers:
+    from vtloc_calibration.scores.answers import ask, without_calibration
+    from vtloc_calibration.scores.labelled import read_labelled, with_absent
+    from vtloc_runtime.localize.localizer import Localizer
+
+    labelled = with_absent(
+        read_labelled(labels, videos=videos, skip_missing=skip_missing),
+        per_video=absent,
+        seed=seed,
+    )
+    with (
+        Localizer.open(
+            without_calibration(bundle), backend=backend, precision=precision
+        ) as localizer,
+        progress_bar("sentences", len(labelled)) as advance,
+    ):
+        return ask(localizer, labelled, progress=advance)
+
+
+def _show_scores(report: ScoreReport, found: Answers) -> None:
+    for video, reason in found.unreadable.items():
+        say(f"left out {video}: {reason}")
+    table = Table(title=f"Scores, {report.method}", title_justify="left")
+    for column in ("", "raw", "calibrated, held-out videos"):
+        table.add_column(column, justify="right" if column else "left")
+    table.add_row(
+        "expected calibration error", f"{report.error_before:.3f}", f"{report.error_after:.3f}"
+    )
+    table.add_row("Brier score", f"{report.brier_before:.3f}", f"{report.brier_after:.3f}")
+    Console().print(table)
+    say(
+        f"{report.present} sentences in {report.videos} videos, {report.right:.1%} right at IoU "
+        f"{report.iou:g}; {report.absent} absent ones."
+    )
+    if report.held_out is not None:
+        held = report.held_out
+        say(
+            f"A {report.evidence} below {report.threshold:.3f}: no such moment. On held-out "
+            "videos that keeps "
+            f"{held.kept:.1%} of present sentences and rejects {held.rejected:.1%} of absent ones."
+        )
+
+
+@app.command()
+def samples(
+    bundle: BundleArgument,
+    *,
+    videos: VideosOption,
+    out: Annotated[Path, typer.Option(help="The safetensors file; a .json goes beside it.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Annotations whose sentences are asked their videos.")
+    ] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Sentences, one a line, asked every video of the folder.")
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Frames to keep at most.")] = 256,
+    per_video: Annotated[int, typer.Option(min=1, help="Frames of one video at most.")] = 16,
+    limit: Annotated[int, typer.Option(min=1, help="Videos to read at most.")] = 64,
+    network_precision: PrecisionOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Record what the networks are given, from videos and sentences like those in production."""
+    from vtloc_calibration.samples.recorder import Amount
+    from vtloc_calibration.samples.samples import draw_samples
+    from vtloc_runtime.bundle.bundle import Bundle
+
+    opened = Bundle.open(bundle)
+    found = _sampled_videos(videos, labels, queries)
+    amount = Amount(videos=limit, frames=frames, frames_per_video=per_video)
+    with progress_bar("videos", min(limit, len(found))) as advance:
+        drawn = draw_samples(
+            opened, found, amount=amount, precision=network_precision, seed=seed, progress=advance
+        )
+    drawn.save(out)
+    _show_samples(drawn.summary)
+    say(f"Samples are in {out}.")
+
+
+def _sampled_videos(
+    videos: Path, labels: Path | None, queries: Path | None
+) -> tuple[SampledVideo, ...]:
+    from vtloc_calibration.samples.samples import SampledVideo
+    from vtloc_calibration.scores.labelled import VIDEO_SUFFIXES, read_labelled
+
+    if (labels is None) == (queries is None):
+        raise UsageError("give --labels or --queries, so that there are sentences to ask")
+    if labels is not None:
+        asked: dict[Path, list[str]] = {}
+        for one in read_labelled(labels, videos=videos, skip_missing=True):
+            asked.setdefault(one.video, []).append(one.query)
+        return tuple(SampledVideo(video, tuple(own)) for video, own in asked.items())
+    if not videos.is_dir():
+        raise UsageError("there is no such folder of videos", where=videos)
+    files = sorted(file for file in videos.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
+    if not files:
+        raise UsageError("the folder holds no video", where=videos)
+    sentences = _read_sentences(queries) if queries is not None else ()
+    return tuple(SampledVideo(file, sentences) for file in files)
+
+
+def _read_sentences(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the sentences: {error}", where=path) from error
+    sentences = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not sentences:
+        raise UsageError("the file holds no sentence", where=path)
+    return sentences
+
+
+def _show_samples(summary: Mapping[str, Any]) -> None:
+    for video, reason in summary["unreadable"].items():
+        say(f"left out {video}: {reason}")
+    table = Table(title="Samples", title_justify="left")
+    for column in ("", "count", "5 %", "50 %", "95 %"):
+        table.add_column(column, justify="right" if column else "left")
+    frames, sentences, localizer = summary["frames"], summary["sentences"], summary["localizer"]
+    table.add_row("videos", str(len(summary["videos"])), "", "", "")
+    rows = (
+        ("frames, brightness", frames["count"], frames["brightness"]),
+        ("frames, contrast", frames["distinct"], frames["contrast"]),
+        ("sentences, tokens", sentences["count"], sentences["tokens"]),
+        ("localizer calls, frames", localizer["count"], localizer["frames"]),
+    )
+    for label, count, quantiles in rows:
+        table.add_row(label, str(count), *(f"{one:g}" for one in quantiles))
+    Console().print(table)
+
+
+app.command()(sensitivity)
+app.command()(int8)
+
+
+def main() -> None:
+    """Run the command line; every error of vtloc becomes one line and its exit code."""
+    try:
+        app()
+    except VtlocError as error:
+        print(f"vtloc-calibrate: {error}", file=sys.stderr)  # noqa: T201 (the error line itself)
+        sys.exit(error.exit_code)

@@ -1,0 +1,317 @@
+"""``vtloc-calibrate sensitivity`` and ``vtloc-calibrate int8``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vtloc_calibration.cli.console import progress_bar, say, write_json
+from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
+from vtloc_runtime.errors import ParityError, UsageError
+
+if TYPE_CHECKING:
+    from vtloc_calibration.quantize.island_search import AnswerDrift
+    from vtloc_calibration.quantize.qdq import Processor
+    from vtloc_calibration.quantize.sensitivity import LoweredPrecision, Study
+    from vtloc_calibration.quantize.speedup import Compilation
+    from vtloc_calibration.quantize.trials import AnswerTrial
+    from vtloc_calibration.samples.samples import Samples
+    from vtloc_runtime.bundle.bundle import Bundle
+
+BundleArgument = Annotated[Path, typer.Argument(help="The bundle, a directory.")]
+SamplesOption = Annotated[
+    Path, typer.Option(help="Samples, as vtloc-calibrate samples draws them.")
+]
+LabelsOption = Annotated[
+    Path | None, typer.Option(help="Annotations; their sentences show what answers do.")
+]
+VideosOption = Annotated[Path | None, typer.Option(help="Folder that holds their videos.")]
+NetworksOption = Annotated[
+    list[str] | None, typer.Option("--network", help="Only this network; may be repeated.")
+]
+GranularityOption = Annotated[
+    Literal["module", "node"],
+    typer.Option(help="Whether whole modules or single nodes are spared."),
+]
+ReportOption = Annotated[Path | None, typer.Option(help="Folder for JSON and plots.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Measure and report; leave the bundle as it is.")
+]
+RangesOption = Annotated[
+    Literal["minmax", "percentile", "entropy"] | None,
+    typer.Option(help="How INT8's ranges are chosen; default: whichever comes closest to FP32."),
+]
+
+
+def sensitivity(
+    bundle: BundleArgument,
+    *,
+    samples: SamplesOption,
+    labels: LabelsOption = None,
+    videos: VideosOption = None,
+    precision: Annotated[
+        Literal["fp16", "int8"], typer.Option(help="What modules are lowered to.")
+    ] = "fp16",
+    network: NetworksOption = None,
+    granularity: GranularityOption = "module",
+    ranges: RangesOption = None,
+    report: ReportOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Measure what lowering each module does, and choose the ones to spare."""
+    from vtloc_calibration.bundle_edit import store_islands
+    from vtloc_calibration.samples.samples import Samples
+    from vtloc_runtime.bundle.bundle import Bundle
+
+    opened, drawn = Bundle.open(bundle), Samples.load(samples)
+    answers = _answer_trial(opened, labels, videos)
+    studies = []
+    for name in _networks(network):
+        found, _ = _study(
+            opened,
+            name,
+            drawn,
+            precision=precision,
+            answers=answers,
+            granularity=granularity,
+            ranges=ranges,
+        )
+        studies.append(found)
+        _show_study(found)
+        if found.choice.holds and not dry_run:
+            opened = store_islands(opened, name, precision, found.choice.islands)
+    _report(studies, precision, report)
+    _refuse_broken(studies)
+
+
+def int8(
+    bundle: BundleArgument,
+    *,
+    samples: SamplesOption,
+    labels: LabelsOption = None,
+    videos: VideosOption = None,
+    network: NetworksOption = None,
+    granularity: GranularityOption = "module",
+    ranges: RangesOption = None,
+    base: Annotated[
+        Literal["fp16"] | None,
+        typer.Option(help="Precision of everything else; default: FP32, which runs on CPUs too."),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="For TensorRT, tried for this GPU: sm80. Default: for CPUs."),
+    ] = None,
+    report: ReportOption = None,
+) -> None:
+    """Write the networks in INT8 into the bundle, sparing the nodes that cost accuracy."""
+    from vtloc_calibration.bundle_edit import store_islands, store_parity, store_variant
+    from vtloc_calibration.quantize.onnx_graph import base_precision
+    from vtloc_calibration.quantize.speedup import compile_variant, measure_payoff
+    from vtloc_calibration.samples.samples import Samples
+    from vtloc_runtime.bundle.bundle import Bundle
+
+    opened, drawn = Bundle.open(bundle), Samples.load(samples)
+    answers = _answer_trial(opened, labels, videos)
+    processor: Processor = "cpu" if base is None and target is None else "gpu"
+    studies, measured = [], dict(opened.manifest.provenance.parity.get("int8", {}))
+    written: dict[NetworkName, bytes] = {}
+    for name in _networks(network):
+        found, content = _study(
+            opened,
+            name,
+            drawn,
+            precision="int8",
+            answers=answers,
+            granularity=granularity,
+            ranges=ranges,
+            base=base,
+            processor=processor,
+            # Answers about every module would mean encoding the videos again for each.
+            rank_answers=False,
+        )
+        studies.append(found)
+        _show_study(found)
+        if not found.choice.holds:
+            continue
+        like = base or base_precision(opened, name)
+        file = opened.variant(name, like)
+        source = opened.read(file.file, file.sha256)
+        opened = store_variant(opened, name, "int8", content, like=like)
+        opened = store_islands(opened, name, "int8", found.choice.islands)
+        written[name] = content
+        payoff = measure_payoff(
+            {like: source, "int8": content}, name, list(drawn.split()[1].batches(name))[:4]
+        )
+        say(f"{name}: {payoff.verdict('int8', like)}; {len(content)} bytes, {len(source)} before")
+        figures = {**found.summary(), "bytes": len(content), **payoff.to_json()}
+        if target is not None:
+            compilation = compile_variant(opened, name, "int8", target=target)
+            _show_compilation(name, compilation)
+            figures["compiled"] = compilation.to_json()
+        figures["processor"] = processor
+        measured[name] = figures
+    drift = None
+    if answers is not None and written:
+        measured["task"], drift = _task(answers, written)
+    store_parity(opened, "int8", measured)
+    _report(studies, "int8", report)
+    _refuse_broken(studies)
+    if drift is not None:
+        _refuse_drift(drift)
+
+
+def _networks(chosen: Sequence[str] | None) -> tuple[NetworkName, ...]:
+    if not chosen:
+        return NETWORK_NAMES
+    if unknown := set(chosen) - set(NETWORK_NAMES):
+        raise UsageError(
+            f"there is no network {', '.join(sorted(unknown))}",
+            remedy=f"Networks are {', '.join(NETWORK_NAMES)}",
+        )
+    return tuple(name for name in NETWORK_NAMES if name in chosen)
+
+
+def _answer_trial(bundle: Bundle, labels: Path | None, videos: Path | None) -> AnswerTrial | None:
+    from vtloc_calibration.quantize.trials import AnswerTrial
+    from vtloc_calibration.scores.labelled import read_labelled
+
+    if labels is None:
+        return None
+    if videos is None:
+        raise UsageError("give --videos too, the folder that holds the videos of --labels")
+    return AnswerTrial(bundle, read_labelled(labels, videos=videos, skip_missing=True))
+
+
+def _study(
+    bundle: Bundle,
+    network: NetworkName,
+    samples: Samples,
+    *,
+    precision: LoweredPrecision,
+    answers: AnswerTrial | None,
+    granularity: Literal["module", "node"],
+    ranges: Literal["minmax", "percentile", "entropy"] | None,
+    base: str | None = None,
+    processor: Processor = "cpu",
+    rank_answers: bool = True,
+) -> tuple[Study, bytes]:
+    from vtloc_calibration.quantize.histograms import RANGE_METHODS
+    from vtloc_calibration.quantize.sensitivity import best_method, half_trial, int8_trials, study
+
+    if precision == "fp16":
+        method = None
+        trial = half_trial(bundle, network, samples, answers=answers, granularity=granularity)
+    else:
+        trials = int8_trials(
+            bundle,
+            network,
+            samples,
+            methods=RANGE_METHODS if ranges is None else (ranges,),
+            answers=answers,
+            granularity=granularity,
+            base=base,
+            processor=processor,
+        )
+        method = best_method(trials)
+        trial = trials[method]
+    with progress_bar(f"{network}, {precision}", 2 * len(trial.modules)) as advance:
+        found = study(trial, precision, method=method, rank_answers=rank_answers, progress=advance)
+    return found, trial.lowered(found.choice.lowered).SerializeToString()
+
+
+def _task(
+    answers: AnswerTrial, written: dict[NetworkName, bytes]
+) -> tuple[dict[str, Any], AnswerDrift]:
+    """Accuracy of all written networks together, beside that of the bundle's own."""
+    found = answers.answers(written)
+    before, after, drift = answers.accuracy(), answers.accuracy(found), answers.drift(found)
+    say(
+        f"{drift.sentences} sentences: R@0.5 {before.recall:.3f} before, {after.recall:.3f} after; "
+        f"mIoU {before.overlap:.3f} before, {after.overlap:.3f} after; "
+        f"{drift.moved:.1%} of answers move"
+    )
+    return {
+        "sentences": drift.sentences,
+        "recall_before": before.recall,
+        "recall": after.recall,
+        "overlap_before": before.overlap,
+        "overlap": after.overlap,
+        "answers_moved": drift.moved,
+        "answers_overlap": drift.overlap,
+    }, drift
+
+
+def _show_study(found: Study) -> None:
+    title = f"{found.network}, {found.precision}"
+    table = Table(
+        title=title if found.method is None else f"{title}, {found.method}", title_justify="left"
+    )
+    answered = found.choice.effect.answers is not None
+    table.add_column("module", overflow="fold", min_width=28)
+    for column in ("L2 alone", "with lesser", "cosine alone"):
+        table.add_column(column, justify="right")
+    if answered:
+        table.add_column("moved", justify="right")
+    table.add_column("spared")
+    for one in found.ranked:
+        row = [
+            one.module,
+            f"{one.alone.relative_l2:.2e}",
+            f"{one.together.relative_l2:.2e}",
+            f"{one.alone.cosine:.6f}",
+        ]
+        if one.alone.answers is not None:
+            row.append(f"{one.alone.answers.moved:.1%}")
+        table.add_row(*row, "spared" if one.module in found.choice.islands else "")
+    Console().print(table)
+    if found.choice.reason is not None:
+        say(f"{found.network}: lowering everything is too much: {found.choice.reason}")
+    effect = found.choice.effect
+    say(
+        f"{found.network}: {len(found.choice.islands)} of {len(found.ranked)} spared; "
+        f"relative L2 {effect.relative_l2:.2e}, cosine {effect.cosine:.6f}"
+    )
+
+
+def _show_compilation(network: str, found: Compilation) -> None:
+    if found.refusal is None and found.bytes is not None:
+        say(f"{network}: {found.builder} builds it for {found.target}, {found.bytes} bytes")
+    else:
+        say(f"{network}: {found.builder} refuses it for {found.target}: {found.refusal}")
+
+
+def _report(studies: Sequence[Study], precision: str, folder: Path | None) -> None:
+    if folder is None:
+        return
+    from vtloc_calibration.scores.plots import plot_sensitivity
+
+    write_json(
+        {one.network: one.to_json() for one in studies}, folder / f"sensitivity.{precision}.json"
+    )
+    plot_sensitivity(studies, folder / f"sensitivity.{precision}.svg")
+
+
+def _refuse_drift(drift: AnswerDrift) -> None:
+    from vtloc_calibration.quantize.island_search import Effect
+    from vtloc_calibration.quantize.sensitivity import PARITY_BOUNDS
+
+    if broken := PARITY_BOUNDS["int8"].broken_by(Effect({}, drift)):
+        raise ParityError(
+            f"the INT8 networks together break the bounds: {broken}",
+            remedy="Lower fewer networks with --network, or spare nodes with --granularity node",
+        )
+
+
+def _refuse_broken(studies: Sequence[Study]) -> None:
+    for one in studies:
+        if not one.choice.holds:
+            raise ParityError(
+                f"no choice of modules holds the bounds in {one.precision}: {one.choice.reason}",
+                where=f"the {one.network} network",
+                remedy="Draw more samples, or spare single nodes with --granularity node",
+            )

@@ -1,0 +1,1 @@
+"""INT8: which layers, with which scales, at what cost."""

@@ -1,0 +1,1 @@
+"""Activations recorded from real videos, for quantization."""

@@ -1,0 +1,272 @@
+"""ONNX to TensorRT: the engines of a bundle, built once and found again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import msgspec
+
+from vtloc_export.engines.builder import Plan, PlanRequest, build_plan
+from vtloc_export.engines.profiles import Traffic, check_traffic, default_traffic, network_profiles
+from vtloc_export.engines.progress import SilentProgress
+from vtloc_export.engines.target import BackendChoice, EngineBuilder, choose_builder
+from vtloc_runtime.bundle.engine_file import (
+    ENGINE_SCHEMA_VERSION,
+    LOG_SUFFIX,
+    PLAN_SUFFIX,
+    SIDECAR_SUFFIX,
+    Engine,
+    EngineIdentity,
+    EngineSettings,
+    EngineSidecar,
+    engine_stem,
+)
+from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
+from vtloc_runtime.errors import EngineError, OutputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vtloc_export.engines.progress import BuildProgress
+    from vtloc_runtime.bundle.bundle import Bundle
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What to build, for which machine, and how.
+
+    Attributes:
+        target: A compute capability such as ``"sm80"``, or ``"local"``.
+        backend: Which TensorRT flavour; ``"auto"`` takes TensorRT where its GPU is the target.
+        precision: Which variant of the networks.
+        networks: Which networks.
+        traffic: The expected traffic, a profile each; empty takes the bundle's own limits.
+        settings: What the builder is told.
+        timing_cache: A file that keeps tactic timings between builds.
+        force: Build again what is there already.
+    """
+
+    target: str
+    backend: BackendChoice = "auto"
+    precision: str = "fp16"
+    networks: tuple[NetworkName, ...] = NETWORK_NAMES
+    traffic: tuple[Traffic, ...] = ()
+    settings: EngineSettings = field(default_factory=EngineSettings)
+    timing_cache: Path | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReport:
+    """What became of one network.
+
+    Attributes:
+        engine: The engine.
+        built: Whether it was built now; otherwise it was found.
+        reason: Why it was built.
+    """
+
+    engine: Engine
+    built: bool
+    reason: str = ""
+
+
+def build_engines(
+    bundle: Bundle, options: EngineOptions, *, progress: BuildProgress | None = None
+) -> tuple[EngineReport, ...]:
+    """Build the engines of a bundle, or find those that were built already.
+
+    An engine is found only where the ONNX file, the builder and its version, the GPU and driver,
+    the profiles and the settings are all the same, and the plan is whole.
+
+    Args:
+        bundle: The bundle; its ``engines`` folder takes the plans.
+        options: What to build.
+        progress: Who listens; None shows nothing.
+
+    Raises:
+        EngineError: A network cannot be built for the target, and why.
+        BundleError: The bundle lacks the precision, or a file of it was altered.
+        UsageError: The target or the traffic cannot be meant.
+        OutputError: The bundle's folder cannot be written.
+    """
+    progress = progress or SilentProgress()
+    traffic = options.traffic or (default_traffic(bundle),)
+    check_traffic(bundle, traffic)
+    for name in options.networks:
+        bundle.variant(name, options.precision)
+    builder = choose_builder(options.backend, options.target)
+    if options.timing_cache is not None and builder.capability is not None:
+        raise UsageError(
+            "TensorRT-RTX times nothing ahead of time, so a timing cache has no use",
+            where="--timing-cache",
+        )
+    cache = _read_timing_cache(options)
+    settings = options.settings
+    if settings.frozen_timings:
+        settings = msgspec.structs.replace(
+            settings, timing_cache_sha256=hashlib.sha256(cache or b"").hexdigest()
+        )
+    reports = []
+    for name in options.networks:
+        file = bundle.variant(name, options.precision)
+        identity = EngineIdentity(
+            network=name,
+            precision=options.precision,
+            onnx_sha256=file.sha256,
+            flavour=builder.api.flavour,
+            version=builder.api.version,
+            target=builder.target,
+            profiles=network_profiles(file.inputs, traffic),
+            settings=settings,
+        )
+        found, reason = _find(bundle, identity)
+        if found is not None and not options.force:
+            reports.append(EngineReport(found, built=False))
+            continue
+        request = PlanRequest(
+            title=f"{name} {options.precision}",
+            model=bundle.read(file.file, file.sha256),
+            network=file,
+            profiles=identity.profiles,
+            settings=settings,
+            timing_cache=cache,
+        )
+        engine, cache = _build(bundle, builder, identity, request, progress)
+        if options.timing_cache is not None and cache is not None and not settings.frozen_timings:
+            _write_atomically(options.timing_cache, cache)
+        reports.append(EngineReport(engine, built=True, reason=reason or "it was asked for"))
+    return tuple(reports)
+
+
+def _find(bundle: Bundle, identity: EngineIdentity) -> tuple[Engine | None, str]:
+    """The engine of this identity, or why there is none."""
+    path = _path(bundle, identity, SIDECAR_SUFFIX)
+    if not path.exists():
+        return None, "there was none"
+    try:
+        engine = Engine.open(path)
+        if differences := identity.differences(engine.identity):
+            return None, "it differed: " + "; ".join(differences)
+        engine.read_plan()
+    except EngineError as error:
+        return None, error.what
+    return engine, ""
+
+
+def _build(
+    bundle: Bundle,
+    builder: EngineBuilder,
+    identity: EngineIdentity,
+    request: PlanRequest,
+    progress: BuildProgress,
+) -> tuple[Engine, bytes | None]:
+    progress.start(f"{request.title} for {identity.target.sm}")
+    with _kept_log(_path(bundle, identity, LOG_SUFFIX)) as record:
+        record(f"{identity.flavour} {identity.version}, {identity.target}")
+        plan = build_plan(builder, request, progress=progress, record=record)
+    return _write(bundle, identity, request, plan), plan.timing_cache
+
+
+def _write(bundle: Bundle, identity: EngineIdentity, request: PlanRequest, plan: Plan) -> Engine:
+    plan_path = _path(bundle, identity, PLAN_SUFFIX)
+    sidecar_path = _path(bundle, identity, SIDECAR_SUFFIX)
+    sidecar = EngineSidecar(
+        schema=ENGINE_SCHEMA_VERSION,
+        identity=identity,
+        plan=plan_path.name,
+        plan_sha256=plan.sha256,
+        plan_bytes=len(plan.content),
+        inputs=request.network.inputs,
+        outputs=request.network.outputs,
+        build_seconds=round(plan.seconds, 3),
+        created_by=f"vtloc-export {_own_version()}",
+    )
+    # The sidecar goes first and comes last: a plan is never described by another one's.
+    with _writing(sidecar_path):
+        sidecar_path.unlink(missing_ok=True)
+    _write_atomically(plan_path, plan.content)
+    _write_atomically(sidecar_path, msgspec.json.format(msgspec.json.encode(sidecar), indent=2))
+    return Engine(sidecar_path, sidecar)
+
+
+def _path(bundle: Bundle, identity: EngineIdentity, suffix: str) -> Path:
+    stem = engine_stem(identity.network, identity.precision, identity.flavour, identity.target)
+    return bundle.engines / f"{stem}{suffix}"
+
+
+def _read_timing_cache(options: EngineOptions) -> bytes | None:
+    path = options.timing_cache
+    if path is None:
+        if options.settings.frozen_timings:
+            raise EngineError(
+                "frozen timings need a timing cache", remedy="Name the file with --timing-cache"
+            )
+        return None
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        if options.settings.frozen_timings:
+            raise EngineError("there is no such timing cache", where=path) from None
+        return b""
+    except OSError as error:
+        raise EngineError(f"cannot read the timing cache: {error.strerror}", where=path) from error
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write the file: {error.strerror}",
+            where=path,
+            remedy="Copy the bundle to a folder that can be written",
+        ) from error
+
+
+@contextlib.contextmanager
+def _kept_log(path: Path) -> Iterator[Callable[[str], None]]:
+    """A file that takes the builder's log line by line, and is kept however the build ends."""
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w", encoding="utf-8", buffering=1)
+    with file:
+        yield lambda line: _write_line(file, line)
+
+
+def _write_line(file: TextIO, line: str) -> None:
+    # TensorRT calls this from its own code, which no exception may cross.
+    with contextlib.suppress(OSError):
+        file.write(f"{line}\n")
+
+
+def _own_version() -> str:
+    try:
+        return importlib.metadata.version("vtloc")
+    except importlib.metadata.PackageNotFoundError:
+        return "from a source tree"
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise

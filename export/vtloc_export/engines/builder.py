@@ -1,0 +1,186 @@
+"""Build one plan: an ONNX network, its profiles and settings, through either TensorRT flavour.
+
+The network is always strongly typed: its precision is the one the ONNX file has, in TensorRT 10,
+11 and RTX alike, and nothing is rounded behind the exporter's back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vtloc_export.engines.progress import Interruption, make_monitor
+from vtloc_runtime.errors import EngineError
+from vtloc_runtime.networks.tensorrt.api import MessageKeeper, make_logger, one_line
+from vtloc_runtime.networks.tensorrt.layout import profile_shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vtloc_export.engines.progress import BuildProgress
+    from vtloc_export.engines.target import EngineBuilder
+    from vtloc_runtime.bundle.engine_file import AxisRange, EngineSettings
+    from vtloc_runtime.bundle.manifest import NetworkFile
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What to build.
+
+    Attributes:
+        title: The network and precision, for messages.
+        model: The ONNX file's bytes.
+        network: Its inputs and outputs.
+        profiles: The range of every dynamic axis, a profile each.
+        settings: What the builder is told.
+        timing_cache: The timing cache to start from; None uses none, empty starts one.
+    """
+
+    title: str
+    model: bytes
+    network: NetworkFile
+    profiles: tuple[dict[str, AxisRange], ...]
+    settings: EngineSettings
+    timing_cache: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What came out.
+
+    Attributes:
+        content: The serialized engine.
+        seconds: How long the build took.
+        timing_cache: The timing cache after the build, where one was used.
+    """
+
+    content: bytes
+    seconds: float
+    timing_cache: bytes | None
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the serialized engine."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+class _Build:
+    """One build; TensorRT's objects live as long as it does."""
+
+    def __init__(
+        self, builder: EngineBuilder, request: PlanRequest, record: Callable[[str], None]
+    ) -> None:
+        self._builder, self._request = builder, request
+        self._trt = builder.api.module
+        self._messages = MessageKeeper()
+        self._logger = make_logger(builder.api, self._messages, record)
+        self._trt_builder = self._trt.Builder(self._logger)
+
+    def run(self, progress: BuildProgress) -> Plan:
+        network = self._parse()
+        config = self._configure()
+        self._add_profiles(network, config)
+        cache = self._attach_timing_cache(config)
+        interruption = Interruption()
+        config.progress_monitor = make_monitor(self._builder.api, progress, interruption)
+        started = time.perf_counter()
+        plan = self._trt_builder.build_serialized_network(network, config)
+        interruption.resume()
+        if plan is None:
+            raise self._failed(f"TensorRT does not build it: {self._messages.drain()}")
+        return Plan(
+            bytes(plan),
+            time.perf_counter() - started,
+            None if cache is None else bytes(cache.serialize()),
+        )
+
+    def _parse(self) -> Any:
+        flag = self._trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+        network = self._trt_builder.create_network(1 << int(flag))
+        parser = self._trt.OnnxParser(network, self._logger)
+        if not parser.parse(self._request.model):
+            faults = [parser.get_error(index) for index in range(parser.num_errors)]
+            said = "; ".join(
+                f"{fault.node_operator() or 'graph'} {fault.node_name()}: {fault.desc()}"
+                for fault in faults
+            )
+            raise self._failed(
+                f"TensorRT refuses the ONNX file: {one_line(said) or self._messages.drain()}"
+            )
+        found = {network.get_input(index).name for index in range(network.num_inputs)}
+        wanted = {entry.name for entry in self._request.network.inputs}
+        if found != wanted:
+            raise self._failed(
+                f"the ONNX file takes {sorted(found)}, the manifest says {sorted(wanted)}"
+            )
+        return network
+
+    def _configure(self) -> Any:
+        trt, settings = self._trt, self._request.settings
+        config = self._trt_builder.create_builder_config()
+        config.builder_optimization_level = settings.optimization_level
+        if not settings.tf32:
+            config.clear_flag(trt.BuilderFlag.TF32)
+        if settings.workspace is not None:
+            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace)
+        if self._builder.capability is not None:
+            config.num_compute_capabilities = 1
+            if not config.set_compute_capability(self._builder.capability, 0):
+                raise self._failed(f"the target {self._builder.target.sm} was refused")
+        return config
+
+    def _add_profiles(self, network: Any, config: Any) -> None:
+        dynamic = any(
+            -1 in tuple(network.get_input(index).shape) for index in range(network.num_inputs)
+        )
+        if not dynamic:
+            return
+        for ranges in self._request.profiles:
+            profile = self._trt_builder.create_optimization_profile()
+            for entry in self._request.network.inputs:
+                profile.set_shape(entry.name, *profile_shapes(entry, ranges))
+            if config.add_optimization_profile(profile) < 0:
+                raise self._failed(f"a profile was refused: {self._messages.drain()}")
+
+    def _attach_timing_cache(self, config: Any) -> Any:
+        content = self._request.timing_cache
+        if content is None:
+            return None
+        flags = self._trt.BuilderFlag
+        # Editable caches hold every timing under a stable key, which makes rebuilds reproducible.
+        config.set_flag(flags.EDITABLE_TIMING_CACHE)
+        if self._request.settings.frozen_timings:
+            config.set_flag(flags.ERROR_ON_TIMING_CACHE_MISS)
+        cache = config.create_timing_cache(content)
+        if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+            raise self._failed(
+                f"the timing cache is of another TensorRT or GPU: {self._messages.drain()}",
+                remedy="Name a new file with --timing-cache",
+            )
+        return cache
+
+    def _failed(self, what: str, remedy: str | None = None) -> EngineError:
+        return EngineError(what, where=self._request.title, remedy=remedy)
+
+
+def build_plan(
+    builder: EngineBuilder,
+    request: PlanRequest,
+    *,
+    progress: BuildProgress,
+    record: Callable[[str], None],
+) -> Plan:
+    """Build one plan.
+
+    Args:
+        builder: Which flavour, and for which machine.
+        request: What to build.
+        progress: Who listens.
+        record: Gets the builder's log, a line at a time.
+
+    Raises:
+        EngineError: TensorRT refuses the network, its profiles or the timing cache, and why.
+    """
+    return _Build(builder, request, record).run(progress)

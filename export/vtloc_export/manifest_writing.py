@@ -1,0 +1,138 @@
+"""What a bundle's manifest says of the networks that were exported into it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from vtloc_export.parity.bounds import promises
+from vtloc_export.signatures import SIGNATURES, Precision
+from vtloc_runtime.bundle.manifest import (
+    NETWORK_NAMES,
+    SCHEMA_VERSION,
+    Manifest,
+    NetworkEntry,
+    NetworkFile,
+    NetworkName,
+    Provenance,
+    SharedSpace,
+    TokenizerEntry,
+)
+
+if TYPE_CHECKING:
+    from vtloc.encoders import VisualEncoder
+    from vtloc_export.network_export import ExportedNetwork
+    from vtloc_export.options import ExportOptions
+    from vtloc_export.sources import LocalizerSource
+
+
+def describe(
+    source: LocalizerSource,
+    visual: VisualEncoder,
+    made: Sequence[ExportedNetwork],
+    *,
+    widths: Mapping[NetworkName, Mapping[str, int]],
+    tokenizer: TokenizerEntry,
+    options: ExportOptions,
+) -> Manifest:
+    """The manifest of a bundle.
+
+    Args:
+        source: The localizer, and what its checkpoint or bundle tells of it.
+        visual: The frame encoder.
+        made: Every network in every precision.
+        widths: Lengths of the networks' fixed axes.
+        tokenizer: The tokenizer's entry.
+        options: What the user asked for.
+    """
+    config = source.network.config
+    provenance = Provenance(
+        created_by=f"vtloc-export {_version()}",
+        visual_encoder=source.visual_encoder,
+        text_encoder=source.text_encoder,
+        checkpoint_sha256=source.checkpoint_sha256,
+        training_data=source.training_data,
+        localizer=config.to_json(),
+        accuracy=dict(source.accuracy),
+        parity=_measured(made),
+        bounds=promises(sorted({item.precision for item in made})),
+    )
+    return Manifest(
+        schema=SCHEMA_VERSION,
+        name=options.name or source.name,
+        networks={
+            name: _network_entry(name, made, widths[name], spared=source.spared.get(name, ()))
+            for name in NETWORK_NAMES
+        },
+        tokenizer=tokenizer,
+        preprocessing=visual.preprocessing,
+        frames_per_second=options.frames_per_second or source.frames_per_second,
+        routing_iterations=config.routing_iterations,
+        shared_space=_shared_space(visual, widths),
+        decoding=source.decoding,
+        windows=source.windows,
+        score_calibration=source.score_calibration,
+        license=options.license or source.license,
+        provenance=provenance,
+    )
+
+
+def file_name(network: NetworkName, precision: Precision) -> str:
+    """The name of a network's file in a bundle."""
+    return f"{network}.{precision}.onnx"
+
+
+def _shared_space(
+    visual: VisualEncoder, widths: Mapping[NetworkName, Mapping[str, int]]
+) -> SharedSpace | None:
+    # Frames of one family and sentences of another have no space in common, unless by width the
+    # sentences are the very ones that the frames were laid beside.
+    shared = visual.shared_space
+    fits = shared is not None and shared.stop - shared.start == widths["text"]["sentence"]
+    return shared if fits else None
+
+
+def _network_entry(
+    network: NetworkName,
+    made: Sequence[ExportedNetwork],
+    widths: Mapping[str, int],
+    *,
+    spared: tuple[str, ...],
+) -> NetworkEntry:
+    signature = SIGNATURES[network]
+    variants: dict[str, NetworkFile] = {
+        item.precision: NetworkFile(
+            file=file_name(network, item.precision),
+            sha256=hashlib.sha256(item.content).hexdigest(),
+            inputs=tuple(tensor.entry(widths, item.precision) for tensor in signature.inputs),
+            outputs=tuple(tensor.entry(widths, item.precision) for tensor in signature.outputs),
+        )
+        for item in made
+        if item.network == network
+    }
+    named = ("feature", "token", "sentence", "hidden")
+    dims = {name: widths[name] for name in named if name in widths}
+    return NetworkEntry(dims=dims, variants=variants, islands={"fp16": spared} if spared else {})
+
+
+def _measured(made: Sequence[ExportedNetwork]) -> dict[str, Any]:
+    measured: dict[str, Any] = {}
+    for item in made:
+        tensors = {parity.output: asdict(parity.worst) for parity in item.parity}
+        entry: dict[str, Any] = {"outputs": tensors}
+        if item.ranges:
+            entry["largest_activations"] = {
+                layer.layer: round(layer.largest, 3) for layer in item.ranges
+            }
+        measured.setdefault(item.network, {})[item.precision] = entry
+    return measured
+
+
+def _version() -> str:
+    try:
+        return version("vtloc")
+    except PackageNotFoundError:
+        return "from source"

@@ -1,0 +1,159 @@
+"""One network in one precision: exported, and held to the PyTorch module."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vtloc_export.graph.compact_weights import compact_graph
+from vtloc_export.graph.tracing import export_graph, typed_network
+from vtloc_export.parity.comparison import (
+    SMALL,
+    OutputParity,
+    check,
+    compare,
+    onnxruntime_evaluate,
+    range_calls,
+    reference_evaluate,
+    torch_evaluate,
+)
+from vtloc_export.parity.probes import probes
+from vtloc_export.precision.activation_ranges import LayerRange, activation_ranges, check_ranges
+from vtloc_export.precision.graph_check import check_half_precision
+from vtloc_export.precision.policy import POLICIES
+from vtloc_runtime.errors import ExportError
+
+if TYPE_CHECKING:
+    import torch
+    from onnx import ModelProto
+
+    from vtloc.encoders import TextEncoder, VisualEncoder
+    from vtloc_export.signatures import Precision
+    from vtloc_runtime.bundle.manifest import NetworkName
+
+_REFERENCE_PARAMETERS = 30_000_000
+"""Largest frame encoder for ONNX's own evaluator, whose half precision is true and very slow."""
+_RANGES_KEPT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedNetwork:
+    """One network in one precision.
+
+    Attributes:
+        network: Which network.
+        precision: In what precision.
+        content: The ONNX file's bytes.
+        parity: Its outputs against PyTorch in FP32.
+        ranges: The largest activations, in half precision only.
+    """
+
+    network: NetworkName
+    precision: Precision
+    content: bytes
+    parity: tuple[OutputParity, ...]
+    ranges: tuple[LayerRange, ...] = ()
+
+
+def export_network(
+    network: NetworkName,
+    module: torch.nn.Module,
+    widths: Mapping[str, int],
+    precision: Precision,
+    *,
+    graph: ModelProto | None = None,
+    spared: Sequence[str] = (),
+) -> ExportedNetwork:
+    """Export one network in one precision and check it.
+
+    Args:
+        network: Which network the module is.
+        module: The PyTorch module.
+        widths: Lengths of its fixed axes, as ``network_widths`` gives them.
+        precision: What to export.
+        graph: Its FP32 graph, where there is one already.
+        spared: Modules that compute in FP32 altogether where the precision is ``fp16``.
+
+    Raises:
+        ExportError: It cannot be exported in that precision.
+        ParityError: Its answers differ from PyTorch's.
+    """
+    reference = torch_evaluate(module, network)
+    if precision == "fp16":
+        return _export_half(network, module, widths, spared)
+    plain = graph or export_graph(typed_network(network, module), network, widths)
+    model = compact_graph(plain, network) if precision == "compact" else plain
+    content = _serialized(model, network)
+    tried = probes(network, widths)
+    parity = compare(network, onnxruntime_evaluate(content), reference, tried)
+    check(parity, network=network, precision=precision, against="ONNX Runtime")
+    return ExportedNetwork(network, precision, content, parity)
+
+
+def network_widths(
+    localizer: torch.nn.Module, visual: VisualEncoder, text: TextEncoder
+) -> dict[NetworkName, dict[str, int]]:
+    """The lengths of every network's fixed axes, by network and name."""
+    vocabulary = json.loads(text.tokenizer_json())["model"]["vocab"]
+    config: Any = localizer.config
+    return {
+        "visual": {"size": visual.preprocessing.size, "feature": visual.dimension},
+        "text": {
+            "token": text.token_dimension,
+            "sentence": text.sentence_dimension,
+            "max_tokens": text.max_tokens,
+            "vocabulary": len(vocabulary),
+        },
+        "localizer": {
+            "feature": visual.dimension,
+            "token": text.token_dimension,
+            "hidden": int(config.hidden_dim),
+        },
+    }
+
+
+def runs_in_reference(network: NetworkName, module: torch.nn.Module) -> bool:
+    """Whether ONNX's own evaluator gets through the network in reasonable time."""
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return network != "visual" or parameters <= _REFERENCE_PARAMETERS
+
+
+def _export_half(
+    network: NetworkName,
+    module: torch.nn.Module,
+    widths: Mapping[str, int],
+    spared: Sequence[str],
+) -> ExportedNetwork:
+    reference = torch_evaluate(module, network)
+    typed = typed_network(network, module, half=True, spared=spared)
+    ranges = activation_ranges(typed, range_calls(network, widths))
+    check_ranges(ranges, network=network)
+    model = export_graph(typed, network, widths)
+    check_half_precision(model, POLICIES[network].sparing(spared))
+    content = _serialized(model, network)
+    # ONNX Runtime computes FP16 in FP32 on a CPU: it proves the graph's shapes, and no more.
+    shapes = compare(
+        network, onnxruntime_evaluate(content, half=True), reference, probes(network, widths)
+    )
+    check(shapes, network=network, precision="fp16", against="ONNX Runtime")
+    parity = compare(network, torch_evaluate(typed, network), reference, probes(network, widths))
+    check(parity, network=network, precision="fp16", against="PyTorch in half precision")
+    if runs_in_reference(network, module):
+        tried = probes(network, widths, SMALL[network])
+        rounded = compare(network, reference_evaluate(model), reference, tried)
+        check(rounded, network=network, precision="fp16", against="ONNX's evaluator")
+    return ExportedNetwork(network, "fp16", content, parity, ranges[:_RANGES_KEPT])
+
+
+def _serialized(model: ModelProto, network: NetworkName) -> bytes:
+    try:
+        content: bytes = model.SerializeToString()
+    except ValueError as error:
+        raise ExportError(
+            "the graph is larger than the 2 GiB that one ONNX file may hold",
+            where=f"the {network} network",
+            remedy="Export it in fp16 only, or take a smaller encoder",
+        ) from error
+    return content

@@ -1,0 +1,1 @@
+"""Comparing exported networks with PyTorch: tensors, answers, engines."""

@@ -1,0 +1,341 @@
+"""Whether a bundle still answers as its PyTorch model does: tensors, answers, task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vtloc.encoders import load_text_encoder, load_visual_encoder
+from vtloc.evaluation.metrics import Scores, score
+from vtloc_export.network_export import network_widths, runs_in_reference
+from vtloc_export.parity.bounds import ANSWER_BOUNDS, AnswerBound, answer_bound, tensor_bound
+from vtloc_export.parity.comparison import (
+    SMALL,
+    OutputParity,
+    compare,
+    onnxruntime_evaluate,
+    reference_evaluate,
+    torch_evaluate,
+)
+from vtloc_export.parity.engines import engine_parity
+from vtloc_export.parity.probes import probes
+from vtloc_export.parity.questions import Question, labelled_questions, synthetic_questions
+from vtloc_export.parity.torch_backend import TorchNetwork
+from vtloc_export.sources import load_source
+from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
+from vtloc_runtime.errors import ParityError, VtlocError
+from vtloc_runtime.localize.localizer import Localizer
+
+if TYPE_CHECKING:
+    import torch
+
+    from vtloc_runtime.localize.moments import Localization
+
+SAME = 0.1
+"""Seconds that the best moment's start and end may move and still count as the same answer."""
+TIE = 0.01
+"""Moments whose scores are this close, relatively, are one answer as good as the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorParity:
+    """One network in one precision, against PyTorch in FP32.
+
+    Attributes:
+        network: Which network.
+        precision: In what precision.
+        arithmetic: What computed it.
+        outputs: Its outputs.
+        broken: What breaks the bound, or None.
+    """
+
+    network: str
+    precision: str
+    arithmetic: str
+    outputs: tuple[OutputParity, ...]
+    broken: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerParity:
+    """The whole chain in one precision on one backend, against PyTorch in FP32.
+
+    Attributes:
+        backend: What ran it.
+        precision: In what precision.
+        queries: Questions asked.
+        same: Share of them whose best moment moved by less than ``SAME`` seconds, or to one
+            that the reference scores as high.
+        iou: Mean IoU of old and new best moments.
+        drift: Points gained or lost on labelled data, by measure; empty without labels.
+        broken: What breaks the bound, or None.
+    """
+
+    backend: str
+    precision: str
+    queries: int
+    same: float
+    iou: float
+    drift: Mapping[str, float]
+    broken: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ParityReport:
+    """Everything that was verified about a bundle.
+
+    Attributes:
+        bundle: Its directory.
+        tensors: Network by network.
+        answers: The whole chain, by backend and precision.
+        unverified: What could not be verified here, and why.
+    """
+
+    bundle: Path
+    tensors: tuple[TensorParity, ...]
+    answers: tuple[AnswerParity, ...]
+    unverified: tuple[str, ...]
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """Every bound that was broken, in words."""
+        tensors = (
+            f"{item.network} in {item.precision}: {item.broken}"
+            for item in self.tensors
+            if item.broken
+        )
+        answers = (
+            f"answers of {item.backend} in {item.precision}: {item.broken}"
+            for item in self.answers
+            if item.broken
+        )
+        return (*tensors, *answers)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        plain = asdict(self)
+        plain["bundle"] = str(self.bundle)
+        plain["broken"] = list(self.broken)
+        return plain
+
+
+def verify_bundle(
+    path: str | Path,
+    *,
+    data: str | Path | None = None,
+    told: Callable[[str], None] = lambda _: None,
+) -> ParityReport:
+    """Hold every precision and backend of a bundle against its PyTorch model in FP32.
+
+    Args:
+        path: The bundle.
+        data: Labelled moments, as ``vtloc.data`` reads them; videos lie beside the file.
+        told: Told of every step.
+
+    Raises:
+        BundleError: The bundle is damaged, or does not hold the localizer's weights.
+        EncoderError: An encoder cannot be loaded.
+        AnnotationError: The labels cannot be read.
+    """
+    bundle = Bundle.open(path)
+    questions = synthetic_questions() if data is None else labelled_questions(Path(data))
+    told("loading the PyTorch model")
+    source = load_source(Path(path))
+    visual = load_visual_encoder(source.visual_encoder)
+    text = load_text_encoder(source.text_encoder)
+    modules: dict[NetworkName, torch.nn.Module] = {
+        "visual": visual,
+        "text": text,
+        "localizer": source.network,
+    }
+    widths = network_widths(source.network, visual, text)
+    tensors = []
+    for network in NETWORK_NAMES:
+        for precision in sorted(bundle.manifest.networks[network].variants):
+            told(f"{network} in {precision}")
+            tensors.append(
+                tensor_parity(bundle, network, precision, modules[network], widths[network])
+            )
+    engines, unverified = _engines(bundle, modules, widths, told)
+    told("answers of PyTorch")
+    references = {name: TorchNetwork(name, modules[name], widths[name]) for name in NETWORK_NAMES}
+    with Localizer(bundle, dict(references), encoder="", batch=8) as localizer:
+        expected = _ask(localizer, questions)
+    answers, unasked = _answers(bundle, questions, expected, told)
+    return ParityReport(bundle.path, (*tensors, *engines), answers, (*unverified, *unasked))
+
+
+def tensor_parity(
+    bundle: Bundle,
+    network: NetworkName,
+    precision: str,
+    module: torch.nn.Module,
+    widths: Mapping[str, int],
+) -> TensorParity:
+    """Measure one file of a bundle.
+
+    Half precision is computed by ONNX's own evaluator, which rounds after every node: ONNX
+    Runtime on a CPU would compute it in FP32. Encoders too large for that are run by ONNX
+    Runtime, and the report says so.
+    """
+    import onnx
+
+    variant = bundle.variant(network, precision)
+    content = bundle.read(variant.file, variant.sha256)
+    reference = torch_evaluate(module, network)
+    rounded = precision == "fp16" and runs_in_reference(network, module)
+    if rounded:
+        evaluate = reference_evaluate(onnx.load_from_string(content))
+        tried = probes(network, widths, SMALL[network], seed=2)
+    else:
+        evaluate = onnxruntime_evaluate(content, half=precision == "fp16")
+        tried = probes(network, widths, seed=2)
+    outputs = compare(network, evaluate, reference, tried)
+    arithmetic = "onnx.reference" if rounded else "onnxruntime:cpu"
+    return _judged(bundle, network, precision, arithmetic, outputs)
+
+
+def _judged(
+    bundle: Bundle,
+    network: NetworkName,
+    precision: str,
+    arithmetic: str,
+    outputs: tuple[OutputParity, ...],
+) -> TensorParity:
+    bound = tensor_bound(bundle.manifest, precision)
+    broken = (
+        f"{item.output}: {reason}" for item in outputs if (reason := bound.broken_by(item.worst))
+    )
+    return TensorParity(network, precision, arithmetic, outputs, next(broken, None))
+
+
+def answer_parity(
+    backend: str,
+    precision: str,
+    questions: Sequence[Question],
+    expected: Sequence[Localization],
+    found: Sequence[Localization],
+    *,
+    bound: AnswerBound | None = None,
+) -> AnswerParity:
+    """Compare answers with the reference's, and with the labels where there are any."""
+    pairs = list(zip(expected, found, strict=True))
+    overlaps = [_overlap(old, new) for old, new in pairs]
+    same = float(np.mean([_same(old, new) for old, new in pairs]))
+    drift = _drift(questions, expected, found)
+    iou = float(np.mean(overlaps))
+    bound = bound or ANSWER_BOUNDS[precision]
+    worst = max(drift.items(), key=lambda item: abs(item[1]), default=("", 0.0))
+    broken = None
+    if same < bound.same:
+        broken = f"{same:.1%} of the answers stay where they were, below {bound.same:.0%}"
+    elif iou < bound.iou:
+        broken = f"mean IoU with the reference's answers is {iou:.3f}, below {bound.iou}"
+    elif abs(worst[1]) > max(bound.drift, 100 / len(pairs)):
+        broken = f"{worst[0]} moves by {worst[1]:+.2f} points, more than {bound.drift}"
+    return AnswerParity(backend, precision, len(pairs), same, iou, drift, broken)
+
+
+def _answers(
+    bundle: Bundle,
+    questions: Sequence[Question],
+    expected: Sequence[Localization],
+    told: Callable[[str], None],
+) -> tuple[tuple[AnswerParity, ...], tuple[str, ...]]:
+    answers, unverified = [], []
+    for backend, precision in _chains(bundle):
+        told(f"answers of {backend} in {precision}")
+        try:
+            with Localizer.open(bundle, backend=backend, precision=precision) as localizer:
+                found = _ask(localizer, questions)
+        except VtlocError as error:
+            if backend == "onnxruntime":
+                raise
+            unverified.append(f"{backend} in {precision}: {error}")
+            continue
+        bound = answer_bound(bundle.manifest, precision)
+        answers.append(answer_parity(backend, precision, questions, expected, found, bound=bound))
+    return tuple(answers), tuple(unverified)
+
+
+def _engines(
+    bundle: Bundle,
+    modules: Mapping[NetworkName, torch.nn.Module],
+    widths: Mapping[NetworkName, Mapping[str, int]],
+    told: Callable[[str], None],
+) -> tuple[tuple[TensorParity, ...], tuple[str, ...]]:
+    """Every network of every engine precision, where the engines run here."""
+    found, unverified = [], []
+    for backend, precision in _chains(bundle):
+        if backend != "tensorrt":
+            continue
+        for network in NETWORK_NAMES:
+            told(f"{network} in {precision} by TensorRT")
+            reference = torch_evaluate(modules[network], network)
+            try:
+                outputs, arithmetic = engine_parity(
+                    bundle, network, precision, reference, widths[network]
+                )
+            except ParityError:
+                raise
+            except VtlocError as error:
+                unverified.append(f"{network} in {precision} by TensorRT: {error}")
+                continue
+            found.append(_judged(bundle, network, precision, arithmetic, outputs))
+    return tuple(found), tuple(unverified)
+
+
+def _chains(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    networks = bundle.manifest.networks.values()
+    shared = set.intersection(*(set(network.variants) for network in networks))
+    for precision in sorted(shared):
+        yield "onnxruntime", precision
+    if bundle.engines.is_dir() and any(bundle.engines.glob("*.plan")):
+        for precision in sorted(shared & {"fp32", "fp16", "int8"}):
+            yield "tensorrt", precision
+
+
+def _ask(localizer: Localizer, questions: Sequence[Question]) -> list[Localization]:
+    answers: list[Localization] = []
+    for question in questions:
+        encoded = localizer.encode_video(question.video)
+        answers += localizer.localize(encoded, question.queries, moments=5)
+    return answers
+
+
+def _overlap(old: Localization, new: Localization) -> float:
+    if old.best is None or new.best is None:
+        return float(old.best is new.best)
+    return old.best.overlap(new.best)
+
+
+def _same(old: Localization, new: Localization) -> bool:
+    if old.best is None or new.best is None:
+        return old.best is new.best
+    # Where the reference itself is torn between moments, either of them is its answer.
+    tied = (item for item in old.moments if item.score >= (1 - TIE) * old.best.score)
+    start, end = new.best.start, new.best.end
+    return any(max(abs(item.start - start), abs(item.end - end)) < SAME for item in tied)
+
+
+def _drift(
+    questions: Sequence[Question], expected: Sequence[Localization], found: Sequence[Localization]
+) -> dict[str, float]:
+    if any(question.truth is None for question in questions):
+        return {}
+    truth = [moments for question in questions for moments in question.truth or ()]
+    old, new = (_scores(truth, answers) for answers in (expected, found))
+    drift = {
+        f"R{rank}@{threshold:g}": new.recall[rank, threshold] - old.recall[rank, threshold]
+        for rank, threshold in old.recall
+    }
+    return {**drift, "mIoU": new.mean_iou - old.mean_iou}
+
+
+def _scores(truth: Sequence[tuple[Any, ...]], answers: Sequence[Localization]) -> Scores:
+    return score((true, answer.moments) for true, answer in zip(truth, answers, strict=True))

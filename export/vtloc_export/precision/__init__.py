@@ -1,0 +1,1 @@
+"""Which parts run in which precision, and checks that they do."""

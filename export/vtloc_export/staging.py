@@ -1,0 +1,83 @@
+"""A bundle on disk: written beside its place, then moved there whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.manifest import MANIFEST_NAME, Manifest
+from vtloc_runtime.errors import OutputError
+
+
+def check_place(out: Path, *, overwrite: bool) -> None:
+    """Refuse a place that a bundle cannot or must not be written to, before any work is done.
+
+    Raises:
+        OutputError: Something else is there, or a bundle that is not to be replaced.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST_NAME).is_file()):
+        raise OutputError("it exists and is no bundle; it is left alone", where=out)
+    if not overwrite and any(out.iterdir()):
+        raise OutputError("there is a bundle already", where=out, remedy="Add --overwrite")
+
+
+@contextmanager
+def staged_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A folder to write a bundle into; it becomes ``out`` if the block ends well, else nothing.
+
+    Args:
+        out: The bundle's final place.
+        overwrite: Whether a bundle that is there is replaced.
+
+    Raises:
+        OutputError: The place cannot be written to.
+    """
+    check_place(out, overwrite=overwrite)
+    place = out.resolve()
+    staging = place.with_name(f".{place.name}.{os.getpid()}.part")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        staging.mkdir()
+    except OSError as error:
+        raise OutputError(f"cannot write there: {error.strerror}", where=out) from error
+    try:
+        yield staging
+        _move(staging, place)
+    except OSError as error:
+        raise OutputError(f"cannot write the bundle: {error.strerror}", where=out) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``bundle.json`` and read the bundle back as the runtime will.
+
+    Raises:
+        BundleError: The bundle contradicts itself.
+    """
+    content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    (folder / MANIFEST_NAME).write_bytes(content + b"\n")
+    Bundle.open(folder)
+
+
+def _move(staging: Path, place: Path) -> None:
+    if not place.exists():
+        staging.replace(place)
+        return
+    # Two renames: a reader sees the old bundle or the new one, and a crash leaves the old one.
+    retired = place.with_name(f".{place.name}.{os.getpid()}.old")
+    place.replace(retired)
+    try:
+        staging.replace(place)
+    except OSError:
+        retired.replace(place)
+        raise
+    shutil.rmtree(retired, ignore_errors=True)

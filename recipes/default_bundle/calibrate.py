@@ -1,0 +1,213 @@
+"""Make a freshly exported default bundle the one that ships.
+
+``python -m recipes.default_bundle.calibrate BUNDLE`` measures everything from what Python packages
+carry: INT8's ranges from stock footage, scores from composed timelines. With ``--labels`` and
+``--videos`` scores are calibrated on real footage instead, which states probabilities better.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recipes.default_bundle.composed import ComposedVideos, ask_composed
+from recipes.default_bundle.stock_footage import stock_footage
+from vtloc_calibration.bundle_edit import (
+    share_variant,
+    store_islands,
+    store_parity,
+    store_scores,
+    store_variant,
+)
+from vtloc_calibration.cli.console import progress_bar, say
+from vtloc_calibration.quantize.sensitivity import best_method, int8_trials, study
+from vtloc_calibration.quantize.speedup import measure_payoff
+from vtloc_calibration.samples.recorder import Amount
+from vtloc_calibration.samples.samples import draw_samples
+from vtloc_calibration.scores.answers import ask, without_calibration, write_answers
+from vtloc_calibration.scores.labelled import read_labelled, with_absent
+from vtloc_calibration.scores.report import Target, calibrate_scores
+from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.errors import OutputError, ParityError, UsageError, VtlocError
+from vtloc_runtime.localize.localizer import Localizer
+
+if TYPE_CHECKING:
+    from vtloc_calibration.samples.samples import Samples
+    from vtloc_calibration.scores.answers import Answers
+    from vtloc_runtime.bundle.manifest import NetworkName
+
+LARGEST = 40_000_000
+"""Bytes that the shipped bundle may take."""
+
+KEPT = 0.99
+"""Share of the sentences that a video shows that go on being answered. A stricter bundle turns
+away more of the others, and with them right answers that it is merely unsure of."""
+
+ABSENT_A_VIDEO = 6
+
+_BASE: str = "compact"
+_SHARED: tuple[NetworkName, ...] = ("text", "localizer")
+"""Networks that serve INT8 with the file of the base: they run once a sentence, not once a frame,
+so what their own files would gain in time is nothing beside the bytes."""
+
+COMPOSED = "composed timelines, as the localizer was trained on; no photographs, no videos"
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def default_bundle(
+    bundle: Annotated[Path, typer.Argument(help="The bundle, as exported in compact.")],
+    *,
+    labels: Annotated[
+        Path | None, typer.Option(help="Labelled moments to calibrate scores on.")
+    ] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder that holds their videos.")] = None,
+    data: Annotated[
+        str, typer.Option(help="What these videos are, for the bundle's manifest.")
+    ] = "labelled videos",
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for the answers, the figures and the plots.")
+    ] = None,
+) -> None:
+    """Calibrate the default bundle and add its INT8 variant."""
+    try:
+        ship(bundle, labels=labels, videos=videos, data=data, report=report)
+    except VtlocError as error:
+        say(str(error))
+        raise typer.Exit(error.exit_code) from None
+
+
+def ship(
+    path: Path,
+    *,
+    labels: Path | None = None,
+    videos: Path | None = None,
+    data: str = "labelled videos",
+    report: Path | None = None,
+) -> Bundle:
+    """Calibrate a bundle's scores and add its INT8 variant; run again, it does both again.
+
+    Args:
+        path: A bundle of the default encoders, exported in ``compact``.
+        labels: Labelled moments; None composes timelines.
+        videos: The folder of their videos.
+        data: What the videos are, for the manifest.
+        report: Where answers, figures and plots go; None keeps none.
+
+    Raises:
+        VtlocError: A package is missing, a bound breaks, or the bundle grows too large.
+    """
+    if (labels is None) != (videos is None):
+        raise UsageError("give --labels and --videos together")
+    bundle = Bundle.open(path)
+    with tempfile.TemporaryDirectory() as scratch:
+        bundle = add_int8(bundle, _stock_samples(bundle, Path(scratch)))
+    bundle = _calibrate(bundle, labels, videos, data=data, report=report)
+    size = sum(bundle.resolve(file).stat().st_size for file in bundle.files())
+    if size > LARGEST:
+        raise OutputError(f"the bundle takes {size} bytes; {LARGEST} may ship", where=path)
+    say(f"{path} is calibrated and serves INT8; it takes {size} bytes.")
+    return bundle
+
+
+def _stock_samples(bundle: Bundle, folder: Path) -> Samples:
+    footage = stock_footage(folder)
+    amount = Amount(videos=len(footage), frames=192, frames_per_video=16)
+    with progress_bar("stock footage", len(footage)) as advance:
+        return draw_samples(bundle, footage, amount=amount, precision=_BASE, progress=advance)
+
+
+def add_int8(bundle: Bundle, samples: Samples) -> Bundle:
+    """Give the frame network a file in INT8 for CPUs; the others serve INT8 as they are.
+
+    Args:
+        bundle: Where to.
+        samples: Real inputs.
+
+    Raises:
+        ParityError: No choice of modules holds the bounds.
+    """
+    trials = int8_trials(bundle, "visual", samples, processor="cpu")
+    method = best_method(trials)
+    trial = trials[method]
+    with progress_bar("visual, int8", 2 * len(trial.modules)) as advance:
+        found = study(trial, "int8", method=method, progress=advance)
+    if not found.choice.holds:
+        raise ParityError(f"INT8 breaks the bounds: {found.choice.reason}", where="visual")
+    content = trial.lowered(found.choice.lowered).SerializeToString()
+    file = bundle.variant("visual", _BASE)
+    payoff = measure_payoff(
+        {_BASE: bundle.read(file.file, file.sha256), "int8": content},
+        "visual",
+        list(samples.split()[1].batches("visual"))[:4],
+    )
+    say(f"visual: {payoff.verdict('int8', _BASE)}")
+    bundle = store_variant(bundle, "visual", "int8", content, like=_BASE)
+    bundle = store_islands(bundle, "visual", "int8", found.choice.islands)
+    measured: dict[str, Any] = {
+        "visual": {
+            **found.summary(),
+            "bytes": len(content),
+            "processor": "cpu",
+            **payoff.to_json(),
+        }
+    }
+    for name in _SHARED:
+        bundle = share_variant(bundle, name, "int8", like=_BASE)
+        measured[name] = {"shared_with": _BASE}
+    return store_parity(bundle, "int8", measured)
+
+
+def _calibrate(
+    bundle: Bundle, labels: Path | None, videos: Path | None, *, data: str, report: Path | None
+) -> Bundle:
+    provenance = bundle.manifest.provenance
+    composed = ComposedVideos.load((provenance.visual_encoder, provenance.text_encoder))
+    with Localizer.open(without_calibration(bundle), precision=_BASE) as localizer:
+        found = (
+            _ask_composed(localizer, composed)
+            if labels is None or videos is None
+            else _ask_videos(localizer, composed, labels, videos)
+        )
+    calibrated = calibrate_scores(found.answers, target=Target("keep", KEPT))
+    measured = {"data": COMPOSED if labels is None else data, **calibrated.summary()}
+    if report is not None:
+        from vtloc_calibration.cli.console import write_json
+        from vtloc_calibration.scores.plots import plot_scores
+
+        write_answers(found, report / "answers.jsonl")
+        write_json(calibrated.to_json(), report / "scores.json")
+        plot_scores(calibrated, report / "scores.svg")
+    say(
+        f"{calibrated.present} sentences, {calibrated.absent} absent ones: calibration error "
+        f"{calibrated.error_before:.3f} before, {calibrated.error_after:.3f} after"
+    )
+    if calibrated.held_out is not None:
+        held = calibrated.held_out
+        say(f"{held.kept:.1%} of present sentences kept, {held.rejected:.1%} of absent rejected")
+    return store_scores(
+        bundle, calibrated.calibration, measured=measured, presence=found.presence(calibrated)
+    )
+
+
+def _ask_composed(localizer: Localizer, composed: ComposedVideos) -> Answers:
+    count = 400
+    with progress_bar("timelines", 4 * count) as advance:
+        return ask_composed(localizer, composed, count=count, progress=advance)
+
+
+def _ask_videos(
+    localizer: Localizer, composed: ComposedVideos, labels: Path, videos: Path
+) -> Answers:
+    labelled = with_absent(read_labelled(labels, videos=videos), per_video=ABSENT_A_VIDEO)
+    # No picture's features ship: sentences are held against composed frames here, too.
+    with progress_bar("sentences", len(labelled)) as advance:
+        return ask(localizer, labelled, reference=composed.reference(), progress=advance)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""Films composed of photographs, for the demo, tests and benchmarks."""

@@ -1,0 +1,1 @@
+"""From jobs to records: lists of videos, workers, the results file."""

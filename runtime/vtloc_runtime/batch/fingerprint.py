@@ -1,0 +1,58 @@
+"""What answers depend on, as one short hash; runs of the same identity may share a journal."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from vtloc_runtime.bundle.manifest import NETWORK_NAMES
+from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE, RULE
+from vtloc_runtime.networks.load import preferred_precision, resolve_device
+
+if TYPE_CHECKING:
+    from vtloc_runtime.bundle.bundle import Bundle
+
+_DIGITS = 12
+
+
+def run_identity(
+    bundle: Bundle,
+    *,
+    backend: str,
+    device: str | None,
+    precision: str | None,
+    decoding: str | None,
+    moments: int,
+    reuse: float = DEFAULT_REUSE,
+) -> str:
+    """Hash everything that answers depend on, beside the videos and sentences.
+
+    Raises:
+        BackendError: The backend is unknown, or does not run on the device.
+        BundleError: The bundle lacks the precision.
+    """
+    place = resolve_device(backend, device)
+    manifest = bundle.manifest
+    files = []
+    for network in NETWORK_NAMES:
+        chosen = precision or preferred_precision(bundle, network, backend=backend, device=place)
+        files.append(bundle.variant(network, chosen).sha256)
+    parts = (
+        files,
+        manifest.tokenizer,
+        manifest.preprocessing,
+        manifest.frames_per_second,
+        manifest.shared_space,
+        manifest.decoding,
+        manifest.windows,
+        manifest.score_calibration,
+        decoding or manifest.decoding.strategy,
+        backend,
+        # Any GPU will do to go on with what another began; a CPU rounds differently.
+        place.partition(":")[0],
+        moments,
+        reuse and (RULE, reuse),
+    )
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:_DIGITS]

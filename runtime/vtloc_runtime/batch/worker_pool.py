@@ -1,0 +1,301 @@
+"""From jobs to records: many videos at once, each encoded once, all its sentences together.
+
+Symmetric lanes, each a thread with a decoder process of its own: while the process decodes the
+next frames, the thread encodes the last ones and, at the video's end, answers its sentences. All
+lanes share one localizer. A lane holds two chunks of frames and one video's features, so memory
+is bounded by the number of lanes, whatever the videos.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from vtloc_runtime.batch.records import Record, answer_record, failure_record
+from vtloc_runtime.batch.task_order import in_task_order
+from vtloc_runtime.errors import QueryError, UsageError
+from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.video.isolation.chunks import Read, read_here
+from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
+
+if TYPE_CHECKING:
+    from vtloc_runtime.batch.jobs import Job, VideoJobs
+    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.localizer import Localizer
+    from vtloc_runtime.localize.video_encoder import EncodedVideo
+
+_Task = TypeVar("_Task")
+_Answer = TypeVar("_Answer")
+
+Progress = Callable[[str, float], None]
+"""Told a video and how far into it the reading has come, seconds; called from any lane."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    """How the work is spread.
+
+    Attributes:
+        lanes: Videos under way at once; None takes one a processor.
+        isolated: Decode in processes of their own, so that a crash costs one video only.
+        limits: How far each decoder process may go.
+        in_order: Give results in the order of the videos, not as they come.
+        cache: Where encoded videos are kept; None keeps none.
+    """
+
+    lanes: int | None = None
+    isolated: bool = True
+    limits: DecoderLimits = field(default_factory=DecoderLimits)
+    in_order: bool = False
+    cache: FeatureCache | None = None
+
+    def lanes_for(self, videos: int) -> int:
+        """Lanes worth opening for so many videos."""
+        return max(1, min(self.lanes or available_processors(), videos))
+
+
+def run_jobs(
+    localizer: Localizer,
+    videos: Iterable[VideoJobs],
+    *,
+    moments: int = 1,
+    run: str = "",
+    options: PipelineOptions | None = None,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Generator[list[Record], None, None]:
+    """Answer jobs; a video that fails costs its own jobs only.
+
+    Args:
+        localizer: What answers.
+        videos: The jobs, grouped by video.
+        moments: Moments wanted for each sentence at most.
+        run: What the answers depend on, for the records.
+        options: How the work is spread.
+        progress: Told how far each reading has come.
+        stop: Asked before each video; once it says True no more are begun.
+
+    Yields:
+        The records of one video, in the order of its jobs.
+
+    Raises:
+        UsageError: ``moments`` is not positive.
+    """
+    if moments < 1:
+        raise UsageError(f"{moments} moments cannot be found", remedy="Ask for 1 or more")
+    chosen = options or PipelineOptions()
+
+    def work(video: VideoJobs, read: Read) -> list[Record]:
+        return answer_video(
+            localizer,
+            video,
+            moments=moments,
+            run=run,
+            cache=chosen.cache,
+            progress=progress,
+            read=read,
+        )
+
+    return run_lanes(work, list(videos), chosen, stop=stop)
+
+
+def answer_video(
+    localizer: Localizer,
+    video: VideoJobs,
+    *,
+    moments: int = 1,
+    run: str = "",
+    cache: FeatureCache | None = None,
+    progress: Progress | None = None,
+    read: Read = read_here,
+) -> list[Record]:
+    """Answer every job of one video; whatever fails becomes a record.
+
+    Args:
+        localizer: What answers.
+        video: The jobs that share the video.
+        moments: Moments wanted for each sentence at most.
+        run: What the answers depend on, for the records.
+        cache: Where encoded videos are kept.
+        progress: Told how far the reading has come.
+        read: Where the decoding happens.
+    """
+    askable, refused = _sort_out_queries(localizer, video.jobs, run=run)
+    found: list[Record] = []
+    if askable:
+        try:
+            encoded = encode_cached(
+                localizer, video.video, cache=cache, progress=progress, read=read
+            )
+            found = _answer_jobs(localizer, encoded, askable, moments=moments, run=run)
+        except Exception as error:  # noqa: BLE001 - one video's failure must not end the run
+            found = [failure_record(job, error, run=run) for job in askable]
+    by_id = {record.id: record for record in (*refused, *found)}
+    return [by_id[job.id] for job in video.jobs]
+
+
+def encode_cached(
+    localizer: Localizer,
+    video: str,
+    *,
+    cache: FeatureCache | None = None,
+    progress: Progress | None = None,
+    read: Read = read_here,
+) -> EncodedVideo:
+    """Encode a video, or take it from the cache.
+
+    Args:
+        localizer: What encodes.
+        video: A path or an address.
+        cache: Where encoded videos are kept.
+        progress: Told how far the reading has come.
+        read: Where the decoding happens.
+
+    Raises:
+        VideoError: The video cannot be read.
+    """
+
+    def encode() -> EncodedVideo:
+        def reached(seconds: float) -> None:
+            if progress is not None:
+                progress(video, seconds)
+
+        return localizer.encode_video(video, progress=reached, read=read)
+
+    if cache is None:
+        return encode()
+    return cache.fetch(video, localizer.encoder.signature, encode)
+
+
+def run_lanes(
+    work: Callable[[_Task, Read], _Answer],
+    tasks: list[_Task],
+    options: PipelineOptions,
+    *,
+    stop: Callable[[], bool] | None = None,
+) -> Generator[_Answer, None, None]:
+    """Do tasks in several lanes at once, each with a reader of its own.
+
+    Args:
+        work: Does one task; must not raise.
+        tasks: What to do.
+        options: How the work is spread.
+        stop: Asked before each task; once it says True no more are begun.
+
+    Yields:
+        What ``work`` gave, as it comes or in the order of the tasks.
+    """
+    lanes = _Lanes(work, tasks, options, stop or (lambda: False))
+    try:
+        found = lanes.run()
+        yield from in_task_order(found) if options.in_order else (answer for _, answer in found)
+    finally:
+        lanes.close()
+
+
+class _Lanes(Generic[_Task, _Answer]):
+    def __init__(
+        self,
+        work: Callable[[_Task, Read], _Answer],
+        tasks: list[_Task],
+        options: PipelineOptions,
+        stop: Callable[[], bool],
+    ) -> None:
+        self._work = work
+        self._todo = iter(enumerate(tasks))
+        self._stop = stop
+        self._taking = threading.Lock()
+        self._stack = ExitStack()
+        count = options.lanes_for(len(tasks)) if tasks else 0
+        # A lane that is ahead of whoever takes the results waits, so none pile up.
+        self._done: queue.Queue[tuple[int, _Answer] | BaseException | None] = queue.Queue(2 * count)
+        self._closed = False
+        self._threads = []
+        for number in range(count):
+            read: Read = read_here
+            if options.isolated:
+                read = self._stack.enter_context(DecoderProcess(options.limits)).read
+            thread = threading.Thread(
+                target=self._lane, args=(read,), name=f"lane {number}", daemon=True
+            )
+            self._threads.append(thread)
+
+    def run(self) -> Iterator[tuple[int, _Answer]]:
+        """Number and result of each task, as they come."""
+        for thread in self._threads:
+            thread.start()
+        working = len(self._threads)
+        while working:
+            # A wait without end would keep Ctrl-C from being heard.
+            try:
+                found = self._done.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            if found is None:
+                working -= 1
+            elif isinstance(found, BaseException):
+                raise found
+            else:
+                yield found
+
+    def close(self) -> None:
+        """End the decoders, and with them the lanes."""
+        self._closed = True
+        self._stack.close()
+        for thread in self._threads:
+            while thread.is_alive():
+                self._drain()
+                thread.join(timeout=0.05)
+
+    def _drain(self) -> None:
+        try:
+            while True:
+                self._done.get_nowait()
+        except queue.Empty:
+            return
+
+    def _lane(self, read: Read) -> None:
+        try:
+            while (task := self._take()) is not None:
+                self._done.put((task[0], self._work(task[1], read)))
+            self._done.put(None)
+        except BaseException as error:  # noqa: BLE001 - raised again where results are taken
+            self._done.put(error)
+
+    def _take(self) -> tuple[int, _Task] | None:
+        with self._taking:
+            if self._closed or self._stop():
+                return None
+            return next(self._todo, None)
+
+
+def _sort_out_queries(
+    localizer: Localizer, jobs: Iterable[Job], *, run: str
+) -> tuple[list[Job], list[Record]]:
+    """The jobs whose sentences can be searched for, and records of those that cannot."""
+    askable, refused = [], []
+    for job in jobs:
+        try:
+            localizer.check_query(job.query)
+        except QueryError as error:
+            refused.append(failure_record(job, error, run=run))
+        else:
+            askable.append(job)
+    return askable, refused
+
+
+def _answer_jobs(
+    localizer: Localizer, video: EncodedVideo, jobs: list[Job], *, moments: int, run: str
+) -> list[Record]:
+    began = time.perf_counter()
+    answers = localizer.localize(video, [job.query for job in jobs], moments=moments)
+    timings = {**video.timings, "localize": time.perf_counter() - began}
+    return [
+        answer_record(job, answer, video, backend=localizer.backend, run=run, timings=timings)
+        for job, answer in zip(jobs, answers, strict=True)
+    ]

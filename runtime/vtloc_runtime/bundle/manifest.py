@@ -1,0 +1,245 @@
+"""The schema of ``bundle.json``: what a bundle says about itself."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+SCHEMA_VERSION = 2
+"""What is written: 2 may say when a video does not show what a sentence describes."""
+READABLE_VERSIONS = (1, 2)
+MANIFEST_NAME = "bundle.json"
+
+NetworkName = Literal["visual", "text", "localizer"]
+NETWORK_NAMES: tuple[NetworkName, ...] = ("visual", "text", "localizer")
+
+DecodingStrategy = Literal["joint", "argmax", "soft", "similarity", "combined"]
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the manifest; unknown fields are refused, so nothing is silently ignored."""
+
+
+class TensorEntry(Entry, frozen=True, kw_only=True):
+    """One input or output of a graph.
+
+    Attributes:
+        name: Its name in the graph.
+        dtype: A numpy dtype name.
+        shape: Fixed lengths as numbers, dynamic ones as names.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class NetworkFile(Entry, frozen=True, kw_only=True):
+    """One ONNX file: a network in one precision.
+
+    Attributes:
+        file: Path inside the bundle, with forward slashes.
+        sha256: Hash of the file's bytes, lower-case hex.
+        inputs: What the graph takes.
+        outputs: What it gives.
+    """
+
+    file: str
+    sha256: str
+    inputs: tuple[TensorEntry, ...]
+    outputs: tuple[TensorEntry, ...]
+
+
+class NetworkEntry(Entry, frozen=True, kw_only=True):
+    """A network and the precisions it comes in.
+
+    Attributes:
+        dims: Widths by name (``feature``, ``token``, ``sentence``, ``hidden``).
+        variants: One file a precision: ``compact``, ``fp32``, ``fp16``, ``int8``.
+        islands: Modules that keep a higher precision, by precision, as calibration chose them.
+    """
+
+    dims: dict[str, int]
+    variants: dict[str, NetworkFile]
+    islands: dict[str, tuple[str, ...]] = {}
+
+
+class TokenizerEntry(Entry, frozen=True, kw_only=True):
+    """The tokenizer, a Hugging Face ``tokenizer.json``.
+
+    Attributes:
+        file: Path inside the bundle.
+        sha256: Hash of the file's bytes.
+        max_tokens: Longest sentence the text network takes, special tokens included.
+        pad_id: The id that fills up a batch; it is masked, so its value never matters.
+    """
+
+    file: str
+    sha256: str
+    max_tokens: int
+    pad_id: int
+
+
+class Preprocessing(Entry, frozen=True, kw_only=True):
+    """How a decoded picture becomes the visual network's input.
+
+    Attributes:
+        size: Height and width of the square, pixels.
+        resize: ``shorter-side`` keeps the proportions and crops the centre; ``squash`` does not.
+        interpolation: The resampling kernel.
+    """
+
+    size: int = 224
+    resize: Literal["shorter-side", "squash"] = "shorter-side"
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+
+
+class SharedSpace(Entry, frozen=True, kw_only=True):
+    """Where frames and sentences can be compared by cosine.
+
+    Attributes:
+        start: First column of the features that lies in the sentences' space.
+        stop: One past the last; ``stop - start`` equals the text network's ``sentence`` width.
+    """
+
+    start: int
+    stop: int
+
+
+class Decoding(Entry, frozen=True, kw_only=True):
+    """How logits become moments.
+
+    Attributes:
+        strategy: The default way; see ``vtloc_runtime.localize.spans``.
+        overlap: Two moments of one answer overlap by at most this IoU.
+        similarity_weight: What a span that correlates perfectly with the curve of cosines is
+            worth beside its two logits; only ``combined`` reads it.
+    """
+
+    strategy: DecodingStrategy = "joint"
+    overlap: float = 0.5
+    similarity_weight: float = 6.0
+
+
+class Windows(Entry, frozen=True, kw_only=True):
+    """How a video longer than the localizer was trained on is cut.
+
+    Attributes:
+        frames: Frames in one window.
+        overlap: Frames that neighbouring windows share.
+    """
+
+    frames: int = 512
+    overlap: int = 128
+
+
+class PresenceTest(Entry, frozen=True, kw_only=True):
+    """When a video is taken not to show what a sentence describes at all.
+
+    Attributes:
+        file: Path inside the bundle of the frames that sentences are held against.
+        sha256: Hash of the file's bytes.
+        share: The share of those frames that a sentence's own mark lies above.
+        threshold: A video whose closest frame exceeds that mark by less shows no such moment.
+    """
+
+    file: str
+    sha256: str
+    share: float
+    threshold: float
+
+
+class ScoreCalibration(Entry, frozen=True, kw_only=True):
+    """The map from raw scores to probabilities, fitted on labelled moments.
+
+    Attributes:
+        raw: Raw scores, ascending.
+        probability: The probability that belongs to each; between them it is linear.
+        threshold: Below this probability the answer is "no such moment"; None never says so.
+        presence: The same decided by how close the frames come to the sentence, which tells
+            better; None leaves it to the threshold.
+    """
+
+    raw: tuple[float, ...]
+    probability: tuple[float, ...]
+    threshold: float | None = None
+    presence: PresenceTest | None = None
+
+
+class PrecisionBounds(Entry, frozen=True, kw_only=True):
+    """How far a precision may be from the PyTorch model in FP32.
+
+    Attributes:
+        relative_l2: Most relative error of an output.
+        cosine: Least cosine of an output.
+        same: Least share of queries whose best moment stays where it was.
+        iou: Least mean IoU of old and new best moments.
+        drift: Most points that R@m or mIoU may move on labelled data.
+    """
+
+    relative_l2: float
+    cosine: float
+    same: float
+    iou: float
+    drift: float
+
+
+class Provenance(Entry, frozen=True, kw_only=True):
+    """Where the bundle comes from, and what was measured about it.
+
+    Attributes:
+        created_by: Program and version that wrote the bundle.
+        visual_encoder: Name of the frame encoder, as ``vtloc.encoders`` takes it.
+        text_encoder: Name of the text encoder.
+        checkpoint_sha256: Hash of the localizer's checkpoint.
+        training_data: What the localizer was trained on.
+        localizer: The localizer's configuration, so that its network can be built again.
+        accuracy: Measured accuracy, by test set.
+        parity: Measured parity with PyTorch, by network and precision.
+        bounds: What verifying holds each precision to.
+    """
+
+    created_by: str
+    visual_encoder: str
+    text_encoder: str
+    checkpoint_sha256: str
+    training_data: str = ""
+    localizer: dict[str, Any] = {}
+    accuracy: dict[str, Any] = {}
+    parity: dict[str, Any] = {}
+    bounds: dict[str, PrecisionBounds] = {}
+
+
+class Manifest(Entry, frozen=True, kw_only=True):
+    """The whole of ``bundle.json``.
+
+    Attributes:
+        schema: Version of this schema; a runtime refuses one that it does not know.
+        name: The bundle's name, for people.
+        networks: ``visual``, ``text`` and ``localizer``.
+        tokenizer: How sentences become token ids.
+        preprocessing: How pictures become frames.
+        frames_per_second: How densely videos are sampled.
+        routing_iterations: R of the unrolled routing loop.
+        shared_space: Where frames and sentences compare, or None where they do not.
+        decoding: How logits become moments.
+        windows: How long videos are cut.
+        score_calibration: From raw scores to probabilities, or None before calibration.
+        license: Licence of the weights.
+        provenance: Origin and measurements.
+    """
+
+    schema: int
+    name: str
+    networks: dict[NetworkName, NetworkEntry]
+    tokenizer: TokenizerEntry
+    preprocessing: Preprocessing
+    frames_per_second: float
+    routing_iterations: int
+    shared_space: SharedSpace | None
+    decoding: Decoding
+    windows: Windows
+    score_calibration: ScoreCalibration | None
+    license: str
+    provenance: Provenance

@@ -1,0 +1,269 @@
+"""What this machine can run, and why not the rest: found by trying, not by guessing."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.errors import VtlocError
+from vtloc_runtime.system.processors import available_processors, processor_instructions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+State = Literal["ok", "absent", "problem"]
+
+_DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2video", "vp8", "prores")
+_SERVICES = (("onnxruntime", "cpu"), ("onnxruntime", "cuda"), ("tensorrt", "cuda"))
+_INT8_INSTRUCTIONS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        subject: What it is.
+        state: ``ok``; ``absent``, where only some work needs it; ``problem``, to be mended.
+        detail: What was found.
+        remedy: What can be done about it.
+    """
+
+    subject: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A way to run the bundle here, tried out.
+
+    Attributes:
+        backend: Which backend.
+        device: On which device.
+        serves: Whether it answered.
+        detail: The precisions that ran, or why it cannot serve.
+        remedy: What can be done about it.
+    """
+
+    backend: str
+    device: str
+    serves: bool
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Everything that was found.
+
+    Attributes:
+        findings: Parts of the machine and of the installation.
+        services: Ways to run the bundle.
+    """
+
+    findings: tuple[Finding, ...]
+    services: tuple[Service, ...]
+
+    @property
+    def serves(self) -> bool:
+        """Whether anything here can run the bundle."""
+        return any(service.serves for service in self.services)
+
+    def to_json(self) -> dict[str, Any]:
+        """The diagnosis as plain JSON values."""
+        return asdict(self)
+
+
+def examine(bundle: str | Path | None = None) -> Diagnosis:
+    """Look at the machine, the installed packages and a bundle.
+
+    Args:
+        bundle: The bundle's directory; None looks at the one that ships with the project.
+    """
+    findings = [_machine(), *_packages(), _driver(), _video_decoding(), _gpu_decoding()]
+    opened, bundle_findings = _bundle(bundle)
+    services = () if opened is None else tuple(_try(opened, *place) for place in _SERVICES)
+    return Diagnosis((*findings, *bundle_findings), services)
+
+
+def _machine() -> Finding:
+    instructions = processor_instructions()
+    detail = (
+        f"{platform.system()} {platform.machine()}, {available_processors()} processors, "
+        f"{', '.join(instructions) or 'instructions unknown'}"
+    )
+    if not _INT8_INSTRUCTIONS & set(instructions):
+        detail += "; no INT8 instructions, so int8 saves memory but no time"
+    return Finding("processor", "ok", detail)
+
+
+def _packages() -> Iterator[Finding]:
+    yield Finding("python", "ok", platform.python_version())
+    yield _onnxruntime()
+    for package, extra, purpose in (
+        ("tensorrt", "tensorrt", "engines on NVIDIA GPUs"),
+        ("tensorrt-rtx-cu13", "tensorrt-rtx", "building engines without a GPU"),
+        ("cuda-core", "tensorrt", "running engines"),
+        ("jinja2", "report", "report pages"),
+    ):
+        found = _version(package)
+        if found is None:
+            remedy = f'pip install "vtloc[{extra}]"'
+            yield Finding(package, "absent", f"only needed for {purpose}", remedy)
+        else:
+            yield Finding(package, "ok", found)
+
+
+def _onnxruntime() -> Finding:
+    builds = {
+        name: found for name in ("onnxruntime", "onnxruntime-gpu") if (found := _version(name))
+    }
+    named = " and ".join(f"{name} {found}" for name, found in builds.items())
+    if len(builds) > 1:
+        return Finding(
+            "onnxruntime",
+            "problem",
+            f"{named} are both installed; they overwrite each other's files",
+            "pip uninstall onnxruntime onnxruntime-gpu, then install the one you want",
+        )
+    if not builds:
+        return Finding("onnxruntime", "absent", "needed on processors", 'pip install "vtloc[cpu]"')
+    try:
+        import onnxruntime
+
+        providers = ", ".join(onnxruntime.get_available_providers())
+    except (ImportError, AttributeError, OSError) as error:
+        return Finding(
+            "onnxruntime",
+            "problem",
+            f"{named} does not load: {error}",
+            "pip uninstall onnxruntime onnxruntime-gpu, then install the one you want",
+        )
+    return Finding("onnxruntime", "ok", f"{named}: {providers}")
+
+
+def _driver() -> Finding:
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return Finding("NVIDIA driver", "absent", "only needed for GPUs", "Install NVIDIA's driver")
+    number, count = ctypes.c_int(0), ctypes.c_int(0)
+    code = driver.cuInit(0)
+    if code != 0:
+        return Finding(
+            "NVIDIA driver",
+            "problem",
+            f"the driver is installed but does not start (CUDA error {code})",
+            "See whether nvidia-smi answers, and whether this container was given a GPU",
+        )
+    driver.cuDriverGetVersion(ctypes.byref(number))
+    driver.cuDeviceGetCount(ctypes.byref(count))
+    names = ", ".join(_gpu(driver, index) for index in range(count.value)) or "no GPU"
+    cuda = f"CUDA {number.value // 1000}.{number.value % 1000 // 10}"
+    return Finding("NVIDIA driver", "ok" if count.value else "problem", f"{cuda}: {names}")
+
+
+def _gpu(driver: Any, index: int) -> str:
+    name = ctypes.create_string_buffer(96)
+    major, minor = ctypes.c_int(0), ctypes.c_int(0)
+    driver.cuDeviceGetName(name, len(name), index)
+    # Attributes 75 and 76 are the two numbers of the compute capability.
+    driver.cuDeviceGetAttribute(ctypes.byref(major), 75, index)
+    driver.cuDeviceGetAttribute(ctypes.byref(minor), 76, index)
+    return f"{name.value.decode(errors='replace')} (sm{major.value}{minor.value})"
+
+
+def _video_decoding() -> Finding:
+    try:
+        import av
+    except (ImportError, OSError) as error:
+        return Finding(
+            "video decoding", "problem", f"PyAV does not load: {error}", "pip install av"
+        )
+    libraries = ".".join(str(part) for part in av.library_versions.get("libavcodec", ()))
+    missing = [name for name in _DECODERS if name not in av.codecs_available]
+    detail = f"PyAV {av.__version__}, libavcodec {libraries}"
+    if missing:
+        remedy = "Install PyAV's own wheel, which brings every decoder: pip install av"
+        return Finding("video decoding", "problem", f"{detail}; no {', '.join(missing)}", remedy)
+    return Finding("video decoding", "ok", f"{detail}: {', '.join(_DECODERS)}")
+
+
+def _gpu_decoding() -> Finding:
+    """Whether NVDEC answers: the package loads nowhere but beside a driver."""
+    subject, found = "GPU decoding", _version("pynvvideocodec")
+    if found is None:
+        remedy = 'pip install "vtloc[decode-gpu]"'
+        return Finding(subject, "absent", "only needed for --decoder nvdec", remedy)
+    from vtloc_runtime.video.decoders.choice import require_decoder
+
+    try:
+        require_decoder("nvdec")
+    except VtlocError as error:
+        detail = f"pynvvideocodec {found}, which is only needed for --decoder nvdec: {error.what}"
+        return Finding(subject, "absent", detail, error.remedy or "")
+    return Finding(subject, "ok", f"pynvvideocodec {found}: NVDEC answers")
+
+
+def _bundle(path: str | Path | None) -> tuple[Bundle | None, list[Finding]]:
+    try:
+        bundle = Bundle.open(path)
+        for network in bundle.manifest.networks.values():
+            for variant in network.variants.values():
+                bundle.read(variant.file, variant.sha256)
+        bundle.tokenizer()
+    except VtlocError as error:
+        detail = f"{error.where}: {error.what}" if error.where else error.what
+        return None, [Finding("bundle", "problem", detail, error.remedy or "")]
+    precisions = {
+        name: "/".join(sorted(network.variants))
+        for name, network in bundle.manifest.networks.items()
+    }
+    detail = ", ".join(f"{name} {found}" for name, found in precisions.items())
+    findings = [Finding("bundle", "ok", f"{bundle.manifest.name}, every hash right: {detail}")]
+    plans = sorted(bundle.engines.glob("*.plan"))
+    if plans:
+        findings.append(Finding("engines", "ok", ", ".join(plan.name for plan in plans)))
+    else:
+        remedy = f"vtloc-export trt {bundle.path} --target sm80"
+        findings.append(Finding("engines", "absent", "only needed for TensorRT", remedy))
+    return bundle, findings
+
+
+def _try(bundle: Bundle, backend: str, device: str) -> Service:
+    """Open the bundle in one way and ask it two sentences, unequal so that one is padded."""
+    from vtloc_runtime.localize.localizer import Localizer
+    from vtloc_runtime.localize.video_encoder import EncodedVideo
+
+    size = bundle.manifest.preprocessing.size
+    try:
+        with Localizer.open(bundle, backend=backend, device=device) as localizer:
+            features = localizer.encoder.run(np.zeros((2, size, size, 3), dtype=np.uint8))
+            video = EncodedVideo(features, np.arange(2.0), 2.0)
+            localizer.localize(video, ["a door", "a person opens the door of a car"])
+            return Service(backend, device, serves=True, detail=f"answered on {localizer.backend}")
+    except VtlocError as error:
+        detail = f"{error.where}: {error.what}" if error.where else error.what
+        return Service(backend, device, serves=False, detail=detail, remedy=error.remedy or "")
+    except Exception as error:
+        if os.environ.get("VTLOC_DEBUG"):
+            raise
+        detail = f"{type(error).__name__}: {error}"
+        return Service(backend, device, serves=False, detail=detail)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,162 @@
+"""``vtloc-run VIDEO... -q "sentence"``: the command line that finds moments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vtloc_runtime.cli.main import PROGRAM, leave_with, program_version
+from vtloc_runtime.cli.options import (
+    BackendOption,
+    BatchOption,
+    BundleOption,
+    CacheSizeOption,
+    DecoderMemoryOption,
+    DecoderOption,
+    DecoderPatienceOption,
+    DeviceOption,
+    ExactOption,
+    PrecisionOption,
+    QuietOption,
+    RayOption,
+    ReuseOption,
+    ServingOptions,
+    ThreadsOption,
+    VideosOption,
+    WorkersOption,
+)
+from vtloc_runtime.cli.search import SearchOptions, search
+from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
+
+_EPILOG = """
+Other commands: vtloc-run encode (encode videos ahead), vtloc-run doctor (what this machine can
+run), vtloc-run bench (how fast).
+
+Exit codes: 0 every sentence was answered; 1 some were not, the rest were; where all failed alike,
+and for errors before the work: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backend, 7 network,
+8 output, 9 job list, 14 features, 16 engine, 17 missing package, 19 cluster; 70 a fault of vtloc
+itself; 130 interrupted; 141 the reader of the output has gone.
+"""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {program_version()}")
+        raise typer.Exit
+
+
+@app.command(epilog=_EPILOG)
+def find(
+    videos: Annotated[
+        list[str],
+        typer.Argument(
+            help="Videos, folders, patterns, or lists: .txt (a video a line), .csv (columns "
+            "video, query, id), .jsonl (objects with video and query or queries), or the "
+            "annotations of ActivityNet Captions, Charades-STA or QVHighlights."
+        ),
+    ],
+    *,
+    query: Annotated[
+        list[str] | None,
+        typer.Option("--query", "-q", help="A sentence to find; give it again for more."),
+    ] = None,
+    videos_folder: VideosOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write JSON lines here; the same command again goes on.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin --out anew instead of going on.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Do the jobs again that --out says failed.")
+    ] = False,
+    moments: Annotated[
+        int, typer.Option("--moments", "-k", min=1, help="Moments for each sentence at most.")
+    ] = 1,
+    bundle: BundleOption = None,
+    backend: BackendOption = "onnxruntime",
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    decoding: Annotated[
+        str | None,
+        typer.Option(
+            help="joint, argmax, soft, similarity or combined; the bundle's own without it."
+        ),
+    ] = None,
+    always_answer: Annotated[
+        bool,
+        typer.Option("--always-answer", help='Never "no such moment"; give the best there is.'),
+    ] = False,
+    threads: ThreadsOption = None,
+    batch: BatchOption = None,
+    workers: WorkersOption = None,
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="Write --out in the order of the videos.")
+    ] = False,
+    reuse: ReuseOption = DEFAULT_REUSE,
+    exact: ExactOption = False,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Keep encoded videos for later runs.")
+    ] = True,
+    cache_size: CacheSizeOption = 10.0,
+    decoder: DecoderOption = "cpu",
+    decoder_memory: DecoderMemoryOption = 4.0,
+    decoder_patience: DecoderPatienceOption = 120.0,
+    ray: RayOption = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON lines on a terminal too.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Also write a page that shows the moments.")
+    ] = None,
+    quiet: QuietOption = False,
+    version: Annotated[  # noqa: ARG001 - its callback has done the work by now
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """Find the moments of videos that sentences describe.
+
+    Prints a table on a terminal and JSON lines into a pipe or --out. One video's failure is a
+    record; the others go on.
+    """
+    serving = ServingOptions(
+        bundle=bundle,
+        backend=backend,
+        device=device,
+        precision=precision,
+        decoding=decoding,
+        threads=threads,
+        batch=batch,
+        workers=workers,
+        reuse=0.0 if exact else reuse,
+        cache=cache,
+        cache_size=cache_size,
+        decoder=decoder,
+        decoder_memory=decoder_memory,
+        decoder_patience=decoder_patience,
+    )
+    options = SearchOptions(
+        serving=serving,
+        videos=videos_folder,
+        out=out,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        moments=moments,
+        always_answer=always_answer,
+        in_order=in_order,
+        ray=ray,
+        json=json,
+        report=report,
+        quiet=quiet,
+    )
+    leave_with(lambda: search(videos, query or [], options))

@@ -1,0 +1,159 @@
+"""Options that several commands share, and the localizer and pipeline that they ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+if TYPE_CHECKING:
+    from vtloc_runtime.batch.worker_pool import PipelineOptions
+    from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.localize.localizer import Localizer
+
+_GIBIBYTE = 2**30
+
+BundleOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--bundle", "-b", help="A bundle; without it the one that ships with vtloc."),
+]
+BackendOption: TypeAlias = Annotated[
+    str, typer.Option("--backend", help="onnxruntime or tensorrt.")
+]
+DeviceOption: TypeAlias = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda, cuda:N, or several GPUs: cuda:0,cuda:1.")
+]
+PrecisionOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--precision", help="fp32, fp16, int8 or compact; the device's best without it."),
+]
+ThreadsOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="Processor threads of one run of a network."),
+]
+BatchOption: TypeAlias = Annotated[
+    int | None, typer.Option("--batch", min=1, help="Frames encoded at once at most.")
+]
+WorkersOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Videos under way at once; one a processor without it."),
+]
+ReuseOption: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--reuse",
+        min=0.0,
+        max=255.0,
+        help="Most grey levels by which frames may differ and still share features, where the "
+        "video is that noisy; 0 is --exact.",
+    ),
+]
+ExactOption: TypeAlias = Annotated[
+    bool,
+    typer.Option("--exact", help="Encode every frame that is not equal to the one before it."),
+]
+CacheSizeOption: TypeAlias = Annotated[
+    float, typer.Option("--cache-size", min=0.0, help="Most that the cache may hold, GiB.")
+]
+DecoderOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--decoder",
+        help="What decodes videos: cpu; or nvdec, nvdec:N for an NVIDIA GPU, which gives the same "
+        "frames or refuses the video (--decoder-memory is then unused).",
+    ),
+]
+DecoderMemoryOption: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--decoder-memory", min=0.0, help="Most memory for decoding one video, GiB; 0: no limit."
+    ),
+]
+DecoderPatienceOption: TypeAlias = Annotated[
+    float,
+    typer.Option("--decoder-patience", min=0.1, help="Seconds to wait for a video's next frame."),
+]
+VideosOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--videos", help="Where the videos of a benchmark's annotations lie."),
+]
+QuietOption: TypeAlias = Annotated[
+    bool, typer.Option("--quiet", help="No progress and no closing line.")
+]
+
+
+RayOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Spread the videos over a Ray cluster: HOST:PORT, auto for the one that runs here, "
+        "local for one on this machine. --workers and --threads then speak of each worker.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingOptions:
+    """How to run the networks and spread the work; the fields are the options' names."""
+
+    bundle: Path | None
+    backend: str
+    device: str | None
+    precision: str | None
+    threads: int | None
+    batch: int | None
+    workers: int | None
+    reuse: float
+    cache: bool
+    cache_size: float
+    decoder_memory: float
+    decoder_patience: float
+    decoding: str | None = None
+    decoder: str = "cpu"
+
+    def pipeline(self, *, in_order: bool) -> PipelineOptions:
+        """How the work is to be spread.
+
+        Raises:
+            OutputError: The cache cannot be made.
+        """
+        from vtloc_runtime.batch.worker_pool import PipelineOptions
+        from vtloc_runtime.localize.feature_cache import FeatureCache
+        from vtloc_runtime.video.isolation.decoder_process import DecoderLimits
+
+        # CUDA reserves more address space than any limit that would mean something.
+        memory = int(self.decoder_memory * _GIBIBYTE) if self.decoder == "cpu" else 0
+        return PipelineOptions(
+            lanes=self.workers,
+            limits=DecoderLimits(memory=memory, patience=self.decoder_patience),
+            in_order=in_order,
+            cache=FeatureCache(bound=int(self.cache_size * _GIBIBYTE)) if self.cache else None,
+        )
+
+    def open_localizer(self, bundle: Bundle, *, lanes: int) -> Localizer:
+        """Open the localizer, with as many threads a run as the lanes leave to each.
+
+        Raises:
+            VtlocError: The backend, the device, the precision or the bundle cannot serve.
+        """
+        from vtloc_runtime.localize.localizer import Localizer
+        from vtloc_runtime.system.processors import available_processors
+
+        threads = self.threads or max(1, available_processors() // lanes)
+        return Localizer.open(bundle, **self.localizer_options(threads))
+
+    def localizer_options(self, threads: int) -> dict[str, Any]:
+        """The options of ``Localizer.open``, for a localizer whose runs take so many threads."""
+        return {
+            "backend": self.backend,
+            "device": self.device,
+            "precision": self.precision,
+            "threads": threads,
+            "batch": self.batch,
+            "reuse": self.reuse,
+            "decoding": self.decoding,
+            "decoder": self.decoder,
+        }

@@ -1,0 +1,106 @@
+"""A bundle on its way to other machines: found there, or sent, and the same by its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
+from vtloc_runtime.bundle.manifest import MANIFEST_NAME, Manifest
+from vtloc_runtime.errors import BundleError
+from vtloc_runtime.localize.feature_cache import default_folder
+
+
+@dataclass(frozen=True, slots=True)
+class BundleParcel:
+    """What names a bundle on every machine.
+
+    Attributes:
+        path: Where it lies on the driver; None is the one that ships with vtloc.
+        sha256: Hash of ``bundle.json``, which holds the hashes of all the other files.
+        manifest: What the driver read there, its own changes included.
+        content: Where its files can be had, as Ray names it; None where they are not sent.
+    """
+
+    path: str | None
+    sha256: str
+    manifest: Manifest
+    content: Any = None
+
+    @classmethod
+    def of(cls, bundle: Bundle, send: Callable[[dict[str, bytes]], Any] | None) -> BundleParcel:
+        """Pack a bundle.
+
+        Args:
+            bundle: The driver's.
+            send: Takes its files, by their paths within it, and says where they can be had; None
+                sends nothing. The bundle that ships with vtloc is never sent.
+        """
+        sha256 = _hash(bundle.path / MANIFEST_NAME)
+        if bundle.path.resolve() == DEFAULT_BUNDLE.resolve():
+            return cls(None, sha256, bundle.manifest)
+        content = None
+        if send is not None:
+            paths = [path for path in bundle.path.rglob("*") if path.is_file()]
+            content = send({str(p.relative_to(bundle.path)): p.read_bytes() for p in paths})
+        return cls(str(bundle.path.resolve()), sha256, bundle.manifest, content)
+
+    def open(self, fetch: Callable[[Any], dict[str, bytes]], *, node: str) -> Bundle:
+        """Open the bundle on this machine.
+
+        Args:
+            fetch: Brings the files that were sent.
+            node: The machine's address, for messages.
+
+        Raises:
+            BundleError: Another bundle lies in its place, or none does and none was sent.
+        """
+        local = DEFAULT_BUNDLE if self.path is None else Path(self.path)
+        if (local / MANIFEST_NAME).is_file():
+            if _hash(local / MANIFEST_NAME) != self.sha256:
+                raise BundleError(
+                    "another bundle lies there than on the driver",
+                    where=f"{node}: {local}",
+                    remedy="Bring the driver's bundle to the node, or remove that one: "
+                    "then it is sent",
+                )
+            found = Bundle.open(local)
+        elif self.content is not None:
+            found = Bundle.open(_unpack(self.sha256, lambda: fetch(self.content)))
+        else:
+            raise BundleError("there is no such bundle", where=f"{node}: {local}")
+        return replace(found, manifest=self.manifest)
+
+
+def _unpack(name: str, fetch: Callable[[], dict[str, bytes]]) -> Path:
+    """Write a bundle into the cache, whole or not at all, unless it is there."""
+    folder = default_folder().parent / "bundles" / name
+    if folder.is_dir():
+        return folder
+    draft = folder.with_name(f".{name}.{os.getpid()}")
+    try:
+        for file, content in fetch().items():
+            target = draft / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        draft.rename(folder)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        # Another worker of this machine may have been faster.
+        if not folder.is_dir():
+            raise BundleError(
+                f"the bundle cannot be written: {error.strerror}", where=folder
+            ) from error
+    return folder
+
+
+def _hash(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise BundleError(f"cannot read the file: {error.strerror}", where=path) from error

@@ -1,0 +1,1 @@
+"""From frames and a sentence to moments."""

@@ -1,0 +1,352 @@
+"""The class that people embed: open a bundle, encode videos, ask for moments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Self, get_args, overload
+
+import numpy as np
+
+from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.manifest import DecodingStrategy
+from vtloc_runtime.errors import BackendError, FeatureError, UsageError
+from vtloc_runtime.localize.absence import PresenceCheck
+from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
+from vtloc_runtime.localize.moments import Localization
+from vtloc_runtime.localize.similarity import cosine_curves
+from vtloc_runtime.localize.spans import decode, to_moments
+from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
+from vtloc_runtime.localize.tokenizer import QueryTokenizer
+from vtloc_runtime.localize.video_encoder import EncodedVideo, Observer, VideoEncoder
+from vtloc_runtime.localize.windowed_logits import BoundaryLogits
+from vtloc_runtime.networks.load import open_network, preferred_precision, resolve_device
+from vtloc_runtime.video.isolation.chunks import Read, read_here
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from vtloc_runtime.bundle.manifest import NetworkName
+    from vtloc_runtime.networks.interface import Network
+    from vtloc_runtime.video import VideoOptions
+
+_BATCH_ON_CPU = 16
+_BATCH_ON_GPU = 64
+_BY_SIMILARITY = frozenset({"similarity", "combined"})
+"""Strategies that compare frames and sentences in the space that they share."""
+
+
+class Localizer:
+    """Finds the moments of videos that sentences describe; safe to call from several threads.
+
+    Open one with :meth:`open`; the networks are loaded once and shared.
+
+    Args:
+        bundle: Where the networks come from.
+        networks: The three networks, opened; closed by :meth:`close`.
+        encoder: Hash of the visual network's file.
+        batch: Frames in one run of the visual network at most.
+        reuse: Most grey levels by which frames that share features may differ.
+        decoding: How logits become moments; None does as the bundle says.
+        decoder: What decodes videos where a call does not say.
+        kept_sentences: Distinct sentences whose encoding is remembered.
+        observer: Told of each stage as it ends.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        networks: dict[NetworkName, Network],
+        *,
+        encoder: str,
+        batch: int,
+        reuse: float = DEFAULT_REUSE,
+        decoding: str | None = None,
+        decoder: str = "cpu",
+        kept_sentences: int = DEFAULT_KEPT,
+        observer: Observer | None = None,
+    ) -> None:
+        manifest = bundle.manifest
+        self.bundle = bundle
+        self._networks = networks
+        self._observer = observer
+        self._strategy = _check_strategy(bundle, decoding or manifest.decoding.strategy)
+        self._videos = VideoEncoder(
+            networks["visual"],
+            manifest,
+            encoder=encoder,
+            batch=batch,
+            reuse=reuse,
+            combine=not networks["visual"].backend.endswith(":cpu"),
+            decoder=decoder,
+            observer=observer,
+        )
+        specs = (networks["localizer"].inputs["tokens"], networks["text"].inputs["token_ids"])
+        limits = [limit for spec in specs if (limit := spec.longest(1)) is not None]
+        self._sentences = SentenceEncoder(
+            networks["text"],
+            QueryTokenizer.of(bundle, max_tokens=min(limits, default=None)),
+            batch=batch,
+            kept=kept_sentences,
+        )
+        self._boundaries = BoundaryLogits(networks["localizer"], manifest.windows)
+        # Calibration holds for the bundle's own way of decoding alone.
+        own = self._strategy == manifest.decoding.strategy
+        self._calibration = manifest.score_calibration if own else None
+        self._presence = PresenceCheck.of(bundle) if own else None
+
+    @classmethod
+    def open(
+        cls,
+        bundle: str | Path | Bundle | None = None,
+        *,
+        backend: str = "onnxruntime",
+        device: str | None = None,
+        precision: str | None = None,
+        threads: int | None = None,
+        batch: int | None = None,
+        reuse: float = DEFAULT_REUSE,
+        decoding: str | None = None,
+        decoder: str = "cpu",
+        kept_sentences: int = DEFAULT_KEPT,
+        observer: Observer | None = None,
+    ) -> Localizer:
+        """Open a bundle's three networks.
+
+        Args:
+            bundle: The bundle's directory; None takes the one that ships with the project.
+            backend: ``"onnxruntime"`` or ``"tensorrt"``.
+            device: ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or several such as ``"cuda:0,cuda:1"``,
+                among which calls are shared out; None takes the backend's first.
+            precision: ``"fp32"``, ``"fp16"``, ``"int8"`` or ``"compact"``; None takes the best
+                that the bundle has for the device.
+            threads: Threads of one run on the CPU; None takes what the process may use.
+            batch: Frames in one run of the visual network; None suits the device.
+            reuse: Most grey levels, 0 to 255, by which a block of 16 pixels of a frame may differ
+                from the last encoded one for both to share features; how many of them are used
+                follows the video's noise. 0 shares among equal frames only.
+            decoding: How logits become moments; None does as the bundle says.
+            decoder: What decodes videos: ``"cpu"``, or ``"nvdec"``, ``"nvdec:N"`` for a GPU.
+            kept_sentences: Distinct sentences whose encoding is remembered.
+            observer: Called with (stage, seconds, count) as each stage ends, from whatever
+                thread ran it; the stages are ``decode``, ``encode`` and ``localize``.
+
+        Raises:
+            BundleError: The bundle is missing, altered, or lacks the precision.
+            BackendError: The backend is unknown or cannot serve here.
+            EngineError: No TensorRT engine fits this machine.
+            MissingExtraError: The backend's package is not installed.
+        """
+        if decoder != "cpu":
+            from vtloc_runtime.video.decoders.choice import require_decoder
+
+            require_decoder(decoder)
+        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        device = resolve_device(backend, device)
+        visual = precision or preferred_precision(opened, "visual", backend=backend, device=device)
+        with ExitStack() as stack:
+            networks: dict[NetworkName, Network] = {}
+            for name in ("visual", "text", "localizer"):
+                networks[name] = stack.enter_context(
+                    open_network(
+                        opened,
+                        name,
+                        backend=backend,
+                        device=device,
+                        precision=precision,
+                        threads=threads,
+                    )
+                )
+            localizer = cls(
+                opened,
+                networks,
+                encoder=opened.variant("visual", visual).sha256,
+                batch=batch or (_BATCH_ON_CPU if device == "cpu" else _BATCH_ON_GPU),
+                reuse=reuse,
+                decoding=decoding,
+                decoder=decoder,
+                kept_sentences=kept_sentences,
+                observer=observer,
+            )
+            # Everything stands: from here on the localizer closes the networks.
+            stack.pop_all()
+        return localizer
+
+    @property
+    def backend(self) -> str:
+        """What runs the networks, and where: ``"onnxruntime:cpu"``, ``"tensorrt:cuda:0"``."""
+        return self._networks["localizer"].backend
+
+    @property
+    def encoder(self) -> VideoEncoder:
+        """What turns videos into features, for programs that decode on their own."""
+        return self._videos
+
+    @property
+    def sentences(self) -> SentenceEncoder:
+        """What turns sentences into vectors, for programs that compare on their own."""
+        return self._sentences
+
+    def check_query(self, query: str) -> None:
+        """Refuse a sentence that cannot be searched for, without running anything.
+
+        Raises:
+            QueryError: The sentence is empty, or nothing the tokenizer knows.
+        """
+        self._sentences.check(query)
+
+    def encode_video(
+        self,
+        source: Any,
+        options: VideoOptions | None = None,
+        *,
+        progress: Callable[[float], None] | None = None,
+        read: Read = read_here,
+    ) -> EncodedVideo:
+        """Encode a video once, for any number of sentences.
+
+        Args:
+            source: A path, bytes, an open binary file, or frames with their times.
+            options: How to read it; sampling and preprocessing come from the bundle.
+            progress: Told the time of the last encoded frame, seconds, now and then.
+            read: Where the decoding happens; in this process by default.
+
+        Raises:
+            VideoError: The video cannot be read, or shows nothing.
+        """
+        return self._videos.encode(source, options, progress=progress, read=read)
+
+    @overload
+    def localize(self, video: Any, queries: str, *, moments: int = 1) -> Localization: ...
+
+    @overload
+    def localize(
+        self, video: Any, queries: Sequence[str], *, moments: int = 1
+    ) -> list[Localization]: ...
+
+    def localize(
+        self, video: Any, queries: str | Sequence[str], *, moments: int = 1
+    ) -> Localization | list[Localization]:
+        """Find the moments that sentences describe.
+
+        Args:
+            video: An encoded video, or anything that :meth:`encode_video` takes.
+            queries: One sentence or several; several share the work.
+            moments: Moments wanted for each sentence at most.
+
+        Returns:
+            One answer for one sentence, a list in the same order for several.
+
+        Raises:
+            VideoError: The video cannot be read.
+            QueryError: A sentence is empty.
+            FeatureError: The video was encoded by another network.
+            UsageError: ``moments`` is not positive.
+        """
+        if moments < 1:
+            raise UsageError(f"{moments} moments cannot be found", remedy="Ask for 1 or more")
+        asked = [queries] if isinstance(queries, str) else list(queries)
+        sentences = self._sentences.encode(asked)
+        if not sentences:
+            return []
+        encoded = video if isinstance(video, EncodedVideo) else self.encode_video(video)
+        self._check_features(encoded)
+        began = time.perf_counter()
+        unique = list({sentence.text: sentence for sentence in sentences}.values())
+        found: dict[str, Localization] = {}
+        limit = self._boundaries.rows
+        for top in range(0, len(unique), limit):
+            for answer in self._answer(encoded, unique[top : top + limit], moments):
+                found[answer.query] = answer
+        if self._observer is not None:
+            self._observer("localize", time.perf_counter() - began, len(sentences))
+        answers = [
+            Localization(query, found[sentence.text].moments, sentence.warnings)
+            for query, sentence in zip(asked, sentences, strict=True)
+        ]
+        return answers[0] if isinstance(queries, str) else answers
+
+    def close(self) -> None:
+        """Free the networks; a second call does nothing."""
+        for network in self._networks.values():
+            network.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _answer(
+        self, video: EncodedVideo, sentences: list[EncodedSentence], moments: int
+    ) -> list[Localization]:
+        manifest = self.bundle.manifest
+        rows = len(sentences)
+        if self._strategy == "similarity":
+            # This strategy reads the curve alone; the localizer network has nothing to say.
+            starts = ends = np.zeros((rows, len(video)))
+        else:
+            starts, ends = self._boundaries.of(video.features, sentences)
+        compared = self._strategy in _BY_SIMILARITY or self._presence is not None
+        curves = None
+        if compared and manifest.shared_space is not None:
+            vectors = [sentence.sentence for sentence in sentences]
+            curves = cosine_curves(video.features, vectors, manifest.shared_space)
+        answers = []
+        for row, sentence in enumerate(sentences):
+            curve = None if curves is None else curves[row]
+            if (
+                self._presence
+                and curve is not None
+                and not self._presence.shows(curve, sentence.sentence)
+            ):
+                answers.append(Localization(sentence.text, ()))
+                continue
+            spans = decode(
+                self._strategy,
+                starts[row],
+                ends[row],
+                curve=curve,
+                count=moments,
+                overlap=manifest.decoding.overlap,
+                similarity_weight=manifest.decoding.similarity_weight,
+            )
+            found = to_moments(spans, video.times, video.duration, calibration=self._calibration)
+            answers.append(Localization(sentence.text, found))
+        return answers
+
+    def _check_features(self, video: EncodedVideo) -> None:
+        visual = self.bundle.manifest.networks["visual"]
+        width = visual.dims.get("feature", video.features.shape[1])
+        known = {variant.sha256 for variant in visual.variants.values()}
+        if video.features.shape[1] != width or (video.encoder and video.encoder not in known):
+            raise FeatureError(
+                "the video was encoded by another network than this bundle's",
+                where=self.bundle.path,
+                remedy="Encode the video again with this bundle",
+            )
+
+
+def _check_strategy(bundle: Bundle, strategy: str) -> DecodingStrategy:
+    choices: tuple[DecodingStrategy, ...] = get_args(DecodingStrategy)
+    for choice in choices:
+        if choice == strategy:
+            break
+    else:
+        raise UsageError(
+            f"the decoding {strategy!r} is unknown", remedy=f"Choose {', '.join(choices)}"
+        )
+    if choice in _BY_SIMILARITY and bundle.manifest.shared_space is None:
+        raise BackendError(
+            "decoding by similarity needs a space that frames and sentences share",
+            where=bundle.path,
+            remedy="Decode by joint, or use a bundle whose encoders share a space",
+        )
+    return choice

@@ -1,0 +1,120 @@
+"""Sentences to token features: each distinct sentence is encoded once and kept for a while."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from vtloc_runtime.localize.tokenizer import QueryTokenizer, TokenizedQuery
+    from vtloc_runtime.networks.interface import Network
+
+DEFAULT_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedSentence:
+    """A sentence as the localizer sees it.
+
+    Attributes:
+        text: The sentence after cleaning.
+        tokens: ``[N, Dt]``, one row a token.
+        sentence: ``[Ds]``, of length 1.
+        warnings: What was lost on the way.
+    """
+
+    text: str
+    tokens: NDArray[np.floating]
+    sentence: NDArray[np.floating]
+    warnings: tuple[str, ...]
+
+
+class SentenceEncoder:
+    """Runs the text network over sentences; safe to call from several threads.
+
+    Args:
+        network: The text network.
+        tokenizer: Its tokenizer.
+        batch: Sentences in one run at most.
+        kept: Distinct sentences remembered; the least recently used is forgotten first.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        tokenizer: QueryTokenizer,
+        *,
+        batch: int,
+        kept: int = DEFAULT_KEPT,
+    ) -> None:
+        self._network = network
+        self._tokenizer = tokenizer
+        self._batch = network.inputs["token_ids"].batch(batch)
+        self._kept = kept
+        self._known: OrderedDict[str, EncodedSentence] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def check(self, query: str) -> None:
+        """Refuse a sentence that cannot be searched for, without encoding it.
+
+        Raises:
+            QueryError: The sentence is empty, or nothing the tokenizer knows.
+        """
+        self._tokenizer.tokenize(query)
+
+    def encode(self, queries: Sequence[str]) -> list[EncodedSentence]:
+        """Encode sentences, in their order.
+
+        Raises:
+            QueryError: A sentence is empty, or nothing the tokenizer knows.
+        """
+        tokenized = [self._tokenizer.tokenize(query) for query in queries]
+        found = self._recall(query.text for query in tokenized)
+        missing = {query.text: query for query in tokenized if query.text not in found}
+        # Sentences of one length share a run without padding, so company changes no answer.
+        by_length = sorted(missing.values(), key=lambda query: (len(query.ids), query.text))
+        for _, group in groupby(by_length, key=lambda query: len(query.ids)):
+            same = list(group)
+            for top in range(0, len(same), self._batch):
+                for sentence in self._run(same[top : top + self._batch]):
+                    found[sentence.text] = sentence
+        self._remember(found[text] for text in missing)
+        return [found[query.text] for query in tokenized]
+
+    def _run(self, queries: list[TokenizedQuery]) -> list[EncodedSentence]:
+        ids, mask = self._tokenizer.batch(queries)
+        result = self._network.run({"token_ids": ids, "token_mask": mask})
+        return [
+            EncodedSentence(
+                query.text,
+                np.array(result["tokens"][row, : len(query.ids)]),
+                np.array(result["sentence"][row]),
+                query.warnings,
+            )
+            for row, query in enumerate(queries)
+        ]
+
+    def _recall(self, texts: Iterable[str]) -> dict[str, EncodedSentence]:
+        found = {}
+        with self._lock:
+            for text in texts:
+                if text in self._known:
+                    self._known.move_to_end(text)
+                    found[text] = self._known[text]
+        return found
+
+    def _remember(self, sentences: Iterable[EncodedSentence]) -> None:
+        with self._lock:
+            for sentence in sentences:
+                self._known[sentence.text] = sentence
+            while len(self._known) > self._kept:
+                self._known.popitem(last=False)

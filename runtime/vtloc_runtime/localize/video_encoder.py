@@ -1,0 +1,258 @@
+"""A video to features: frames stream through the visual network, a batch at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+import numpy as np
+
+from vtloc_runtime.errors import NetworkError, VideoError
+from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE, RULE, FrameReuse
+from vtloc_runtime.networks.dynamic_batching import FrameCombiner
+from vtloc_runtime.networks.replicas import device_count
+from vtloc_runtime.video.isolation.chunks import Read, ReadingEnd, read_here
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vtloc_runtime.bundle.manifest import Manifest
+    from vtloc_runtime.networks.interface import Network
+    from vtloc_runtime.video import VideoOptions
+
+Observer: TypeAlias = Callable[[str, float, int], None]
+"""Told of each stage as it ends: its name, the seconds it took, how many things it did."""
+
+INPUT, OUTPUT = "frames", "features"
+_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedVideo:
+    """A video as the localizer sees it; encode once, ask as often as you like.
+
+    Attributes:
+        features: ``[T, Dv]`` float32, one row a frame.
+        times: ``[T]`` float64, when each frame came on screen, seconds.
+        duration: The video's end on the same clock, seconds.
+        encoder: Hash of the visual network that made the features; empty where unknown.
+        warnings: What the reader of the video had to say.
+        timings: Seconds spent decoding and encoding.
+    """
+
+    features: NDArray[np.float32]
+    times: NDArray[np.float64]
+    duration: float
+    encoder: str = ""
+    warnings: tuple[str, ...] = ()
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 2 or self.times.shape != self.features.shape[:1]:
+            raise NetworkError(
+                f"{self.features.shape} features do not belong to {self.times.shape} times"
+            )
+        if not len(self.times):
+            raise VideoError("the video shows no frame")
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+class VideoEncoder:
+    """Runs the visual network over videos; safe to call from several threads.
+
+    Args:
+        network: The visual network.
+        manifest: Its bundle's manifest.
+        encoder: Hash of the network's file.
+        batch: Frames in one run at most.
+        reuse: Most grey levels by which a block of a frame may differ from the last encoded one
+            for both to share features; 0 shares among equal frames only.
+        combine: Let threads that encode at the same time share batches. Worth it on a GPU; on a
+            CPU it would only make answers depend on company.
+        decoder: What decodes videos where the caller does not say.
+        observer: Told how long decoding and encoding took.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        manifest: Manifest,
+        *,
+        encoder: str,
+        batch: int,
+        reuse: float = DEFAULT_REUSE,
+        combine: bool = False,
+        decoder: str = "cpu",
+        observer: Observer | None = None,
+    ) -> None:
+        self._network = network
+        self._manifest = manifest
+        self._encoder = encoder
+        self._batch = network.inputs[INPUT].batch(batch)
+        self._reuse = reuse
+        at_once = 2 * device_count(network)
+        self._shared = (
+            FrameCombiner(self.run, limit=self._batch, at_once=at_once) if combine else self.run
+        )
+        self._decoder = decoder
+        self._observer = observer
+
+    @property
+    def batch(self) -> int:
+        """Frames in one run at most."""
+        return self._batch
+
+    @property
+    def signature(self) -> str:
+        """What features depend on beside the video, for caches of them."""
+        manifest = self._manifest
+        parts = (
+            self._encoder,
+            manifest.frames_per_second,
+            manifest.preprocessing,
+            self._reuse and (RULE, self._reuse),
+        )
+        return msgspec.json.encode(parts).decode()
+
+    def options(self, options: VideoOptions | None = None) -> VideoOptions:
+        """How to read a video for this network: the caller's wishes, the bundle's sampling."""
+        from vtloc_runtime.video import VideoOptions
+
+        return replace(
+            options or VideoOptions(decoder=self._decoder),
+            frames_per_second=self._manifest.frames_per_second,
+            instants=None,
+            preprocessing=self._manifest.preprocessing,
+        )
+
+    def encode(
+        self,
+        source: Any,
+        options: VideoOptions | None = None,
+        *,
+        progress: Callable[[float], None] | None = None,
+        read: Read = read_here,
+    ) -> EncodedVideo:
+        """Read a video and encode its frames; at most one batch of pictures is held.
+
+        Args:
+            source: Whatever ``vtloc_runtime.video.open_video`` takes.
+            options: How to read it; sampling and preprocessing come from the bundle.
+            progress: Told the time of the last encoded frame, seconds, after each batch.
+            read: Where the decoding happens; in this process by default.
+
+        Raises:
+            VideoError: The video cannot be read, or shows nothing.
+        """
+        timer = _Timer()
+        features = _Features(self._shared, self._reuse)
+        times: list[NDArray[np.float64]] = []
+        ending = None
+        began = time.perf_counter()
+        for part in read(source, self.options(options), self._batch):
+            if isinstance(part, ReadingEnd):
+                ending = part
+                break
+            times.append(part.times)
+            with timer:
+                features.add(part.images)
+            if progress is not None:
+                progress(float(part.times[-1]))
+        if ending is None or not times:
+            raise VideoError("the video shows no frame", where=source)
+        timings = {
+            "decode": time.perf_counter() - began - timer.seconds,
+            "encode": timer.seconds,
+        }
+        for stage, seconds in timings.items():
+            self._report(stage, seconds, features.rows)
+        return EncodedVideo(
+            features.array(),
+            np.concatenate(times),
+            ending.duration,
+            self._encoder,
+            ending.warnings,
+            timings,
+        )
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Encode one batch of pictures.
+
+        Args:
+            images: ``[B, S, S, 3]`` uint8, RGB.
+
+        Returns:
+            ``[B, Dv]`` float32.
+        """
+        features = self._network.run({INPUT: images})[OUTPUT]
+        return np.asarray(features, dtype=np.float32)
+
+    def _report(self, stage: str, seconds: float, count: int) -> None:
+        if self._observer is not None:
+            self._observer(stage, seconds, count)
+
+
+class _Features:
+    """Collects the features of one video; frames that resemble another take its features."""
+
+    def __init__(
+        self, run: Callable[[NDArray[np.uint8]], NDArray[np.float32]], reuse: float
+    ) -> None:
+        self._run = run
+        self._reuse = FrameReuse(reuse)
+        self._table = np.empty((0, 0), dtype=np.float32)
+        self._known = self._table
+        self.rows = 0
+
+    def add(self, images: NDArray[np.uint8]) -> None:
+        """Add the next frames ``[N, S, S, 3]``."""
+        # Row 0 stands for the last frame that was encoded before these.
+        fresh: list[int] = []
+        rows = np.zeros(len(images), dtype=np.int64)
+        for index, image in enumerate(images):
+            if self._reuse.is_new(image):
+                fresh.append(index)
+            rows[index] = len(fresh)
+        self._reuse.release()
+        known = self._known
+        if fresh:
+            found = self._run(images if len(fresh) == len(images) else images[fresh])
+            known = np.concatenate([known, found]) if known.size else found
+            rows -= not self._known.size
+            self._known = found[-1:].copy()
+        self._reserve(self.rows + len(images), known.shape[1])
+        self._table[self.rows : self.rows + len(images)] = known[rows]
+        self.rows += len(images)
+
+    def array(self) -> NDArray[np.float32]:
+        """All features, ``[T, Dv]``; nothing can be added after that."""
+        table = self._table
+        # Nobody else holds the table: its rows are handed out as copies only.
+        table.resize((self.rows, table.shape[1]), refcheck=False)
+        return table
+
+    def _reserve(self, rows: int, width: int) -> None:
+        """Make room: grown in place, a long video's features never lie in memory twice."""
+        if not self.rows:
+            self._table = np.empty((max(rows, _ROWS), width), dtype=np.float32)
+        elif rows > len(self._table):
+            self._table.resize((rows + _ROWS, width), refcheck=False)
+
+
+class _Timer:
+    """Adds up the time spent inside its ``with`` blocks."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began = 0.0
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._began

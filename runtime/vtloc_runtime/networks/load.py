@@ -1,0 +1,138 @@
+"""Open a bundle's networks by backend, device and precision; never anything but what was asked."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from vtloc_runtime.errors import BackendError, BundleError
+from vtloc_runtime.networks.replicas import SpreadNetwork
+
+if TYPE_CHECKING:
+    from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.bundle.manifest import NetworkName
+    from vtloc_runtime.networks.interface import Network
+
+BACKENDS = ("onnxruntime", "tensorrt")
+
+_EXACT_FIRST = ("fp32", "compact", "int8", "fp16")
+_HALF_FIRST = ("fp16", "fp32", "compact", "int8")
+
+
+def open_network(
+    bundle: Bundle,
+    network: NetworkName,
+    *,
+    backend: str = "onnxruntime",
+    device: str | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
+) -> Network:
+    """Open one network of a bundle.
+
+    Args:
+        bundle: The bundle.
+        network: Which network.
+        backend: ``"onnxruntime"`` or ``"tensorrt"``.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or several such as ``"cuda:0,cuda:1"``; None
+            takes the backend's first.
+        precision: Which precision; None takes the best that the bundle has for the device.
+        threads: Threads of one run on the CPU; None takes what the process may use.
+
+    Raises:
+        BackendError: The backend is unknown, or cannot serve the device here.
+        BundleError: The bundle lacks the precision, or a file is missing or altered.
+        EngineError: No TensorRT engine fits this machine.
+        MissingExtraError: The backend's package is not installed.
+    """
+    device = resolve_device(backend, device)
+    chosen = precision or preferred_precision(bundle, network, backend=backend, device=device)
+    bundle.variant(network, chosen)
+    with ExitStack() as stack:
+        copies = [
+            stack.enter_context(
+                _open_copy(bundle, network, chosen, backend=backend, device=one, threads=threads)
+            )
+            for one in device.split(",")
+        ]
+        opened = copies[0] if len(copies) == 1 else SpreadNetwork(copies)
+        stack.pop_all()
+    return opened
+
+
+def _open_copy(
+    bundle: Bundle,
+    network: NetworkName,
+    precision: str,
+    *,
+    backend: str,
+    device: str,
+    threads: int | None,
+) -> Network:
+    """Open a network on one device."""
+    if backend == "tensorrt":
+        from vtloc_runtime.networks.tensorrt.network import load_tensorrt
+
+        return load_tensorrt(bundle, network, precision, device)
+    from vtloc_runtime.networks.onnxruntime_backend import load_onnxruntime
+
+    return load_onnxruntime(bundle, network, precision, device, threads=threads)
+
+
+def resolve_device(backend: str, device: str | None) -> str:
+    """The device, or several, that a backend runs on, once both are known to go together.
+
+    Raises:
+        BackendError: The backend is unknown, it does not run on that device, or a device stands
+            twice.
+    """
+    if backend not in BACKENDS:
+        raise BackendError(
+            f"the backend {backend!r} is unknown", remedy=f"Choose {' or '.join(BACKENDS)}"
+        )
+    if device is None:
+        return "cuda" if backend == "tensorrt" else "cpu"
+    several = device.split(",")
+    if not all(_is_known(one, backend) for one in several) or (
+        "cpu" in several and len(several) > 1
+    ):
+        choices = "cuda or cuda:N" if backend == "tensorrt" else "cpu, cuda or cuda:N"
+        raise BackendError(
+            f"the backend {backend} does not run on the device {device!r}",
+            remedy=f"Choose {choices}, or several GPUs: cuda:0,cuda:1",
+        )
+    ordinals = [int(one.partition(":")[2] or 0) for one in several]
+    if len(set(ordinals)) < len(ordinals):
+        raise BackendError(f"a device stands twice in {device!r}", remedy="Name each one once")
+    return device
+
+
+def _is_known(device: str, backend: str) -> bool:
+    kind, _, ordinal = device.partition(":")
+    if kind == "cuda":
+        return device == "cuda" or ordinal.isdecimal()
+    return device == "cpu" and backend != "tensorrt"
+
+
+def preferred_precision(bundle: Bundle, network: NetworkName, *, backend: str, device: str) -> str:
+    """The precision taken where none is asked for.
+
+    A CPU computes in FP32 whatever a file stores, so the most exact file comes first; a GPU
+    computes FP16 at twice the speed or more.
+
+    Raises:
+        BundleError: The bundle has no precision that the backend takes.
+    """
+    order = _HALF_FIRST if device.startswith("cuda") else _EXACT_FIRST
+    variants = bundle.manifest.networks[network].variants
+    usable = [name for name in order if name in variants]
+    if backend == "tensorrt":
+        usable = [name for name in usable if name != "compact"]
+    if not usable:
+        raise BundleError(
+            f"the {network} network comes in {', '.join(sorted(variants)) or 'no precision'}: "
+            f"nothing that {backend} runs",
+            where=bundle.path,
+            remedy="Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE",
+        )
+    return usable[0]

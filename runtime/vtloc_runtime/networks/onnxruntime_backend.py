@@ -1,0 +1,254 @@
+"""Networks on ONNX Runtime, behind the one contract: on the CPU, and on CUDA by the same code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vtloc_runtime.errors import BackendError, BundleError, MissingExtraError, NetworkError
+from vtloc_runtime.networks.interface import Array, Network, TensorSpec, check_inputs
+from vtloc_runtime.system.processors import available_processors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.bundle.manifest import NetworkFile, NetworkName, TensorEntry
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+}
+_ERRORS_ONLY = 3
+
+
+def load_onnxruntime(
+    bundle: Bundle,
+    network: NetworkName,
+    precision: str,
+    device: str = "cpu",
+    *,
+    threads: int | None = None,
+) -> OnnxRuntimeNetwork:
+    """Open a network of a bundle with ONNX Runtime, after its hash was checked.
+
+    Args:
+        bundle: The bundle.
+        network: Which network.
+        precision: Which of its precisions.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        threads: Threads that one run uses on the CPU; None takes what the process may use.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+        BackendError: This ONNX Runtime cannot serve the device.
+        BundleError: The file is missing, altered, no network, or not what the manifest says.
+    """
+    file = bundle.variant(network, precision)
+    content = bundle.read(file.file, file.sha256)
+    opened = OnnxRuntimeNetwork(
+        network, content, device=device, threads=threads, where=bundle.resolve(file.file)
+    )
+    _compare_with_manifest(opened, file, where=bundle.resolve(file.file))
+    return opened
+
+
+class OnnxRuntimeNetwork(Network):
+    """One graph in one ONNX Runtime session; safe to call from several threads.
+
+    Args:
+        name: Which network this is, for messages.
+        content: The ONNX file's bytes.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        threads: Threads that one run uses on the CPU; None takes what the process may use.
+        where: Where the bytes came from, for messages.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+        BackendError: This ONNX Runtime cannot serve the device.
+        BundleError: The bytes are no network that ONNX Runtime can load.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        content: bytes,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        where: object = None,
+    ) -> None:
+        self._name = name
+        self._session: Any = _open_session(content, device, threads, where=where or name)
+        self._backend = f"onnxruntime:{device}"
+        self._inputs = _specs(self._session.get_inputs())
+        self._outputs = _specs(self._session.get_outputs())
+
+    @property
+    def name(self) -> str:
+        """Which network this is."""
+        return self._name
+
+    @property
+    def backend(self) -> str:
+        """What runs it, and where."""
+        return self._backend
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """Every input by name."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """Every output by name."""
+        return self._outputs
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute every output.
+
+        Raises:
+            NetworkError: An input is missing, unknown or of another shape, or the run failed.
+        """
+        session = self._session
+        if session is None:
+            raise NetworkError("the network is closed", where=self._name)
+        check_inputs(self._inputs, inputs, network=self._name)
+        feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        try:
+            results = session.run(list(self._outputs), feeds)
+        except Exception as error:
+            raise NetworkError(f"the run failed: {_first_line(error)}", where=self._name) from error
+        return dict(zip(self._outputs, results, strict=True))
+
+    def close(self) -> None:
+        """Free the session; a second call does nothing."""
+        self._session = None
+
+
+def _open_session(content: bytes, device: str, threads: int | None, *, where: object) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError.of(
+            "onnxruntime", extra="cpu", purpose="The onnxruntime backend"
+        ) from error
+    if not hasattr(onnxruntime, "InferenceSession"):
+        raise BackendError(
+            "onnxruntime is installed but broken",
+            where=getattr(onnxruntime, "__path__", None),
+            remedy="onnxruntime and onnxruntime-gpu overwrite each other: "
+            "uninstall both, then install one",
+        )
+    onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
+    providers = _providers(onnxruntime, device)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.intra_op_num_threads = threads or available_processors()
+    options.inter_op_num_threads = 1
+    # Threads that wait by spinning take the processor from the decoder.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=providers)
+    except Exception as error:
+        if device != "cpu":
+            raise BackendError(
+                f"ONNX Runtime could not start on {device}: {_first_line(error)}", where=where
+            ) from error
+        raise BundleError(
+            f"ONNX Runtime cannot load the network: {_first_line(error)}",
+            where=where,
+            remedy="Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE",
+        ) from error
+    session.disable_fallback()
+    wanted, found = providers[0][0], session.get_providers()
+    if found[0] != wanted:
+        raise BackendError(
+            f"asked for {wanted}, ONNX Runtime gave {', '.join(found)}",
+            where=device,
+            remedy="Run vtloc-run doctor to see what is missing",
+        )
+    return session
+
+
+def _providers(onnxruntime: Any, device: str) -> list[tuple[str, dict[str, Any]]]:
+    """The execution providers for a device; the first is the one that must serve."""
+    cpu: tuple[str, dict[str, Any]] = ("CPUExecutionProvider", {})
+    if device == "cpu":
+        return [cpu]
+    kind, _, ordinal = device.partition(":")
+    if kind != "cuda" or not (ordinal.isdigit() or device == "cuda"):
+        raise BackendError(
+            f"the device {device!r} is unknown", remedy="Choose cpu, cuda, or cuda:N"
+        )
+    available = onnxruntime.get_available_providers()
+    if "CUDAExecutionProvider" not in available:
+        raise BackendError(
+            f"this ONNX Runtime has no CUDA; it offers {', '.join(available)}",
+            where=device,
+            remedy='Replace it: pip uninstall onnxruntime; pip install "vtloc[gpu]"',
+        )
+    if hasattr(onnxruntime, "preload_dlls"):
+        # Finds the CUDA libraries that pip installed, which the loader would not.
+        onnxruntime.preload_dlls()
+    # TF32 would make FP32 answers differ from the CPU's.
+    settings = {"device_id": int(ordinal or 0), "use_tf32": 0}
+    # Shape arithmetic stays on the CPU; that is where it is fastest.
+    return [("CUDAExecutionProvider", settings), cpu]
+
+
+def _specs(arguments: Any) -> dict[str, TensorSpec]:
+    specs = {}
+    for argument in arguments:
+        shape = tuple(
+            axis if isinstance(axis, int) else str(axis or f"axis {index}")
+            for index, axis in enumerate(argument.shape)
+        )
+        dtype = _DTYPES.get(argument.type, argument.type)
+        specs[argument.name] = TensorSpec(argument.name, dtype, shape)
+    return specs
+
+
+def _compare_with_manifest(
+    network: OnnxRuntimeNetwork, file: NetworkFile, *, where: object
+) -> None:
+    pairs = ((network.inputs, file.inputs, "input"), (network.outputs, file.outputs, "output"))
+    for specs, entries, kind in pairs:
+        declared = {entry.name: entry for entry in entries}
+        if specs.keys() != declared.keys():
+            raise BundleError(
+                f"the network's {kind}s are {sorted(specs)}, the manifest says {sorted(declared)}",
+                where=where,
+            )
+        for name, spec in specs.items():
+            if not _agree(spec, declared[name]):
+                entry = declared[name]
+                raise BundleError(
+                    f"{kind} {name!r} is {spec.dtype} {spec.shape}, "
+                    f"the manifest says {entry.dtype} {entry.shape}",
+                    where=where,
+                )
+
+
+def _agree(spec: TensorSpec, entry: TensorEntry) -> bool:
+    """Same dtype and rank, and no axis that both fix, to different lengths."""
+    return (
+        spec.dtype == entry.dtype
+        and len(spec.shape) == len(entry.shape)
+        and all(
+            one == other
+            for one, other in zip(spec.shape, entry.shape, strict=True)
+            if isinstance(one, int) and isinstance(other, int)
+        )
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

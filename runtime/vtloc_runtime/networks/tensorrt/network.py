@@ -1,0 +1,269 @@
+"""Networks on TensorRT engines, behind the one contract; without torch.
+
+A network holds a few workers, each with its own stream, contexts and memory, so that several
+threads run at once and copies overlap with computing.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vtloc_runtime.errors import EngineError, NetworkError
+from vtloc_runtime.networks.interface import Array, Network, TensorSpec, check_inputs
+from vtloc_runtime.networks.tensorrt.api import (
+    MessageKeeper,
+    TensorrtApi,
+    describe_device,
+    device_ordinal,
+    import_cuda,
+    import_flavour,
+    installed_flavours,
+    make_logger,
+    open_device,
+)
+from vtloc_runtime.networks.tensorrt.context import LoadedEngine
+from vtloc_runtime.networks.tensorrt.engine_choice import find_engine
+from vtloc_runtime.networks.tensorrt.layout import EngineLayout
+from vtloc_runtime.networks.tensorrt.memory import DeviceArray, device_arrays
+from vtloc_runtime.networks.tensorrt.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.bundle.engine_file import Engine
+    from vtloc_runtime.bundle.manifest import NetworkName
+
+DEFAULT_WORKERS = 2
+DEFAULT_GRAPHS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class EngineMemory:
+    """What a network holds.
+
+    Attributes:
+        device_bytes: Memory on the GPU beside the weights, bytes.
+        pinned_bytes: Pinned memory on the host, bytes.
+        graphs: CUDA graphs kept.
+    """
+
+    device_bytes: int
+    pinned_bytes: int
+    graphs: int
+
+
+def load_tensorrt(
+    bundle: Bundle,
+    network: NetworkName,
+    precision: str,
+    device: str = "cuda",
+    *,
+    workers: int = DEFAULT_WORKERS,
+    graphs: int = DEFAULT_GRAPHS,
+) -> TensorrtNetwork:
+    """Open a network of a bundle on the engine that was built for this machine.
+
+    Args:
+        bundle: The bundle.
+        network: Which network.
+        precision: Which precision.
+        device: The CUDA device, such as ``"cuda:0"``.
+        workers: How many calls run at once; each holds memory of its own.
+        graphs: Most CUDA graphs kept a worker and profile; 0 captures none.
+
+    Raises:
+        MissingExtraError: TensorRT or cuda-core is not installed.
+        BackendError: No GPU answers.
+        EngineError: No engine fits this machine, or the plan is altered or will not load.
+        BundleError: The bundle does not hold that precision.
+    """
+    apis = installed_flavours()
+    if not apis:
+        import_flavour("tensorrt")  # Says which package is missing, and which extra brings it.
+    cuda, ordinal = import_cuda(), device_ordinal(device)
+    gpu = open_device(cuda, ordinal)
+    engine = find_engine(
+        bundle,
+        network,
+        precision,
+        versions={flavour: api.version for flavour, api in apis.items()},
+        target=describe_device(cuda, gpu),
+    )
+    api = apis[engine.identity.flavour]
+    return TensorrtNetwork(engine, api, cuda, ordinal, workers=workers, graphs=graphs)
+
+
+class TensorrtNetwork(Network):
+    """A network on a TensorRT engine; safe to call from several threads.
+
+    Args:
+        engine: The plan and its sidecar.
+        api: The flavour of TensorRT that built it.
+        cuda: The cuda-core module.
+        ordinal: The CUDA device, current on this thread.
+        workers: How many calls run at once.
+        graphs: Most CUDA graphs kept a worker and profile.
+
+    Raises:
+        EngineError: The plan is altered, will not load, or is not what its sidecar says.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        api: TensorrtApi,
+        cuda: Any,
+        ordinal: int,
+        *,
+        workers: int = DEFAULT_WORKERS,
+        graphs: int = DEFAULT_GRAPHS,
+    ) -> None:
+        self._name = engine.identity.network
+        self._backend = f"{api.flavour}:cuda:{ordinal}"
+        self._messages = MessageKeeper()
+        self._logger = make_logger(api, self._messages)
+        self._runtime, cuda_engine = _deserialize(api, self._logger, self._messages, engine)
+        self._loaded: LoadedEngine | None = LoadedEngine(
+            name=self._name,
+            api=api,
+            cuda=cuda,
+            ordinal=ordinal,
+            engine=cuda_engine,
+            layout=EngineLayout.read(api, cuda_engine, engine),
+            messages=self._messages,
+        )
+        self._layout = self._loaded.layout
+        self._cuda, self._ordinal = cuda, ordinal
+        self._workers: list[Worker] = []
+        self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()
+        self._closing = threading.Lock()
+        self._closed = False
+        self._serving = False
+        graphs = graphs if api.flavour == "tensorrt" else 0
+        try:
+            for _ in range(max(1, workers)):
+                self._workers.append(Worker(self._loaded, graphs=graphs))
+        except Exception as error:
+            self.close()
+            if isinstance(error, EngineError):
+                raise
+            raise EngineError(
+                f"the engine does not fit on the GPU: {error}; {self._messages.drain()}",
+                where=engine.plan_path,
+                remedy="Free memory on the GPU, build narrower profiles, or use fewer workers",
+            ) from error
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._serving = True
+
+    @property
+    def name(self) -> str:
+        """Which network this is."""
+        return self._name
+
+    @property
+    def backend(self) -> str:
+        """What runs it, and where."""
+        return self._backend
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """Every input by name, with the limits of the engine's profiles."""
+        return self._layout.inputs
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """Every output by name."""
+        return self._layout.outputs
+
+    @property
+    def memory(self) -> EngineMemory:
+        """What the network holds at this moment."""
+        return EngineMemory(
+            sum(worker.device_bytes for worker in self._workers),
+            sum(worker.pinned_bytes for worker in self._workers),
+            sum(worker.captured_graphs for worker in self._workers),
+        )
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """Compute every output.
+
+        Args:
+            inputs: numpy arrays, or arrays on this GPU that speak DLPack.
+
+        Raises:
+            NetworkError: An input is missing, unknown or out of limits, or the run failed.
+        """
+        arrays = device_arrays(self._cuda, inputs)
+        check_inputs(self._layout.inputs, arrays, network=self._name)
+        shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+        batches = self._layout.batches(shapes, network=self._name)
+        if len(batches) == 1:
+            return self._run(arrays)
+        parts = [self._run(part) for part in self._cut(arrays, batches)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _cut(self, arrays: Mapping[str, Any], batches: list[int]) -> Iterator[dict[str, Array]]:
+        """Each part of a batch; the batch is every tensor's first axis."""
+        if any(isinstance(array, DeviceArray) for array in arrays.values()):
+            raise NetworkError(
+                f"a batch of {sum(batches)} on the device fits no profile",
+                where=self._name,
+                remedy="Send smaller batches, or build engines with wider profiles",
+            )
+        start = 0
+        for size in batches:
+            yield {name: array[start : start + size] for name, array in arrays.items()}
+            start += size
+
+    def _run(self, arrays: Mapping[str, Any]) -> dict[str, Array]:
+        worker = self._idle.get()
+        if worker is None:
+            self._idle.put(None)
+            raise NetworkError("the network was closed", where=self._name)
+        try:
+            # The CUDA context is current a thread, and any thread may call.
+            self._cuda.Device(self._ordinal).set_current()
+            return worker.run(arrays)
+        finally:
+            self._idle.put(worker)
+
+    def close(self) -> None:
+        """Wait for running calls and free everything; a second call does nothing."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+        if self._serving:
+            for _ in self._workers:
+                self._idle.get()
+        self._cuda.Device(self._ordinal).set_current()
+        for worker in self._workers:
+            worker.close()
+        self._workers.clear()
+        self._loaded = None
+        self._runtime = None
+        self._idle.put(None)
+
+
+def _deserialize(
+    api: TensorrtApi, logger: Any, messages: MessageKeeper, engine: Engine
+) -> tuple[Any, Any]:
+    plan = engine.read_plan()
+    runtime = api.module.Runtime(logger)
+    # A plan may carry code for the host; ours never does, so none is ever run.
+    runtime.engine_host_code_allowed = False
+    cuda_engine = runtime.deserialize_cuda_engine(plan)
+    if cuda_engine is None:
+        raise EngineError(
+            f"{api.flavour} {api.version} does not load the plan: {messages.drain()}",
+            where=engine.plan_path,
+            remedy="Build the engine again on this machine with: vtloc-export trt BUNDLE --force",
+        )
+    return runtime, cuda_engine

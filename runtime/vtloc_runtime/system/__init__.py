@@ -1,0 +1,1 @@
+"""What the machine gives: processors, files, versions, text for people."""

@@ -1,0 +1,1 @@
+"""Where packets are decoded: the processor, or NVIDIA's decoder."""

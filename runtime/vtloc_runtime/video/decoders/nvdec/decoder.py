@@ -1,0 +1,195 @@
+"""Decoding on the GPU, picture for picture what the processor would have decoded.
+
+Packets, times, and which packets are needed are the reader's business, as ever; NVDEC decodes
+those packets and nothing else. FFmpeg decodes the first picture along with it: that one says how
+the video's pictures are to be read, and NVDEC's must equal it in every bit, or the video is
+refused.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple
+
+from vtloc_runtime.video.decoders.nvdec.annexb import CodedPackets
+from vtloc_runtime.video.decoders.nvdec.api import open_nvdec, refusal, require_codec
+from vtloc_runtime.video.decoders.nvdec.session import DevicePicture, Look, NvdecSession, Surface
+
+if TYPE_CHECKING:
+    import av
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+_FIELDS_FIRST = 2  # FFmpeg's numbers: 0 unknown, 1 progressive, above that the orders of fields
+_REMEMBERED_PACKETS = 256
+
+
+class _Mark(NamedTuple):
+    """What a picture takes over from its packet."""
+
+    pts: int | None
+    dts: int | None
+    duration: int
+    opaque: object
+
+
+class NvdecDecoder:
+    """Decodes one pass's packets on a GPU.
+
+    Args:
+        stream: The stream; its decoder must not be open yet.
+        decoder: Which GPU: ``"nvdec"`` or ``"nvdec:N"``.
+        where: The video's name.
+
+    Raises:
+        MissingExtraError: A package is not installed.
+        BackendError: There is no such GPU.
+        VideoError: NVDEC does not decode videos of this kind as the processor does.
+    """
+
+    def __init__(self, stream: VideoStream, decoder: str, *, where: str) -> None:
+        self._context = stream.codec_context
+        self._codec = self._context.codec.canonical_name
+        self._where = where
+        require_codec(self._codec, where=where)
+        self._api = open_nvdec(decoder)
+        self._packets = CodedPackets(stream)
+        self._session: NvdecSession | None = None
+        self._headers: bytes | None = None
+        self._look: Look | None = None
+        self._compared = False
+        self._held: list[Surface] = []
+        self._marks: OrderedDict[int, _Mark] = OrderedDict()
+        self._token = 0
+        self._restarted = True
+        self._skipping = False
+        pixels = self._context.pix_fmt
+        if pixels is not None:
+            self._require(pixels, self._context.width, self._context.height)
+
+    def decode(self, packet: Packet[VideoStream] | None) -> list[DevicePicture]:
+        """Pictures that come out on this packet; None asks for all that are still inside.
+
+        Raises:
+            VideoError: NVDEC does not decode this video as the processor does.
+            av.FFmpegError: The packet is damaged.
+        """
+        if packet is None:
+            return self._drain()
+        mark = _Mark(packet.pts, packet.dts, packet.duration or 0, packet.opaque)
+        data = self._packets.convert(packet)
+        if self._skipping and self._packets.unreferenced(data):
+            return []
+        headers = self._packets.headers(data)
+        pictures = []
+        if headers is not None and headers != self._headers:
+            if self._headers is not None:
+                # Pictures may have another size from here on; NVDEC would scale them to the old.
+                pictures = self._drain()
+                self._forget()
+            self._headers = headers
+        if self._look is None:
+            self._learn(packet)
+        self._token += 1
+        if not packet.is_discard:
+            # Edit lists cut pictures out that others need.
+            self._marks[self._token] = mark
+        while len(self._marks) > _REMEMBERED_PACKETS:
+            self._marks.popitem(last=False)
+        return pictures + self._take(self._feed(data))
+
+    def skip_unreferenced(self, skip: bool) -> None:
+        """Whether pictures that nothing refers to may be left out from now on."""
+        self._skipping = skip
+
+    def restart(self) -> None:
+        """Forget every picture; the next packet must be a start."""
+        if self._session is not None and not self._restarted:
+            self._session.drain()
+        self._marks.clear()
+        self._held.clear()
+        self._restarted = True
+        self._context.flush_buffers()
+
+    def close(self) -> None:
+        """Give the GPU back what it lent."""
+        self._held.clear()
+        self._forget()
+        self._context.flush_buffers()
+
+    def _feed(self, data: bytes) -> list[Surface]:
+        if self._session is None:
+            pixels = self._look.pixels if self._look is not None else self._context.pix_fmt
+            if pixels is None:
+                raise refusal("its pixel format is not known before it is decoded", self._where)
+            self._session = NvdecSession(self._api, self._codec, pixels, where=self._where)
+            self._restarted = True
+            discontinuity = False
+        else:
+            discontinuity = self._restarted
+        if self._restarted:
+            data = self._packets.restart(data)
+        self._restarted = False
+        return self._session.decode(data, self._token, discontinuity=discontinuity)
+
+    def _drain(self) -> list[DevicePicture]:
+        surfaces: list[Surface] = []
+        if self._session is not None and not self._restarted:
+            surfaces = self._session.drain()
+        if self._look is None and self._token:
+            self._settle(self._context.decode(None))
+            self._context.flush_buffers()
+        pictures = self._take(surfaces)
+        self._marks.clear()
+        self._held.clear()
+        self._restarted = True
+        return pictures
+
+    def _learn(self, packet: Packet[VideoStream]) -> None:
+        """Let FFmpeg decode too, until its first picture comes out."""
+        if self._settle(self._context.decode(packet)):
+            self._context.flush_buffers()
+
+    def _settle(self, pictures: list[av.VideoFrame]) -> bool:
+        if not pictures:
+            return False
+        first = pictures[0]
+        if first.interlaced_frame or self._context.field_order >= _FIELDS_FIRST:
+            raise refusal("NVDEC would not show its fields woven", self._where)
+        self._require(first.format.name, first.width, first.height)
+        self._look, self._compared = Look(first), False
+        return True
+
+    def _require(self, pixels: str, width: int, height: int) -> None:
+        self._api.require(self._codec, pixels, width, height, where=self._where)
+
+    def _take(self, surfaces: list[Surface]) -> list[DevicePicture]:
+        """Pictures from surfaces, with what their packets say of them."""
+        self._held += surfaces
+        if self._look is None:
+            return []
+        surfaces, self._held = self._held, []
+        pictures = []
+        for surface in surfaces:
+            mark = self._marks.pop(surface.token, None)
+            # A second picture from one packet has a time that nobody gave it.
+            if mark is not None:
+                picture = DevicePicture(self._look, *mark, surface)
+                self._compare(picture)
+                pictures.append(picture)
+        return pictures
+
+    def _compare(self, picture: DevicePicture) -> None:
+        """Hold NVDEC's picture to FFmpeg's, once for each time that the look was learned."""
+        if self._compared or picture.look.mark != picture.opaque:
+            return
+        self._compared = True
+        picture.fetch()
+        if not picture.look.shows_first():
+            raise refusal("NVDEC's pictures differ from those of FFmpeg's decoder", self._where)
+
+    def _forget(self) -> None:
+        """End the session; what comes next is looked at anew."""
+        if self._session is not None:
+            self._session.close()
+        self._session = self._look = self._headers = None

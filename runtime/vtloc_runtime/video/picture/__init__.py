@@ -1,0 +1,1 @@
+"""From a decoded picture to a frame: orientation, crop, scaling, tone mapping."""

@@ -1,0 +1,1 @@
+"""Which packets are decoded for the frames that are asked for."""

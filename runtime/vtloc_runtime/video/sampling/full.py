@@ -1,0 +1,81 @@
+"""Decode every packet, and keep what is on screen at the wanted instants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vtloc_runtime.errors import VideoError
+from vtloc_runtime.video.frame import Frame, Image
+from vtloc_runtime.video.picture.scaling import PictureScaler
+from vtloc_runtime.video.sampling.sequential import SequentialDecoder, Shown
+from vtloc_runtime.video.timestamps import ShownClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from fractions import Fraction
+
+    from vtloc_runtime.video.demux import StreamPass
+    from vtloc_runtime.video.options import VideoOptions
+
+
+class FullDecode:
+    """Samples one pass by decoding all of it: what every shortcut is held to.
+
+    Args:
+        stream_pass: The pass, at its start.
+        options: What to sample.
+    """
+
+    def __init__(self, stream_pass: StreamPass, options: VideoOptions) -> None:
+        self._pass = stream_pass
+        self._options = options
+        self._decoder = SequentialDecoder(stream_pass)
+        self._clock: ShownClock | None = None
+
+    @property
+    def end(self) -> int | None:
+        """The tick at which the last picture leaves the screen."""
+        return self._decoder.end
+
+    @property
+    def duration(self) -> float:
+        """When the last picture leaves the screen, seconds on the shown clock."""
+        end = self.end
+        return 0.0 if self._clock is None or end is None else self._clock.seconds(end)
+
+    @property
+    def damaged(self) -> int:
+        """Packets that could not be decoded."""
+        return self._pass.toll.damaged
+
+    def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:
+        """The frame on screen at each of some ascending instants, up to the video's end.
+
+        Raises:
+            VideoError: Nothing in the file can be decoded.
+        """
+        first = self._decoder.start()
+        if first is None:
+            raise VideoError("holds nothing that can be decoded", where=self._pass.source.name)
+        time_base = self._pass.timeline.time_base
+        clock = ShownClock.starting(self._pass.container, first.pts, time_base)
+        self._clock = clock
+        scaler = PictureScaler(self._options.preprocessing)
+        last: Shown | None = None
+        image: Image | None = None
+        for target in targets:
+            shown = self._decoder.at(clock.tick(target))
+            if shown is None:
+                return
+            if self._decoder.ended and target and float(target) >= self.duration:
+                return
+            if image is None or shown is not last:
+                image, last = scaler.scale(shown.picture, self._pass.aspect), shown
+            yield Frame(image, clock.seconds(shown.pts), float(target))
+
+    def close(self) -> None:
+        """Nothing to give back: the pass belongs to the caller."""
+
+    def finish(self) -> None:
+        """Read the rest of the file without decoding it, so that ``duration`` is the video's."""
+        self._decoder.finish()

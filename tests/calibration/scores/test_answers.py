@@ -1,0 +1,136 @@
+"""Answers come with margins over frames of other videos, and are kept and read back with them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.colours import COLOURS
+from vtloc_calibration.bundle_edit import share_variant, store_scores
+from vtloc_calibration.scores import answers as asking
+from vtloc_calibration.scores.answers import (
+    Answers,
+    ask,
+    ask_encoded,
+    read_answers,
+    read_reference,
+    without_calibration,
+    write_answers,
+)
+from vtloc_calibration.scores.labelled import LabelledQuery, read_labelled
+from vtloc_calibration.scores.report import Target, calibrate_scores
+from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.errors import CalibrationError
+from vtloc_runtime.localize.absence import ReferenceFrames
+from vtloc_runtime.localize.localizer import Localizer
+from vtloc_runtime.localize.video_encoder import EncodedVideo
+
+Videos = list[tuple[Path, list[str]]]
+NAMES = list(COLOURS)
+
+
+def colour(name: str) -> np.ndarray:
+    return np.array(COLOURS[name], dtype=np.float32) / 255 - 0.5
+
+
+def encoded(number: int) -> tuple[EncodedVideo, list[LabelledQuery]]:
+    """Two colours with some noise; one sentence for what is shown, one for what is not."""
+    random = np.random.default_rng(number)
+    first, second, strange = random.permutation(NAMES)[:3]
+    features = np.repeat(np.stack([colour(first), colour(second)]), [6, 9], axis=0)
+    noise = random.normal(0, random.uniform(0.05, 0.7), features.shape)
+    video, name = Path(f"{number}.mp4"), str(number)
+    return (
+        EncodedVideo((features + noise).astype(np.float32), np.arange(15.0), 15.0),
+        [
+            LabelledQuery(video, name, f"the {first} screen", ((0.0, 6.0),)),
+            LabelledQuery(video, name, f"a {strange} screen", ()),
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory, colour_bundle: Bundle) -> Answers:
+    with Localizer.open(without_calibration(colour_bundle)) as localizer:
+        return ask_encoded(localizer, (encoded(number) for number in range(60)))
+
+
+def test_what_is_shown_has_the_larger_margin(found: Answers) -> None:
+    margins = np.array([one.margin for one in found.answers], dtype=np.float64)
+    present = np.array([one.present for one in found.answers])
+    assert found.reference is not None
+    assert len(found.reference.frames) >= asking.LEAST_REFERENCE
+    assert margins[present].mean() > margins[~present].mean() + 0.1
+
+
+def test_a_sentence_is_not_held_against_its_own_video(colour_bundle: Bundle) -> None:
+    def shown(number: int, name: str) -> tuple[EncodedVideo, list[LabelledQuery]]:
+        features = np.tile(colour(name), (200, 1))
+        video = EncodedVideo(features, np.arange(200.0), 200.0)
+        return video, [LabelledQuery(Path(f"{number}.mp4"), str(number), f"a {name}", ((0, 9),))]
+
+    with Localizer.open(without_calibration(colour_bundle)) as localizer:
+        lone = ask_encoded(localizer, [shown(0, "red"), shown(1, "cyan"), shown(2, "cyan")])
+    # Only its own frames come close to red; of cyan another video shows as much.
+    assert [round(one.margin or 0, 2) > 0.5 for one in lone.answers] == [True, False, False]
+
+
+def test_few_frames_of_other_videos_give_no_margin(
+    colour_bundle: Bundle, striped_videos: Videos, striped_labels: Path
+) -> None:
+    labelled = read_labelled(striped_labels, videos=striped_videos[0][0].parent)
+    with Localizer.open(without_calibration(colour_bundle), precision="fp32") as localizer:
+        few = ask(localizer, labelled)
+        given = ask(localizer, labelled, reference=ReferenceFrames.of(np.eye(3)))
+    assert few.reference is None
+    assert all(one.margin is None for one in few.answers)
+    assert all(one.margin is not None for one in given.answers)
+
+
+def test_answers_are_kept_and_read_back(found: Answers, tmp_path: Path) -> None:
+    file = tmp_path / "answers.jsonl"
+    write_answers(found, file)
+    assert read_answers(file) == found.answers
+    again = read_reference(file)
+    assert again is not None
+    assert found.reference is not None
+    np.testing.assert_allclose(again.frames, found.reference.frames, atol=1e-3)
+    assert read_reference(tmp_path / "others.jsonl") is None
+
+
+def test_the_runtime_turns_away_what_calibration_says(
+    found: Answers, weighted_bundle: Bundle
+) -> None:
+    report = calibrate_scores(found.answers, target=Target("keep", 0.9))
+    presence = found.presence(report)
+    assert presence is not None
+    store_scores(weighted_bundle, report.calibration, measured=report.summary(), presence=presence)
+    changed = Bundle.open(weighted_bundle.path)
+    assert changed.presence is not None
+    kept: dict[bool, list[bool]] = {True: [], False: []}
+    with Localizer.open(changed) as localizer:
+        for number in range(60):
+            video, queries = encoded(number)
+            for query in queries:
+                answer = localizer.localize(video, query.query)
+                kept[query.present].append(bool(answer.moments))
+    assert np.mean(kept[True]) == pytest.approx(0.9, abs=0.03)
+    assert np.mean(kept[False]) < 0.7
+
+
+def test_margins_without_their_frames_cannot_be_stored(found: Answers) -> None:
+    report = calibrate_scores(found.answers)
+    with pytest.raises(CalibrationError, match="reference frames"):
+        replace(found, reference=None).presence(report)
+
+
+def test_two_precisions_may_share_a_file(weighted_bundle: Bundle) -> None:
+    before = set(weighted_bundle.files())
+    shared = share_variant(weighted_bundle, "text", "int8", like="fp32")
+    assert set(shared.files()) == before
+    assert shared.variant("text", "int8") == shared.variant("text", "fp32")
+    with Localizer.open(shared, precision="fp32") as localizer:
+        assert localizer.localize(encoded(1)[0], "red").best is not None

@@ -1,0 +1,86 @@
+"""A bundle appears whole, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from vtloc_export.staging import check_place, staged_bundle
+from vtloc_runtime.bundle.manifest import MANIFEST_NAME
+from vtloc_runtime.errors import OutputError
+
+
+def old_bundle(folder):
+    folder.mkdir()
+    (folder / MANIFEST_NAME).write_text("{}")
+    (folder / "old.onnx").write_text("old")
+    return folder
+
+
+def test_a_block_that_ends_well_leaves_the_bundle(tmp_path):
+    out = tmp_path / "deep" / "bundle"
+    with staged_bundle(out, overwrite=False) as folder:
+        (folder / "file").write_text("new")
+        assert not out.exists()
+    assert (out / "file").read_text() == "new"
+    assert [path.name for path in out.parent.iterdir()] == ["bundle"]
+
+
+def test_a_block_that_fails_leaves_nothing(tmp_path):
+    def failing():
+        with staged_bundle(tmp_path / "bundle", overwrite=False) as folder:
+            (folder / "file").write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        failing()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_is_replaced_only_when_asked(tmp_path):
+    out = old_bundle(tmp_path / "bundle")
+    with pytest.raises(OutputError, match="--overwrite"):
+        check_place(out, overwrite=False)
+    with staged_bundle(out, overwrite=True) as folder:
+        (folder / "file").write_text("new")
+    assert [path.name for path in out.iterdir()] == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_failure_keeps_the_bundle_that_was_there(tmp_path):
+    out = old_bundle(tmp_path / "bundle")
+
+    def failing():
+        with staged_bundle(out, overwrite=True):
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        failing()
+    assert (out / "old.onnx").read_text() == "old"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_no_bundle_is_left_alone(tmp_path, overwrite):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_text("cat")
+    (tmp_path / "file").write_text("file")
+    for name in ("photos", "file"):
+        with pytest.raises(OutputError, match="is no bundle"):
+            check_place(tmp_path / name, overwrite=overwrite)
+    assert (tmp_path / "photos" / "cat.jpg").read_text() == "cat"
+
+
+def test_an_empty_folder_will_do(tmp_path):
+    out = tmp_path / "empty"
+    out.mkdir()
+    with staged_bundle(out, overwrite=False) as folder:
+        (folder / "file").write_text("new")
+    assert (out / "file").is_file()
+
+
+def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with (
+        pytest.raises(OutputError, match="cannot write there"),
+        staged_bundle(tmp_path / "file" / "bundle", overwrite=False),
+    ):
+        pass

@@ -1,0 +1,196 @@
+"""What to find where: lists, folders, patterns, and ids that stay the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vtloc_runtime.batch.jobs import group_by_video, read_jobs
+from vtloc_runtime.errors import JobError, UsageError
+
+
+def asked(jobs: list) -> list[tuple[str, str]]:
+    return [(job.video, job.query) for job in jobs]
+
+
+def test_every_video_is_asked_every_sentence() -> None:
+    jobs = read_jobs(["a.mp4", "b.mp4"], ["one", "two"])
+    assert asked(jobs) == [("a.mp4", "one"), ("a.mp4", "two"), ("b.mp4", "one"), ("b.mp4", "two")]
+
+
+def test_ids_are_stable_and_unique() -> None:
+    jobs = read_jobs(["a.mp4", "a.mp4", "b.mp4"], ["one"])
+    assert [job.id for job in jobs] == [
+        "dd0edc8aa6e9d120",
+        "dd0edc8aa6e9d120-2",
+        read_jobs(["b.mp4"], ["one"])[0].id,
+    ]
+    assert len({job.id for job in jobs}) == 3
+
+
+def test_a_text_list_names_a_video_a_line(tmp_path: Path) -> None:
+    listed = tmp_path / "videos.txt"
+    listed.write_text("# films\na.mp4\n\n  b c.mp4  \r\n", encoding="utf-8-sig")
+    assert asked(read_jobs([str(listed)], ["dog"])) == [("a.mp4", "dog"), ("b c.mp4", "dog")]
+
+
+def test_paths_in_a_list_may_be_meant_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    listed = tmp_path / "videos.txt"
+    listed.write_text("a.mp4\ngone.mp4\n")
+    videos = [job.video for job in read_jobs([str(listed)], ["dog"])]
+    assert videos == [str(tmp_path / "a.mp4"), "gone.mp4"]
+
+
+def test_a_table_brings_its_own_sentences_and_ids(tmp_path: Path) -> None:
+    listed = tmp_path / "jobs.csv"
+    listed.write_text('Video,Query,id\na.mp4,"a dog, running",first\nb.mp4,a cat,\n')
+    jobs = read_jobs([str(listed)], ["unused"])
+    assert asked(jobs) == [("a.mp4", "a dog, running"), ("b.mp4", "a cat")]
+    assert jobs[0].id == "first"
+    assert jobs[1].id == read_jobs(["b.mp4"], ["a cat"])[0].id
+
+
+def test_a_table_of_videos_alone_takes_the_sentences_given(tmp_path: Path) -> None:
+    listed = tmp_path / "jobs.csv"
+    listed.write_text("video\na.mp4\n")
+    assert asked(read_jobs([str(listed)], ["dog"])) == [("a.mp4", "dog")]
+
+
+def test_json_lines_bring_one_sentence_or_several(tmp_path: Path) -> None:
+    listed = tmp_path / "jobs.jsonl"
+    listed.write_text(
+        '{"video": "a.mp4", "query": "dog", "id": 7}\n\n'
+        '{"video": "b.mp4", "queries": ["cat", "cow"], "id": "x", "note": "ignored"}\n'
+        '{"video": "c.mp4"}\n'
+    )
+    jobs = read_jobs([str(listed)], ["owl"])
+    assert asked(jobs) == [
+        ("a.mp4", "dog"),
+        ("b.mp4", "cat"),
+        ("b.mp4", "cow"),
+        ("c.mp4", "owl"),
+    ]
+    assert [job.id for job in jobs[:3]] == ["7", "x.1", "x.2"]
+
+
+def test_a_folder_gives_its_videos_in_order(tmp_path: Path) -> None:
+    for name in ("b.MKV", "a.mp4", "notes.md", "deep/c.webm"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    videos = [Path(job.video).name for job in read_jobs([str(tmp_path)], ["dog"])]
+    assert videos == ["a.mp4", "b.MKV", "c.webm"]
+
+
+def test_a_pattern_gives_what_it_matches(tmp_path: Path) -> None:
+    for name in ("b.mp4", "a.mp4", "c.mkv"):
+        (tmp_path / name).touch()
+    videos = [Path(job.video).name for job in read_jobs([str(tmp_path / "*.mp4")], ["dog"])]
+    assert videos == ["a.mp4", "b.mp4"]
+
+
+def test_a_file_may_have_the_look_of_a_pattern(tmp_path: Path) -> None:
+    odd = tmp_path / "film [2019].mp4"
+    odd.touch()
+    assert [job.video for job in read_jobs([str(odd)], ["dog"])] == [str(odd)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "film,query\nx,y\n", "not video"),
+        ("a.csv", "", "not video"),
+        ("a.csv", "video,query\nx,a,b\n", "more fields"),
+        ("a.csv", "video,query\n,a\n", "names no video"),
+        ("a.csv", "video,query\n", "empty"),
+        ("a.csv", 'video,query\na,"b\n', "no CSV"),
+        ("a.txt", "# nothing\n", "empty"),
+        ("a.jsonl", "{", "no JSON"),
+        ("a.jsonl", "[]", "no video"),
+        ("a.jsonl", '{"video": 3}', "no video"),
+        ("a.jsonl", '{"video": "a", "queries": "dog"}', "a list"),
+        ("a.jsonl", '{"video": "a", "query": 1}', "one sentence"),
+        ("a.jsonl", '{"video": "a", "query": "b", "queries": []}', "both"),
+        ("a.jsonl", '{"video": "a", "query": "b", "id": []}', "text or a number"),
+        ("a.json", "[]", "object of videos"),
+        ("a.json", "{", "no JSON"),
+        ("a.json", '{"v": {"sentences": "one"}}', "no sentences"),
+        ("a.txt", "A 0 1##a dog\nfilm.mp4\n", "START END"),
+        ("a.jsonl", '{"qid": 1, "vid": "a"}', "no query"),
+        ("a.jsonl", '{"video":"a","query":"b","id":1}\n{"video":"c","query":"d","id":1}', "twice"),
+    ],
+)
+def test_a_list_that_cannot_be_meant_names_the_place(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    listed = tmp_path / name
+    listed.write_text(content)
+    with pytest.raises(JobError, match=message) as caught:
+        read_jobs([str(listed)], ["dog"])
+    assert caught.value.where
+
+
+def test_lists_that_cannot_be_read_say_so(tmp_path: Path) -> None:
+    (tmp_path / "binary.csv").write_bytes(b"video\n\xff\xfe\n")
+    for name in ("missing.jsonl", "binary.csv"):
+        with pytest.raises(JobError, match=r"cannot read|not UTF-8"):
+            read_jobs([str(tmp_path / name)], ["dog"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(JobError, match="no video"):
+        read_jobs([str(tmp_path / "empty")], ["dog"])
+    with pytest.raises(JobError, match="no file matches"):
+        read_jobs([str(tmp_path / "*.mp4")], ["dog"])
+
+
+def test_a_benchmark_is_a_job_list(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    for name in ("v_1.mp4", "AO8RW.avi", "x_0.0_150.0.mkv"):
+        (videos / name).parent.mkdir(exist_ok=True)
+        (videos / name).touch()
+    captions, charades, highlights = (
+        tmp_path / name for name in ("val.json", "sta.txt", "val.jsonl")
+    )
+    captions.write_text(
+        '{"v_1": {"duration": 9, "timestamps": [[0, 1], [2, 3]], "sentences": ["one", " two "]}}'
+    )
+    charades.write_text("AO8RW 0.0 6.9##a person sits.\nGONE1 1.0 2.0##a cat\n")
+    highlights.write_text('{"qid": 7, "query": "a dog", "duration": 150, "vid": "x_0.0_150.0"}\n')
+    jobs = read_jobs([str(captions), str(charades), str(highlights)], videos=videos)
+    assert [(job.id, job.video, job.query) for job in jobs] == [
+        ("v_1.0", str(videos / "v_1.mp4"), "one"),
+        ("v_1.1", str(videos / "v_1.mp4"), "two"),
+        ("AO8RW.1", str(videos / "AO8RW.avi"), "a person sits."),
+        ("GONE1.2", str(videos / "GONE1"), "a cat"),
+        ("7", str(videos / "x_0.0_150.0.mkv"), "a dog"),
+    ]
+    with pytest.raises(JobError, match="without their place") as caught:
+        read_jobs([str(charades)])
+    assert "--videos" in str(caught.value)
+    with pytest.raises(JobError, match="no folder"):
+        read_jobs([str(charades)], videos=tmp_path / "elsewhere")
+
+
+@pytest.mark.media
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("activitynet_captions/val_1.json", 17505),
+        ("charades_sta/charades_sta_test.txt", 3720),
+        ("qvhighlights/highlight_val_release.jsonl", 1550),
+    ],
+)
+def test_the_benchmarks_own_files_are_read_whole(media: Path, name: str, count: int) -> None:
+    jobs = read_jobs([str(media / "annotations" / name)], videos=media / "videos")
+    assert len(jobs) == count
+
+
+def test_a_video_without_a_sentence_is_refused() -> None:
+    with pytest.raises(UsageError, match="no sentence"):
+        read_jobs(["a.mp4"])
+
+
+def test_jobs_of_one_video_go_together() -> None:
+    jobs = read_jobs(["a.mp4", "b.mp4", "a.mp4"], ["one"])
+    groups = group_by_video(jobs)
+    assert [(group.video, len(group.jobs)) for group in groups] == [("a.mp4", 2), ("b.mp4", 1)]

@@ -1,0 +1,96 @@
+"""Records: one JSON object a line, and the exit code that they add up to."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from vtloc_runtime.batch.jobs import Job
+from vtloc_runtime.batch.records import (
+    FoundMoment,
+    Record,
+    decode_record,
+    encode_record,
+    exit_code,
+    failure_record,
+)
+from vtloc_runtime.cli.main import exit_codes
+from vtloc_runtime.errors import OutputError, QueryError, VideoError
+
+JOB = Job("1", "film.mp4", "a dog")
+FOUND = Record(
+    id="1",
+    video="film.mp4",
+    query="a dog",
+    moments=(FoundMoment(start=1.5, end=2.0, score=0.5),),
+    duration=9.0,
+)
+MISSING = failure_record(JOB, VideoError("no such file", where="film.mp4", remedy="Look"), run="r")
+EMPTY = failure_record(JOB, QueryError("the sentence is empty"), run="r")
+
+
+def test_a_record_is_one_line_of_plain_json() -> None:
+    line = encode_record(FOUND)
+    assert line.endswith(b"\n")
+    assert json.loads(line) == {
+        "id": "1",
+        "video": "film.mp4",
+        "query": "a dog",
+        "moments": [{"start": 1.5, "end": 2.0, "score": 0.5}],
+        "duration": 9.0,
+    }
+    assert decode_record(line) == FOUND
+
+
+def test_a_failure_says_what_where_and_what_to_do() -> None:
+    entry = json.loads(encode_record(MISSING))
+    assert "moments" not in entry
+    assert entry["error"] == {
+        "kind": "video",
+        "what": "no such file",
+        "where": "film.mp4",
+        "remedy": "Look",
+    }
+
+
+def test_no_such_moment_is_an_answer() -> None:
+    entry = json.loads(encode_record(Record(id="1", video="v", query="q", moments=())))
+    assert entry["moments"] == []
+    assert "error" not in entry
+
+
+def test_line_feeds_and_odd_file_names_stay_on_one_line() -> None:
+    odd = Record(id="1", video="film\n\udcff.mp4", query="a\nb \u2028", moments=())
+    line = encode_record(odd)
+    assert line.count(b"\n") == 1
+    assert json.loads(line)["video"] == "film\n?.mp4"
+
+
+def test_an_error_that_nobody_foresaw_is_a_record_too() -> None:
+    record = failure_record(JOB, ZeroDivisionError("division by zero\nmore"), run="")
+    assert record.error is not None
+    assert record.error.kind == "internal"
+    assert record.error.what == "ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b'{"id": 3}', b"\xff"])
+def test_what_is_no_record_is_refused(line: bytes) -> None:
+    with pytest.raises(OutputError, match="no result"):
+        decode_record(line)
+
+
+@pytest.mark.parametrize(
+    ("records", "code"),
+    [
+        ([], 0),
+        ([FOUND], 0),
+        ([FOUND, MISSING], 1),
+        ([MISSING, MISSING], 3),
+        ([EMPTY], 4),
+        ([EMPTY, MISSING], 1),
+        ([failure_record(JOB, RuntimeError(), run="")], 1),
+    ],
+)
+def test_records_add_up_to_an_exit_code(records: list[Record], code: int) -> None:
+    assert exit_code(records, exit_codes()) == code

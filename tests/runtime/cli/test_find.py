@@ -1,0 +1,378 @@
+"""``vtloc-run`` as people and programs meet it: answers, errors, exit codes, interruptions."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.colours import write_colour_video
+from vtloc_runtime.cli import main as cli
+from vtloc_runtime.cli import search
+from vtloc_runtime.cli.main import COMMANDS, exit_codes, main
+
+PROGRAM = [sys.executable, "-c", "from vtloc_runtime.cli.main import main; main()"]
+
+
+@pytest.fixture
+def bundle(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The bundle's path; the test runs in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return str(colour_bundle)
+
+
+@pytest.fixture
+def film(colour_video: Path, bundle: str, tmp_path: Path) -> str:
+    """A video in the folder that the test runs in."""
+    shutil.copy(colour_video, tmp_path / "film.mp4")
+    return "film.mp4"
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_it_finds_moments_and_prints_json_into_a_pipe(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(film, "-q", "green", "-q", "the screen turns blue", "-b", bundle) == 0
+    shown = capsys.readouterr()
+    green, blue = lines(shown.out)
+    assert green["video"] == "film.mp4"
+    assert green["query"] == "green"
+    assert green["backend"] == "onnxruntime:cpu"
+    assert green["duration"] == pytest.approx(12, abs=0.2)
+    assert set(green["timings"]) == {"decode", "encode", "localize"}
+    (moment,) = green["moments"]
+    assert (moment["start"], moment["end"]) == pytest.approx((4, 7), abs=0.2)
+    assert (blue["moments"][0]["start"]) == pytest.approx(7, abs=0.2)
+    assert shown.err == ""
+
+
+def test_one_failing_video_is_a_record_and_the_rest_go_on(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("words.mp4").write_text("not a video")
+    assert run("gone.mp4", "words.mp4", film, "-q", "red", "-b", bundle) == 1
+    shown = capsys.readouterr()
+    gone, words, found = lines(shown.out)
+    assert gone["error"]["kind"] == words["error"]["kind"] == "video"
+    assert found["moments"]
+    assert "gone.mp4" in shown.err
+    assert "words.mp4" in shown.err
+    assert "Traceback" not in shown.err
+
+
+def test_a_bad_sentence_in_a_list_costs_its_own_job_only(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("jobs.csv").write_text(f"video,query\n{film},red\n{film},\n{film},blue\n")
+    assert run("jobs.csv", "-b", bundle) == 1
+    red, empty, blue = lines(capsys.readouterr().out)
+    assert red["moments"]
+    assert blue["moments"]
+    assert empty["error"]["kind"] == "query"
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        (["film.mp4"], 2, "no sentence"),
+        (["film.mp4", "-q", "red", "--backend", "openvino"], 6, "onnxruntime or tensorrt"),
+        (["film.mp4", "-q", "red", "--device", "tpu"], 6, "cpu, cuda or cuda:N"),
+        (["film.mp4", "-q", "red", "--precision", "int3"], 5, "fp16, fp32"),
+        (["film.mp4", "-q", "red", "--decoding", "guess"], 2, "joint"),
+        (["film.mp4", "-q", "red", "--bundle", "nowhere"], 5, "nowhere"),
+        (["film.mp4", "-q", " "], 4, "empty"),
+        (["gone.mp4", "-q", "red"], 3, "gone.mp4"),
+        (["gone.csv"], 9, "gone.csv"),
+        (["film.mp4", "-q", "red", "--out", "."], 8, "."),
+        (["film.mp4", "-q", "red", "--overwrite"], 2, "--out"),
+        (["film.mp4", "-q", "red", "--report", "."], 8, "report"),
+    ],
+)
+def test_every_error_is_one_line_and_a_code(
+    film: str,
+    bundle: str,
+    capfd: pytest.CaptureFixture[str],
+    refused: tuple[list[str], int, str],
+) -> None:
+    arguments, code, message = refused
+    named = [] if "--bundle" in arguments else ["--bundle", bundle]
+    assert run(*arguments, *named) == code
+    shown = capfd.readouterr().err
+    assert message in shown
+    assert len(shown.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--frobnicate"], ["film.mp4", "-q", "red", "-k", "0"], [], ["film.mp4", "-k"]]
+)
+def test_words_that_are_no_option_are_refused(arguments: list[str]) -> None:
+    assert run(*arguments) == 2
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(
+    film: str, bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vtloc_runtime.localize.localizer import Localizer
+
+    monkeypatch.setattr(Localizer, "open", lambda *_, **__: pytest.fail("the work began"))
+    assert run(film, "-q", "red", "-b", bundle, "--out", f"{film}/results.jsonl") == 8
+
+
+def test_results_go_to_a_file_and_nothing_to_the_pipe(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(film, "-q", "red", "-b", bundle, "-o", "deep/results.jsonl") == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "1 video, 1 sentence: 1 found, written to deep/results.jsonl" in shown.err
+    assert len(lines(Path("deep/results.jsonl").read_text())) == 1
+
+
+def test_the_same_command_again_does_only_what_is_left(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(film, "-q", "red", "-b", bundle, "-o", "results.jsonl")
+    before = Path("results.jsonl").read_bytes()
+    run(film, "-q", "red", "-q", "blue", "-b", bundle, "-o", "results.jsonl")
+    assert "1 of 2 sentences are answered already" in capsys.readouterr().err
+    after = Path("results.jsonl").read_bytes()
+    assert after.startswith(before)
+    assert [entry["query"] for entry in lines(after.decode())] == ["red", "blue"]
+    from vtloc_runtime.localize.localizer import Localizer
+
+    monkeypatch.setattr(Localizer, "open", lambda *_, **__: pytest.fail("there was no work"))
+    assert run(film, "-q", "red", "-q", "blue", "-b", bundle, "-o", "results.jsonl") == 0
+    assert Path("results.jsonl").read_bytes() == after
+
+
+def test_a_file_of_another_run_is_not_continued(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(film, "-q", "red", "-b", bundle, "-o", "results.jsonl")
+    assert run(film, "-q", "red", "-b", bundle, "-o", "results.jsonl", "-k", "3") == 8
+    assert "another run" in capsys.readouterr().err
+    assert (
+        run(film, "-q", "red", "-b", bundle, "-o", "results.jsonl", "-k", "3", "--overwrite") == 0
+    )
+    assert len(lines(Path("results.jsonl").read_text())) == 1
+
+
+def test_failed_jobs_are_done_again_on_request(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [film, "late.mp4", "-q", "red", "-b", bundle, "-o", "results.jsonl"]
+    assert run(*arguments) == 1
+    shutil.copy(film, "late.mp4")
+    assert run(*arguments) == 1
+    assert run(*arguments, "--retry-failed") == 0
+    assert len(lines(Path("results.jsonl").read_text())) == 2
+
+
+def test_a_report_shows_what_was_found(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jinja2", reason="needs the report extra")
+    code = run(film, "gone.mp4", "-q", "a green <b>", "-b", bundle, "--report", "out/report.html")
+    assert code == 1
+    page = Path("out/report.html").read_text()
+    assert "a green &lt;b&gt;" in page
+    assert "film.mp4" in page
+    assert "gone.mp4" in page
+
+
+def test_a_fault_of_the_program_is_one_line_too(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("oh\nno")
+
+    monkeypatch.setattr(search, "read_jobs", broken)
+    assert run(film, "-q", "red", "-b", bundle) == cli.INTERNAL
+    assert "internal error: RuntimeError: oh no" in capsys.readouterr().err
+
+
+def test_a_second_run_over_the_same_videos_does_not_decode(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(film, "-q", "red", "-b", bundle)
+    run(film, "-q", "green", "-b", bundle)
+    run(film, "-q", "green", "-b", bundle, "--no-cache")
+    first, second, third = lines(capsys.readouterr().out)
+    assert "decode" in first["timings"]
+    assert "decode" not in second["timings"]
+    assert "decode" in third["timings"]
+    assert second["moments"] == third["moments"]
+    assert second["duration"] == third["duration"]
+
+
+def test_help_names_every_command_and_every_exit_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run("--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for command in COMMANDS:
+        assert f"vtloc-run {command}" in shown
+        assert run(command, "--help") == 0
+    runtime_kinds = ("usage", "video", "query", "bundle", "backend", "network", "output", "job")
+    for kind in (*runtime_kinds, "feature", "engine", "missing-extra", "cluster"):
+        assert f" {exit_codes()[kind]} " in shown, kind
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out.startswith("vtloc-run ")
+
+
+def on_terminal(*arguments: str) -> tuple[int, str]:
+    """Run with standard output and error on a terminal; gives the exit code and the screen."""
+    control, terminal = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
+    process = subprocess.Popen(
+        [*PROGRAM, *arguments],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=environment,
+    )
+    os.close(terminal)
+    screen = b""
+    while True:
+        try:
+            part = os.read(control, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        screen += part
+    os.close(control)
+    return process.wait(), screen.decode()
+
+
+def test_people_get_a_table_and_a_bar(film: str, bundle: str) -> None:
+    code, screen = on_terminal(film, "gone.mp4", "-q", "green", "-b", bundle)
+    assert code == 1
+    assert "sentence" in screen
+    assert "0:04." in screen
+    assert "0/2" in screen
+    assert "2 videos, 2 sentences: 1 found, 1 failed" in screen
+    assert '{"id"' not in screen
+    assert "Traceback" not in screen
+
+
+def test_people_may_ask_for_json(film: str, bundle: str) -> None:
+    code, screen = on_terminal(film, "-q", "green", "-b", bundle, "--json", "--quiet")
+    assert code == 0
+    assert len(lines(screen)) == 1
+
+
+def test_a_reader_that_leaves_ends_the_run_quietly(film: str, bundle: str) -> None:
+    process = subprocess.Popen(
+        [*PROGRAM, film, "-q", "green", "-b", bundle],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    complaint = process.stderr.read()
+    assert process.wait() == cli.PIPE_CLOSED
+    assert complaint == b""
+
+
+def many_films(folder: Path, count: int) -> list[str]:
+    first = write_colour_video(folder / "film0.mp4", [("red", 20), ("blue", 20)])
+    names = [str(first)]
+    for index in range(1, count):
+        names.append(str(folder / f"film{index}.mp4"))
+        shutil.copy(first, names[-1])
+    return names
+
+
+def start(films: list[str], bundle: str, out: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*PROGRAM, *films, "-q", "red", "-q", "blue", "-b", bundle, "-o", out],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def wait_for_lines(out: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if out.exists() and out.read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.01)
+    pytest.fail("no results appeared")
+
+
+def test_the_first_interrupt_finishes_what_is_in_flight(bundle: str, tmp_path: Path) -> None:
+    films = many_films(tmp_path, 200)
+    process = start(films, bundle, "results.jsonl")
+    wait_for_lines(tmp_path / "results.jsonl", 2)
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate()
+    assert process.returncode == cli.INTERRUPTED
+    assert b"the same command again" in complaint
+    entries = lines((tmp_path / "results.jsonl").read_text())
+    assert 0 < len(entries) < 400
+    assert len(entries) % 2 == 0
+
+
+def test_a_run_killed_again_and_again_ends_as_an_undisturbed_one(
+    bundle: str, tmp_path: Path, own_cache: Path
+) -> None:
+    films = many_films(tmp_path, 10)
+    undisturbed = start(films, bundle, "whole.jsonl")
+    undisturbed.communicate()
+    assert undisturbed.returncode == 0
+    for kills in range(1, 3):
+        shutil.rmtree(own_cache)
+        process = start(films, bundle, "killed.jsonl")
+        wait_for_lines(tmp_path / "killed.jsonl", 6 * kills)
+        process.kill()
+        process.communicate()
+    last = start(films, bundle, "killed.jsonl")
+    last.communicate()
+    assert last.returncode == 0
+
+    def answers(name: str) -> list[tuple[str, str, str]]:
+        entries = lines((tmp_path / name).read_text())
+        return sorted((e["id"], e["video"], json.dumps(e["moments"])) for e in entries)
+
+    assert answers("killed.jsonl") == answers("whole.jsonl")
+
+
+def test_asking_for_help_loads_nothing_that_computes() -> None:
+    program = (
+        "import sys\n"
+        "from vtloc_runtime.cli.main import main\n"
+        "try:\n"
+        "    main(['--help'])\n"
+        "except SystemExit:\n"
+        "    heavy = {'onnxruntime', 'av', 'tokenizers', 'torch', 'numpy', 'jinja2'}\n"
+        "    print(sorted(heavy & sys.modules.keys()), file=sys.stderr)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ended.stderr.strip() == "[]"

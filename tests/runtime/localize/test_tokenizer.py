@@ -1,0 +1,97 @@
+"""A sentence to token ids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.colours import MAX_TOKENS, WORDS
+from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.errors import BundleError, QueryError
+from vtloc_runtime.localize.tokenizer import MOST_CHARACTERS, QueryTokenizer, clean_query
+
+
+@pytest.fixture
+def tokenizer(colour_bundle: Path) -> QueryTokenizer:
+    return QueryTokenizer.of(Bundle.open(colour_bundle))
+
+
+def words(ids: tuple[int, ...]) -> list[str]:
+    return [WORDS[index] for index in ids]
+
+
+def test_a_sentence_becomes_ids_with_special_tokens(tokenizer: QueryTokenizer) -> None:
+    query = tokenizer.tokenize("The screen turns RED")
+    assert words(query.ids) == ["[CLS]", "the", "screen", "turns", "red", "[SEP]"]
+    assert query.warnings == ()
+
+
+def test_white_space_and_control_characters_make_no_difference() -> None:
+    assert clean_query("\ufeff a\tred\r\n\x00screen\x7f \ud800") == "a red screen"
+
+
+def test_letters_are_composed() -> None:
+    assert clean_query("cafe\u0301") == "café"
+
+
+@pytest.mark.parametrize("query", ["", "   ", "\n\t", "\x00\x01", "\ufeff", "\ud800"])
+def test_an_empty_sentence_is_refused(query: str) -> None:
+    with pytest.raises(QueryError, match="empty") as caught:
+        clean_query(query)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("query", [None, 3, b"red", ["red"]])
+def test_what_is_not_text_is_refused(query: object) -> None:
+    with pytest.raises(QueryError, match="is text"):
+        clean_query(query)
+
+
+def test_a_long_sentence_is_cut_and_says_so(tokenizer: QueryTokenizer) -> None:
+    query = tokenizer.tokenize("a red screen " * 50)
+    assert len(query.ids) == MAX_TOKENS
+    assert words(query.ids)[-1] == "[SEP]"
+    assert "longer than 12 tokens" in query.warnings[0]
+
+
+def test_an_endless_sentence_is_cut_before_the_tokenizer(tokenizer: QueryTokenizer) -> None:
+    query = tokenizer.tokenize("red" * 10_000_000)
+    assert len(query.text) <= 2 * MOST_CHARACTERS
+    assert "longer" in query.warnings[0]
+
+
+def test_unknown_words_are_named_as_such(tokenizer: QueryTokenizer) -> None:
+    assert tokenizer.tokenize("a zebra gallops").warnings == (
+        "the text network does not know 2 of 3 words",
+    )
+
+
+def test_a_batch_is_padded_under_a_mask(tokenizer: QueryTokenizer) -> None:
+    ids, mask = tokenizer.batch([tokenizer.tokenize("red"), tokenizer.tokenize("a red screen")])
+    assert ids.dtype.name == "int64"
+    assert ids.shape == (2, 5)
+    assert mask.tolist() == [[True] * 3 + [False] * 2, [True] * 5]
+    assert words(tuple(ids[0])) == ["[CLS]", "red", "[SEP]", "[PAD]", "[PAD]"]
+
+
+def test_an_engine_may_take_fewer_tokens_than_the_bundle(colour_bundle: Path) -> None:
+    tokenizer = QueryTokenizer.of(Bundle.open(colour_bundle), max_tokens=4)
+    assert words(tokenizer.tokenize("a red screen").ids) == ["[CLS]", "a", "red", "[SEP]"]
+
+
+def test_what_is_no_tokenizer_is_refused() -> None:
+    with pytest.raises(BundleError, match="tokenizer"):
+        QueryTokenizer(b"{}", max_tokens=4, pad_id=0)
+
+
+@given(st.text())
+def test_any_text_is_cleaned_or_refused(text: str) -> None:
+    try:
+        cleaned = clean_query(text)
+    except QueryError:
+        return
+    assert cleaned == cleaned.strip()
+    assert clean_query(cleaned) == cleaned

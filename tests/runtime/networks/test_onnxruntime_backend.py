@@ -1,0 +1,168 @@
+"""Networks on ONNX Runtime: the contract, and no silent fallback."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.colours import SIZE, edit_manifest
+from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.errors import BackendError, BundleError, MissingExtraError, NetworkError
+from vtloc_runtime.networks import onnxruntime_backend as backend
+from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork, load_onnxruntime
+
+
+def grey(count: int, level: int = 255) -> np.ndarray:
+    return np.full((count, SIZE, SIZE, 3), level, dtype=np.uint8)
+
+
+def test_a_network_knows_its_tensors_before_it_runs(colour_bundle: Path) -> None:
+    with load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp16") as network:
+        assert network.name == "visual"
+        assert network.backend == "onnxruntime:cpu"
+        assert network.inputs["frames"].dtype == "uint8"
+        assert network.inputs["frames"].shape == ("batch", SIZE, SIZE, 3)
+        assert network.outputs["features"].dtype == "float16"
+
+
+def test_it_computes(colour_bundle: Path) -> None:
+    with load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32") as network:
+        features = network.run({"frames": grey(2)})["features"]
+    assert features.tolist() == [[0.5] * 3] * 2
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "missing"),
+        ({"frames": grey(1), "more": grey(1)}, "unknown"),
+        ({"frames": grey(1).astype(np.float32)}, "dtype"),
+        ({"frames": grey(1)[0]}, "shape"),
+        ({"frames": grey(1)[:, 1:]}, "shape"),
+        ({"frames": grey(0)}, "batch"),
+    ],
+)
+def test_inputs_of_another_kind_are_refused(
+    colour_bundle: Path, inputs: dict[str, Any], message: str
+) -> None:
+    with (
+        load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32") as network,
+        pytest.raises(NetworkError, match=message),
+    ):
+        network.run(inputs)
+
+
+def test_several_threads_get_their_own_answers(colour_bundle: Path) -> None:
+    found: dict[int, float] = {}
+    with load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32", threads=1) as network:
+
+        def work(level: int) -> None:
+            for _ in range(20):
+                result = network.run({"frames": grey(1, level)})["features"]
+                found[level] = float(result[0, 0])
+
+        threads = [threading.Thread(target=work, args=(level,)) for level in (0, 51, 102, 255)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == pytest.approx({0: -0.5, 51: -0.3, 102: -0.1, 255: 0.5})
+
+
+def test_a_closed_network_says_so(colour_bundle: Path) -> None:
+    network = load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32")
+    network.close()
+    network.close()
+    with pytest.raises(NetworkError, match="closed"):
+        network.run({"frames": grey(1)})
+
+
+def test_a_device_that_this_build_cannot_serve_is_refused(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(BackendError, match="no CUDA") as caught:
+        load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32", "cuda:0")
+    assert "vtloc[gpu]" in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:0", ""])
+def test_an_unknown_device_is_refused(colour_bundle: Path, device: str) -> None:
+    with pytest.raises(BackendError, match="unknown"):
+        load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32", device)
+
+
+def test_a_provider_that_falls_back_is_refused(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    real = onnxruntime.InferenceSession
+
+    class Fallen:
+        """A session that offers CUDA and gives the CPU, as a driver too old makes it do."""
+
+        def __init__(self, content: bytes, options: Any, providers: list[Any]) -> None:
+            self._session = real(content, options, providers=["CPUExecutionProvider"])
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._session, name)
+
+    monkeypatch.setattr(
+        onnxruntime,
+        "get_available_providers",
+        lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    )
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Fallen)
+    with pytest.raises(BackendError, match="asked for CUDAExecutionProvider"):
+        load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32", "cuda")
+
+
+def test_a_missing_package_names_its_extra(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtraError, match="onnxruntime") as caught:
+        load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32")
+    assert "vtloc[cpu]" in str(caught.value)
+
+
+def test_two_builds_that_overwrote_each_other_are_recognised(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", types.ModuleType("onnxruntime"))
+    with pytest.raises(BackendError, match="broken"):
+        load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32")
+
+
+def test_bytes_that_are_no_network_are_refused() -> None:
+    with pytest.raises(BundleError, match="cannot load"):
+        OnnxRuntimeNetwork("visual", b"not a network")
+
+
+def test_an_altered_file_never_reaches_the_runtime(
+    own_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = own_bundle / "visual.fp32.onnx"
+    file.write_bytes(file.read_bytes() + b"\0")
+    monkeypatch.setattr(backend, "OnnxRuntimeNetwork", lambda *_: pytest.fail("it was opened"))
+    with pytest.raises(BundleError, match="altered"):
+        load_onnxruntime(Bundle.open(own_bundle), "visual", "fp32")
+
+
+def test_a_manifest_that_lies_about_a_network_is_refused(own_bundle: Path) -> None:
+    def lie(manifest: dict[str, Any]) -> None:
+        manifest["networks"]["visual"]["variants"]["fp32"]["outputs"][0]["shape"] = ["batch", 4]
+
+    edit_manifest(own_bundle, lie)
+    with pytest.raises(BundleError, match="manifest says"):
+        load_onnxruntime(Bundle.open(own_bundle), "visual", "fp32")

@@ -1,0 +1,262 @@
+"""Stores, features made elsewhere, samples and batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vtloc.annotations.examples import Example
+from vtloc.features.sources import JoinedFrames, open_frames, open_tokens
+from vtloc.features.store import FrameFeatures, FramesEntry, FrameStore, TokensEntry, TokenStore
+from vtloc.model.samples import Sample, StoredSamples, batches, collate, frame_span
+from vtloc_runtime.errors import FeatureError
+from vtloc_runtime.localize.moments import Moment
+
+CHANCE = np.random.default_rng(0)
+FRAMES = FramesEntry(encoder="e", dimension=6, frames_per_second=1.0, shared_space=(0, 4))
+TOKENS = TokensEntry(encoder="t", dimension=4)
+
+
+def encoded(frames: int = 5) -> FrameFeatures:
+    features = CHANCE.normal(size=(frames, 6)).astype(np.float32)
+    return FrameFeatures(features, np.arange(frames) + 0.25, frames + 0.5)
+
+
+def example(query: str = "a dog", video: str = "v", identifier: str = "v#0") -> Example:
+    return Example(identifier, video, 10.0, query, (Moment(2.0, 4.0, 1.0),))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    frames = FrameStore.create(tmp_path, FRAMES)
+    frames.write("v", encoded())
+    frames.write("a/b: ü", encoded(3))
+    tokens = TokenStore.create(tmp_path, TOKENS)
+    tokens.write({"a dog": np.ones((2, 4), np.float32)})
+    tokens.write({"a cat": np.zeros((3, 4), np.float32)})
+    return tmp_path
+
+
+def test_features_come_back_as_they_were(tmp_path: Path) -> None:
+    written = encoded()
+    FrameStore.create(tmp_path, FRAMES).write("v", written)
+    found = open_frames(tmp_path)
+    read = found.frames("v")
+    assert np.array_equal(read.features, written.features)
+    assert np.array_equal(read.times, written.times)
+    assert read.duration == written.duration
+    assert (found.encoder, found.dimension, found.shared_space) == ("e", 6, (0, 4))
+
+
+def test_half_precision_halves_the_file_and_keeps_the_meaning(tmp_path: Path) -> None:
+    store = FrameStore.create(tmp_path, FRAMES)
+    written = encoded(200)
+    store.write("whole", written)
+    store.write("half", written, half=True)
+    sizes = [
+        (tmp_path / "frames" / f"{name}.safetensors").stat().st_size for name in store.videos()
+    ]
+    assert sizes[0] < 0.75 * sizes[1]
+    assert np.allclose(store.frames("half").features, written.features, atol=1e-2)
+
+
+def test_video_names_may_hold_anything(store: Path) -> None:
+    assert FrameStore.open(store).videos() == ("a/b: ü", "v")
+    assert len(open_frames(store).frames("a/b: ü").features) == 3
+
+
+def test_tokens_are_found_by_sentence(store: Path) -> None:
+    tokens = open_tokens(store)
+    assert tokens.tokens(example("a cat")).shape == (3, 4)
+    assert example("a dog") in tokens
+    assert example("a cow") not in tokens
+    with pytest.raises(FeatureError, match="vtloc features"):
+        tokens.tokens(example("a cow"))
+
+
+def test_a_store_refuses_another_encoder(store: Path) -> None:
+    other = FramesEntry(encoder="other", dimension=6, frames_per_second=1.0)
+    with pytest.raises(FeatureError, match="another way"):
+        FrameStore.create(store, other)
+    assert FrameStore.create(store, FRAMES).videos()
+
+
+def test_a_truncated_file_of_a_store_is_refused(store: Path) -> None:
+    path = store / "frames" / "v.safetensors"
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(FeatureError, match="damaged"):
+        open_frames(store).frames("v")
+
+
+def test_a_damaged_shard_of_tokens_is_refused(store: Path) -> None:
+    (store / "tokens" / "00000.safetensors").write_bytes(b"nothing")
+    with pytest.raises(FeatureError, match="damaged"):
+        open_tokens(store)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not valid"),
+        ('{"schema": 1}', "encoder"),
+        ('{"schema": 2, "encoder": "e", "dimension": 6, "frames_per_second": 1}', "schema 2"),
+    ],
+)
+def test_damaged_descriptions_are_refused(store: Path, content: str, message: str) -> None:
+    (store / "frames.json").write_text(content)
+    with pytest.raises(FeatureError, match=message):
+        open_frames(store)
+
+
+def test_moment_detrs_folders_are_read_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "text").mkdir()
+    np.savez(tmp_path / "clip" / "v.npz", features=np.ones((75, 6), np.float16))
+    np.savez(
+        tmp_path / "text" / "qid12.npz",
+        last_hidden_state=np.ones((9, 4)),
+        attention_mask=np.array([1] * 5 + [0] * 4),
+        pooler_output=np.ones(4),
+    )
+    frames = open_frames(tmp_path / "clip", frames_per_second=0.5)
+    video = frames.frames("v")
+    assert video.features.shape == (75, 6)
+    assert (video.times[1], video.duration) == (2.0, 150.0)
+    tokens = open_tokens(tmp_path / "text").tokens(example(identifier="12"))
+    assert tokens.shape == (5, 4)
+    assert "x" not in frames
+
+
+def test_hdf5_files_are_read_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "c3d.hdf5"
+    with h5py.File(path, "w") as file:
+        file["v"] = np.ones((4, 6))
+        file["w/features"] = np.zeros((3, 6))
+    frames = open_frames(path, frames_per_second=2.0, encoder="c3d")
+    assert frames.encoder == "c3d"
+    assert frames.frames("v").duration == 2.0
+    assert frames.frames("w").features.shape == (3, 6)
+    with pytest.raises(FeatureError, match="cannot read"):
+        frames.frames("nothing")
+
+
+def test_features_made_elsewhere_need_their_rate(tmp_path: Path) -> None:
+    np.savez(tmp_path / "v.npz", features=np.ones((2, 6)))
+    with pytest.raises(FeatureError, match="frames_per_second"):
+        open_frames(tmp_path)
+
+
+def test_pickled_arrays_are_never_loaded(tmp_path: Path) -> None:
+    np.savez(tmp_path / "v.npz", features=np.array([{"code": 1}], dtype=object))
+    with pytest.raises(FeatureError, match="cannot read"):
+        open_frames(tmp_path, frames_per_second=1.0)
+
+
+@pytest.mark.parametrize("array", [np.ones(3), np.ones((0, 6)), np.full((2, 6), np.nan)])
+def test_features_that_are_no_finite_matrix_are_refused(tmp_path: Path, array) -> None:
+    np.savez(tmp_path / "v.npz", features=array)
+    with pytest.raises(FeatureError, match="finite matrix"):
+        open_frames(tmp_path, frames_per_second=1.0)
+
+
+def test_joined_features_lie_side_by_side(tmp_path: Path) -> None:
+    for name, (frames, width) in {"a": (5, 2), "b": (4, 3)}.items():
+        (tmp_path / name).mkdir()
+        np.savez(tmp_path / name / "v.npz", features=np.ones((frames, width)))
+    parts = [open_frames(tmp_path / name, frames_per_second=0.5) for name in "ab"]
+    joined = JoinedFrames(parts)
+    assert joined.dimension == 5
+    assert joined.frames("v").features.shape == (4, 5)
+    other = open_frames(tmp_path / "a", frames_per_second=1.0)
+    with pytest.raises(FeatureError, match="rate"):
+        JoinedFrames([parts[0], other])
+
+
+@given(st.floats(0, 100), st.floats(0, 100), st.sampled_from([0.5, 1.0, 2.0]), st.integers(1, 120))
+def test_targets_always_lie_inside_the_video(
+    one: float, other: float, rate: float, frames: int
+) -> None:
+    start, end = frame_span(Moment(min(one, other), max(one, other), 1.0), rate, frames)
+    assert 0 <= start <= end < frames
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "rate", "expected"),
+    [
+        (2.0, 4.0, 1.0, (2, 3)),
+        (2.4, 4.6, 1.0, (2, 4)),
+        (2.5, 2.6, 1.0, (3, 3)),
+        (2.0, 4.0, 2.0, (4, 7)),
+        (9.9, 10.0, 1.0, (9, 9)),
+        (0.0, 10.0, 1.0, (0, 9)),
+    ],
+)
+def test_a_moment_becomes_its_frames(
+    start: float, end: float, rate: float, expected: tuple[int, int]
+) -> None:
+    assert frame_span(Moment(start, end, 1.0), rate, 10 if rate == 1 else 20) == expected
+
+
+def sample(frames: int, tokens: int, *moments: tuple[float, float]) -> Sample:
+    return Sample.evenly(
+        "s",
+        np.full((frames, 6), frames, np.float32),
+        np.full((tokens, 4), tokens, np.float32),
+        tuple(Moment(start, end, 1.0) for start, end in moments),
+    )
+
+
+def test_batches_pad_to_the_longest_and_mask_the_rest() -> None:
+    batch = collate([sample(5, 2, (1, 3)), sample(3, 4)], sigma=1.0)
+    assert batch.features.shape == (2, 5, 6)
+    assert batch.tokens.shape == (2, 4, 4)
+    assert batch.frame_mask.sum(dim=1).tolist() == [5, 3]
+    assert batch.token_mask.sum(dim=1).tolist() == [2, 4]
+    assert batch.features[1, 3:].abs().sum() == 0
+
+
+def test_targets_peak_at_every_moments_ends() -> None:
+    targets = collate([sample(12, 1, (1, 3), (7, 10)), sample(12, 1)], sigma=0.5).targets
+    assert (targets.start[0] == 1).nonzero().flatten().tolist() == [1, 7]
+    assert (targets.end[0] == 1).nonzero().flatten().tolist() == [2, 9]
+    assert targets.inside[0].nonzero().flatten().tolist() == [1, 2, 7, 8, 9]
+    assert torch.count_nonzero(targets.start[1]) == 0
+    assert not targets.inside[1].any()
+
+
+def test_samples_of_different_widths_do_not_mix() -> None:
+    wide = Sample.evenly("w", np.ones((2, 7), np.float32), np.ones((1, 4), np.float32), ())
+    with pytest.raises(FeatureError, match="width"):
+        collate([sample(2, 1), wide], sigma=1.0)
+
+
+def test_batches_hold_every_sample_once() -> None:
+    stream = iter([sample(count, 1) for count in range(1, 8)])
+    assert [len(batch.features) for batch in batches(stream, 3, sigma=1.0)] == [3, 3, 1]
+
+
+def test_stored_samples_shuffle_by_seed_and_epoch_alone(store: Path) -> None:
+    examples = [example(identifier=str(index)) for index in range(20)]
+
+    def order(seed: int | None, epoch: int) -> list[str]:
+        source = StoredSamples(examples, open_frames(store), open_tokens(store), seed=seed)
+        return [found.id for found in source.epoch(epoch)]
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1)
+    assert order(1, 0) != order(2, 0)
+    assert order(None, 3) == [str(index) for index in range(20)]
+
+
+def test_examples_without_features_are_found(store: Path) -> None:
+    examples = [example(), example(video="lost", identifier="1"), example("a cow", identifier="2")]
+    source = StoredSamples(examples, open_frames(store), open_tokens(store))
+    missing = source.missing()
+    assert [found.id for found in missing] == ["1", "2"]
+    assert [found.id for found in source.without(missing).epoch(0)] == ["v#0"]

@@ -1,0 +1,84 @@
+"""From plain values, as TOML and JSON give them, to configurations that can be meant."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from vtloc.tensor_file import read_whole, write_whole
+from vtloc_runtime.errors import ConfigurationError, MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_Configuration = TypeVar("_Configuration")
+
+
+def configure(
+    kind: type[_Configuration], values: Mapping[str, Any], *, where: str
+) -> _Configuration:
+    """Build a configuration, refusing what it does not know.
+
+    Args:
+        kind: A dataclass.
+        values: Its fields as plain values.
+        where: What is being configured, for messages.
+
+    Raises:
+        ConfigurationError: A field is unknown, missing, or of the wrong type or range.
+    """
+    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    if unknown := values.keys() - known:
+        raise ConfigurationError(
+            f"unknown fields {', '.join(sorted(unknown))}",
+            where=where,
+            remedy=f"Known fields are: {', '.join(sorted(known))}",
+        )
+    try:
+        return msgspec.convert(dict(values), kind)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(str(error), where=where) from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigurationError: The file is missing or no TOML.
+    """
+    content = read_whole(path, ConfigurationError)
+    try:
+        return tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the file is no TOML: {error}", where=path) from error
+
+
+def write_toml(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a TOML file.
+
+    Raises:
+        MissingExtraError: The package that writes TOML is not installed.
+        OutputError: The file cannot be written.
+    """
+    try:
+        import tomli_w
+    except ImportError as error:
+        raise MissingExtraError.of("tomli_w", extra="train", purpose="writing TOML") from error
+    write_whole(path, tomli_w.dumps(_without_none(values)).encode())
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """TOML knows no null: what is None stays out, and is None again when read."""
+    plain: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            plain[name] = _without_none(value)
+        elif isinstance(value, list | tuple):
+            plain[name] = [_without_none(v) if isinstance(v, dict) else v for v in value]
+        elif value is not None:
+            plain[name] = value
+    return plain

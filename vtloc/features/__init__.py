@@ -1,0 +1,1 @@
+"""Features of videos and sentences: extracting, storing and opening them."""

@@ -1,0 +1,230 @@
+"""Fill a store of features: videos through a frame encoder, sentences through a text encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+
+from vtloc.features.store import FrameFeatures, FramesEntry, FrameStore, TokensEntry, TokenStore
+from vtloc_runtime.batch.jobs import VIDEO_SUFFIXES
+from vtloc_runtime.errors import UsageError, VideoError, VtlocError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from vtloc.encoders import TextEncoder, VisualEncoder
+    from vtloc_runtime.video import VideoOptions
+
+_Item = TypeVar("_Item")
+
+_SENTENCES_A_FILE = 1024
+_TOKENS_A_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFile:
+    """What became of one video.
+
+    Attributes:
+        video: Its file.
+        frames: Frames encoded; 0 where it was stored already or failed.
+        warnings: What its reader had to say.
+        error: Why it has no features, or None.
+    """
+
+    video: Path
+    frames: int = 0
+    warnings: tuple[str, ...] = ()
+    error: VtlocError | None = None
+
+
+def find_videos(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Videos by path, and those in folders, whole trees of them; each name once.
+
+    Raises:
+        UsageError: There is none, or two would be stored under one name.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            if path.is_dir() and (file.suffix.lower() not in VIDEO_SUFFIXES or not file.is_file()):
+                continue
+            other = found.setdefault(file.stem, file)
+            if other.resolve() != file.resolve():
+                raise UsageError(
+                    f"{other} and {file} would be stored under one name", where=file.stem
+                )
+    if not found:
+        raise UsageError("there is no video", where=", ".join(map(str, paths)))
+    return tuple(found.values())
+
+
+def frame_store(folder: Path, encoder: VisualEncoder, *, frames_per_second: float) -> FrameStore:
+    """Open or create the store that takes an encoder's features.
+
+    Raises:
+        FeatureError: The store holds features of another encoder or rate.
+        OutputError: It cannot be written.
+    """
+    shared = encoder.shared_space
+    entry = FramesEntry(
+        encoder=encoder.name,
+        dimension=encoder.dimension,
+        frames_per_second=frames_per_second,
+        shared_space=None if shared is None else (shared.start, shared.stop),
+        preprocessing=encoder.preprocessing,
+    )
+    return FrameStore.create(folder, entry)
+
+
+def encode_videos(
+    videos: Iterable[Path],
+    store: FrameStore,
+    encoder: VisualEncoder,
+    *,
+    batch_size: int = 32,
+    half: bool = False,
+) -> Iterator[EncodedFile]:
+    """Encode videos into a store, passing over those that it holds.
+
+    Args:
+        videos: Files; each is stored under its name without suffix.
+        store: Where features go.
+        encoder: The frame encoder, on the device where it shall run.
+        batch_size: Frames at once.
+        half: Whether to store float16.
+
+    Yields:
+        What became of each, as it is done; a video that fails does not stop the others.
+
+    Raises:
+        OutputError: The store cannot be written.
+    """
+    for video in videos:
+        if video.stem in store:
+            yield EncodedFile(video)
+            continue
+        try:
+            encoded, warnings = encode_video(
+                video, encoder, frames_per_second=store.frames_per_second, batch_size=batch_size
+            )
+        except VideoError as error:
+            yield EncodedFile(video, error=error)
+            continue
+        store.write(video.stem, encoded, half=half)
+        yield EncodedFile(video, len(encoded.times), warnings)
+
+
+def encode_video(
+    video: Path, encoder: VisualEncoder, *, frames_per_second: float, batch_size: int = 32
+) -> tuple[FrameFeatures, tuple[str, ...]]:
+    """Encode one video; a batch of pictures is held at a time.
+
+    Args:
+        video: The file.
+        encoder: The frame encoder.
+        frames_per_second: How densely to sample.
+        batch_size: Frames at once.
+
+    Returns:
+        The features, and what the reader had to say.
+
+    Raises:
+        VideoError: The video cannot be read, or shows nothing.
+    """
+    from vtloc_runtime.video import VideoOptions, open_video
+
+    options: VideoOptions = VideoOptions(
+        frames_per_second=frames_per_second, preprocessing=encoder.preprocessing
+    )
+    device = _device_of(encoder)
+    features: list[NDArray[np.float32]] = []
+    times: list[float] = []
+    with open_video(video, options) as reader:
+        for group in _groups(reader, batch_size):
+            pictures = torch.from_numpy(np.stack([frame.image for frame in group]))
+            with torch.inference_mode():
+                features.append(encoder(pictures.to(device)).float().cpu().numpy())
+            times.extend(frame.time for frame in group)
+        duration, warnings = reader.duration, tuple(reader.warnings)
+    if not features:
+        raise VideoError("the video shows no frame", where=video)
+    encoded = FrameFeatures(np.concatenate(features), np.array(times), duration)
+    return encoded, warnings
+
+
+def token_store(folder: Path, encoder: TextEncoder) -> TokenStore:
+    """Open or create the store that takes a text encoder's tokens.
+
+    Raises:
+        FeatureError: The store holds tokens of another encoder.
+        OutputError: It cannot be written.
+    """
+    entry = TokensEntry(encoder=encoder.name, dimension=encoder.token_dimension)
+    return TokenStore.create(folder, entry)
+
+
+def encode_queries(
+    sentences: Iterable[str], store: TokenStore, encoder: TextEncoder, *, half: bool = False
+) -> Iterator[int]:
+    """Encode sentences into a store, passing over those that it holds.
+
+    Args:
+        sentences: The queries; repeats are encoded once.
+        store: Where tokens go.
+        encoder: The text encoder, on the device where it shall run.
+        half: Whether to store float16.
+
+    Yields:
+        How many sentences were stored with each file.
+
+    Raises:
+        QueryError: A sentence is empty.
+        OutputError: The store cannot be written.
+    """
+    fresh = [sentence for sentence in dict.fromkeys(sentences) if not store.holds(sentence)]
+    for part in _groups(iter(fresh), _SENTENCES_A_FILE):
+        store.write(tokens_of(part, encoder), half=half)
+        yield len(part)
+
+
+def tokens_of(sentences: Sequence[str], encoder: TextEncoder) -> dict[str, NDArray[np.float32]]:
+    """The token features of sentences, [N, Dt] each, special tokens included.
+
+    Raises:
+        QueryError: A sentence is empty.
+    """
+    from vtloc_runtime.localize.tokenizer import QueryTokenizer
+
+    tokenizer = QueryTokenizer(
+        encoder.tokenizer_json().encode(), max_tokens=encoder.max_tokens, pad_id=encoder.pad_id
+    )
+    device = _device_of(encoder)
+    found: dict[str, NDArray[np.float32]] = {}
+    for part in _groups(iter(sentences), _TOKENS_A_BATCH):
+        ids, mask = tokenizer.batch([tokenizer.tokenize(sentence) for sentence in part])
+        with torch.inference_mode():
+            states, _ = encoder(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device))
+        rows = states.float().cpu().numpy()
+        for sentence, row, real in zip(part, rows, mask, strict=True):
+            found[sentence] = np.ascontiguousarray(row[real])
+    return found
+
+
+def _groups(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    stream = iter(items)
+    while group := list(islice(stream, size)):
+        yield group
+
+
+def _device_of(encoder: VisualEncoder | TextEncoder) -> torch.device:
+    tensors = [*encoder.parameters(), *encoder.buffers()]
+    return tensors[0].device if tensors else torch.device("cpu")

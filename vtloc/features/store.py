@@ -1,0 +1,335 @@
+"""Our own store of features: one folder, frames and tokens beside each other.
+
+::
+
+    STORE/
+        frames.json                    which encoder, how wide, how many frames a second
+        frames/VIDEO.safetensors       features [T, Dv], times [T] float64; header: duration
+        tokens.json                    which encoder, how wide
+        tokens/00000.safetensors       [N, Dt] a sentence, by the SHA-256 of its text
+
+Every file is written whole or not at all, so an interrupted run is continued by running it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote, unquote
+
+import msgspec
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from vtloc.tensor_file import parse_tensors, read_whole, write_tensors, write_whole
+from vtloc_runtime.bundle.manifest import Preprocessing
+from vtloc_runtime.errors import FeatureError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from vtloc.annotations.examples import Example
+
+_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFeatures:
+    """An encoded video.
+
+    Attributes:
+        features: [T, Dv] float32.
+        times: [T] float64, when each frame came on screen, seconds.
+        duration: The video's end, seconds.
+    """
+
+    features: NDArray[np.float32]
+    times: NDArray[np.float64]
+    duration: float
+
+
+class FramesEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The schema of ``frames.json``.
+
+    Attributes:
+        schema: Version of this schema.
+        encoder: Name of the frame encoder.
+        dimension: Width Dv.
+        frames_per_second: How densely videos were sampled.
+        shared_space: Columns that lie in the sentences' space, first and one past the last.
+        preprocessing: How pictures became frames.
+    """
+
+    schema: int = _SCHEMA
+    encoder: str
+    dimension: int
+    frames_per_second: float
+    shared_space: tuple[int, int] | None = None
+    preprocessing: Preprocessing = Preprocessing()
+
+
+class TokensEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The schema of ``tokens.json``.
+
+    Attributes:
+        schema: Version of this schema.
+        encoder: Name of the text encoder.
+        dimension: Width Dt.
+    """
+
+    schema: int = _SCHEMA
+    encoder: str
+    dimension: int
+
+
+_Entry = TypeVar("_Entry", FramesEntry, TokensEntry)
+
+
+class FrameStore:
+    """The frames' half of a store; a `vtloc.features.sources.FrameSource`.
+
+    Args:
+        folder: The store.
+        entry: What ``frames.json`` says.
+    """
+
+    def __init__(self, folder: Path, entry: FramesEntry) -> None:
+        self.folder = folder
+        self.entry = entry
+
+    @classmethod
+    def open(cls, folder: Path) -> FrameStore:
+        """Open a store that exists.
+
+        Raises:
+            FeatureError: There is none, or its description is damaged.
+        """
+        return cls(folder, _read_entry(folder / "frames.json", FramesEntry))
+
+    @classmethod
+    def create(cls, folder: Path, entry: FramesEntry) -> FrameStore:
+        """Open a store for writing, and create it where there is none.
+
+        Raises:
+            FeatureError: The store holds features of another encoder or rate.
+            OutputError: It cannot be written.
+        """
+        _create(folder / "frames.json", entry)
+        return cls(folder, entry)
+
+    @property
+    def encoder(self) -> str:
+        """Name of the frame encoder."""
+        return self.entry.encoder
+
+    @property
+    def dimension(self) -> int:
+        """Width Dv of the features."""
+        return self.entry.dimension
+
+    @property
+    def frames_per_second(self) -> float:
+        """How densely videos were sampled."""
+        return self.entry.frames_per_second
+
+    @property
+    def shared_space(self) -> tuple[int, int] | None:
+        """Columns that lie in the sentences' space."""
+        return self.entry.shared_space
+
+    def __contains__(self, video: str) -> bool:
+        return self._file(video).is_file()
+
+    def videos(self) -> tuple[str, ...]:
+        """Every video in the store, sorted."""
+        files = (self.folder / "frames").glob("*.safetensors")
+        return tuple(sorted(unquote(file.name.removesuffix(".safetensors")) for file in files))
+
+    def frames(self, video: str) -> FrameFeatures:
+        """Read a video's features.
+
+        Raises:
+            FeatureError: They are missing, damaged, or of another width.
+        """
+        place = self._file(video)
+        tensors, header = parse_tensors(read_whole(place, FeatureError), place, FeatureError)
+        features, times = tensors.get("features"), tensors.get("times")
+        if features is None or times is None or features.shape != (len(times), self.dimension):
+            raise FeatureError(
+                f"the file holds no features of width {self.dimension} with their times",
+                where=place,
+            )
+        try:
+            duration = float(header["duration"])
+        except (KeyError, ValueError) as error:
+            raise FeatureError("the header names no duration", where=place) from error
+        return FrameFeatures(features.float().numpy(), times.double().numpy(), duration)
+
+    def write(self, video: str, encoded: FrameFeatures, *, half: bool = False) -> None:
+        """Store a video's features.
+
+        Args:
+            video: The video's name.
+            encoded: Its features.
+            half: Whether to round features to float16, half the size.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        features = torch.from_numpy(encoded.features)
+        tensors = {
+            "features": features.half() if half else features,
+            "times": torch.from_numpy(encoded.times),
+        }
+        header = {"duration": repr(float(encoded.duration)), "encoder": self.encoder}
+        write_tensors(self._file(video), tensors, header)
+
+    def _file(self, video: str) -> Path:
+        return self.folder / "frames" / f"{quote(video, safe='')}.safetensors"
+
+
+class TokenStore:
+    """The tokens' half of a store; a `vtloc.features.sources.TokenSource`.
+
+    Args:
+        folder: The store.
+        entry: What ``tokens.json`` says.
+    """
+
+    def __init__(self, folder: Path, entry: TokensEntry) -> None:
+        self.folder = folder
+        self.entry = entry
+        self._shards: dict[str, Path] = {}
+        for file in self._files():
+            self._index(file)
+
+    @classmethod
+    def open(cls, folder: Path) -> TokenStore:
+        """Open a store that exists.
+
+        Raises:
+            FeatureError: There is none, or a file of it is damaged.
+        """
+        return cls(folder, _read_entry(folder / "tokens.json", TokensEntry))
+
+    @classmethod
+    def create(cls, folder: Path, entry: TokensEntry) -> TokenStore:
+        """Open a store for writing, and create it where there is none.
+
+        Raises:
+            FeatureError: The store holds tokens of another encoder.
+            OutputError: It cannot be written.
+        """
+        _create(folder / "tokens.json", entry)
+        return cls(folder, entry)
+
+    @property
+    def encoder(self) -> str:
+        """Name of the text encoder."""
+        return self.entry.encoder
+
+    @property
+    def dimension(self) -> int:
+        """Width Dt of the tokens."""
+        return self.entry.dimension
+
+    def __contains__(self, example: Example) -> bool:
+        return self.holds(example.query)
+
+    def holds(self, sentence: str) -> bool:
+        """Whether a sentence's tokens are stored."""
+        return _key(sentence) in self._shards
+
+    def tokens(self, example: Example) -> NDArray[np.float32]:
+        """The token features of an example's query, [N, Dt].
+
+        Raises:
+            FeatureError: They are missing, damaged, or of another width.
+        """
+        key = _key(example.query)
+        shard = self._shards.get(key)
+        if shard is None:
+            raise FeatureError(
+                f"no tokens are stored for the sentence {example.query!r}",
+                where=self.folder,
+                remedy="Encode the annotations with: vtloc features --queries FILE",
+            )
+        try:
+            with safe_open(shard, framework="pt") as file:
+                tokens = file.get_tensor(key)
+        except (OSError, SafetensorError) as error:
+            raise FeatureError(f"the file is damaged: {error}", where=shard) from error
+        if tokens.ndim != 2 or tokens.shape[1] != self.dimension:
+            raise FeatureError(
+                f"tokens have shape {tuple(tokens.shape)}, not N by {self.dimension}", where=shard
+            )
+        return np.asarray(tokens.float().numpy())
+
+    def write(self, tokens: Mapping[str, NDArray[np.float32]], *, half: bool = False) -> None:
+        """Store the tokens of some sentences, as one more file.
+
+        Args:
+            tokens: By sentence, [N, Dt].
+            half: Whether to round them to float16, half the size.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        last = max((int(file.stem) for file in self._files()), default=-1)
+        place = self.folder / "tokens" / f"{last + 1:05d}.safetensors"
+        tensors = {_key(sentence): torch.from_numpy(array) for sentence, array in tokens.items()}
+        if half:
+            tensors = {key: tensor.half() for key, tensor in tensors.items()}
+        write_tensors(place, tensors, {"encoder": self.encoder})
+        self._shards.update(dict.fromkeys(tensors, place))
+
+    def _files(self) -> list[Path]:
+        return sorted((self.folder / "tokens").glob("[0-9]*.safetensors"))
+
+    def _index(self, shard: Path) -> None:
+        try:
+            with safe_open(shard, framework="pt") as file:
+                self._shards.update(dict.fromkeys(file.keys(), shard))
+        except (OSError, SafetensorError) as error:
+            raise FeatureError(f"the file is damaged: {error}", where=shard) from error
+
+
+def _key(sentence: str) -> str:
+    return hashlib.sha256(sentence.encode()).hexdigest()
+
+
+def _read_entry(place: Path, kind: type[_Entry]) -> _Entry:
+    content = read_whole(place, FeatureError)
+    try:
+        entry = msgspec.json.decode(content, type=kind)
+    except msgspec.DecodeError as error:
+        raise FeatureError(f"the description is not valid: {error}", where=place) from error
+    if entry.schema != _SCHEMA:
+        raise FeatureError(
+            f"the store has schema {entry.schema}; this version reads {_SCHEMA}",
+            where=place,
+            remedy="Use the vtloc that wrote it, or extract the features again",
+        )
+    return entry
+
+
+def _create(place: Path, entry: FramesEntry | TokensEntry) -> None:
+    if not place.exists():
+        write_whole(place, msgspec.json.format(msgspec.json.encode(entry)) + b"\n")
+        return
+    found: FramesEntry | TokensEntry = (
+        _read_entry(place, FramesEntry)
+        if isinstance(entry, FramesEntry)
+        else _read_entry(place, TokensEntry)
+    )
+    if found != entry:
+        raise FeatureError(
+            f"the store holds features of {found.encoder}, made another way",
+            where=place,
+            remedy="Choose another folder with --out",
+        )
