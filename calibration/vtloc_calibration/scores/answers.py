@@ -184,8 +184,7 @@ class _Margins:
         if self._shared is None or not self._frames:
             return None, None
         if self._given is not None:
-            given = self._given
-            return [margin(curve, given.mark(one)) for _, one, curve in self._asked], given
+            return self._measure([self._given] * len(self._frames)), self._given
         count = max(1, -(-_REFERENCE // len(self._frames)))
         drawn = [rows[_evenly(len(rows), count)] for rows in self._frames]
         owner = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn])
@@ -194,8 +193,15 @@ class _Margins:
         if len(pool) - largest < LEAST_REFERENCE:
             return None, None
         others = [ReferenceFrames.of(pool[owner != video]) for video in range(len(drawn))]
-        found = [margin(curve, others[video].mark(one)) for video, one, curve in self._asked]
-        return found, ReferenceFrames.of(pool)
+        return self._measure(others), ReferenceFrames.of(pool)
+
+    def _measure(self, references: Sequence[ReferenceFrames]) -> list[float]:
+        """The margin of every sentence, given what each video is compared with."""
+        looks = [one.looks(rows) for one, rows in zip(references, self._frames, strict=True)]
+        return [
+            margin(curve, sentence, references[video], looks[video])
+            for video, sentence, curve in self._asked
+        ]
 
 
 def _evenly(length: int, count: int) -> NDArray[np.int64]:

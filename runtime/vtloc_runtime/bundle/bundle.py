@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -25,6 +27,7 @@ from vtloc_runtime.errors import BundleError
 DEFAULT_BUNDLE = Path(__file__).parent / "default"
 """The bundle that ships with the project."""
 
+_FRAMES_BEFORE = 40
 _EXPORT_AGAIN = "Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE"
 
 
@@ -142,7 +145,10 @@ class Bundle:
         calibration = self.manifest.score_calibration
         if calibration is None:
             return self
-        kept = msgspec.structs.replace(calibration, threshold=None, presence=None)
+        presence = calibration.presence
+        if presence is not None:
+            presence = msgspec.structs.replace(presence, threshold=None)
+        kept = msgspec.structs.replace(calibration, threshold=None, presence=presence)
         return replace(
             self, manifest=msgspec.structs.replace(self.manifest, score_calibration=kept)
         )
@@ -165,7 +171,8 @@ def _read_manifest(path: Path) -> Manifest:
             remedy=_EXPORT_AGAIN,
         ) from error
     try:
-        version = json.loads(content).get("schema")
+        values = json.loads(content)
+        version = values.get("schema")
     except (ValueError, AttributeError) as error:
         raise BundleError(
             f"the manifest is not a JSON object: {error}", where=path, remedy=_EXPORT_AGAIN
@@ -178,11 +185,27 @@ def _read_manifest(path: Path) -> Manifest:
             remedy="Use the vtloc that wrote the bundle, or export the bundle again",
         )
     try:
-        return msgspec.json.decode(content, type=Manifest)
+        return msgspec.convert(_of_today(values), Manifest)
     except msgspec.ValidationError as error:
         raise BundleError(
             f"the manifest is not valid: {error}", where=path, remedy=_EXPORT_AGAIN
         ) from error
+
+
+def _of_today(values: dict[str, Any]) -> dict[str, Any]:
+    """A manifest of any readable schema in today's words."""
+    if values["schema"] >= 3:
+        return values
+    decoding = values.get("decoding")
+    if isinstance(decoding, dict):
+        # Moments of one answer might overlap by so much; today they share nothing.
+        decoding.pop("overlap", None)
+    calibration = values.get("score_calibration")
+    presence = calibration.get("presence") if isinstance(calibration, dict) else None
+    if isinstance(presence, dict) and isinstance(presence.get("share"), (int, float)):
+        # It was the share of single frames, whatever the length, and fitted at some 40 frames.
+        presence["share"] = presence["share"] ** _FRAMES_BEFORE
+    return values
 
 
 def _check_consistency(manifest: Manifest, folder: Path) -> None:
@@ -196,6 +219,9 @@ def _check_consistency(manifest: Manifest, folder: Path) -> None:
         raise BundleError("frames_per_second is not positive", where=folder)
     if not 0 <= manifest.windows.overlap < manifest.windows.frames:
         raise BundleError("windows overlap by more than they hold", where=folder)
+    seconds = manifest.windows.seconds
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise BundleError(f"windows cannot reach {seconds:g} seconds", where=folder)
     shared = manifest.shared_space
     if shared is None and manifest.decoding.strategy in {"similarity", "combined"}:
         raise BundleError("decoding by similarity needs a shared space", where=folder)
@@ -219,5 +245,5 @@ def _check_calibration(
         return
     if shared is None:
         raise BundleError("telling presence by cosine needs a shared space", where=folder)
-    if not 0 <= presence.share <= 1:
-        raise BundleError(f"a share of {presence.share:g} of frames is impossible", where=folder)
+    if not 0 < presence.share < 1:
+        raise BundleError(f"a share of {presence.share:g} of videos is impossible", where=folder)

@@ -1,13 +1,16 @@
 """Whether a video shows what a sentence describes at all.
 
-Some sentences come close to almost every picture and others to none, so the cosine of a video's
-closest frame says little by itself. It is held against a mark of the sentence's own: what nearly
-all of some thousand frames of other videos stay below. The margin between the two says more about
-presence than the score of the moment that was found, which knows only its own video.
+Some sentences come close to almost every picture and others to none, and the closest of many
+frames is closer than that of few. So the cosine of a video's closest frame is compared with a mark
+of the sentence's own, for a video of that length: how close the closest frame comes in half of
+the videos that show something else. The mark is told from some hundred frames of other videos,
+continued where a long video goes beyond them, and counts frames by how much they differ from the
+one before: a still camera looks once.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -19,11 +22,17 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.bundle.manifest import SharedSpace
 
-SHARE = 0.99
-"""Of the reference frames: what the mark of a sentence lies above."""
+SHARE = 0.5
+"""Of the videos that do not show what a sentence describes: what its mark lies above."""
+
+TAIL = 0.1
+"""The closest reference frames of a sentence, which tell how the cosines of more would go on."""
 
 _TENSOR = "frames"
+_BLOCK = 4096
+_LEAST = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,18 +57,61 @@ class ReferenceFrames:
         seen = lengths[:, 0] > 0
         return cls(rows[seen] / lengths[seen])
 
-    def mark(self, sentence: ArrayLike, *, share: float = SHARE) -> float:
-        """The cosine that a share of the frames stays below.
+    def looks(self, features: ArrayLike) -> float:
+        """How many different looks a video's frames amount to.
+
+        The first frame is one; each further frame adds as much of one as it differs from the
+        frame before, compared with how much reference frames differ from each other.
+
+        Args:
+            features: ``[T, Ds]`` of any length, in the order of the video.
+
+        Returns:
+            1 for a video that never changes, up to T.
+        """
+        rows = np.asarray(features, dtype=np.float32)
+        total = 1.0
+        for top in range(0, len(rows) - 1, _BLOCK):
+            part = rows[top : top + _BLOCK + 1]
+            part = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+            steps = 1 - np.einsum("td,td->t", part[1:], part[:-1])
+            total += float(np.clip(steps / self._difference, 0, 1).sum())
+        return total
+
+    def mark(self, sentence: ArrayLike, *, looks: float = 1.0, share: float = SHARE) -> float:
+        """The cosine that the closest frame stays below in a share of such videos.
+
+        It is the quantile of the reference frames that so many of them stay below at once. Beyond
+        the last tenth of the frames it goes on as an exponential tail does, by as much for each
+        doubling of the length.
 
         Args:
             sentence: ``[Ds]``.
+            looks: How many different frames the video shows, 1 or more.
             share: 0 to 1.
         """
         vector = np.asarray(sentence, dtype=np.float32)
         length = float(np.linalg.norm(vector))
         if not length or not len(self.frames):
             return 0.0
-        return float(np.quantile(self.frames @ (vector / length), share))
+        cosines = np.sort(self.frames @ (vector / length))
+        beyond = 1 - share ** (1 / looks)
+        if beyond >= TAIL:
+            return float(np.quantile(cosines, 1 - beyond))
+        begin = float(np.quantile(cosines, 1 - TAIL))
+        tail = cosines[cosines >= begin]
+        rise = float(tail.mean()) - begin
+        return begin + rise * math.log(TAIL / max(beyond, _LEAST))
+
+    @property
+    def _difference(self) -> float:
+        """By how much two reference frames differ: one less their cosine, on average."""
+        count = len(self.frames)
+        if count < 2:
+            return 1.0
+        centre = self.frames.mean(axis=0, dtype=np.float64)
+        alike = (float(centre @ centre) * count - 1) / (count - 1)
+        return max(1 - alike, _LEAST)
 
     def to_bytes(self) -> bytes:
         """The frames as a safetensors file, in half precision."""
@@ -91,14 +143,14 @@ class PresenceCheck:
     """Decides whether a video shows what a sentence describes.
 
     Attributes:
-        reference: What sentences are held against.
-        share: Of the reference frames that a sentence's mark lies above.
-        threshold: The least margin of a video that shows it.
+        reference: What tells a sentence's mark.
+        share: Of the videos that do not show it, what the mark lies above.
+        threshold: The least margin of a video that shows it; None takes every video to do so.
     """
 
     reference: ReferenceFrames
     share: float
-    threshold: float
+    threshold: float | None
 
     @classmethod
     def of(cls, bundle: Bundle) -> Self | None:
@@ -120,30 +172,45 @@ class PresenceCheck:
             )
         return cls(reference, test.share, test.threshold)
 
-    def margin(self, curve: ArrayLike, sentence: ArrayLike) -> float:
-        """By how much the closest frame exceeds the sentence's mark.
+    def looks(self, features: NDArray[np.floating], shared: SharedSpace) -> float:
+        """How many different looks a video's frames amount to.
+
+        Args:
+            features: ``[T, Dv]``, in the order of the video.
+            shared: Which of their columns lie in the sentences' space.
+        """
+        return self.reference.looks(features[:, shared.start : shared.stop])
+
+    def margin(self, curve: ArrayLike, sentence: ArrayLike, looks: float) -> float:
+        """By how much the closest frame exceeds the sentence's mark for such a video.
 
         Args:
             curve: ``[T]``, the cosine of each frame to the sentence.
             sentence: ``[Ds]``.
+            looks: As :meth:`looks` gives them.
         """
-        return margin(curve, self.reference.mark(sentence, share=self.share))
+        return margin(curve, sentence, self.reference, looks, self.share)
 
-    def shows(self, curve: ArrayLike, sentence: ArrayLike) -> bool:
-        """Whether the video is taken to show what the sentence describes.
-
-        Args:
-            curve: ``[T]``, the cosine of each frame to the sentence.
-            sentence: ``[Ds]``.
-        """
-        return self.margin(curve, sentence) >= self.threshold
+    def shows(self, margin: float) -> bool:
+        """Whether a video with this margin is taken to show what the sentence describes."""
+        return self.threshold is None or margin >= self.threshold
 
 
-def margin(curve: ArrayLike, mark: float) -> float:
+def margin(
+    curve: ArrayLike,
+    sentence: ArrayLike,
+    reference: ReferenceFrames,
+    looks: float,
+    share: float = SHARE,
+) -> float:
     """By how much a video's closest frame exceeds a sentence's mark.
 
     Args:
         curve: ``[T]``, the cosine of each frame to the sentence.
-        mark: As ``ReferenceFrames.mark`` gives it.
+        sentence: ``[Ds]``.
+        reference: What tells the mark.
+        looks: As ``ReferenceFrames.looks`` gives them for the video.
+        share: As for ``ReferenceFrames.mark``.
     """
+    mark = reference.mark(sentence, looks=looks, share=share)
     return float(np.max(np.asarray(curve, dtype=np.float64))) - mark

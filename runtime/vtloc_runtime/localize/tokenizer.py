@@ -32,11 +32,15 @@ class TokenizedQuery:
         text: The sentence after cleaning.
         ids: Token ids, special tokens included.
         warnings: What was lost on the way.
+        words: The words that the tokens belong to.
+        word_of: The word of each token; -1 for special tokens.
     """
 
     text: str
     ids: tuple[int, ...]
     warnings: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    word_of: tuple[int, ...] = ()
 
 
 def clean_query(query: object) -> str:
@@ -133,7 +137,7 @@ class QueryTokenizer:
         unknown = sum(token == self._unknown for token in words)
         if self._unknown is not None and 2 * unknown >= len(words):
             warnings.append(f"the text network does not know {unknown} of {len(words)} words")
-        return TokenizedQuery(text, ids, tuple(warnings))
+        return TokenizedQuery(text, ids, tuple(warnings), *_words(text, encoding))
 
     def batch(
         self, queries: Sequence[TokenizedQuery]
@@ -150,6 +154,19 @@ class QueryTokenizer:
             ids[row, : len(query.ids)] = query.ids
             mask[row, : len(query.ids)] = True
         return ids, mask
+
+
+def _words(text: str, encoding: Any) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The words of a sentence, and the word of each of its tokens (-1 for special tokens)."""
+    places = [-1 if place is None else place for place in encoding.word_ids]
+    known = sorted({place for place in places if place >= 0})
+    numbers = {place: number for number, place in enumerate(known)}
+    reach: dict[int, tuple[int, int]] = {}
+    for place, (start, stop) in zip(places, encoding.offsets, strict=True):
+        low, high = reach.get(place, (start, stop))
+        reach[place] = (min(low, start), max(high, stop))
+    words = tuple(text[slice(*reach[place])].strip() for place in known)
+    return words, tuple(numbers.get(place, -1) for place in places)
 
 
 def _shorten(text: str, longest: int = 60) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vtloc_runtime.errors import NetworkError
+from vtloc_runtime.localize.moments import Alignment
 from vtloc_runtime.localize.windows import Timeline, plan_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -20,12 +23,32 @@ if TYPE_CHECKING:
 _SENTENCES_AT_ONCE = 32
 
 
+@dataclass(frozen=True, slots=True)
+class FrameLogits:
+    """What the localizer network says of every frame of a video, for several sentences.
+
+    Attributes:
+        starts: ``[S, T]``, how likely a moment begins at each frame.
+        ends: ``[S, T]``, how likely it ends there.
+        alignment: ``[S, N, T]``, how much each token has to do with each frame; N counts the
+            tokens of the longest sentence. None where it was not asked for.
+    """
+
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    alignment: NDArray[np.float32] | None = None
+
+
 class BoundaryLogits:
     """Runs the localizer network over videos of any length; safe to call from several threads.
 
+    The network sees as many frames at once as in its training. Where a window is to reach
+    further, it holds every second or further frame, and the frames between get windows of their
+    own.
+
     Args:
         network: The localizer network.
-        windows: How a video longer than a window is cut; the network's own limits hold as well.
+        windows: How many frames it sees at once; the network's own limits hold as well.
     """
 
     def __init__(self, network: Network, windows: Windows) -> None:
@@ -42,38 +65,86 @@ class BoundaryLogits:
         return self._network.inputs["features"].batch(_SENTENCES_AT_ONCE)
 
     def of(
-        self, features: NDArray[np.floating], sentences: Sequence[EncodedSentence]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Start and end logits of a whole video.
+        self,
+        features: NDArray[np.floating],
+        sentences: Sequence[EncodedSentence],
+        *,
+        reach: int | None = None,
+        alignment: bool = False,
+    ) -> FrameLogits:
+        """What the network says of a whole video.
 
         Args:
             features: ``[T, Dv]``.
             sentences: At most ``rows`` of them.
+            reach: Frames of the video that a window spans; None: as many as it holds.
+            alignment: Whether to keep the alignment, too.
 
-        Returns:
-            ``[sentences, T]`` each.
+        Raises:
+            NetworkError: The network fails, or has no alignment.
         """
         inputs = self._network.inputs
         tokens, token_mask = _side_by_side(sentences, inputs["tokens"].dtype)
         features = features.astype(inputs["features"].dtype, copy=False)
-        windows = plan_windows(len(features), frames=self._frames, overlap=self._overlap)
-        timeline = Timeline(windows, len(sentences))
-        for index, window in enumerate(windows):
-            part = features[window.start : window.stop]
-            result = self._network.run(
-                {
-                    "features": np.repeat(part[None], len(sentences), axis=0),
-                    "frame_mask": np.ones((len(sentences), len(window)), dtype=bool),
-                    "tokens": tokens,
-                    "token_mask": token_mask,
-                }
-            )
-            timeline.add(
-                index,
-                result["start_logits"].astype(np.float64),
-                result["end_logits"].astype(np.float64),
-            )
-        return timeline.logits()
+        length, rows = len(features), len(sentences)
+        names = ["start_logits", "end_logits", *(["alignment"] if alignment else [])]
+        whole = {
+            name: np.empty((rows, *(tokens.shape[1:2] if name == "alignment" else ()), length))
+            for name in names
+        }
+        step = -(-min(length, reach or self._frames) // self._frames)
+        for phase in range(step):
+            part = features[phase::step]
+            windows = plan_windows(len(part), frames=self._frames, overlap=self._overlap)
+            timelines = {
+                name: Timeline(windows, values.shape[:-1]) for name, values in whole.items()
+            }
+            for index, window in enumerate(windows):
+                seen = part[window.start : window.stop]
+                result = self._network.run(
+                    {
+                        "features": np.repeat(seen[None], rows, axis=0),
+                        "frame_mask": np.ones((rows, len(window)), dtype=bool),
+                        "tokens": tokens,
+                        "token_mask": token_mask,
+                    }
+                )
+                for name, timeline in timelines.items():
+                    timeline.add(index, _output(result, name))
+            for name, timeline in timelines.items():
+                whole[name][..., phase::step] = timeline.values()
+        aligned = whole["alignment"].astype(np.float32) if alignment else None
+        return FrameLogits(whole["start_logits"], whole["end_logits"], aligned)
+
+
+def word_alignment(
+    logits: FrameLogits, row: int, sentence: EncodedSentence, times: NDArray[np.float64]
+) -> Alignment | None:
+    """The alignment of one sentence, its tokens gathered into words; None where there is none.
+
+    Args:
+        logits: What the network said.
+        row: Which of its sentences.
+        sentence: The same sentence.
+        times: ``[T]``, when each frame came on screen, seconds.
+    """
+    if logits.alignment is None:
+        return None
+    weights = np.zeros((len(sentence.words), len(times)), dtype=np.float32)
+    for token, word in enumerate(sentence.word_of):
+        if word >= 0:
+            weights[word] += logits.alignment[row, token]
+    return Alignment(sentence.words, times, weights)
+
+
+def _output(result: Mapping[str, NDArray[np.floating]], name: str) -> NDArray[np.floating]:
+    if name not in result:
+        raise NetworkError(
+            f"the localizer network gives no {name}",
+            where="localizer",
+            remedy="Export the bundle again, or do not ask for it",
+        )
+    return result[name]
 
 
 def _side_by_side(
