@@ -14,7 +14,7 @@ import numpy as np
 
 from vtloc_calibration.scores.report import ScoredAnswer
 from vtloc_runtime.errors import AnnotationError, CalibrationError, OutputError, VideoError
-from vtloc_runtime.localize.absence import ReferenceFrames, margin
+from vtloc_runtime.localize.absence import SHARE, PresenceCheck, ReferenceFrames
 from vtloc_runtime.localize.similarity import cosine_curve
 
 if TYPE_CHECKING:
@@ -183,8 +183,10 @@ class _Margins:
         """The margin of every sentence, and the frames behind them; None without a basis."""
         if self._shared is None or not self._frames:
             return None, None
+        asked = [sentence for _, sentence, _ in self._asked]
         if self._given is not None:
-            return self._measure([self._given] * len(self._frames)), self._given
+            given = self._given.fitted(asked)
+            return self._measure([given] * len(self._frames)), given
         count = max(1, -(-_REFERENCE // len(self._frames)))
         drawn = [rows[_evenly(len(rows), count)] for rows in self._frames]
         owner = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn])
@@ -192,14 +194,16 @@ class _Margins:
         largest = max(len(rows) for rows in drawn)
         if len(pool) - largest < LEAST_REFERENCE:
             return None, None
-        others = [ReferenceFrames.of(pool[owner != video]) for video in range(len(drawn))]
-        return self._measure(others), ReferenceFrames.of(pool)
+        whole = ReferenceFrames.of(pool).fitted(asked)
+        others = (ReferenceFrames.of(pool[owner != video]) for video in range(len(drawn)))
+        return self._measure([replace(one, tail=whole.tail) for one in others]), whole
 
     def _measure(self, references: Sequence[ReferenceFrames]) -> list[float]:
         """The margin of every sentence, given what each video is compared with."""
+        checks = [PresenceCheck(one, SHARE, None) for one in references]
         looks = [one.looks(rows) for one, rows in zip(references, self._frames, strict=True)]
         return [
-            margin(curve, sentence, references[video], looks[video])
+            checks[video].margin(curve, sentence, looks[video])
             for video, sentence, curve in self._asked
         ]
 

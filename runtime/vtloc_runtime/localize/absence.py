@@ -11,7 +11,7 @@ one before: a still camera looks once.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -19,6 +19,8 @@ import numpy as np
 from vtloc_runtime.errors import BundleError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import ArrayLike, NDArray
 
     from vtloc_runtime.bundle.bundle import Bundle
@@ -30,9 +32,11 @@ SHARE = 0.5
 TAIL = 0.1
 """The closest reference frames of a sentence, which tell how the cosines of more would go on."""
 
-_TENSOR = "frames"
+_TENSOR, _TAIL = "frames", "tail"
 _BLOCK = 4096
 _LEAST = 1e-9
+_LEAST_TAIL = 5
+_STEEPEST = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,9 +45,12 @@ class ReferenceFrames:
 
     Attributes:
         frames: ``[R, Ds]``, of length 1 each.
+        tail: How the cosines of more frames would go on: the shape of a generalized Pareto
+            distribution, as :meth:`fitted` finds it; 0 is exponential.
     """
 
     frames: NDArray[np.float32]
+    tail: float = 0.0
 
     @classmethod
     def of(cls, features: ArrayLike) -> Self:
@@ -82,8 +89,7 @@ class ReferenceFrames:
         """The cosine that the closest frame stays below in a share of such videos.
 
         It is the quantile of the reference frames that so many of them stay below at once. Beyond
-        the last tenth of the frames it goes on as an exponential tail does, by as much for each
-        doubling of the length.
+        the last tenth of the frames it goes on as a generalized Pareto distribution does.
 
         Args:
             sentence: ``[Ds]``.
@@ -94,14 +100,33 @@ class ReferenceFrames:
         length = float(np.linalg.norm(vector))
         if not length or not len(self.frames):
             return 0.0
-        cosines = np.sort(self.frames @ (vector / length))
+        cosines = self.frames @ (vector / length)
         beyond = 1 - share ** (1 / looks)
         if beyond >= TAIL:
             return float(np.quantile(cosines, 1 - beyond))
-        begin = float(np.quantile(cosines, 1 - TAIL))
-        tail = cosines[cosines >= begin]
-        rise = float(tail.mean()) - begin
-        return begin + rise * math.log(TAIL / max(beyond, _LEAST))
+        begin, excess = _excess(cosines)
+        scale = float(excess.mean()) * (1 - self.tail)
+        ratio = math.log(TAIL / max(beyond, _LEAST))
+        return begin + scale * (math.expm1(self.tail * ratio) / self.tail if self.tail else ratio)
+
+    def fitted(self, sentences: Iterable[ArrayLike]) -> Self:
+        """The same frames, with the tail that sentences show.
+
+        It is fitted by moments, pooled over all sentences; where the frames are too few to tell,
+        it is exponential.
+
+        Args:
+            sentences: ``[Ds]`` each, a hundred or more.
+        """
+        squares = variances = 0.0
+        for sentence in sentences:
+            vector = np.asarray(sentence, dtype=np.float32)
+            excess = _excess(self.frames @ (vector / max(float(np.linalg.norm(vector)), _LEAST)))[1]
+            if len(excess) >= _LEAST_TAIL:
+                squares += float(excess.mean()) ** 2
+                variances += float(excess.var(ddof=1))
+        tail = (1 - squares / variances) / 2 if variances > 0 else 0.0
+        return replace(self, tail=float(np.clip(tail, -_STEEPEST, _STEEPEST)))
 
     @property
     def _difference(self) -> float:
@@ -117,7 +142,12 @@ class ReferenceFrames:
         """The frames as a safetensors file, in half precision."""
         from safetensors.numpy import save
 
-        return save({_TENSOR: np.ascontiguousarray(self.frames, dtype=np.float16)})
+        return save(
+            {
+                _TENSOR: np.ascontiguousarray(self.frames, dtype=np.float16),
+                _TAIL: np.array([self.tail], dtype=np.float32),
+            }
+        )
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
@@ -130,12 +160,22 @@ class ReferenceFrames:
         from safetensors.numpy import load
 
         try:
-            frames = load(content)[_TENSOR]
+            tensors = load(content)
+            frames = tensors[_TENSOR]
         except (SafetensorError, KeyError) as error:
             raise BundleError(f"the file holds no reference frames: {error}") from error
         if frames.ndim != 2 or not np.isfinite(frames).all():
             raise BundleError("the reference frames are no finite rows")
-        return cls.of(frames)
+        tail = float(tensors.get(_TAIL, np.zeros(1)).sum())
+        if not abs(tail) <= _STEEPEST:
+            raise BundleError(f"the reference frames have an impossible tail, {tail:g}")
+        return replace(cls.of(frames), tail=tail)
+
+
+def _excess(cosines: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+    """Where the closest tenth of the cosines begins, and by how much each of them exceeds it."""
+    begin = float(np.quantile(cosines, 1 - TAIL))
+    return begin, cosines[cosines >= begin] - np.float32(begin)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,28 +229,10 @@ class PresenceCheck:
             sentence: ``[Ds]``.
             looks: As :meth:`looks` gives them.
         """
-        return margin(curve, sentence, self.reference, looks, self.share)
+        mark = self.reference.mark(sentence, looks=looks, share=self.share)
+        return float(np.max(np.asarray(curve, dtype=np.float64))) - mark
 
     def shows(self, margin: float) -> bool:
         """Whether a video with this margin is taken to show what the sentence describes."""
         return self.threshold is None or margin >= self.threshold
 
-
-def margin(
-    curve: ArrayLike,
-    sentence: ArrayLike,
-    reference: ReferenceFrames,
-    looks: float,
-    share: float = SHARE,
-) -> float:
-    """By how much a video's closest frame exceeds a sentence's mark.
-
-    Args:
-        curve: ``[T]``, the cosine of each frame to the sentence.
-        sentence: ``[Ds]``.
-        reference: What tells the mark.
-        looks: As ``ReferenceFrames.looks`` gives them for the video.
-        share: As for ``ReferenceFrames.mark``.
-    """
-    mark = reference.mark(sentence, looks=looks, share=share)
-    return float(np.max(np.asarray(curve, dtype=np.float64))) - mark
