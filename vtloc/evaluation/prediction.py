@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vtloc.model.samples import Sample
     from vtloc_runtime.bundle.manifest import DecodingStrategy
     from vtloc_runtime.localize.moments import Moment
-    from vtloc_runtime.localize.nms import FloatArray
+    from vtloc_runtime.localize.occurrences import FloatArray
 
 _ANSWERS = 10
 """Moments an answer: enough for R@5 and for QVHighlights' average precision."""

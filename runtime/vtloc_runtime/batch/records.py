@@ -59,6 +59,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         moments: Best first; empty where the sentence describes no moment of the video; absent
             where the job failed.
         error: Why the job failed; absent where it did not.
+        presence: How far the video's closest frames exceed what videos that do not show the
+            sentence reach; videos can be ranked by it. Absent where the bundle cannot tell.
         duration: The video's length, seconds.
         backend: What ran the networks, and where.
         warnings: What the reader of the answer should know.
@@ -71,6 +73,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     run: str = ""
     moments: tuple[FoundMoment, ...] | None = None
     error: Failure | None = None
+    presence: float | None = None
     duration: float | None = None
     backend: str = ""
     warnings: tuple[str, ...] = ()
@@ -105,6 +108,9 @@ def answer_record(
             )
             for moment in localization.moments
         ),
+        presence=None
+        if localization.presence is None
+        else round(localization.presence, _SCORE_DIGITS),
         duration=round(video.duration, _MILLISECONDS),
         backend=backend,
         warnings=(*video.warnings, *localization.warnings),

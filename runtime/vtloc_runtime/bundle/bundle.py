@@ -22,7 +22,7 @@ from vtloc_runtime.bundle.manifest import (
     ScoreCalibration,
     SharedSpace,
 )
-from vtloc_runtime.errors import BundleError
+from vtloc_runtime.errors import BundleError, UsageError
 
 DEFAULT_BUNDLE = Path(__file__).parent / "default"
 """The bundle that ships with the project."""
@@ -151,6 +151,26 @@ class Bundle:
         kept = msgspec.structs.replace(calibration, threshold=None, presence=presence)
         return replace(
             self, manifest=msgspec.structs.replace(self.manifest, score_calibration=kept)
+        )
+
+    def sampled_at(self, fps: float | None) -> Bundle:
+        """The same bundle, looking at so many frames a second instead of its own number.
+
+        Args:
+            fps: Frames a second; None leaves the bundle as it is.
+
+        Raises:
+            UsageError: It is not a positive number.
+        """
+        if fps is None:
+            return self
+        if not 0 < fps < math.inf:
+            raise UsageError(
+                f"a video cannot be looked at {fps:g} times a second",
+                remedy="Give a number above 0, such as 4 for moments shorter than a second",
+            )
+        return replace(
+            self, manifest=msgspec.structs.replace(self.manifest, frames_per_second=float(fps))
         )
 
     @property

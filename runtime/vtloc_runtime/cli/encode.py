@@ -23,6 +23,7 @@ from vtloc_runtime.cli.options import (
     DecoderPatienceOption,
     DeviceOption,
     ExactOption,
+    FpsOption,
     PrecisionOption,
     QuietOption,
     RayOption,
@@ -86,6 +87,7 @@ def encode(
     backend: BackendOption = "onnxruntime",
     device: DeviceOption = None,
     precision: PrecisionOption = None,
+    fps: FpsOption = None,
     threads: ThreadsOption = None,
     batch: BatchOption = None,
     workers: WorkersOption = None,
@@ -108,6 +110,7 @@ def encode(
         backend=backend,
         device=device,
         precision=precision,
+        fps=fps,
         threads=threads,
         batch=batch,
         workers=workers,
@@ -142,9 +145,7 @@ def run_encode(
     """
     import msgspec
 
-    from vtloc_runtime.bundle.bundle import Bundle
-
-    bundle = Bundle.open(options.bundle)
+    bundle = options.open_bundle()
     pipeline = options.pipeline(in_order=False)
     outcomes: list[EncodeOutcome] = []
     shown = sys.stderr.isatty() and not quiet

@@ -18,6 +18,7 @@ from vtloc_runtime.cli.options import (
     DecoderPatienceOption,
     DeviceOption,
     ExactOption,
+    FpsOption,
     PrecisionOption,
     QuietOption,
     RayOption,
@@ -92,6 +93,7 @@ def find(
             help="joint, argmax, soft, similarity or combined; the bundle's own without it."
         ),
     ] = None,
+    fps: FpsOption = None,
     always_answer: Annotated[
         bool,
         typer.Option("--always-answer", help='Never "no such moment"; give the best there is.'),
@@ -135,6 +137,7 @@ def find(
         device=device,
         precision=precision,
         decoding=decoding,
+        fps=fps,
         threads=threads,
         batch=batch,
         workers=workers,

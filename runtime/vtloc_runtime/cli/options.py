@@ -79,6 +79,13 @@ VideosOption: TypeAlias = Annotated[
     Path | None,
     typer.Option("--videos", help="Where the videos of a benchmark's annotations lie."),
 ]
+FpsOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--fps",
+        help="Frames looked at a second; more find shorter moments. The bundle's own without it.",
+    ),
+]
 QuietOption: TypeAlias = Annotated[
     bool, typer.Option("--quiet", help="No progress and no closing line.")
 ]
@@ -112,7 +119,19 @@ class ServingOptions:
     decoder_memory: float
     decoder_patience: float
     decoding: str | None = None
+    fps: float | None = None
     decoder: str = "cpu"
+
+    def open_bundle(self) -> Bundle:
+        """The bundle, set to look at as many frames a second as was asked for.
+
+        Raises:
+            BundleError: It cannot be opened.
+            UsageError: Videos cannot be looked at so often.
+        """
+        from vtloc_runtime.bundle.bundle import Bundle
+
+        return Bundle.open(self.bundle).sampled_at(self.fps)
 
     def pipeline(self, *, in_order: bool) -> PipelineOptions:
         """How the work is to be spread.
@@ -155,5 +174,6 @@ class ServingOptions:
             "batch": self.batch,
             "reuse": self.reuse,
             "decoding": self.decoding,
+            "fps": self.fps,
             "decoder": self.decoder,
         }

@@ -235,4 +235,3 @@ class PresenceCheck:
     def shows(self, margin: float) -> bool:
         """Whether a video with this margin is taken to show what the sentence describes."""
         return self.threshold is None or margin >= self.threshold
-

@@ -112,6 +112,7 @@ class Localizer:
         batch: int | None = None,
         reuse: float = DEFAULT_REUSE,
         decoding: str | None = None,
+        fps: float | None = None,
         decoder: str = "cpu",
         kept_sentences: int = DEFAULT_KEPT,
         observer: Observer | None = None,
@@ -131,6 +132,8 @@ class Localizer:
                 from the last encoded one for both to share features; how many of them are used
                 follows the video's noise. 0 shares among equal frames only.
             decoding: How logits become moments; None does as the bundle says.
+            fps: Frames a second that are looked at; None takes the bundle's number. More find
+                shorter moments and finer ends, and cost as many times more.
             decoder: What decodes videos: ``"cpu"``, or ``"nvdec"``, ``"nvdec:N"`` for a GPU.
             kept_sentences: Distinct sentences whose encoding is remembered.
             observer: Called with (stage, seconds, count) as each stage ends, from whatever
@@ -140,6 +143,7 @@ class Localizer:
             BundleError: The bundle is missing, altered, or lacks the precision.
             BackendError: The backend is unknown or cannot serve here.
             EngineError: No TensorRT engine fits this machine.
+            UsageError: ``fps`` or ``decoding`` makes no sense.
             MissingExtraError: The backend's package is not installed.
         """
         if decoder != "cpu":
@@ -147,6 +151,7 @@ class Localizer:
 
             require_decoder(decoder)
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        opened = opened.sampled_at(fps)
         device = resolve_device(backend, device)
         visual = precision or preferred_precision(opened, "visual", backend=backend, device=device)
         with ExitStack() as stack:

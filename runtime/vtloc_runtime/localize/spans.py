@@ -94,9 +94,7 @@ def decode(
     )
 
 
-def argmax(
-    start_logits: ArrayLike, end_logits: ArrayLike, *, longest: int | None = None
-) -> Span:
+def argmax(start_logits: ArrayLike, end_logits: ArrayLike, *, longest: int | None = None) -> Span:
     """Equation 14: the frames with the highest start and the highest end logit.
 
     The equation does not say what an end before the start means; here the two change places.

@@ -50,9 +50,7 @@ def test_they_are_the_best_of_all_spans_that_keep_apart(
 
 
 @given(length=st.integers(1, 300), longest=st.integers(1, 40))
-def test_a_stretch_without_boundaries_is_cut_to_the_longest_span(
-    length: int, longest: int
-) -> None:
+def test_a_stretch_without_boundaries_is_cut_to_the_longest_span(length: int, longest: int) -> None:
     found = best_spans(
         np.array([0, length]),
         lambda first, stop: (stop - first).astype(float),

@@ -76,7 +76,9 @@ def test_the_networks_own_limits_hold_as_well() -> None:
 
 def test_tokens_are_gathered_into_words() -> None:
     logits = BoundaryLogits(Echo(), Windows())
-    text = EncodedSentence("pancakes", np.ones((4, 3)), np.ones(3), (), ("pancakes",), (-1, 0, 0, -1))
+    text = EncodedSentence(
+        "pancakes", np.ones((4, 3)), np.ones(3), (), ("pancakes",), (-1, 0, 0, -1)
+    )
     features = np.full((5, 2), 0.25, np.float32)
     found = word_alignment(logits.of(features, [text], alignment=True), 0, text, np.arange(5.0))
     assert found is not None
@@ -93,7 +95,9 @@ def test_a_network_without_alignment_says_so() -> None:
             return found
 
     with pytest.raises(NetworkError, match="alignment"):
-        BoundaryLogits(Mute(), Windows()).of(np.ones((3, 2), np.float32), [sentence(1)], alignment=True)
+        BoundaryLogits(Mute(), Windows()).of(
+            np.ones((3, 2), np.float32), [sentence(1)], alignment=True
+        )
 
 
 def test_without_limits_many_sentences_go_together() -> None:
