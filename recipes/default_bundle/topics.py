@@ -19,6 +19,26 @@ EVENTS = 9
 """Events of a topic."""
 
 _DESCRIPTIONS, _QUERIES = 4, 2
+_PREPOSITIONS = frozenset(
+    [
+        "after",
+        "along",
+        "around",
+        "by",
+        "down",
+        "for",
+        "from",
+        "in",
+        "into",
+        "off",
+        "on",
+        "over",
+        "through",
+        "under",
+        "up",
+        "with",
+    ]
+)
 _SAME_SUBJECT, _SAME_PLACE, _SIGHTS = 0.75, 0.6, 0.12
 
 
@@ -52,6 +72,7 @@ def write_topics(rng: np.random.Generator, count: int, *, split: Split) -> tuple
 
 def _topic(rng: np.random.Generator, split: Split) -> Topic:
     words = _words()
+    wording = words["wording"][split]
     subjects = [_pick(rng, words["subjects"]) for _ in range(2)]
     places = [_pick(rng, words["places"]) for _ in range(2)]
     outfit = _pick(rng, words["outfits"])
@@ -60,7 +81,7 @@ def _topic(rng: np.random.Generator, split: Split) -> Topic:
         place = places[int(rng.random() >= _SAME_PLACE)]
         if rng.random() < _SIGHTS:
             facts = {"sight": _pick(rng, words["sights"]), "place": place}
-            kinds = ("seen", "sought")
+            described, asked = wording["seen"], wording["sought"]
         else:
             does, doing, objects = words["actions"][int(rng.integers(len(words["actions"])))]
             facts = {
@@ -71,22 +92,21 @@ def _topic(rng: np.random.Generator, split: Split) -> Topic:
                 "doing": doing,
                 "what": _pick(rng, objects.split("|")),
             }
-            kinds = ("described", "asked")
-        wording = words["wording"][split]
+            described, asked = wording["described"], wording["asked"]
+            if facts["what"].split()[0] not in _PREPOSITIONS:
+                described = [*described, *wording["described_things"]]
+                asked = [*asked, *wording["asked_things"]]
         events.append(
             Event(
-                tuple(_pick(rng, wording[kinds[0]]).format(**facts) for _ in range(_DESCRIPTIONS)),
-                tuple(
-                    _capital(rng, _pick(rng, wording[kinds[1]]).format(**facts))
-                    for _ in range(_QUERIES)
-                ),
+                tuple(_pick(rng, described).format(**facts) for _ in range(_DESCRIPTIONS)),
+                tuple(_capital(rng, _pick(rng, asked).format(**facts)) for _ in range(_QUERIES)),
             )
         )
     return tuple(events)
 
 
 def _capital(rng: np.random.Generator, sentence: str) -> str:
-    """Half of all people begin with a capital."""
+    """Half of all queries begin with a capital."""
     return sentence[:1].upper() + sentence[1:] if rng.random() < 0.5 else sentence
 
 
