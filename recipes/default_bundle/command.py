@@ -82,7 +82,6 @@ def train_default(
         config=recipe.composition,
         footage=recipe.footage,
         described=recipe.described,
-        looks=recipe.timelines.looks,
     )
     validation = TimelineSource(
         loaded,
@@ -92,7 +91,6 @@ def train_default(
         config=replace(recipe.composition, absent=0.0),
         footage=recipe.footage,
         described=replace(recipe.described, absent=0.0, topics=recipe.described.topics // 10),
-        looks=recipe.timelines.looks,
     )
     config = recipe.localizer_config(
         feature_dim=loaded.visual.dimension,

@@ -38,16 +38,13 @@ _SECTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineCounts:
-    """How many timelines are composed, and what of them is shown.
+    """How many timelines are composed.
 
     Attributes:
-        looks: Whether pooled activations are shown beside the meaning. Composed ones differ from
-            those of pictures in ways that meaning does not, and a localizer learns to rely on it.
         samples: In an epoch of training.
         validation: Of concepts and sentences kept out of training, after each epoch.
     """
 
-    looks: bool = False
     samples: int = 1600
     validation: int = 160
 

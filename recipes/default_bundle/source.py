@@ -114,7 +114,6 @@ class TimelineSource:
         config: What composed timelines hold, and how long timelines of both kinds are.
         footage: How composed frames come about.
         described: What timelines of described frames hold, and how many there are.
-        looks: Whether the columns beside the shared space are given, or zero.
     """
 
     def __init__(
@@ -127,9 +126,7 @@ class TimelineSource:
         config: CompositionConfig,
         footage: FootageConfig,
         described: DescribedConfig | None = None,
-        looks: bool = False,
     ) -> None:
-        self._looks = looks
         self._encoders = encoders
         self._seed = seed
         self._samples = samples
@@ -180,7 +177,4 @@ class TimelineSource:
             return _Shown(features, told.sentence, told.moments)
         timeline = self._composer.compose(rng, frames=frames)
         features = self._encoders.features(timeline.pooled)
-        if not self._looks:
-            features[:, :start] = 0
-            features[:, stop:] = 0
         return _Shown(features, timeline.sentence, timeline.moments)

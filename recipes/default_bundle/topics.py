@@ -19,26 +19,10 @@ EVENTS = 9
 """Events of a topic."""
 
 _DESCRIPTIONS, _QUERIES = 4, 2
-_PREPOSITIONS = frozenset(
-    [
-        "after",
-        "along",
-        "around",
-        "by",
-        "down",
-        "for",
-        "from",
-        "in",
-        "into",
-        "off",
-        "on",
-        "over",
-        "through",
-        "under",
-        "up",
-        "with",
-    ]
-)
+_PREPOSITIONS = {
+    *("after", "along", "around", "by", "down", "for", "from", "in", "into", "off", "on", "over"),
+    *("through", "under", "up", "with"),
+}
 _SAME_SUBJECT, _SAME_PLACE, _SIGHTS = 0.75, 0.6, 0.12
 
 

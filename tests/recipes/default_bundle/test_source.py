@@ -60,7 +60,7 @@ def test_an_epoch_depends_on_seed_and_number_alone(encoders):
 
 
 def test_samples_are_what_the_encoders_would_give(encoders):
-    for sample in samples(encoders, looks=True):
+    for sample in samples(encoders):
         assert sample.features.shape[1] == encoders.visual.dimension
         assert sample.features.dtype == np.float32
         assert sample.tokens.shape[1] == encoders.text.token_dimension
@@ -69,15 +69,9 @@ def test_samples_are_what_the_encoders_would_give(encoders):
             assert 0 <= moment.start < moment.end <= sample.duration
 
 
-def test_looks_can_be_kept_from_the_localizer(encoders):
-    for sample in samples(encoders, looks=False, count=4):
-        assert not sample.features[:, 384:].any()
-        assert sample.features[:, :384].any()
-
-
 def test_described_frames_lie_in_the_shared_space_alone(encoders):
     described = DescribedConfig(share=1.0, topics=2)
-    for sample in samples(encoders, count=6, described=described, looks=True):
+    for sample in samples(encoders, count=6, described=described):
         assert sample.features.shape[1] == encoders.visual.dimension
         np.testing.assert_allclose(np.linalg.norm(sample.features[:, :384], axis=1), 1, rtol=1e-4)
         assert not sample.features[:, 384:].any()
@@ -88,7 +82,7 @@ def test_both_kinds_of_timeline_take_part(encoders):
     described = DescribedConfig(share=0.5, topics=2)
     looks = [
         sample.features[:, 384:].any()
-        for sample in samples(encoders, count=24, described=described, looks=True)
+        for sample in samples(encoders, count=24, described=described)
     ]
     assert 4 < sum(looks) < 20
 
