@@ -48,13 +48,13 @@ class DescribedConfig:
     scene: float = 7.0
     scene_spread: float = 1.0
     shot: float = 3.0
-    answer: float = 0.3
+    answer: float = 0.27
     elsewhere: float = 0.15
-    clarity: tuple[float, float] = (0.15, 0.55)
+    clarity: tuple[float, float] = (0.13, 0.53)
     unclear: float = 0.8
     stray: float = 0.08
     absent: float = 0.1
-    likeness: float = 0.2
+    likeness: float = 0.15
 
     def __post_init__(self) -> None:
         for name in ("share", "answer", "elsewhere", "unclear", "stray", "absent"):
@@ -93,7 +93,8 @@ class Describer:
     Args:
         topics: What they are about.
         embed: Gives sentence vectors of length one, float32 [sentences, Ds].
-        surroundings: What else may be in a picture, vectors of length one, [things, Ds].
+        surroundings: What may be in a picture besides what other topics describe, vectors of length
+            one, [things, Ds].
         config: What they hold.
     """
 
@@ -105,12 +106,12 @@ class Describer:
         config: DescribedConfig,
     ) -> None:
         self._topics = topics
-        self._surroundings = surroundings
         self._config = config
         sentences = tuple(
             sorted({text for topic in topics for event in topic for text in event.descriptions})
         )
         self._vectors = embed(sentences)
+        self._surroundings = np.concatenate([surroundings, self._vectors])
         places = {text: index for index, text in enumerate(sentences)}
         self._places = np.array(
             [[[places[text] for text in event.descriptions] for event in topic] for topic in topics]
