@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.bundle.manifest import SharedSpace
     from vtloc_runtime.localize.occurrences import FloatArray, IntArray
 
-PRICE = 2.0
+PRICE = 2.5
 """What a piece costs, in squared differences of neighbours."""
 
 WINDOW = 128

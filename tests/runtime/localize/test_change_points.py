@@ -17,7 +17,7 @@ from vtloc_runtime.localize.change_points import change_points
 def scenes(*lengths: int, noise: float = 0.05, seed: int = 0) -> np.ndarray:
     """Frames of scenes that look nothing like each other."""
     chance = np.random.default_rng(seed)
-    places = np.repeat(np.eye(len(lengths), 24), lengths, axis=0)
+    places = np.repeat(np.eye(len(lengths), 96), lengths, axis=0)
     return (places + noise * chance.normal(size=places.shape)).astype(np.float32)
 
 
