@@ -237,8 +237,7 @@ def answer_parity(
     broken = None
     if 2 * answered < len(expected):
         broken = (
-            f"the PyTorch model answers {answered} of {len(expected)} questions: "
-            "too few to compare"
+            f"the PyTorch model answers {answered} of {len(expected)} questions: too few to compare"
         )
     elif same < bound.same:
         broken = f"{same:.1%} of the answers stay where they were, below {bound.same:.0%}"

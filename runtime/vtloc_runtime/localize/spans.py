@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vtloc_runtime.errors import NetworkError
+from vtloc_runtime.localize.contrast import Contrast
 from vtloc_runtime.localize.moments import Moment
 from vtloc_runtime.localize.occurrences import FloatArray, IntArray, best_spans
 
@@ -190,7 +191,8 @@ def similarity(
     Args:
         curve: ``[T]``, the cosine of each frame to the sentence.
         boundaries: ``[B]`` ascending, from 0 to T: the frames at which spans may begin, and
-            before which they may end. None allows all.
+            before which they may end; every piece between two of them that a span holds must
+            match, as `Contrast` says. None allows all frames.
         longest: Frames in a span at most; None sets no limit.
         count: Spans wanted at most.
 
@@ -199,7 +201,7 @@ def similarity(
     """
     (values,) = _rows(curve)
     length = len(values)
-    contrast = Contrast(values, longest=longest or length)
+    contrast = Contrast(values, longest=longest or length, boundaries=boundaries)
     if contrast.flat:
         return (Span(0, min(length, longest or length) - 1, 0.0),)
     found = best_spans(
@@ -239,7 +241,7 @@ def combined(
         NetworkError: The rows disagree in length, are not finite, or there is no frame.
     """
     starts, ends, values = _rows(start_logits, end_logits, curve)
-    contrast = Contrast(values, longest=longest or len(values))
+    contrast = Contrast(values, longest=longest or len(values), boundaries=boundaries)
     found = best_spans(
         np.arange(len(values) + 1) if boundaries is None else boundaries,
         lambda first, stop: starts[first] + ends[stop - 1] + weight * contrast(first, stop),
@@ -249,53 +251,6 @@ def combined(
     return tuple(
         Span(first, last, _sigmoid((total - weight / 2) / 2)) for first, last, total in found
     )
-
-
-class Contrast:
-    """How clearly spans stand out from a curve: Pearson's correlation with "inside the span".
-
-    In a video longer than a span may be, that correlation would shrink with the video. There it
-    is the correlation in a timeline of ``longest`` frames that holds the span and, for the rest,
-    what lies outside of it in the whole video: so it means the same whatever the length.
-
-    Args:
-        curve: ``[T]``, finite.
-        longest: Frames in a span at most.
-    """
-
-    def __init__(self, curve: FloatArray, *, longest: int) -> None:
-        deviations = curve - curve.mean()
-        spread = math.sqrt(float(deviations @ deviations))
-        bound = 1e-9 * max(1.0, float(np.abs(curve).max())) * math.sqrt(len(curve))
-        self.flat = spread <= bound
-        """Whether the curve is constant, so that no span stands out."""
-        self._sums = np.concatenate([[0.0], np.cumsum(deviations)])
-        self._squares = np.concatenate([[0.0], np.cumsum(deviations**2)])
-        self._length = len(curve)
-        self._timeline = min(longest, len(curve))
-
-    def __call__(self, first: IntArray, stop: IntArray) -> FloatArray:
-        """The contrast of spans, -1 to 1; 0 for all of the timeline.
-
-        Args:
-            first: First frames.
-            stop: The frames after the last.
-        """
-        if self.flat:
-            return np.zeros(len(first))
-        inside = (stop - first).astype(np.float64)
-        outside = np.maximum(self._length - inside, 1.0)
-        total = self._sums[stop] - self._sums[first]
-        squares = self._squares[stop] - self._squares[first]
-        mean, rest = total / inside, (self._sums[-1] - total) / outside
-        share = inside / self._timeline
-        within = np.maximum(squares / inside - mean**2, 0.0)
-        without = np.maximum((self._squares[-1] - squares) / outside - rest**2, 0.0)
-        between = share * (1 - share) * (mean - rest) ** 2
-        spread = np.sqrt(share * within + (1 - share) * without + between)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = (mean - rest) * np.sqrt(share * (1 - share)) / spread
-        return np.where((share < 1) & (spread > 0), found, 0.0)
 
 
 def longest_span(times: ArrayLike, duration: float, manifest: Manifest) -> int:
