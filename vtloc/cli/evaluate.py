@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,11 @@ from vtloc.model import load_checkpoint
 from vtloc.model.samples import StoredSamples
 from vtloc.training.device import training_device
 from vtloc.training.experiment import FeaturesConfig, open_all_frames
-from vtloc_runtime.errors import FeatureError, UsageError
+from vtloc_runtime.bundle.manifest import Decoding
+from vtloc_runtime.errors import CheckpointError, FeatureError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -93,6 +95,22 @@ def score_checkpoint(
         samples = samples.without(missing)
     network = loaded.network.to(training_device(device))
     scores = evaluate_network(
-        network, samples.epoch(0), strategy=strategy, strict=strict, precision=precision
+        network,
+        samples.epoch(0),
+        strategy=strategy,
+        similarity_weight=_similarity_weight(loaded.metadata, checkpoint),
+        strict=strict,
+        precision=precision,
     )
     return scores, replace(split, examples=samples.examples)
+
+
+def _similarity_weight(metadata: Mapping[str, str], checkpoint: Path) -> float:
+    """The weight that a bundle of this checkpoint would decode ``combined`` with."""
+    try:
+        stored = json.loads(metadata.get("decoding", "{}"))
+        return float(stored.get("similarity_weight", Decoding().similarity_weight))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"decoding in its metadata is not valid: {error}", where=checkpoint
+        ) from error

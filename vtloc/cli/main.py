@@ -40,6 +40,7 @@ class Decoding(StrEnum):
     ARGMAX = "argmax"
     SOFT = "soft"
     SIMILARITY = "similarity"
+    COMBINED = "combined"
 
 
 class Counting(StrEnum):

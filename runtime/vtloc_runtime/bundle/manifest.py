@@ -159,17 +159,20 @@ class ScoreCalibration(Entry, frozen=True, kw_only=True):
     """The map from raw scores to probabilities, fitted on labelled moments.
 
     Attributes:
-        raw: Raw scores, ascending.
+        raw: Raw scores, ascending; before they are looked up here, the margin of presence is
+            added to their log-odds.
         probability: The probability that belongs to each; between them it is linear.
         threshold: Below this probability the answer is "no such moment"; None never says so.
         presence: The same decided by how close the frames come to the sentence, which tells
             better; None leaves it to the threshold.
+        margin_weight: What a margin of one adds to the log-odds of a raw score.
     """
 
     raw: tuple[float, ...]
     probability: tuple[float, ...]
     threshold: float | None = None
     presence: PresenceTest | None = None
+    margin_weight: float = 0.0
 
 
 class PrecisionBounds(Entry, frozen=True, kw_only=True):

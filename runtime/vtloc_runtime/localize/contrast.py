@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtloc_runtime.localize.occurrences import FloatArray, IntArray
+if TYPE_CHECKING:
+    from vtloc_runtime.localize.occurrences import FloatArray, IntArray
 
 MATCHING = 0.5
 """How far each piece of a span must come from the level outside towards the level inside."""

@@ -350,7 +350,9 @@ class Localizer:
                 count=moments,
                 similarity_weight=manifest.decoding.similarity_weight,
             )
-            found = to_moments(spans, video.times, video.duration, calibration=self._calibration)
+            found = to_moments(
+                spans, video.times, video.duration, calibration=self._calibration, margin=margin
+            )
             answers.append(Localization(sentence.text, found, presence=margin, alignment=words))
         return answers
 

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from vtloc_runtime.bundle.manifest import DecodingStrategy, Manifest, ScoreCalibration
 
 
+SURE = 1e-6
+"""As near to 0 and 1 as a score counts when its log-odds are taken."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A range of frames that may be the moment.
@@ -276,6 +280,7 @@ def to_moments(
     duration: float,
     *,
     calibration: ScoreCalibration | None = None,
+    margin: float | None = None,
 ) -> tuple[Moment, ...]:
     """Spans of frames to moments in seconds, with calibrated scores.
 
@@ -287,6 +292,7 @@ def to_moments(
         times: ``[T]``, when each frame came on screen, seconds, never falling.
         duration: The video's end on the same clock, seconds.
         calibration: From raw scores to probabilities; spans below its threshold are left out.
+        margin: As for `calibrate`.
 
     Returns:
         The moments, best first; empty where all are below the threshold.
@@ -298,7 +304,7 @@ def to_moments(
     index = np.arange(len(shown))
     moments = []
     for span in spans:
-        score = span.score if calibration is None else calibrate(span.score, calibration)
+        score = span.score if calibration is None else calibrate(span.score, calibration, margin)
         threshold = None if calibration is None else calibration.threshold
         if threshold is not None and score < threshold:
             continue
@@ -308,13 +314,23 @@ def to_moments(
     return tuple(moments)
 
 
-def calibrate(score: float, calibration: ScoreCalibration) -> float:
-    """The probability that belongs to a raw score: linear between the fitted points.
+def calibrate(score: float, calibration: ScoreCalibration, margin: float | None = None) -> float:
+    """The probability that belongs to a raw score.
+
+    Where a sentence is surely shown, its best span is right more often than its score alone
+    says, so the margin of presence counts as well.
 
     Args:
         score: A span's raw score, 0 to 1.
-        calibration: The fitted points; scores beyond them get the outermost probability.
+        calibration: The fitted points; between them the map is linear, and scores beyond them
+            get the outermost probability.
+        margin: By how much the video's closest frame exceeds the sentence's mark; None counts
+            as nothing.
     """
+    if margin is not None and calibration.margin_weight:
+        inside = min(max(score, SURE), 1 - SURE)
+        odds = math.log(inside / (1 - inside)) + calibration.margin_weight * margin
+        score = _sigmoid(odds)
     return float(np.interp(score, calibration.raw, calibration.probability))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -137,7 +137,7 @@ def word_alignment(
     return Alignment(sentence.words, times, weights)
 
 
-def _output(result: Mapping[str, NDArray[np.floating]], name: str) -> NDArray[np.floating]:
+def _output(result: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
     if name not in result:
         raise NetworkError(
             f"the localizer network gives no {name}",

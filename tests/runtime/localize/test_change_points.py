@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def test_the_pieces_are_the_cheapest_of_all(length: int, seed: int) -> None:
     expected, found = np.array([0, *oracle]), change_points(rows)
 
     def cost(cuts: np.ndarray) -> float:
-        pieces = [unit[low:high] for low, high in zip(cuts[:-1], cuts[1:], strict=True)]
+        pieces = [unit[low:high] for low, high in pairwise(cuts)]
         return price * len(pieces) + sum(((p - p.mean(axis=0)) ** 2).sum() for p in pieces)
 
     assert cost(found) <= cost(expected) + 1e-3
