@@ -57,8 +57,8 @@ class VideoError(VtlocError):
     kind = "video"
 
 
-class DecoderLost(VideoError):
-    """A decoder process that somebody else ended: the video is not to blame, and may be tried again."""
+class DecoderLostError(VideoError):
+    """A decoder process that was ended from outside; its video may be tried again."""
 
 
 class QueryError(VtlocError):

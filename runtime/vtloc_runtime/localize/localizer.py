@@ -219,9 +219,7 @@ class Localizer:
         Raises:
             VideoError: The video cannot be read, shows nothing, or takes too long.
         """
-        return self._videos.encode(
-            source, options, progress=progress, timeout=timeout, read=read
-        )
+        return self._videos.encode(source, options, progress=progress, timeout=timeout, read=read)
 
     @overload
     def localize(self, video: Any, queries: str, *, moments: int = 1) -> Localization: ...

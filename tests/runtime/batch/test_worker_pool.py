@@ -238,7 +238,7 @@ def test_memory_does_not_grow_with_the_video(localizer: Localizer) -> None:
                 times = np.arange(first, min(first + size, seconds), dtype=np.float64)
                 images = np.zeros((len(times), 32, 32, 3), dtype=np.uint8)
                 images[:] = (times.astype(np.int64) % 251)[:, None, None, None]
-                yield FrameChunk(images, times)
+                yield FrameChunk(images, times, np.arange(len(times)))
             yield ReadingEnd(float(seconds))
 
         return read

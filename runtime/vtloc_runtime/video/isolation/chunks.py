@@ -96,7 +96,8 @@ class ChunkBuilder:
     @property
     def slot(self) -> NDArray[np.uint8]:
         """Where the next picture goes, ``[S, S, 3]``."""
-        return self._images[self._pictures]
+        slot: NDArray[np.uint8] = self._images[self._pictures]
+        return slot
 
     def add(self, time: float) -> None:
         """Count the picture in the slot as the next frame."""

@@ -111,7 +111,7 @@ class Conversation:
 
     def _picture(self, message: Picture, deadline: Deadline) -> None:
         self._count(message.time, 1)
-        room = memoryview(self._builder.slot).cast("B")
+        room = self._builder.slot.data.cast("B")
         self._channel.receive_into(room, deadline)
         self._builder.add(message.time)
 
@@ -160,21 +160,17 @@ class Conversation:
 
     def _late(self) -> VideoError:
         if time.monotonic() >= self._end:
-            return too_slow(self._name, self._limits.wall_seconds)
+            return VideoError(
+                f"takes more than {self._limits.wall_seconds:g} s to read",
+                where=self._name,
+                remedy="Raise the limit with --video-timeout, or Limits.wall_seconds, "
+                "if it is worth it",
+            )
         return VideoError(
             f"the decoder gave no frame for {self._timeout:g} s and was stopped",
             where=self._name,
             remedy="Raise the limit with --decoder-timeout, or repair the file",
         )
-
-
-def too_slow(name: str, seconds: float) -> VideoError:
-    """The error for a video that takes longer than it may."""
-    return VideoError(
-        f"takes more than {seconds:g} s to read",
-        where=name,
-        remedy="Raise the limit with --video-timeout, or Limits.wall_seconds, if it is worth it",
-    )
 
 
 def _most_frames(options: VideoOptions) -> int:

@@ -115,7 +115,7 @@ class Outbox:
                 message, picture = item
                 send_message(self._line, self._number, message)
                 if picture is not None:
-                    self._line.sendall(memoryview(picture).cast("B"))
+                    self._line.sendall(picture.data.cast("B"))
         except OSError:
             # The parent has gone, or no longer wants this video.
             os._exit(0)

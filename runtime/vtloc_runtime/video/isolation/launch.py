@@ -36,11 +36,10 @@ _PASSED_ON = {
     "VTLOC_DEBUG",
 }  # fmt: skip
 _PASSED_ON_FOR_GPU = ("CUDA_", "NVIDIA_", "NV_", "PATH", "HOME")
-_ONE_THREAD = {
-    # A library's idle threads would be outside the sandbox, and decoding has its own.
-    name: "1"
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-}
+# A library's idle threads would be outside the sandbox, and decoding has its own.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# One heap for all threads: the others would reserve address space, which the limit counts.
+_ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def child_environment(*, gpu: bool) -> dict[str, str]:
         for name, value in os.environ.items()
         if name in _PASSED_ON or (gpu and name.startswith(_PASSED_ON_FOR_GPU))
     }
-    return {**kept, **_ONE_THREAD}
+    return {**kept, **_ONE_THREAD, **_ONE_HEAP}
 
 
 def _command(memory: int, *, gpu: bool, line: int) -> list[str]:

@@ -118,7 +118,7 @@ def test_a_video_that_needs_too_much_memory_is_refused(
     list(decoder.read(str(colour_video), OPTIONS, 8))
     status = Path(f"/proc/{process_id(decoder)}/status").read_text()
     enough = 1024 * int(status.split("VmPeak:")[1].split()[0]) + 8 * 2**20
-    with DecoderProcess(DecoderLimits(memory=enough, patience=60)) as limited:
+    with DecoderProcess(DecoderLimits(memory=enough, timeout=60)) as limited:
         assert list(limited.read(str(colour_video), OPTIONS, 8))
         with pytest.raises(VideoError) as caught:
             list(limited.read(str(huge), OPTIONS, 8))
