@@ -91,7 +91,12 @@ class ChunkBuilder:
     @property
     def full(self) -> bool:
         """Whether no further picture fits."""
-        return self._pictures == len(self._images) or len(self._times) >= _MOST_FRAMES
+        return self._pictures == len(self._images) or self.crowded
+
+    @property
+    def crowded(self) -> bool:
+        """Whether no further frame fits, not even one that shows the last picture again."""
+        return len(self._times) >= _MOST_FRAMES
 
     @property
     def slot(self) -> NDArray[np.uint8]:
@@ -149,9 +154,10 @@ def read_here(source: Any, options: VideoOptions, size: int) -> Reading:
     builder = ChunkBuilder(size, options.preprocessing.size)
     with open_video(source, options) as reader:
         for frame in reader:
-            if builder.full:
+            same = is_same(frame.image, builder.last)
+            if builder.crowded if same else builder.full:
                 yield builder.take()
-            if is_same(frame.image, builder.last):
+            if same:
                 builder.again(frame.time)
             else:
                 builder.slot[:] = frame.image

@@ -86,7 +86,7 @@ class Conversation:
             try:
                 deadline = self._deadline()
                 message = self._channel.receive(self._number, deadline)
-                if isinstance(message, Picture | Again) and builder.full:
+                if isinstance(message, Picture) and builder.full:
                     yield builder.take()
                     # What whoever takes the chunk did meanwhile is not the decoder's time.
                     deadline = self._deadline()
@@ -120,7 +120,7 @@ class Conversation:
             raise NonsenseError("a frame repeats one that never came")
         self._count(message.time, message.count)
         for _ in range(message.count):
-            if self._builder.full:
+            if self._builder.crowded:
                 yield self._builder.take()
             self._builder.again(message.time)
 

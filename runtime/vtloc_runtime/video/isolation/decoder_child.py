@@ -130,6 +130,7 @@ class Memory:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._rest = 0
         self._status = -1
         if limit > 0:
             with contextlib.suppress(OSError):
@@ -144,18 +145,24 @@ class Memory:
             with contextlib.suppress(OSError, ValueError):
                 resource.setrlimit(resource.RLIMIT_AS, (self._limit, self._limit))
 
+    def settle(self) -> None:
+        """Take what the process has by now for what it takes without a video."""
+        self._rest = self._peak()
+
     def near_limit(self) -> bool:
         """Whether the limit may have been hit.
 
         FFmpeg passes over what it finds no memory for, as it does over damage. The peak is the
         process's, so the parent replaces a process that came so close.
         """
+        return self._peak() - self._rest > _NEAR * (self._limit - self._rest)
+
+    def _peak(self) -> int:
         with contextlib.suppress(OSError, ValueError, IndexError):
             if self._status >= 0:
                 status = os.pread(self._status, _STATUS_SIZE, 0)
-                peak = 1024 * int(status.split(b"VmPeak:")[1].split()[0])
-                return peak > _NEAR * self._limit
-        return False
+                return 1024 * int(status.split(b"VmPeak:")[1].split()[0])
+        return self._rest
 
 
 def send_message(line: socket.socket, number: int, message: Message) -> None:
@@ -188,10 +195,10 @@ def serve(line: socket.socket, memory: Memory) -> None:
             last = Refusal(error.what[:LONGEST_TEXT], remedy, memory.near_limit())
         except Exception as error:  # noqa: BLE001 - it becomes that video's failure
             last = _fault(error, memory)
-        outbox.put(last)
-        outbox.finish()
         if file is not None:
             file.close()
+        outbox.put(last)
+        outbox.finish()
 
 
 class _Repeats:
@@ -322,6 +329,7 @@ def main(descriptor: int, limit: int, gpu: int, parent: int) -> None:
     line = socket.socket(fileno=descriptor)
     if not gpu:
         _warm_up()
+    memory.settle()
     report = enter_sandbox(orphaned=orphaned, gpu=bool(gpu))
     if orphaned is not None:
         _watch_parent(parent)
