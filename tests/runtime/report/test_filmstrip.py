@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import vtloc_runtime.video
-import vtloc_runtime.video.reader as reader
 from vtloc_runtime.batch.records import FoundMoment, Record
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.report import answers
 from vtloc_runtime.report.filmstrip import read_filmstrip
+from vtloc_runtime.video import reader
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 
@@ -28,7 +28,8 @@ def record(video: Path | str, duration: float = 12.0) -> Record:
 
 def test_it_shows_the_middle_of_equal_parts(colour_video: Path) -> None:
     strip = read_filmstrip(colour_video, 12.0, count=4)
-    assert [picture.time for picture in strip] == [1.0, 4.0, 7.0, 10.0]
+    # The film shows eight pictures a second, so one comes on at each of these instants.
+    assert [picture.time for picture in strip] == [1.5, 4.5, 7.5, 10.5]
     assert all(picture.data_uri.startswith("data:image/jpeg;base64,") for picture in strip)
     # A still is sent once, and shown in every part.
     assert len(read_filmstrip(colour_video, 0.5)) == 16

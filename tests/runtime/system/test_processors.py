@@ -27,7 +27,7 @@ def write(folder: Path, **files: str) -> None:
         (folder / name.replace("__", ".")).write_text(content)
 
 
-def test_without_groups_it_is_the_affinity(groups: Path) -> None:  # noqa: ARG001 - set up by it
+def test_without_groups_it_is_the_affinity(groups: Path) -> None:
     assert available_processors() == 8
 
 

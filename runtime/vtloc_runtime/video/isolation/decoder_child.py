@@ -20,7 +20,7 @@ import msgspec
 
 from vtloc_runtime.errors import VideoError, VtlocError
 from vtloc_runtime.video import FrameSequence, VideoOptions, open_video
-from vtloc_runtime.video.isolation.chunks import is_same
+from vtloc_runtime.video.isolation.chunks import is_same, shown_frames
 from vtloc_runtime.video.isolation.messages import (
     HEADER,
     LONGEST_TEXT,
@@ -236,18 +236,19 @@ class _Ending(msgspec.Struct):
 def _read(outbox: Outbox, source: VideoSource, options: VideoOptions) -> _Ending:
     """Send a video's frames as they come."""
     last: NDArray[Any] | None = None
+    shown = 0.0
     repeats = _Repeats(outbox)
     with open_video(source, options) as reader:
-        for frame in reader:
-            if is_same(frame.image, last):
-                repeats.add(frame.time)
+        for image, seconds in shown_frames(reader):
+            if is_same(image, last):
+                repeats.add(seconds)
             else:
                 repeats.send()
-                outbox.put(Picture(frame.time), frame.image)
-            last = frame.image
+                outbox.put(Picture(seconds), image)
+            last, shown = image, seconds
         repeats.send()
     warnings = [one[:LONGEST_TEXT] for one in reader.warnings[:MOST_WARNINGS]]
-    return _Ending(float(reader.duration), warnings)
+    return _Ending(max(shown, float(reader.duration)), warnings)
 
 
 def _fault(error: Exception, memory: Memory) -> Refusal:

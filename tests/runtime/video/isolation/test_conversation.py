@@ -15,11 +15,11 @@ import msgspec
 import numpy as np
 import pytest
 
-import vtloc_runtime.video.isolation.decoder_process as decoder_process
 from tests.support.colours import SIZE
 from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.errors import BackendError, VideoError
 from vtloc_runtime.video import Limits, VideoOptions
+from vtloc_runtime.video.isolation import decoder_process
 from vtloc_runtime.video.isolation.chunks import FrameChunk, ReadingEnd
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
 from vtloc_runtime.video.isolation.launch import Child
@@ -157,7 +157,7 @@ def take_over(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     events: list[threading.Event] = []
 
     def arrange(talk: Callable[[HostileDecoder], object], ready: Any = None) -> None:
-        def start(_memory: int, *, gpu: bool) -> Child:  # noqa: ARG001 - as the real one
+        def start(_memory: int, *, gpu: bool) -> Child:
             here, there = socket.socketpair()
             words, mouth = os.pipe()
             end = threading.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import io
 import os
@@ -24,8 +25,8 @@ from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.errors import BackendError, DecoderLostError, UsageError, VideoError
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.video import FrameSequence, Limits, VideoOptions
-from vtloc_runtime.video.isolation.chunks import FrameChunk, ReadingEnd, read_here
 from vtloc_runtime.video.isolation import launch
+from vtloc_runtime.video.isolation.chunks import FrameChunk, ReadingEnd, read_here
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
 
 OPTIONS = VideoOptions(preprocessing=Preprocessing(size=SIZE))
@@ -40,6 +41,13 @@ def decoder() -> Any:
 def process_id(decoder: DecoderProcess) -> int:
     assert decoder._process is not None
     return decoder._process.pid
+
+
+def end_stopped(process: int, number: int) -> None:
+    """Have a stopped process end by a signal: all but SIGKILL wait until it goes on."""
+    os.kill(process, number)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGCONT)
 
 
 def pictures(parts: Any) -> Any:
@@ -88,8 +96,7 @@ def test_a_crash_is_an_error_and_the_next_video_is_read(
     long = write_colour_video(tmp_path / "long.mp4", [("red", 60)])
     decoder.start()
     os.kill(process_id(decoder), signal.SIGSTOP)
-    os.kill(process_id(decoder), signal.SIGSEGV)
-    threading.Timer(0.3, os.kill, (process_id(decoder), signal.SIGCONT)).start()
+    threading.Timer(0.3, end_stopped, (process_id(decoder), signal.SIGSEGV)).start()
     with pytest.raises(VideoError, match=r"crashed the decoder \(ended by SIGSEGV\)") as caught:
         list(decoder.read(str(long), OPTIONS, 1))
     assert caught.value.where == str(long)
@@ -143,7 +150,7 @@ def test_a_video_that_needs_too_much_memory_is_refused(
             list(limited.read(str(huge), OPTIONS, 8))
         assert "--decoder-memory" in str(caught.value)
         # What one video took is not held against the next.
-        with pytest.raises(VideoError, match="is no video that can be read$"):
+        with pytest.raises(VideoError, match=r"is no video that can be read$"):
             list(limited.read(str(tmp_path / "words.mp4"), OPTIONS, 8))
         assert list(limited.read(str(colour_video), OPTIONS, 8))
     assert list(decoder.read(str(huge), OPTIONS, 8))
@@ -378,7 +385,7 @@ def test_an_address_is_downloaded_for_it(
         allowed = VideoOptions(preprocessing=Preprocessing(size=SIZE), protocols=("http",))
         found = pictures(decoder.read(f"{address}/film.mp4", allowed, 8))
         assert np.array_equal(found[0], pictures(read_here(str(colour_video), OPTIONS, 8))[0])
-        with pytest.raises(VideoError, match="cannot be fetched.*not found"):
+        with pytest.raises(VideoError, match=r"cannot be fetched.*not found"):
             list(decoder.read(f"{address}/gone.mp4", allowed, 8))
         with pytest.raises(VideoError, match="stopped coming"):
             list(decoder.read(f"{address}/cut.mp4", allowed, 8))
@@ -394,7 +401,7 @@ def test_a_file_that_opens_siblings_cannot(decoder: DecoderProcess, tmp_path: Pa
     with pytest.raises(VideoError):
         list(decoder.read(str(tmp_path / "v.idx"), OPTIONS, 8))
     # The process had nothing of its folder but one descriptor, which is closed again.
-    open_files = [os.readlink(one) for one in Path(f"/proc/{process_id(decoder)}/fd").iterdir()]
+    open_files = [str(one.readlink()) for one in Path(f"/proc/{process_id(decoder)}/fd").iterdir()]
     assert not [name for name in open_files if str(tmp_path) in name]
 
 
@@ -516,7 +523,7 @@ def test_one_that_was_ended_from_outside_is_not_the_videos_fault(
     long = write_colour_video(tmp_path / "long.mp4", [("red", 60)])
     decoder.start()
     os.kill(process_id(decoder), signal.SIGSTOP)
-    threading.Timer(0.3, os.kill, (process_id(decoder), signal.SIGKILL)).start()
+    threading.Timer(0.3, end_stopped, (process_id(decoder), signal.SIGKILL)).start()
     with pytest.raises(DecoderLostError, match=r"ended from outside \(by SIGKILL\)") as caught:
         list(decoder.read(str(long), OPTIONS, 1))
     assert caught.value.where == str(long)
@@ -546,7 +553,7 @@ def test_one_that_crossed_a_fork_is_refused(decoder: DecoderProcess, colour_vide
 
 def test_limits_of_the_process_take_the_place_of_the_videos_own(colour_video: Path) -> None:
     with DecoderProcess(DecoderLimits(max_duration=5)) as decoder:
-        with pytest.raises(VideoError, match="lasts longer than 5 s.*--max-duration"):
+        with pytest.raises(VideoError, match=r"lasts longer than 5 s.*--max-duration"):
             list(decoder.read(str(colour_video), OPTIONS, 8))
         short = VideoOptions(limits=Limits(seconds=1), preprocessing=Preprocessing(size=SIZE))
         with pytest.raises(VideoError, match="lasts longer than 5 s"):
