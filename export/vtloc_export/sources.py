@@ -135,8 +135,8 @@ def _localizer_graph(bundle: Bundle) -> ModelProto:
             f"from one of {', '.join(_TRUSTED)}",
             where=bundle.path,
         )
-    variant = variants[precision]
-    model: ModelProto = onnx.load_from_string(bundle.read(variant.file, variant.sha256))
+    content = bundle.onnx(variants[precision]).single("exporting again")
+    model: ModelProto = onnx.load_from_string(content)
     return model
 
 

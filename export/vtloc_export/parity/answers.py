@@ -186,7 +186,7 @@ def tensor_parity(
     import onnx
 
     variant = bundle.variant(network, precision)
-    content = bundle.read(variant.file, variant.sha256)
+    content = bundle.onnx(variant).single("this comparison")
     reference = torch_evaluate(module, network)
     rounded = precision == "fp16" and runs_in_reference(network, module)
     if rounded:

@@ -13,8 +13,9 @@ from vtloc_export.parity.measures import BOUNDS, Bound, Difference, difference, 
 from vtloc_export.parity.probes import Lengths, Probe, probes
 from vtloc_export.precision.policy import TypedNetwork
 from vtloc_export.signatures import SIGNATURES, Precision, Signature
-from vtloc_runtime.errors import ExportError, MissingExtraError, ParityError
+from vtloc_runtime.errors import ExportError, ParityError
 from vtloc_runtime.networks.interface import Array
+from vtloc_runtime.networks.onnxruntime_package import import_onnxruntime
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -73,12 +74,7 @@ def onnxruntime_evaluate(model: bytes, *, half: bool = False) -> Evaluate:
         ExportError: ONNX Runtime does not take the graph.
         MissingExtraError: ONNX Runtime is not installed.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError.of(
-            "onnxruntime", extra="export", purpose="checking an export"
-        ) from error
+    onnxruntime = import_onnxruntime(extra="export", purpose="checking an export")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:

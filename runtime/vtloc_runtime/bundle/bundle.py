@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ from vtloc_runtime.bundle.manifest import (
     PresenceTest,
 )
 from vtloc_runtime.bundle.manifest_check import check_manifest, path_fault
+from vtloc_runtime.bundle.onnx_file import OnnxFile
 from vtloc_runtime.errors import BundleError, UsageError
 from vtloc_runtime.system.untrusted_json import convert, decode_json, read_file
 
@@ -154,6 +155,29 @@ class Bundle:
                 f"the manifest says {sha256[:12]}…"
             )
         return content
+
+    def onnx(self, file: NetworkFile) -> OnnxFile:
+        """A network's verified bytes, and those of every file that it may read.
+
+        Args:
+            file: One of the manifest's.
+
+        Raises:
+            BundleError: A file is missing or altered, the network is no ONNX file or reads a file
+                that the manifest does not name, or it might never come to an end.
+        """
+        folder = PurePosixPath(file.file).parent
+        external = {}
+        for entry in file.external:
+            path = PurePosixPath(entry.file)
+            if not path.is_relative_to(folder):
+                raise BundleError(
+                    f"the external data {entry.file!r} does not lie beside {file.file!r}",
+                    where=self.path,
+                )
+            content = self.read(entry.file, entry.sha256, limit=entry.bytes)
+            external[str(path.relative_to(folder))] = content
+        return OnnxFile(self.read(file.file, file.sha256), external, where=self.resolve(file.file))
 
     def variant(self, network: NetworkName, precision: str) -> NetworkFile:
         """The file of a network in a precision.

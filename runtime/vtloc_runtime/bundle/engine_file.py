@@ -179,15 +179,13 @@ class Engine:
         """
 
         def fail(what: str) -> EngineError:
-            return EngineError(
-                f"the plan: {what}", where=self.plan_path, remedy=_build_again(self.identity)
-            )
+            return EngineError(what, where=self.plan_path, remedy=_build_again(self.identity))
 
         plan = read_file(self.plan_path, fail=fail, limit=self.sidecar.plan_bytes)
         found = hashlib.sha256(plan).hexdigest()
         if found != self.sidecar.plan_sha256:
             raise fail(
-                f"it was altered: its sha256 is {found[:12]}…, "
+                f"the plan was altered: its sha256 is {found[:12]}…, "
                 f"the sidecar says {self.sidecar.plan_sha256[:12]}…"
             )
         return plan
@@ -229,15 +227,14 @@ def _read_sidecar(path: Path, sha256: str | None) -> EngineSidecar:
     version = fields.get("schema")
     if type(version) is not int or version != ENGINE_SCHEMA_VERSION:
         raise EngineError(
-            f"the sidecar has schema {version!r:.40}; "
-            f"this version reads {ENGINE_SCHEMA_VERSION}",
+            f"the sidecar has schema {version!r:.40}; this version reads {ENGINE_SCHEMA_VERSION}",
             where=path,
             remedy="Use the vtloc that built the engine, or build it again",
         )
     sidecar = convert(fields, EngineSidecar, fail=fail)
     if "/" in sidecar.plan or path_fault(sidecar.plan):
         raise fail(f"it names the plan {sidecar.plan[:80]!r}, which is not beside it")
-    if not 0 < sidecar.plan_bytes:
+    if not sidecar.plan_bytes > 0:
         raise fail(f"it says that the plan has {sidecar.plan_bytes} bytes")
     return sidecar
 

@@ -28,9 +28,7 @@ _LARGEST_WEIGHT = 1e6
 _LARGEST_MARGIN = 10.0
 _LONGEST_PATH, _LONGEST_NAME = 1024, 255
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_DTYPES = frozenset(
-    {"float32", "float16", "float64", "uint8", "int8", "int32", "int64", "bool"}
-)
+_DTYPES = frozenset({"float32", "float16", "float64", "uint8", "int8", "int32", "int64", "bool"})
 _SIGNATURES: dict[NetworkName, tuple[dict[str, int], dict[str, int]]] = {
     "visual": ({"frames": 4}, {"features": 2}),
     "text": ({"token_ids": 2, "token_mask": 2}, {"tokens": 3, "sentence": 2}),
@@ -175,9 +173,9 @@ def _shared_space_faults(manifest: Manifest) -> Iterator[str]:
     widths = {name: network.dims for name, network in manifest.networks.items()}
     if not 0 <= shared.start < shared.stop:
         yield f"the shared space runs from {shared.start} to {shared.stop}"
-    elif shared.stop - shared.start != widths["text"].get(
-        "sentence"
-    ) or shared.stop > widths["visual"].get("feature", 0):
+    elif shared.stop - shared.start != widths["text"].get("sentence") or shared.stop > widths[
+        "visual"
+    ].get("feature", 0):
         yield "the shared space does not fit the networks' widths"
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import VtlocError
+from vtloc_runtime.networks.onnxruntime_package import import_onnxruntime
 from vtloc_runtime.system.processors import available_processors, processor_instructions
 
 if TYPE_CHECKING:
@@ -139,10 +140,9 @@ def _onnxruntime() -> Finding:
     if not builds:
         return Finding("onnxruntime", "absent", "needed on processors", 'pip install "vtloc[cpu]"')
     try:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime(extra="cpu", purpose="running on processors")
         providers = ", ".join(onnxruntime.get_available_providers())
-    except (ImportError, AttributeError, OSError) as error:
+    except (VtlocError, ImportError, AttributeError, OSError) as error:
         return Finding(
             "onnxruntime",
             "problem",
@@ -220,7 +220,7 @@ def _bundle(path: str | Path | None) -> tuple[Bundle | None, list[Finding]]:
         bundle = Bundle.open(path)
         for network in bundle.manifest.networks.values():
             for variant in network.variants.values():
-                bundle.read(variant.file, variant.sha256)
+                bundle.onnx(variant)
         bundle.tokenizer()
     except VtlocError as error:
         detail = f"{error.where}: {error.what}" if error.where else error.what
