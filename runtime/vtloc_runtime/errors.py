@@ -57,6 +57,10 @@ class VideoError(VtlocError):
     kind = "video"
 
 
+class DecoderLost(VideoError):
+    """A decoder process that somebody else ended: the video is not to blame, and may be tried again."""
+
+
 class QueryError(VtlocError):
     """A sentence that cannot be searched for."""
 

@@ -24,7 +24,7 @@ OPTIONS = VideoOptions(preprocessing=Preprocessing(size=SIZE))
 
 @pytest.fixture
 def decoder() -> Any:
-    with DecoderProcess(DecoderLimits(patience=60)) as process:
+    with DecoderProcess(DecoderLimits(timeout=60)) as process:
         yield process
 
 
@@ -91,24 +91,24 @@ def test_a_decoder_lost_between_videos_is_replaced(
 
 
 def test_a_file_that_never_answers_is_given_up(tmp_path: Path, colour_video: Path) -> None:
-    with DecoderProcess(DecoderLimits(patience=60)) as decoder:
+    with DecoderProcess(DecoderLimits(timeout=60)) as decoder:
         list(decoder.read(str(colour_video), OPTIONS, 8))
         os.mkfifo(tmp_path / "endless.mp4")
         # The child is warm by now, so a short patience measures the file and not the start.
-        decoder._limits = DecoderLimits(patience=0.5)
+        decoder._limits = DecoderLimits(timeout=0.5)
         with pytest.raises(VideoError):
             list(decoder.read(str(tmp_path / "endless.mp4"), OPTIONS, 8))
-        decoder._limits = DecoderLimits(patience=60)
+        decoder._limits = DecoderLimits(timeout=60)
         assert list(decoder.read(str(colour_video), OPTIONS, 8))
 
 
 def test_a_stopped_process_is_given_up(decoder: DecoderProcess, colour_video: Path) -> None:
     list(decoder.read(str(colour_video), OPTIONS, 8))
-    decoder._limits = DecoderLimits(patience=0.3)
+    decoder._limits = DecoderLimits(timeout=0.3)
     os.kill(process_id(decoder), signal.SIGSTOP)
     with pytest.raises(VideoError, match=r"gave no frame for 0\.3 s") as caught:
         list(decoder.read(str(colour_video), OPTIONS, 8))
-    assert "--decoder-patience" in str(caught.value)
+    assert "--decoder-timeout" in str(caught.value)
 
 
 def test_a_video_that_needs_too_much_memory_is_refused(
