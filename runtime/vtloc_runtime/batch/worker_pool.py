@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from vtloc_runtime.batch.records import Record, answer_record, failure_record
 from vtloc_runtime.batch.task_order import in_task_order
-from vtloc_runtime.errors import QueryError, UsageError
+from vtloc_runtime.errors import QueryError
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
@@ -84,10 +84,12 @@ def run_jobs(
         The records of one video, in the order of its jobs.
 
     Raises:
-        UsageError: ``moments`` is not positive.
+        UsageError: ``moments`` is not a whole number from 1 to 100.
     """
-    if moments < 1:
-        raise UsageError(f"{moments} moments cannot be found", remedy="Ask for 1 or more")
+    # Here, for the localizer's module brings the networks along.
+    from vtloc_runtime.localize.localizer import check_moments
+
+    check_moments(moments)
     chosen = options or PipelineOptions()
 
     def work(video: VideoJobs, read: Read) -> list[Record]:
