@@ -62,6 +62,7 @@ def open_network(
                     threads=threads,
                     timeout=timeout,
                 )
+            )
             for one in device.split(",")
         ]
         opened = copies[0] if len(copies) == 1 else SpreadNetwork(copies)
