@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.errors import VtlocError
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.localize.moments import Localization, Moment
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 __all__ = ["Bundle", "EncodedVideo", "Localization", "Localizer", "Moment", "VtlocError"]
 
 _HOMES = {
     "Bundle": "bundle.bundle",
-    "EncodedVideo": "localize.video_encoder",
+    "EncodedVideo": "localize.encoded_video",
     "Localization": "localize.moments",
     "Localizer": "localize.localizer",
     "Moment": "localize.moments",

@@ -130,7 +130,7 @@ def _print_report(report: ExportReport) -> None:
     for item in report.networks:
         cosine = min(parity.worst.cosine for parity in item.parity)
         apart = max(parity.worst.relative_l2 for parity in item.parity)
-        size = len(item.content) / 1e6
+        size = (len(item.files.content) + len(item.files.external or b"")) / 1e6
         table.add_row(item.network, item.precision, f"{size:.1f}", f"{cosine:.6f}", f"{apart:.1e}")
     Console().print(table)
 

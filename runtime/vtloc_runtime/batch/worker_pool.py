@@ -25,9 +25,9 @@ from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, Decoder
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.jobs import Job, VideoJobs
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")

@@ -28,6 +28,8 @@ from vtloc_runtime.system.untrusted_json import convert, decode_json, read_file
 
 DEFAULT_BUNDLE = Path(__file__).parent / "default"
 """The bundle that ships with the project."""
+DEFAULT_BUNDLE_DIGEST = "sha256:ff1e3157969db7751ef2e69dc6731c9a57fa3c0f45f184812586964e1c3d5a38"
+"""Its digest, for programs that pin it, and to tell whether it is still as it was shipped."""
 
 _EXPORT_AGAIN = "Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE"
 _LARGEST_MANIFEST = 16 * 2**20

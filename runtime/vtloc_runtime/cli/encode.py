@@ -16,6 +16,7 @@ from vtloc_runtime.cli.main import INTERRUPTED, PROGRAM, exit_codes, leave_with
 from vtloc_runtime.cli.options import (
     BackendOption,
     BatchOption,
+    BundleDigestOption,
     BundleOption,
     CacheSizeOption,
     DecoderMemoryOption,
@@ -83,6 +84,7 @@ def encode(
     *,
     videos_folder: VideosOption = None,
     bundle: BundleOption = None,
+    bundle_digest: BundleDigestOption = None,
     backend: BackendOption = "onnxruntime",
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -105,6 +107,7 @@ def encode(
     """
     options = ServingOptions(
         bundle=bundle,
+        bundle_digest=bundle_digest,
         backend=backend,
         device=device,
         precision=precision,
@@ -144,7 +147,7 @@ def run_encode(
 
     from vtloc_runtime.bundle.bundle import Bundle
 
-    bundle = Bundle.open(options.bundle)
+    bundle = Bundle.open(options.bundle, digest=options.bundle_digest)
     pipeline = options.pipeline(in_order=False)
     outcomes: list[EncodeOutcome] = []
     shown = sys.stderr.isatty() and not quiet

@@ -11,6 +11,7 @@ from vtloc_runtime.cli.main import PROGRAM, leave_with, program_version
 from vtloc_runtime.cli.options import (
     BackendOption,
     BatchOption,
+    BundleDigestOption,
     BundleOption,
     CacheSizeOption,
     DecoderMemoryOption,
@@ -83,6 +84,7 @@ def find(
         int, typer.Option("--moments", "-k", min=1, help="Moments for each sentence at most.")
     ] = 1,
     bundle: BundleOption = None,
+    bundle_digest: BundleDigestOption = None,
     backend: BackendOption = "onnxruntime",
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -131,6 +133,7 @@ def find(
     """
     serving = ServingOptions(
         bundle=bundle,
+        bundle_digest=bundle_digest,
         backend=backend,
         device=device,
         precision=precision,

@@ -19,6 +19,15 @@ BundleOption: TypeAlias = Annotated[
     Path | None,
     typer.Option("--bundle", "-b", help="A bundle; without it the one that ships with vtloc."),
 ]
+BundleDigestOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--bundle-digest",
+        envvar="VTLOC_BUNDLE_DIGEST",
+        metavar="sha256:...",
+        help="Refuse a bundle of another digest; vtloc-run doctor prints a bundle's own.",
+    ),
+]
 BackendOption: TypeAlias = Annotated[
     str, typer.Option("--backend", help="onnxruntime or tensorrt.")
 ]
@@ -113,6 +122,7 @@ class ServingOptions:
     decoder_patience: float
     decoding: str | None = None
     decoder: str = "cpu"
+    bundle_digest: str | None = None
 
     def pipeline(self, *, in_order: bool) -> PipelineOptions:
         """How the work is to be spread.

@@ -70,7 +70,7 @@ def search(videos: list[str], queries: list[str], options: SearchOptions) -> int
     if options.report is not None:
         _check_report(options.report)
     serving = options.serving
-    bundle = Bundle.open(serving.bundle)
+    bundle = Bundle.open(serving.bundle, digest=serving.bundle_digest)
     if options.always_answer:
         bundle = bundle.always_answering()
     run = run_identity(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -104,16 +105,19 @@ class EncodedVideo:
         )
 
     def _check_types(self) -> None:
-        for name, array in (("features", self.rows), ("times", self.times)):
-            if not (isinstance(array, np.ndarray) and np.issubdtype(array.dtype, np.floating)):
+        # Programs build these by hand, whatever the annotations say.
+        rows: object = self.rows
+        times: object = self.times
+        index: object = self.index
+        duration: object = self.duration
+        for name, array in (("features", rows), ("times", times)):
+            if not _is_array(array, np.floating):
                 raise UsageError(f"the {name} of a video are a NumPy array of floating numbers")
-        if self.index is not None and not (
-            isinstance(self.index, np.ndarray)
-            and self.index.ndim == 1
-            and np.issubdtype(self.index.dtype, np.integer)
-        ):
+        if index is not None and not (_is_array(index, np.integer) and np.ndim(index) == 1):
             raise UsageError("the index of a video is a NumPy array of whole numbers, [T]")
-        if isinstance(self.duration, bool) or not isinstance(
-            self.duration, int | float | np.floating | np.integer
-        ):
-            raise UsageError(f"the duration of a video is seconds, not {self.duration!r:.60}")
+        if isinstance(duration, bool) or not isinstance(duration, numbers.Real):
+            raise UsageError(f"the duration of a video is seconds, not {duration!r:.60}")
+
+
+def _is_array(value: object, kind: type[np.generic]) -> bool:
+    return isinstance(value, np.ndarray) and np.issubdtype(value.dtype, kind)

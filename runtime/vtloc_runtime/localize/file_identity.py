@@ -99,12 +99,12 @@ def identify(
     seen, since = -1, time.monotonic()
     while not work.done.wait(_LOOK):
         if stop is not None and stop():
-            work.given_up = True
+            work.give_up()
             return None
         if work.progress != seen:
             seen, since = work.progress, time.monotonic()
         elif time.monotonic() - since > timeout:
-            work.given_up = True
+            work.give_up()
             raise VideoError(
                 f"the file gave no answer for {timeout:g} s",
                 where=path,
@@ -120,9 +120,13 @@ class _Work:
         self._path = path
         self._known = known
         self.progress = 0
-        self.given_up = False
+        self._given_up = threading.Event()
         self.found: Content | None = None
         self.done = threading.Event()
+
+    def give_up(self) -> None:
+        """Let it end at the next slice."""
+        self._given_up.set()
 
     def run(self) -> None:
         try:
@@ -158,14 +162,14 @@ class _Work:
             whole = hashlib.blake2b()
             if self._add(whole, descriptor, 0, state.size, time.monotonic() + LONGEST_HASHING):
                 return whole.hexdigest()
-        if self.given_up:
+        if self._given_up.is_set():
             return None
         # Such a name does not outlive a copy, and never stands for another content.
         ends = hashlib.blake2b(repr(state).encode(), person=b"ends of a file")
         start = max(0, state.size - _END)
         self._add(ends, descriptor, 0, min(_END, state.size))
         self._add(ends, descriptor, start, state.size)
-        return None if self.given_up else ends.hexdigest()
+        return None if self._given_up.is_set() else ends.hexdigest()
 
     def _add(
         self,
@@ -178,7 +182,7 @@ class _Work:
         """Hash a part of the file; False where that takes too long, or is not wanted any more."""
         at = start
         while at < stop:
-            if self.given_up or time.monotonic() > deadline:
+            if self._given_up.is_set() or time.monotonic() > deadline:
                 return False
             part = os.pread(descriptor, min(_SLICE, stop - at), at)
             if not part:

@@ -161,12 +161,16 @@ class Localizer:
         _check_options(
             threads=threads, batch=batch, reuse=reuse, kept=kept_sentences, timeout=run_timeout
         )
-        for name, text in (
-            ("backend", backend), ("device", device), ("precision", precision),
-            ("decoding", decoding), ("decoder", decoder),
-        ):  # fmt: skip
+        names = {
+            "backend": backend,
+            "device": device,
+            "precision": precision,
+            "decoding": decoding,
+            "decoder": decoder,
+        }
+        for option, text in names.items():
             if text is not None:
-                check_text(text, name)
+                check_text(text, option)
         if decoder != "cpu":
             from vtloc_runtime.video.decoders.choice import require_decoder
 

@@ -43,14 +43,14 @@ class FrameCombiner:
         with self._lock:
             self._waiting.append(request)
         try:
-            while not request.done:
+            while not request.done():
                 with self._free:
                     # Cleared before the look at what has happened, so that nothing is missed.
                     request.look.clear()
-                    if not request.done and (together := self._take()):
+                    if not request.done() and (together := self._take()):
                         self._serve(together)
                         continue
-                if not request.done:
+                if not request.done():
                     # Another thread has taken it along: its result comes, or it comes back.
                     request.look.wait()
         finally:
@@ -76,7 +76,7 @@ class FrameCombiner:
             self._run_together(requests)
         finally:
             # An interrupt is this thread's own: the others' requests go back to their owners.
-            left = [request for request in requests if not request.done]
+            left = [request for request in requests if not request.done()]
             with self._lock:
                 self._waiting.extendleft(reversed(left))
             for request in left:
@@ -104,7 +104,6 @@ class _Request:
         self._features: NDArray[np.float32] | None = None
         self._error: Exception | None = None
 
-    @property
     def done(self) -> bool:
         """Whether there is a result, or an error."""
         return self._features is not None or self._error is not None

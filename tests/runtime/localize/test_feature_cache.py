@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from vtloc_runtime.errors import OutputError, VideoError
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.feature_cache import FeatureCache, default_folder
-from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 
 def encoded(value: float = 1.0, frames: int = 4) -> EncodedVideo:

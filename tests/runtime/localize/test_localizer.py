@@ -21,9 +21,9 @@ from vtloc_runtime.errors import (
     VideoError,
     VtlocError,
 )
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.moments import Localization
-from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 
 @pytest.fixture
