@@ -111,13 +111,11 @@ class EncodedVideo:
         index: object = self.index
         duration: object = self.duration
         for name, array in (("features", rows), ("times", times)):
-            if not _is_array(array, np.floating):
+            if not (isinstance(array, np.ndarray) and array.dtype.kind == "f"):
                 raise UsageError(f"the {name} of a video are a NumPy array of floating numbers")
-        if index is not None and not (_is_array(index, np.integer) and np.ndim(index) == 1):
+        if index is not None and not (
+            isinstance(index, np.ndarray) and index.dtype.kind in "iu" and index.ndim == 1
+        ):
             raise UsageError("the index of a video is a NumPy array of whole numbers, [T]")
         if isinstance(duration, bool) or not isinstance(duration, numbers.Real):
             raise UsageError(f"the duration of a video is seconds, not {duration!r:.60}")
-
-
-def _is_array(value: object, kind: type[np.generic]) -> bool:
-    return isinstance(value, np.ndarray) and np.issubdtype(value.dtype, kind)
