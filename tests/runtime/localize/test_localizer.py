@@ -355,9 +355,11 @@ def test_features_that_are_not_finite_are_no_answer(
     bundle = write_colour_bundle(tmp_path / "b", score_calibration=calibration)
     video = encoded(("red", 4), ("blue", 4))
     video.rows[5] = bad
-    with Localizer.open(bundle, decoding=decoding) as localizer:
-        with pytest.raises(NetworkError, match="not finite"):
-            localizer.localize(video, "red")
+    with (
+        Localizer.open(bundle, decoding=decoding) as localizer,
+        pytest.raises(NetworkError, match="not finite"),
+    ):
+        localizer.localize(video, "red")
 
 
 def test_frames_that_share_features_hold_them_once(localizer: Localizer) -> None:
