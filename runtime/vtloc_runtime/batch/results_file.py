@@ -1,86 +1,103 @@
-"""The results file, which is its own journal: what stands in it need not be done again.
+"""The results file: one record a line, and the checkpoint from which an interrupted run resumes.
 
 Every record is one line, written whole and brought to the disk before the next. A process that is
 killed leaves at most one torn line at the end; the next run cuts it off and goes on from there.
+Each line ends with a checksum, so damage is found and never taken for an answer.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from vtloc_runtime.batch.records import Record, decode_record, encode_record
+from vtloc_runtime.batch.records import Record, decode_record, encode_record, is_record
 from vtloc_runtime.errors import OutputError
+from vtloc_runtime.system.atomic_write import atomic_write, sync_folder
+from vtloc_runtime.system.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _REMEDY = "Choose another place with --out"
+_BOM = b"\xef\xbb\xbf"
+_TRIES = 10
 
 
-class Journal:
+class ResultsFile:
     """A results file that is open for more records.
 
     Args:
         path: Where it lies; its folder is made if need be. A pipe or a device is only written.
         run: What the answers depend on; a file with answers of another run is refused.
-        overwrite: Begin anew, whatever the file holds.
+        overwrite: Begin again. The old results are given up when the first new one is written.
+        repair: Keep the whole lines of a damaged file; the file as it was is kept beside it.
+
+    Attributes:
+        path: Where it lies.
+        records: What the file holds, in order, each id once.
+        damaged: How many lines ``repair`` dropped.
+        kept_aside: Where the damaged file was kept; None where nothing was damaged.
 
     Raises:
-        OutputError: It cannot be written, holds something else, or another process writes it.
+        OutputError: It cannot be written, holds something else, is damaged, or another process
+            writes it.
     """
 
-    def __init__(self, path: str | Path, *, run: str = "", overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        run: str = "",
+        overwrite: bool = False,
+        repair: bool = False,
+    ) -> None:
         self.path = Path(path)
         self.records: list[Record] = []
-        self._descriptor = _open(self.path)
+        self.damaged = 0
+        self.kept_aside: Path | None = None
+        self._descriptor = _open_locked(self.path)
         try:
             self._regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+            self._size = os.fstat(self._descriptor).st_size
+            self._overwrite = False
             if self._regular:
-                _lock(self._descriptor, self.path)
-                if overwrite:
-                    os.ftruncate(self._descriptor, 0)
-                self.records = self._read(run)
+                self._begin(run, overwrite=overwrite, repair=repair)
         except BaseException:
             os.close(self._descriptor)
             raise
-
-    @property
-    def done(self) -> set[str]:
-        """Ids of the jobs that need not be done again."""
-        return {record.id for record in self.records}
 
     def append(self, records: Iterable[Record]) -> None:
         """Write records and bring them to the disk: all of them, or none.
 
         Raises:
-            OutputError: The disk is full or gone; what stood there before still stands.
+            OutputError: The disk is full, or the file is not the one that was opened any more;
+                what was written before is kept.
             BrokenPipeError: Nobody reads the pipe any more.
         """
         added = list(records)
-        content = memoryview(b"".join(encode_record(record) for record in added))
-        before = os.lseek(self._descriptor, 0, os.SEEK_END) if self._regular else 0
+        content = b"".join(encode_record(record) for record in added)
         try:
-            while content:
-                content = content[os.write(self._descriptor, content) :]
             if self._regular:
-                os.fdatasync(self._descriptor)
+                self._check_place()
+                if self._overwrite:
+                    os.ftruncate(self._descriptor, 0)
+                    self._size, self._overwrite = 0, False
+            self._write(content)
         except BrokenPipeError:
             raise
         except OSError as error:
-            if self._regular:
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._descriptor, before)
-            raise OutputError(
-                f"cannot write results: {error.strerror}", where=self.path, remedy=_REMEDY
-            ) from error
+            self._undo()
+            raise _unwritable(self.path, error) from error
+        self._size += len(content)
         self.records.extend(added)
 
-    def forget(self, ids: set[str]) -> None:
+    def drop(self, ids: set[str]) -> None:
         """Take records out, so that their jobs are done again.
 
         The file is replaced in one step: a crash leaves either the old one or the new one.
@@ -89,23 +106,9 @@ class Journal:
             OutputError: The disk is full or gone.
         """
         kept = [record for record in self.records if record.id not in ids]
-        if not self._regular or len(kept) == len(self.records):
-            return
-        fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            fresh.write_bytes(b"".join(encode_record(record) for record in kept))
-            descriptor = _open(fresh)
-            _lock(descriptor, fresh)
-            os.fsync(descriptor)
-            fresh.replace(self.path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                fresh.unlink()
-            raise OutputError(
-                f"cannot write results: {error.strerror}", where=self.path, remedy=_REMEDY
-            ) from error
-        os.close(self._descriptor)
-        self._descriptor, self.records = descriptor, kept
+        if self._regular and len(kept) < len(self.records):
+            self._check_place()
+            self._rewrite(kept)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -124,54 +127,228 @@ class Journal:
     ) -> None:
         self.close()
 
-    def _read(self, run: str) -> list[Record]:
-        """The records that stand in the file, after cutting off a torn last line."""
-        size = os.fstat(self._descriptor).st_size
-        content = b""
-        while len(content) < size and (
-            part := os.pread(self._descriptor, size - len(content), len(content))
-        ):
-            content += part
-        whole = content.rfind(b"\n") + 1
-        torn = content[whole:]
-        # Only what this program may have begun to write is cut off, never a stranger's text.
-        if torn.strip(b"\0") and not b'{"id":"'.startswith(torn[:7]):
-            raise self._stranger(content.count(b"\n") + 1)
-        records = []
-        for number, line in enumerate(content[:whole].splitlines(), start=1):
+    def _begin(self, run: str, *, overwrite: bool, repair: bool) -> None:
+        """Read what the file holds, and make it fit for more."""
+        content = _read_all(self._descriptor)
+        if not holds_results(content, whole=True):
+            raise OutputError(
+                "the file holds something other than results; it is left alone",
+                where=self.path,
+                remedy=_REMEDY,
+            )
+        if overwrite:
+            self._overwrite = bool(content)
+            return
+        complete = content.rfind(b"\n") + 1
+        self.records, damaged = self._records(content[:complete], run)
+        if not _may_begin_a_record(content[complete:].strip(b"\0")):
+            # No run of vtloc began that line, so it is not simply cut off.
+            damaged.append(content.count(b"\n") + 1)
+        if damaged and not repair:
+            others = f" ({len(damaged)} lines are damaged)" if len(damaged) > 1 else ""
+            raise OutputError(
+                f"the line is damaged: it does not match its checksum{others}",
+                where=f"{self.path}:{damaged[0]}",
+                remedy="Keep the whole lines with --repair, or begin again with --overwrite",
+            )
+        if damaged:
+            self.damaged, self.kept_aside = len(damaged), self._keep_aside()
+            self._rewrite(self.records)
+        elif complete < len(content):
+            self._cut(complete)
+
+    def _records(self, content: bytes, run: str) -> tuple[list[Record], list[int]]:
+        """The records of complete lines, and the numbers of lines that are damaged."""
+        found: dict[str, Record] = {}
+        damaged: list[int] = []
+        for number, line in _lines(content):
             try:
-                record = decode_record(line)
-            except OutputError as error:
-                raise self._stranger(number) from error
+                record = decode_record(line, checked=True)
+            except OutputError:
+                damaged.append(number)
+                continue
             if record.run != run:
                 raise OutputError(
                     "the file holds answers of another run (another bundle, backend or options)",
                     where=f"{self.path}:{number}",
-                    remedy="Choose another file, or begin anew with --overwrite",
+                    remedy="Choose another file, or begin again with --overwrite",
                 )
-            records.append(record)
-        if torn:
-            os.ftruncate(self._descriptor, whole)
-        return records
+            found.setdefault(record.id, record)
+        return list(found.values()), damaged
 
-    def _stranger(self, number: int) -> OutputError:
-        return OutputError(
-            "the file holds something other than results",
-            where=f"{self.path}:{number}",
-            remedy="Choose another file, or begin anew with --overwrite",
+    def _cut(self, size: int) -> None:
+        """Remove the line that an interrupted run did not finish."""
+        try:
+            os.ftruncate(self._descriptor, size)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        self._size = size
+
+    def _keep_aside(self) -> Path:
+        """Copy the damaged file beside itself, under a name that is free."""
+        target = Path(os.path.realpath(self.path))
+        try:
+            for number in range(1, 1000):
+                aside = target.with_name(f"{target.name}.damaged-{number}")
+                with contextlib.suppress(FileExistsError), aside.open("xb") as copy:
+                    copy.write(_read_all(self._descriptor))
+                    copy.flush()
+                    os.fsync(copy.fileno())
+                    shutil.copymode(target, aside)
+                    return aside
+        except OSError as error:
+            raise _unwritable(aside, error) from error
+        raise OutputError("too many damaged files are kept there", where=target.parent)
+
+    def _rewrite(self, records: list[Record]) -> None:
+        """Replace the file; it is locked before anyone else can see it."""
+        descriptor = -1
+        try:
+            with atomic_write(self.path) as file:
+                for record in records:
+                    file.write(encode_record(record))
+                size = file.tell()
+                # The copy shares the file's lock, and outlives the block.
+                descriptor = os.dup(file.fileno())
+                _lock(descriptor, self.path)
+                _append_only(descriptor)
+        except BaseException as error:
+            if descriptor >= 0:
+                os.close(descriptor)
+            if isinstance(error, OSError):
+                raise _unwritable(self.path, error) from error
+            raise
+        os.close(self._descriptor)
+        self._descriptor, self._size, self.records = descriptor, size, records
+
+    def _check_place(self) -> None:
+        """Make sure that the path still leads to the file that is open, as it was left.
+
+        Raises:
+            OutputError: It was moved, deleted, replaced, or changed by something else.
+        """
+        changed = OutputError(
+            "the results file was moved, deleted or changed during the run",
+            where=self.path,
+            remedy="Bring it back and give the same command again to go on",
         )
+        try:
+            seen = os.stat(self.path)
+        except OSError as error:
+            raise changed from error
+        held = os.fstat(self._descriptor)
+        if not os.path.samestat(seen, held) or held.st_size != self._size:
+            raise changed
+
+    def _write(self, content: bytes) -> None:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+        if self._regular:
+            os.fdatasync(self._descriptor)
+
+    def _undo(self) -> None:
+        """Take back what was written of records that did not fit."""
+        if self._regular:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
+
+
+def holds_results(content: bytes, *, whole: bool = False) -> bool:
+    """Whether the beginning of a file looks like results that vtloc wrote.
+
+    Args:
+        content: The file, or its first part.
+        whole: Whether it is all of the file.
+    """
+    lines = content.removeprefix(_BOM).split(b"\n")
+    complete, torn = lines[:-1], lines[-1]
+    if any(is_record(line.rstrip(b"\r")) for line in complete if line.strip()):
+        return True
+    if any(line.strip(b"\0 \r\t") for line in complete):
+        return False
+    # The first append may have been torn, or may be longer than the part that was read.
+    return _may_begin_a_record(torn.strip(b"\0")) and (whole or bool(torn))
+
+
+def _may_begin_a_record(text: bytes) -> bool:
+    """Whether a line may be what is left of a record that was not written to its end."""
+    for key in (b'{"id":"', b'","video":"', b'","query":"'):
+        if not text.startswith(key):
+            return key.startswith(text)
+        text = text[len(key) :]
+        end = _end_of_string(text)
+        if end < 0:
+            return True
+        text = text[end:]
+    return True
+
+
+def _end_of_string(text: bytes) -> int:
+    """Where a JSON string's closing quotation mark is; -1 where there is none."""
+    index = 0
+    while (index := text.find(b'"', index)) >= 0:
+        before = text[:index]
+        if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:
+            return index
+        index += 1
+    return -1
+
+
+def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and content of each line that holds something."""
+    for number, line in enumerate(content.removeprefix(_BOM).split(b"\n"), start=1):
+        if line.strip():
+            yield number, line.rstrip(b"\r")
+
+
+def _read_all(descriptor: int) -> bytes:
+    size = os.fstat(descriptor).st_size
+    parts: list[bytes] = []
+    done = 0
+    while done < size and (part := os.pread(descriptor, size - done, done)):
+        parts.append(part)
+        done += len(part)
+    return b"".join(parts)
+
+
+def _open_locked(path: Path) -> int:
+    """Open and lock the file that the path leads to, even where another is put there meanwhile."""
+    for _ in range(_TRIES):
+        descriptor = _open(path)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return descriptor
+            _lock(descriptor, path)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+    raise OutputError("another run keeps replacing this file", where=path, remedy=_REMEDY)
 
 
 def _open(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        special = path.exists() and not path.is_file() and not path.is_dir()
+        known = os.path.exists(path)
+        special = known and not path.is_file() and not path.is_dir()
         how = os.O_WRONLY if special else os.O_RDWR | os.O_CREAT | os.O_APPEND
-        return os.open(path, how | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write results: {error.strerror}", where=path, remedy=_REMEDY
-        ) from error
+        descriptor = os.open(path, how | os.O_CLOEXEC, 0o666)
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from error
+    if not known:
+        sync_folder(os.path.dirname(os.path.realpath(path)))
+    return descriptor
+
+
+def _append_only(descriptor: int) -> None:
+    import fcntl
+
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
 
 
 def _lock(descriptor: int, path: Path) -> None:
@@ -186,3 +363,8 @@ def _lock(descriptor: int, path: Path) -> None:
     except OSError:
         # Some network file systems know no locks; two runs on one file are then the user's care.
         return
+
+
+def _unwritable(path: Path, error: OSError | ValueError) -> OutputError:
+    reason = getattr(error, "strerror", None) or error
+    return OutputError(f"cannot write results: {plain(str(reason))}", where=path, remedy=_REMEDY)

@@ -1,4 +1,4 @@
-"""The results file as its own journal: nothing lost, nothing twice, nothing of others spoilt."""
+"""The results file as its own results: nothing lost, nothing twice, nothing of others spoilt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from vtloc_runtime.batch import results_file as module
 from vtloc_runtime.batch.records import Failure, Record, encode_record
-from vtloc_runtime.batch.results_file import Journal
+from vtloc_runtime.batch.results_file import ResultsFile
 from vtloc_runtime.errors import OutputError
 
 
@@ -26,20 +26,20 @@ def record(name: str, run: str = "r", **fields: Any) -> Record:
 
 def test_records_are_on_the_disk_when_append_returns(tmp_path: Path) -> None:
     path = tmp_path / "new" / "results.jsonl"
-    with Journal(path, run="r") as journal:
-        journal.append([record("1"), record("2")])
+    with ResultsFile(path, run="r") as results:
+        results.append([record("1"), record("2")])
         assert path.read_bytes() == encode_record(record("1")) + encode_record(record("2"))
 
 
 def test_the_next_run_knows_what_is_done(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
-    with Journal(path, run="r") as journal:
-        journal.append([record("1")])
-    with Journal(path, run="r") as journal:
-        assert journal.done == {"1"}
-        journal.append([record("2")])
-    with Journal(path, run="r") as journal:
-        assert [entry.id for entry in journal.records] == ["1", "2"]
+    with ResultsFile(path, run="r") as results:
+        results.append([record("1")])
+    with ResultsFile(path, run="r") as results:
+        assert results.done == {"1"}
+        results.append([record("2")])
+    with ResultsFile(path, run="r") as results:
+        assert [entry.id for entry in results.records] == ["1", "2"]
 
 
 @given(st.integers(0, 400))
@@ -49,18 +49,18 @@ def test_a_run_cut_off_at_any_byte_goes_on_to_the_same_end(cut: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "results.jsonl"
         path.write_bytes(whole[:cut])
-        with Journal(path, run="r") as journal:
-            left = [name for name in names if name not in journal.done]
+        with ResultsFile(path, run="r") as results:
+            left = [name for name in names if name not in results.done]
             for name in left:
-                journal.append([record(name)])
+                results.append([record(name)])
         assert path.read_bytes() == whole
 
 
 def test_zeros_that_a_power_cut_leaves_are_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_bytes(encode_record(record("1")) + b"\0" * 100)
-    with Journal(path, run="r") as journal:
-        assert journal.done == {"1"}
+    with ResultsFile(path, run="r") as results:
+        assert results.done == {"1"}
     assert path.read_bytes() == encode_record(record("1"))
 
 
@@ -71,26 +71,26 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path, content: bytes) 
     path = tmp_path / "notes"
     path.write_bytes(content)
     with pytest.raises(OutputError, match="something other") as caught:
-        Journal(path, run="r")
+        ResultsFile(path, run="r")
     assert "--overwrite" in str(caught.value)
     assert path.read_bytes() == content
 
 
 def test_answers_of_another_run_are_not_mixed_in(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
-    with Journal(path, run="one") as journal:
-        journal.append([record("1", run="one")])
+    with ResultsFile(path, run="one") as results:
+        results.append([record("1", run="one")])
     with pytest.raises(OutputError, match="another run"):
-        Journal(path, run="two")
-    with Journal(path, run="two", overwrite=True) as journal:
-        assert journal.done == set()
+        ResultsFile(path, run="two")
+    with ResultsFile(path, run="two", overwrite=True) as results:
+        assert results.done == set()
 
 
 def test_two_runs_cannot_write_one_file(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
-    with Journal(path, run="r"), pytest.raises(OutputError, match="another run is writing"):
-        Journal(path, run="r")
-    Journal(path, run="r").close()
+    with ResultsFile(path, run="r"), pytest.raises(OutputError, match="another run is writing"):
+        ResultsFile(path, run="r")
+    ResultsFile(path, run="r").close()
 
 
 def test_a_full_disk_keeps_what_stood_there(
@@ -98,8 +98,8 @@ def test_a_full_disk_keeps_what_stood_there(
 ) -> None:
     path = tmp_path / "results.jsonl"
     real = os.write
-    with Journal(path, run="r") as journal:
-        journal.append([record("1")])
+    with ResultsFile(path, run="r") as results:
+        results.append([record("1")])
         room = [20]
 
         def full(descriptor: int, content: Any) -> int:
@@ -109,24 +109,24 @@ def test_a_full_disk_keeps_what_stood_there(
 
         monkeypatch.setattr(module.os, "write", full)
         with pytest.raises(OutputError, match="No space left"):
-            journal.append([record("2"), record("3")])
+            results.append([record("2"), record("3")])
         monkeypatch.undo()
-        assert journal.done == {"1"}
+        assert results.done == {"1"}
     assert path.read_bytes() == encode_record(record("1"))
 
 
 def test_failed_jobs_can_be_taken_out_again(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     failed = Record(id="2", video="v", query="q", run="r", error=Failure(kind="video", what="no"))
-    with Journal(path, run="r") as journal:
-        journal.append([record("1"), failed, record("3")])
-        journal.forget({"2"})
-        assert journal.done == {"1", "3"}
-        journal.append([record("2")])
+    with ResultsFile(path, run="r") as results:
+        results.append([record("1"), failed, record("3")])
+        results.drop({"2"})
+        assert results.done == {"1", "3"}
+        results.append([record("2")])
         with pytest.raises(OutputError, match="another run is writing"):
-            Journal(path, run="r")
-    with Journal(path, run="r") as journal:
-        assert [entry.id for entry in journal.records] == ["1", "3", "2"]
+            ResultsFile(path, run="r")
+    with ResultsFile(path, run="r") as results:
+        assert [entry.id for entry in results.records] == ["1", "3", "2"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["results.jsonl"]
 
 
@@ -134,15 +134,15 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "file" / "results.jsonl", Path("/proc/none/results.jsonl")):
         with pytest.raises(OutputError, match="cannot write") as caught:
-            Journal(path, run="r")
+            ResultsFile(path, run="r")
         assert caught.value.remedy
 
 
 def test_a_pipe_is_written_and_never_read() -> None:
     reading, writing = os.pipe()
-    with Journal(f"/proc/self/fd/{writing}", run="r") as journal:
+    with ResultsFile(f"/proc/self/fd/{writing}", run="r") as results:
         os.close(writing)
-        journal.append([record("1")])
+        results.append([record("1")])
     assert os.read(reading, 10_000) == encode_record(record("1"))
     os.close(reading)
 
@@ -151,13 +151,13 @@ def test_what_a_killed_process_appended_is_there(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     program = (
         "import os, signal, sys\n"
-        "from vtloc_runtime.batch.results_file import Journal\n"
+        "from vtloc_runtime.batch.results_file import ResultsFile\n"
         "from vtloc_runtime.batch.records import Record\n"
-        f"journal = Journal({str(path)!r}, run='r')\n"
-        "journal.append([Record(id='1', video='v', query='q', run='r', moments=())])\n"
+        f"results = ResultsFile({str(path)!r}, run='r')\n"
+        "results.append([Record(id='1', video='v', query='q', run='r', moments=())])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], check=False)
     assert ended.returncode == -9
-    with Journal(path, run="r") as journal:
-        assert journal.done == {"1"}
+    with ResultsFile(path, run="r") as results:
+        assert results.done == {"1"}
