@@ -7,7 +7,6 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 _MILLISECONDS = 3
 _SCORE_DIGITS = 4
 _MICROSECONDS = 6
+PASSING_KINDS = frozenset({NetworkError.kind, BackendError.kind})
+"""Kinds of failures whose cause lies outside the video and the sentence."""
+
 _CHECK = re.compile(rb',"check":"([0-9a-f]{8})"\}')
 _CHECK_LENGTH = len(b',"check":"00000000"}')
 
@@ -55,6 +57,29 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     where: str | None = None
     remedy: str | None = None
+
+
+class FileState(msgspec.Struct, frozen=True):
+    """What tells one version of a video file from the next.
+
+    Attributes:
+        size: Bytes.
+        modified: When it was last changed, seconds since 1970, to the microsecond.
+    """
+
+    size: int
+    modified: float
+
+    @classmethod
+    def read(cls, video: str) -> FileState | None:
+        """The state of a file; None where there is no such regular file."""
+        try:
+            state = os.stat(video)
+        except (OSError, ValueError):
+            return None
+        if not stat.S_ISREG(state.st_mode):
+            return None
+        return cls(state.st_size, round(state.st_mtime_ns / 1e9, _MICROSECONDS))
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -102,28 +127,28 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether the job has no answer."""
         return self.error is not None
 
+    def is_outdated(self, now: FileState | None) -> bool:
+        """Whether the video file is another one than the record speaks of.
 
-class FileState(msgspec.Struct, frozen=True):
-    """What tells one version of a video file from the next.
+        A file that is gone makes no answer wrong. One that is there now, and was not when the job
+        failed, does.
 
-    Attributes:
-        size: Bytes.
-        modified: When it was last changed, seconds since 1970, to the microsecond.
-    """
+        Args:
+            now: The file's state; None where there is no file.
+        """
+        if now is None:
+            return False
+        if self.size is None or self.modified is None:
+            return self.failed
+        return (self.size, self.modified) != (now.size, now.modified)
 
-    size: int
-    modified: float
+    @property
+    def final(self) -> bool:
+        """Whether the outcome says something about the job.
 
-    @classmethod
-    def read(cls, video: str) -> FileState | None:
-        """The state of a file; None where there is no such regular file."""
-        try:
-            state = os.stat(video)
-        except (OSError, ValueError):
-            return None
-        if not stat.S_ISREG(state.st_mode):
-            return None
-        return cls(state.st_size, round(state.st_mtime_ns / 1e9, _MICROSECONDS))
+        A network or device that failed says nothing about the video; the job is done again.
+        """
+        return self.error is None or self.error.kind not in PASSING_KINDS
 
 
 def answer_record(
@@ -156,8 +181,8 @@ def answer_record(
                 for moment in localization.moments
             ),
             duration=round(video.duration, _MILLISECONDS),
-            size=state and state.size,
-            modified=state and state.modified,
+            size=None if state is None else state.size,
+            modified=None if state is None else state.modified,
             backend=backend,
             warnings=tuple(map(unicode_name, (*video.warnings, *localization.warnings))),
             timings={stage: round(seconds, _MILLISECONDS) for stage, seconds in timings.items()},
@@ -175,8 +200,8 @@ def failure_record(
         video=unicode_name(job.video),
         query=unicode_name(job.query),
         run=run,
-        size=state and state.size,
-        modified=state and state.modified,
+        size=None if state is None else state.size,
+        modified=None if state is None else state.modified,
         error=describe(error),
     )
 
@@ -238,18 +263,3 @@ def is_record(line: bytes) -> bool:
     except OutputError:
         return False
     return True
-
-
-def exit_code(records: Iterable[Record], codes: dict[str, int]) -> int:
-    """0 where all jobs were answered, a failure's own code where all failed alike, else 1.
-
-    Args:
-        records: Every record of the run.
-        codes: Exit code by kind of error.
-    """
-    kinds = {record.error.kind for record in records if record.error is not None}
-    if not kinds:
-        return 0
-    if len(kinds) == 1 and all(record.failed for record in records):
-        return codes.get(kinds.pop(), 1)
-    return 1

@@ -28,6 +28,9 @@ _REMEDY = "Choose another place with --out"
 _BOM = b"\xef\xbb\xbf"
 _TRIES = 10
 
+BEGINNING = 2**16
+"""Bytes of a file that show whether vtloc wrote it."""
+
 
 class ResultsFile:
     """A results file that is open for more records.
@@ -40,7 +43,6 @@ class ResultsFile:
 
     Attributes:
         path: Where it lies.
-        records: What the file holds, in order, each id once.
         damaged: How many lines ``repair`` dropped.
         kept_aside: Where the damaged file was kept; None where nothing was damaged.
 
@@ -58,7 +60,6 @@ class ResultsFile:
         repair: bool = False,
     ) -> None:
         self.path = Path(path)
-        self.records: list[Record] = []
         self.damaged = 0
         self.kept_aside: Path | None = None
         self._descriptor = _open_locked(self.path)
@@ -72,6 +73,13 @@ class ResultsFile:
             os.close(self._descriptor)
             raise
 
+    def records(self) -> Iterator[Record]:
+        """What the file holds, in order, read from the disk."""
+        if self._regular and not self._overwrite:
+            for _, line in self._lines():
+                with contextlib.suppress(OutputError):
+                    yield decode_record(line, checked=True)
+
     def append(self, records: Iterable[Record]) -> None:
         """Write records and bring them to the disk: all of them, or none.
 
@@ -80,8 +88,7 @@ class ResultsFile:
                 what was written before is kept.
             BrokenPipeError: Nobody reads the pipe any more.
         """
-        added = list(records)
-        content = b"".join(encode_record(record) for record in added)
+        content = b"".join(encode_record(record) for record in records)
         try:
             if self._regular:
                 self._check_place()
@@ -95,7 +102,6 @@ class ResultsFile:
             self._undo()
             raise _unwritable(self.path, error) from error
         self._size += len(content)
-        self.records.extend(added)
 
     def drop(self, ids: set[str]) -> None:
         """Take records out, so that their jobs are done again.
@@ -105,10 +111,9 @@ class ResultsFile:
         Raises:
             OutputError: The disk is full or gone.
         """
-        kept = [record for record in self.records if record.id not in ids]
-        if self._regular and len(kept) < len(self.records):
+        if ids and self._regular and not self._overwrite:
             self._check_place()
-            self._rewrite(kept)
+            self._rewrite(ids)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -128,40 +133,44 @@ class ResultsFile:
         self.close()
 
     def _begin(self, run: str, *, overwrite: bool, repair: bool) -> None:
-        """Read what the file holds, and make it fit for more."""
-        content = _read_all(self._descriptor)
-        if not holds_results(content, whole=True):
+        """Check what the file holds, and make it fit for more."""
+        beginning = os.pread(self._descriptor, BEGINNING, 0)
+        if not holds_results(beginning):
             raise OutputError(
                 "the file holds something other than results; it is left alone",
                 where=self.path,
                 remedy=_REMEDY,
             )
         if overwrite:
-            self._overwrite = bool(content)
+            self._overwrite = self._size > 0
             return
-        complete = content.rfind(b"\n") + 1
-        self.records, damaged = self._records(content[:complete], run)
-        if not _may_begin_a_record(content[complete:].strip(b"\0")):
-            # No run of vtloc began that line, so it is not simply cut off.
-            damaged.append(content.count(b"\n") + 1)
+        complete, damaged = self._scan(run)
         if damaged and not repair:
-            others = f" ({len(damaged)} lines are damaged)" if len(damaged) > 1 else ""
+            more = f" ({len(damaged)} lines are damaged)" if len(damaged) > 1 else ""
             raise OutputError(
-                f"the line is damaged: it does not match its checksum{others}",
+                f"the line is damaged: its checksum does not match{more}",
                 where=f"{self.path}:{damaged[0]}",
                 remedy="Keep the whole lines with --repair, or begin again with --overwrite",
             )
         if damaged:
             self.damaged, self.kept_aside = len(damaged), self._keep_aside()
-            self._rewrite(self.records)
-        elif complete < len(content):
+            self._rewrite(set())
+        elif complete < self._size:
             self._cut(complete)
 
-    def _records(self, content: bytes, run: str) -> tuple[list[Record], list[int]]:
-        """The records of complete lines, and the numbers of lines that are damaged."""
-        found: dict[str, Record] = {}
-        damaged: list[int] = []
-        for number, line in _lines(content):
+    def _scan(self, run: str) -> tuple[int, list[int]]:
+        """Where the last whole line ends, and the numbers of lines that are damaged."""
+        complete, damaged = 0, []
+        for number, line in self._lines():
+            whole = line.endswith(b"\n")
+            complete += len(line) if whole else 0
+            if not line.removeprefix(_BOM).strip():
+                continue
+            if not whole:
+                # What an interrupted run has begun is cut off; anything else is damage.
+                if not _may_begin_a_record(line.strip(b"\0")):
+                    damaged.append(number)
+                continue
             try:
                 record = decode_record(line, checked=True)
             except OutputError:
@@ -173,8 +182,14 @@ class ResultsFile:
                     where=f"{self.path}:{number}",
                     remedy="Choose another file, or begin again with --overwrite",
                 )
-            found.setdefault(record.id, record)
-        return list(found.values()), damaged
+        return complete, damaged
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """Number, from 1, and content of each line, its line feed included where it has one."""
+        with os.fdopen(os.dup(self._descriptor), "rb") as file:
+            file.seek(0)
+            for number, line in enumerate(file, start=1):
+                yield number, line.removeprefix(_BOM) if number == 1 else line
 
     def _cut(self, size: int) -> None:
         """Remove the line that an interrupted run did not finish."""
@@ -191,7 +206,7 @@ class ResultsFile:
             for number in range(1, 1000):
                 aside = target.with_name(f"{target.name}.damaged-{number}")
                 with contextlib.suppress(FileExistsError), aside.open("xb") as copy:
-                    copy.write(_read_all(self._descriptor))
+                    copy.writelines(line for _, line in self._lines())
                     copy.flush()
                     os.fsync(copy.fileno())
                     shutil.copymode(target, aside)
@@ -200,13 +215,16 @@ class ResultsFile:
             raise _unwritable(aside, error) from error
         raise OutputError("too many damaged files are kept there", where=target.parent)
 
-    def _rewrite(self, records: list[Record]) -> None:
-        """Replace the file; it is locked before anyone else can see it."""
+    def _rewrite(self, dropped: set[str]) -> None:
+        """Replace the file by its whole lines but some; nobody else can lock it meanwhile."""
         descriptor = -1
+        seen = set(dropped)
         try:
             with atomic_write(self.path) as file:
-                for record in records:
-                    file.write(encode_record(record))
+                for record in self.records():
+                    if record.id not in seen:
+                        seen.add(record.id)
+                        file.write(encode_record(record))
                 size = file.tell()
                 # The copy shares the file's lock, and outlives the block.
                 descriptor = os.dup(file.fileno())
@@ -219,7 +237,7 @@ class ResultsFile:
                 raise _unwritable(self.path, error) from error
             raise
         os.close(self._descriptor)
-        self._descriptor, self._size, self.records = descriptor, size, records
+        self._descriptor, self._size = descriptor, size
 
     def _check_place(self) -> None:
         """Make sure that the path still leads to the file that is open, as it was left.
@@ -254,21 +272,17 @@ class ResultsFile:
                 os.ftruncate(self._descriptor, self._size)
 
 
-def holds_results(content: bytes, *, whole: bool = False) -> bool:
-    """Whether the beginning of a file looks like results that vtloc wrote.
+def holds_results(beginning: bytes) -> bool:
+    """Whether a file holds results that vtloc wrote, or nothing yet.
 
     Args:
-        content: The file, or its first part.
-        whole: Whether it is all of the file.
+        beginning: The file's first ``BEGINNING`` bytes.
     """
-    lines = content.removeprefix(_BOM).split(b"\n")
-    complete, torn = lines[:-1], lines[-1]
-    if any(is_record(line.rstrip(b"\r")) for line in complete if line.strip()):
+    *complete, torn = beginning.removeprefix(_BOM).split(b"\n")
+    if any(is_record(line) for line in complete):
         return True
-    if any(line.strip(b"\0 \r\t") for line in complete):
-        return False
     # The first append may have been torn, or may be longer than the part that was read.
-    return _may_begin_a_record(torn.strip(b"\0")) and (whole or bool(torn))
+    return not any(line.strip() for line in complete) and _may_begin_a_record(torn.strip(b"\0"))
 
 
 def _may_begin_a_record(text: bytes) -> bool:
@@ -293,23 +307,6 @@ def _end_of_string(text: bytes) -> int:
             return index
         index += 1
     return -1
-
-
-def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and content of each line that holds something."""
-    for number, line in enumerate(content.removeprefix(_BOM).split(b"\n"), start=1):
-        if line.strip():
-            yield number, line.rstrip(b"\r")
-
-
-def _read_all(descriptor: int) -> bytes:
-    size = os.fstat(descriptor).st_size
-    parts: list[bytes] = []
-    done = 0
-    while done < size and (part := os.pread(descriptor, size - done, done)):
-        parts.append(part)
-        done += len(part)
-    return b"".join(parts)
 
 
 def _open_locked(path: Path) -> int:

@@ -99,14 +99,14 @@ def test_a_file_may_have_the_look_of_a_pattern(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "film,query\nx,y\n", "not video"),
-        ("a.csv", "", "not video"),
+        ("a.csv", "film,query\nx,y\n", "no column video"),
+        ("a.csv", "", "no column video"),
         ("a.csv", "video,query\nx,a,b\n", "more fields"),
         ("a.csv", "video,query\n,a\n", "names no video"),
         ("a.csv", "video,query\n", "empty"),
-        ("a.csv", 'video,query\na,"b\n', "no CSV"),
+        ("a.csv", 'video,query\na,"b\n', "not valid CSV"),
         ("a.txt", "# nothing\n", "empty"),
-        ("a.jsonl", "{", "no JSON"),
+        ("a.jsonl", "{", "not valid JSON"),
         ("a.jsonl", "[]", "no video"),
         ("a.jsonl", '{"video": 3}', "no video"),
         ("a.jsonl", '{"video": "a", "queries": "dog"}', "a list"),
@@ -114,11 +114,15 @@ def test_a_file_may_have_the_look_of_a_pattern(tmp_path: Path) -> None:
         ("a.jsonl", '{"video": "a", "query": "b", "queries": []}', "both"),
         ("a.jsonl", '{"video": "a", "query": "b", "id": []}', "text or a number"),
         ("a.json", "[]", "object of videos"),
-        ("a.json", "{", "no JSON"),
+        ("a.json", "{", "not valid JSON"),
         ("a.json", '{"v": {"sentences": "one"}}', "no sentences"),
         ("a.txt", "A 0 1##a dog\nfilm.mp4\n", "START END"),
         ("a.jsonl", '{"qid": 1, "vid": "a"}', "no query"),
-        ("a.jsonl", '{"video":"a","query":"b","id":1}\n{"video":"c","query":"d","id":1}', "twice"),
+        (
+            "a.jsonl",
+            '{"video":"a","query":"b","id":1}\n{"video":"c","query":"d","id":1}',
+            "two jobs",
+        ),
     ],
 )
 def test_a_list_that_cannot_be_meant_names_the_place(
@@ -167,7 +171,7 @@ def test_a_benchmark_is_a_job_list(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="without their place") as caught:
         read_jobs([str(charades)])
     assert "--videos" in str(caught.value)
-    with pytest.raises(JobError, match="no folder"):
+    with pytest.raises(JobError, match="not name a folder"):
         read_jobs([str(charades)], videos=tmp_path / "elsewhere")
 
 
