@@ -78,7 +78,7 @@ class ResultsFile:
         if self._regular and not self._overwrite:
             for _, line in self._lines():
                 with contextlib.suppress(OutputError):
-                    yield decode_record(line, checked=True)
+                    yield decode_record(line.removeprefix(_BOM), checked=True)
 
     def append(self, records: Iterable[Record]) -> None:
         """Write records and bring them to the disk: all of them, or none.
@@ -161,10 +161,11 @@ class ResultsFile:
     def _scan(self, run: str) -> tuple[int, list[int]]:
         """Where the last whole line ends, and the numbers of lines that are damaged."""
         complete, damaged = 0, []
-        for number, line in self._lines():
+        for number, content in self._lines():
+            line = content.removeprefix(_BOM)
             whole = line.endswith(b"\n")
-            complete += len(line) if whole else 0
-            if not line.removeprefix(_BOM).strip():
+            complete += len(content) if whole else 0
+            if not line.strip():
                 continue
             if not whole:
                 # What an interrupted run has begun is cut off; anything else is damage.
@@ -186,10 +187,14 @@ class ResultsFile:
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         """Number, from 1, and content of each line, its line feed included where it has one."""
-        with os.fdopen(os.dup(self._descriptor), "rb") as file:
-            file.seek(0)
-            for number, line in enumerate(file, start=1):
-                yield number, line.removeprefix(_BOM) if number == 1 else line
+        try:
+            with os.fdopen(os.dup(self._descriptor), "rb") as file:
+                file.seek(0)
+                yield from enumerate(file, start=1)
+        except OSError as error:
+            raise OutputError(
+                f"cannot read the results: {error.strerror}", where=self.path, remedy=_REMEDY
+            ) from error
 
     def _cut(self, size: int) -> None:
         """Remove the line that an interrupted run did not finish."""
