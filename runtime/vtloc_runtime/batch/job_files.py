@@ -20,7 +20,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,15 @@ class JobLine:
     id: str | None = None
 
 
-def read_list(path: Path, *, videos: Path | None = None) -> list[JobLine]:
-    """Read a list or a benchmark's annotations.
+def read_list(path: Path, *, videos: Path | None = None) -> Iterator[JobLine]:
+    """Read a list or a benchmark's annotations, line by line.
 
     Args:
         path: The file; what it is shows in its suffix and its content.
         videos: Where the videos of a benchmark's annotations lie.
+
+    Yields:
+        What each line asks for.
 
     Raises:
         JobError: It cannot be read, is malformed, or is empty.
@@ -71,10 +74,12 @@ def read_list(path: Path, *, videos: Path | None = None) -> list[JobLine]:
         reason = getattr(error, "strerror", None) or error
         raise JobError(f"cannot read the list: {reason}", where=path) from error
     read, annotations = _layout(path, text)
-    lines = list(read(path, text))
-    if not lines:
+    lines = _in_folder(read(path, text), path, videos) if annotations else read(path, text)
+    line = None
+    for line in lines:
+        yield line
+    if line is None:
         raise JobError("the list is empty", where=path)
-    return _in_folder(lines, path, videos) if annotations else lines
 
 
 def _layout(path: Path, text: str) -> tuple[Callable[[Path, str], Iterator[JobLine]], bool]:
@@ -91,7 +96,7 @@ def _layout(path: Path, text: str) -> tuple[Callable[[Path, str], Iterator[JobLi
     return _read_csv, False
 
 
-def _in_folder(lines: list[JobLine], path: Path, videos: Path | None) -> list[JobLine]:
+def _in_folder(lines: Iterable[JobLine], path: Path, videos: Path | None) -> Iterator[JobLine]:
     """Annotated lines with the paths of their videos; one that is missing keeps its bare name."""
     if videos is None:
         raise JobError(
@@ -102,10 +107,8 @@ def _in_folder(lines: list[JobLine], path: Path, videos: Path | None) -> list[Jo
     if not os.path.isdir(videos):
         raise JobError("--videos does not name a folder", where=videos)
     known = {Path(file).stem: file for file in list_videos(videos).videos}
-    return [
-        JobLine(known.get(line.video, str(videos / line.video)), line.queries, line.id)
-        for line in lines
-    ]
+    for line in lines:
+        yield JobLine(known.get(line.video, str(videos / line.video)), line.queries, line.id)
 
 
 def _read_text(path: Path, text: str) -> Iterator[JobLine]:
