@@ -98,17 +98,24 @@ def _layout(path: Path, text: str) -> tuple[Callable[[Path, str], Iterator[JobLi
 
 def _in_folder(lines: Iterable[JobLine], path: Path, videos: Path | None) -> Iterator[JobLine]:
     """Annotated lines with the paths of their videos; one that is missing keeps its bare name."""
-    if videos is None:
-        raise JobError(
-            "these annotations name videos without their place",
-            where=path,
-            remedy="Say where the videos lie with --videos FOLDER",
-        )
+    known: dict[str, str] | None = None
+    for line in lines:
+        if videos is None:
+            raise JobError(
+                "these annotations name videos without their place",
+                where=path,
+                remedy="Say where the videos lie with --videos FOLDER",
+            )
+        if known is None:
+            known = _by_name(videos)
+        yield JobLine(known.get(line.video, str(videos / line.video)), line.queries, line.id)
+
+
+def _by_name(videos: Path) -> dict[str, str]:
+    """The videos of a folder by their names without endings."""
     if not os.path.isdir(videos):
         raise JobError("--videos does not name a folder", where=videos)
-    known = {Path(file).stem: file for file in list_videos(videos).videos}
-    for line in lines:
-        yield JobLine(known.get(line.video, str(videos / line.video)), line.queries, line.id)
+    return {Path(file).stem: file for file in list_videos(videos).videos}
 
 
 def _read_text(path: Path, text: str) -> Iterator[JobLine]:
