@@ -21,19 +21,22 @@ from vtloc_runtime.cli.options import (
     CacheSizeOption,
     DecoderMemoryOption,
     DecoderOption,
-    DecoderPatienceOption,
+    DecoderTimeoutOption,
     DeviceOption,
     ExactOption,
+    MaxDurationOption,
     PrecisionOption,
     QuietOption,
     RayOption,
+    RequireSandboxOption,
     ReuseOption,
     ServingOptions,
     ThreadsOption,
     VideosOption,
+    VideoTimeoutOption,
     WorkersOption,
 )
-from vtloc_runtime.cli.terminal import RunProgress, print_line, write_lines
+from vtloc_runtime.cli.terminal import RunProgress, print_line, sandbox_note, write_lines
 from vtloc_runtime.errors import OutputError, VideoError
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.system.text import ascii_json_controls, unicode_name
@@ -96,7 +99,10 @@ def encode(
     cache_size: CacheSizeOption = 10.0,
     decoder: DecoderOption = "cpu",
     decoder_memory: DecoderMemoryOption = 4.0,
-    decoder_patience: DecoderPatienceOption = 120.0,
+    decoder_timeout: DecoderTimeoutOption = 120.0,
+    video_timeout: VideoTimeoutOption = None,
+    max_duration: MaxDurationOption = 24.0,
+    require_sandbox: RequireSandboxOption = False,
     ray: RayOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -118,7 +124,10 @@ def encode(
         cache_size=cache_size,
         decoder=decoder,
         decoder_memory=decoder_memory,
-        decoder_patience=decoder_patience,
+        decoder_timeout=decoder_timeout,
+        video_timeout=video_timeout,
+        max_duration=max_duration,
+        require_sandbox=require_sandbox,
     )
     leave_with(
         lambda: run_encode(
@@ -176,7 +185,7 @@ def run_encode(
         word = "stopped" if stopped else "done"
         print_line(
             f"{PROGRAM}: {word}: {len(outcomes) - failed} of {len(videos)} videos are in the "
-            f"cache, {frames} frames encoded"
+            f"cache, {frames} frames encoded{sandbox_note()}"
         )
     return interruption.exit_code if stopped else _exit_code(outcomes)
 

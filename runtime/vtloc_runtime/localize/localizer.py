@@ -203,6 +203,7 @@ class Localizer:
         options: VideoOptions | None = None,
         *,
         progress: Callable[[float], None] | None = None,
+        timeout: float | None = None,
         read: Read = read_here,
     ) -> EncodedVideo:
         """Encode a video once, for any number of sentences.
@@ -211,12 +212,14 @@ class Localizer:
             source: A path, bytes, an open binary file, or frames with their times.
             options: How to read it; sampling and preprocessing come from the bundle.
             progress: Told the time of the last encoded frame, seconds, now and then.
+            timeout: Seconds, by the wall's clock, after which the video is given up; None waits
+                as long as it takes.
             read: Where the decoding happens; in this process by default.
 
         Raises:
-            VideoError: The video cannot be read, or shows nothing.
+            VideoError: The video cannot be read, shows nothing, or takes too long.
         """
-        return self._videos.encode(source, options, progress=progress, read=read)
+        return self._videos.encode(source, options, progress=progress, timeout=timeout, read=read)
 
     @overload
     def localize(self, video: Any, queries: str, *, moments: int = 1) -> Localization: ...

@@ -540,7 +540,8 @@ def test_signals_to_the_whole_group_fail_no_video(bundle: str, tmp_path: Path) -
             wait_for_lines(tmp_path / "results.jsonl", answered)
             os.killpg(process.pid, number)
         process.communicate()
-        assert process.returncode == (0 if number is None else 128 + number)
+        # A signal may come before anything listens to it.
+        assert process.returncode in ({0} if number is None else {128 + number, -number})
     entries = lines((tmp_path / "results.jsonl").read_text())
     assert len({entry["id"] for entry in entries}) == len(entries) == 12
     assert all(entry["moments"] for entry in entries)
