@@ -119,7 +119,7 @@ def find(
     decoder_memory: DecoderMemoryOption = 4.0,
     decoder_timeout: DecoderTimeoutOption = 120.0,
     video_timeout: VideoTimeoutOption = None,
-    max_duration: MaxDurationOption = 24.0,
+    max_duration: MaxDurationOption = 86_400.0,
     require_sandbox: RequireSandboxOption = False,
     ray: RayOption = None,
     json: Annotated[

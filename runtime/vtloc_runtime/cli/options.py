@@ -101,7 +101,7 @@ VideoTimeoutOption: TypeAlias = Annotated[
 ]
 MaxDurationOption: TypeAlias = Annotated[
     float,
-    typer.Option("--max-duration", min=0.001, help="Longest video that is read, hours."),
+    typer.Option("--max-duration", min=0.001, help="Longest video that is read, seconds."),
 ]
 RequireSandboxOption: TypeAlias = Annotated[
     bool,
@@ -149,7 +149,7 @@ class ServingOptions:
     decoding: str | None = None
     decoder: str = "cpu"
     video_timeout: float | None = None
-    max_duration: float = 24.0
+    max_duration: float = 86_400.0
     require_sandbox: bool = False
 
     @property
@@ -163,7 +163,7 @@ class ServingOptions:
             memory=memory,
             timeout=self.decoder_timeout,
             video_timeout=self.video_timeout,
-            max_duration=self.max_duration * 3600,
+            max_duration=self.max_duration,
             require_sandbox=self.require_sandbox,
         )
 

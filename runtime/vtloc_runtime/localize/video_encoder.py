@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,6 +29,19 @@ Observer: TypeAlias = Callable[[str, float, int], None]
 
 INPUT, OUTPUT = "frames", "features"
 _ROWS = 256
+
+
+def tell(listener: Callable[..., object] | None, *said: object) -> None:
+    """Call an observer or a progress callback, if there is one; its failure is a warning.
+
+    The answer is worth more than whoever watches it come about.
+    """
+    if listener is None:
+        return
+    try:
+        listener(*said)
+    except Exception as error:  # noqa: BLE001 - it is somebody else's code
+        warnings.warn(f"a callback failed: {type(error).__name__}: {error}", stacklevel=2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,8 +182,7 @@ class VideoEncoder:
             with timer:
                 features.add(part.images, part.index)
             self._hold_time(began, reading, source)
-            if progress is not None:
-                progress(float(part.times[-1]))
+            tell(progress, float(part.times[-1]))
         if ending is None or not times:
             raise VideoError("the video shows no frame", where=source)
         timings = {
@@ -209,8 +222,7 @@ class VideoEncoder:
             )
 
     def _report(self, stage: str, seconds: float, count: int) -> None:
-        if self._observer is not None:
-            self._observer(stage, seconds, count)
+        tell(self._observer, stage, seconds, count)
 
 
 class _Features:

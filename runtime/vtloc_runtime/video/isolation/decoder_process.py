@@ -21,7 +21,7 @@ from vtloc_runtime.video.isolation.launch import start_child
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 from vtloc_runtime.video.isolation.messages import Ready
 from vtloc_runtime.video.isolation.sandbox import SandboxReport
-from vtloc_runtime.video.isolation.video_file import VideoFile, open_video_file
+from vtloc_runtime.video.isolation.video_file import open_video_file
 
 if TYPE_CHECKING:
     from vtloc_runtime.video import VideoOptions
@@ -151,8 +151,10 @@ class DecoderProcess:
                 begun=begun,
             )
             try:
-                self._ask(channel, number, video, request, begun + options.limits.wall_seconds)
+                channel.send(number, request, video.descriptor, conversation.deadline())
                 yield from conversation.parts()
+            except DeadlineError:
+                raise conversation.late() from None
             except (EOFError, OSError) as error:
                 raise self._loss(video.name) from error
             except VtlocError:
@@ -168,17 +170,6 @@ class DecoderProcess:
                 if not conversation.over or conversation.near_limit:
                     self._stop()
                     self._forget()
-
-    def _ask(
-        self, channel: Channel, number: int, video: VideoFile, request: bytes, end: float
-    ) -> None:
-        """Send a request; ``end`` is when the video is given up, by the monotonic clock."""
-        wait = Deadline(min(self._limits.timeout, end - time.monotonic()))
-        try:
-            channel.send(number, request, video.descriptor, wait)
-        except DeadlineError:
-            # A process that takes no request is as good as gone.
-            raise OSError from None
 
     def _loss(self, name: str) -> VideoError:
         """Why the process is gone."""

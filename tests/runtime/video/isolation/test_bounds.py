@@ -149,3 +149,17 @@ def test_features_of_repeated_pictures_are_right_whatever_the_chunks(
             np.allclose(plain.features[row], plain.features[first], atol=0.02) for first in firsts
         ]
         assert same == [colour == name for name in ("red", "blue", "green", "cyan")], row
+
+
+def test_a_callback_that_fails_does_not_cost_the_answer(
+    colour_bundle: Path, colour_video: Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("full disk")
+
+    with Localizer.open(colour_bundle, threads=1, observer=fail) as localizer:
+        with pytest.warns(UserWarning, match="a callback failed: ValueError: full disk"):
+            video = localizer.encode_video(str(colour_video), progress=fail)
+        with pytest.warns(UserWarning, match="full disk"):
+            answer = localizer.localize(video, "red")
+        assert answer.best is not None

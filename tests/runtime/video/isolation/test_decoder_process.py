@@ -458,6 +458,23 @@ with DecoderProcess() as decoder:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["downloads"]
 
 
+def test_it_starts_where_the_standard_streams_are_closed(
+    tmp_path: Path, colour_video: Path
+) -> None:
+    code = f"""
+import os
+for number in range(3):
+    os.close(number)
+from vtloc_runtime.video import VideoOptions
+from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
+with DecoderProcess() as decoder:
+    parts = list(decoder.read({str(colour_video)!r}, VideoOptions(), 64))
+open({str(tmp_path / "said")!r}, "w").write(str(len(parts)))
+"""
+    subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
+    assert (tmp_path / "said").read_text() == "2"
+
+
 def test_signals_to_the_group_do_not_reach_it(tmp_path: Path, colour_video: Path) -> None:
     code = f"""
 import os, signal, time
