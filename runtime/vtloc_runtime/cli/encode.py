@@ -12,7 +12,7 @@ import typer
 from vtloc_runtime.batch.jobs import read_videos
 from vtloc_runtime.batch.records import Failure, describe
 from vtloc_runtime.cli.interrupts import Interruption
-from vtloc_runtime.cli.main import INTERRUPTED, PROGRAM, exit_codes, leave_with
+from vtloc_runtime.cli.main import PROGRAM
 from vtloc_runtime.cli.options import (
     BackendOption,
     BatchOption,
@@ -32,6 +32,7 @@ from vtloc_runtime.cli.options import (
     VideosOption,
     WorkersOption,
 )
+from vtloc_runtime.cli.program import INTERRUPTED, exit_codes, new_application
 from vtloc_runtime.cli.terminal import RunProgress
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.video_encoder import VideoEncoder
     from vtloc_runtime.video.isolation.chunks import Read
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = new_application()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def encode(
     decoder_patience: DecoderPatienceOption = 120.0,
     ray: RayOption = None,
     quiet: QuietOption = False,
-) -> None:
+) -> int:
     """Encode videos into the cache, so that later runs need not decode them.
 
     Prints one JSON object a video. What is in the cache already is not encoded again, so the same
@@ -118,9 +119,7 @@ def encode(
         decoder_memory=decoder_memory,
         decoder_patience=decoder_patience,
     )
-    leave_with(
-        lambda: run_encode(read_videos(videos, videos=videos_folder), options, ray=ray, quiet=quiet)
-    )
+    return run_encode(read_videos(videos, videos=videos_folder), options, ray=ray, quiet=quiet)
 
 
 def run_encode(

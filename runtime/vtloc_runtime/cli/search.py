@@ -13,7 +13,8 @@ import typer
 from vtloc_runtime.batch.jobs import Job, VideoJobs, group_by_video, read_jobs
 from vtloc_runtime.batch.records import Record, encode_record, exit_code
 from vtloc_runtime.cli.interrupts import Interruption
-from vtloc_runtime.cli.main import INTERRUPTED, PROGRAM, exit_codes
+from vtloc_runtime.cli.main import PROGRAM
+from vtloc_runtime.cli.program import INTERRUPTED, exit_codes
 from vtloc_runtime.cli.terminal import RunProgress, print_records, summary
 from vtloc_runtime.errors import MissingExtraError, OutputError, UsageError
 

@@ -15,7 +15,7 @@ from vtloc_runtime.batch.records import (
     exit_code,
     failure_record,
 )
-from vtloc_runtime.cli.main import exit_codes
+from vtloc_runtime.cli.program import exit_codes
 from vtloc_runtime.errors import OutputError, QueryError, VideoError
 
 JOB = Job("1", "film.mp4", "a dog")

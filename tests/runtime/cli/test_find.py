@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from tests.support.colours import write_colour_video
-from vtloc_runtime.cli import main as cli
+from vtloc_runtime.cli import program as cli
 from vtloc_runtime.cli import search
-from vtloc_runtime.cli.main import COMMANDS, exit_codes, main
+from vtloc_runtime.cli.main import COMMANDS, main
+from vtloc_runtime.cli.program import exit_codes
 
 PROGRAM = [sys.executable, "-c", "from vtloc_runtime.cli.main import main; main()"]
 
