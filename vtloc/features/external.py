@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtloc.features.store import FrameFeatures
 from vtloc_runtime.errors import FeatureError, MissingExtraError
+from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +115,7 @@ class ForeignFrames:
     def __contains__(self, video: str) -> bool:
         return video in self._files
 
-    def frames(self, video: str) -> FrameFeatures:
+    def frames(self, video: str) -> EncodedVideo:
         """Read a video's features.
 
         Raises:
@@ -128,7 +128,7 @@ class ForeignFrames:
                 where=self._files.path,
             )
         times = np.arange(len(features)) / self.frames_per_second
-        return FrameFeatures(features, times, len(features) / self.frames_per_second)
+        return EncodedVideo(features, times, len(features) / self.frames_per_second)
 
 
 class ForeignTokens:

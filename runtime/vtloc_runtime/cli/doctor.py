@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtloc_runtime.cli.options import BundleOption  # noqa: TC001 - typer reads it
+from vtloc_runtime.cli.options import BundleOption
 from vtloc_runtime.cli.program import new_application
 from vtloc_runtime.errors import BackendError, BundleError
 

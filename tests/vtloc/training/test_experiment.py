@@ -74,7 +74,7 @@ def test_paths_in_a_file_are_beside_it_and_given_ones_are_not(benchmark_files) -
     read = Experiment.read(path, data={"train": "elsewhere.json"}).data
     assert read is not None
     assert read.validation == str(benchmark_files.validation)
-    assert read.train == "elsewhere.json"
+    assert read.train == str(Path("elsewhere.json").absolute())
     assert read.frames[0].path == str(benchmark_files.store)
 
 

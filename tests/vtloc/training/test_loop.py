@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from vtloc.evaluation import evaluate_network
+from vtloc.evaluation.prediction import evaluate_network
 from vtloc.model import LocalizerConfig, LossConfig, load_checkpoint
 from vtloc.model.samples import Sample
 from vtloc.tensor_file import parse_tensors
