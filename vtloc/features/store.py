@@ -306,8 +306,9 @@ def _read_entry(place: Path, kind: type[_Entry]) -> _Entry:
     content = read_whole(place, FeatureError)
     try:
         entry = msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise FeatureError(f"the description is not valid: {error}", where=place) from error
+    _check(entry, place)
     if entry.schema != _SCHEMA:
         raise FeatureError(
             f"the store has schema {entry.schema}; this version reads {_SCHEMA}",
@@ -317,7 +318,17 @@ def _read_entry(place: Path, kind: type[_Entry]) -> _Entry:
     return entry
 
 
+def _check(entry: FramesEntry | TokensEntry, place: Path) -> None:
+    if entry.dimension < 1:
+        raise FeatureError(f"the width of features cannot be {entry.dimension}", where=place)
+    if isinstance(entry, FramesEntry) and not 0 < entry.frames_per_second < math.inf:
+        raise FeatureError(
+            f"frames_per_second must be positive, not {entry.frames_per_second:g}", where=place
+        )
+
+
 def _create(place: Path, entry: FramesEntry | TokensEntry) -> None:
+    _check(entry, place)
     if not place.exists():
         write_whole(place, msgspec.json.format(msgspec.json.encode(entry)) + b"\n")
         return

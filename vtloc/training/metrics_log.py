@@ -35,7 +35,7 @@ class MetricsJournal:
         for line in read_whole(self.path, OutputError).split(b"\n"):
             try:
                 row = msgspec.json.decode(line)
-            except (msgspec.DecodeError, RecursionError):
+            except (msgspec.DecodeError, ValueError, RecursionError):
                 break
             if not isinstance(row, dict) or not isinstance(row.get("epoch"), int):
                 break

@@ -97,7 +97,9 @@ def load_state(
                 for key, value in values.items()
             }
     except (TypeError, RuntimeError, msgspec.ValidationError) as error:
-        raise CheckpointError(f"the state does not fit the network: {error}", where=path) from error
+        raise CheckpointError(
+            f"the state does not fit the network: {' '.join(str(error).split())[:200]}", where=path
+        ) from error
     return progress
 
 

@@ -253,7 +253,7 @@ def _sampled_videos(
 
 def _read_sentences(path: Path) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the sentences: {error}", where=path) from error
     sentences = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
