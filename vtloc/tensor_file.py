@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from vtloc_runtime.errors import OutputError, VtlocError
+from vtloc_runtime.system.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,18 +40,11 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    # The process id keeps two writers of one file out of each other's half-written copy.
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with half.open("wb") as file:
+        with atomic_write(path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        half.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            half.unlink(missing_ok=True)
         raise OutputError(f"cannot write the file: {error.strerror}", where=path) from error
 
 

@@ -57,6 +57,13 @@ class VideoError(VtlocError):
     kind = "video"
 
 
+class DecoderLostError(VideoError):
+    """The process that was decoding a video was ended by a signal.
+
+    The video may be the cause, or whatever sent the signal: it is worth another try.
+    """
+
+
 class QueryError(VtlocError):
     """A sentence that cannot be searched for."""
 

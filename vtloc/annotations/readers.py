@@ -23,6 +23,7 @@ import msgspec
 from vtloc.annotations.examples import Example, Split, annotated
 from vtloc.tensor_file import read_whole
 from vtloc_runtime.errors import AnnotationError
+from vtloc_runtime.system.text import numbered_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -137,7 +138,7 @@ def _activitynet(text: str, place: Path) -> Iterator[Example]:
 
 
 def _charades(text: str, place: Path, durations: Mapping[str, float]) -> Iterator[Example]:
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in numbered_lines(text):
         if not line.strip():
             continue
         match = _CHARADES_LINE.fullmatch(line.strip())
@@ -211,7 +212,7 @@ def _plain(text: str, place: Path) -> Iterator[Example]:
 
 
 def _lines(text: str, place: Path) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in numbered_lines(text):
         if line.strip():
             yield f"{place}:{number}", line
 

@@ -20,6 +20,7 @@ from vtloc_calibration.samples.coverage import check_coverage, coverage
 from vtloc_calibration.samples.recorder import Amount, RecordedNetwork, Recorder
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import CalibrationError, OutputError, VideoError
+from vtloc_runtime.system.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -108,8 +109,10 @@ class Samples:
         content = save(tensors, metadata={"format": _FORMAT, "summary": text})
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+            with atomic_write(path) as file:
+                file.write(content)
+            with atomic_write(path.with_suffix(".json")) as file:
+                file.write(f"{text}\n".encode())
         except OSError as error:
             raise OutputError(f"cannot write the samples: {error.strerror}", where=path) from error
 

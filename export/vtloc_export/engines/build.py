@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -30,6 +28,7 @@ from vtloc_runtime.bundle.engine_file import (
 )
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import EngineError, OutputError, UsageError
+from vtloc_runtime.system.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -252,14 +251,5 @@ def _write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with atomic_write(path) as file:
+            file.write(content)

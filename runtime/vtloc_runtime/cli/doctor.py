@@ -56,7 +56,7 @@ def _print(diagnosis: Diagnosis) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from vtloc_runtime.cli.terminal import plain
+    from vtloc_runtime.system.text import plain
 
     console = Console(markup=False, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

@@ -37,7 +37,7 @@ run), vtloc-run bench (how fast).
 Exit codes: 0 every sentence was answered; 1 some were not, the rest were; where all failed alike,
 and for errors before the work: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backend, 7 network,
 8 output, 9 job list, 14 features, 16 engine, 17 missing package, 19 cluster; 70 a fault of vtloc
-itself; 130 interrupted; 141 the reader of the output has gone.
+itself; 130 interrupted, 143 by SIGTERM; 141 the reader of the output has gone.
 """
 
 app = new_application()
@@ -68,10 +68,14 @@ def find(
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin --out anew instead of going on.")
+        bool, typer.Option("--overwrite", help="Replace the results in --out.")
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Do the jobs again that --out says failed.")
+    ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Drop the damaged lines of --out; the old file is kept."),
     ] = False,
     moments: Annotated[
         int, typer.Option("--moments", "-k", min=1, help="Moments for each sentence at most.")
@@ -142,6 +146,7 @@ def find(
         out=out,
         overwrite=overwrite,
         retry_failed=retry_failed,
+        repair=repair,
         moments=moments,
         always_answer=always_answer,
         in_order=in_order,

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from vtloc_runtime.errors import OutputError
+
 if TYPE_CHECKING:
     from vtloc_runtime.batch.worker_pool import PipelineOptions
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.localize.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
 
 _GIBIBYTE = 2**30
 
+
+def _bundle_folder(named: Path | None) -> Path | None:
+    """A bundle's folder, also where its manifest was named."""
+    if named is not None and named.name == "bundle.json" and os.path.isfile(named):
+        return named.parent
+    return named
+
+
 BundleOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--bundle", "-b", help="A bundle; without it the one that ships with vtloc."),
+    typer.Option(
+        "--bundle",
+        "-b",
+        callback=_bundle_folder,
+        help="A bundle; without it the one that ships with vtloc.",
+    ),
 ]
 BackendOption: TypeAlias = Annotated[
     str, typer.Option("--backend", help="onnxruntime or tensorrt.")
@@ -121,7 +138,6 @@ class ServingOptions:
             OutputError: The cache cannot be made.
         """
         from vtloc_runtime.batch.worker_pool import PipelineOptions
-        from vtloc_runtime.localize.feature_cache import FeatureCache
         from vtloc_runtime.video.isolation.decoder_process import DecoderLimits
 
         # CUDA reserves more address space than any limit that would mean something.
@@ -130,8 +146,27 @@ class ServingOptions:
             lanes=self.workers,
             limits=DecoderLimits(memory=memory, patience=self.decoder_patience),
             in_order=in_order,
-            cache=FeatureCache(bound=int(self.cache_size * _GIBIBYTE)) if self.cache else None,
+            cache=self._open_cache() if self.cache else None,
         )
+
+    def _open_cache(self) -> FeatureCache | None:
+        """Open the cache; where nobody named its folder, a run goes on without it.
+
+        Raises:
+            OutputError: The folder that was named cannot be made.
+        """
+        from vtloc_runtime.cli.terminal import print_line
+        from vtloc_runtime.localize.feature_cache import FOLDER_VARIABLE, FeatureCache
+
+        try:
+            return FeatureCache(bound=int(self.cache_size * _GIBIBYTE))
+        except (OutputError, RuntimeError) as error:
+            # RuntimeError: this user has no home folder.
+            if os.environ.get(FOLDER_VARIABLE):
+                raise
+            reason = error if isinstance(error, OutputError) else "there is no home folder"
+            print_line(f"vtloc-run: warning: working without a cache: {reason}")
+            return None
 
     def open_localizer(self, bundle: Bundle, *, lanes: int) -> Localizer:
         """Open the localizer, with as many threads a run as the lanes leave to each.

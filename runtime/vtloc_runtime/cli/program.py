@@ -19,12 +19,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from vtloc_runtime import __version__
+from vtloc_runtime.cli.interrupts import Stopped
+from vtloc_runtime.cli.terminal import print_line
 from vtloc_runtime.errors import MissingExtraError, OutputError, UsageError, VtlocError
 
 INTERNAL = 70
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-TERMINATED = 143
 DEBUG_VARIABLE = "VTLOC_DEBUG"
 
 # Typer carries its own click in some versions and imports it in others; this is either one's.
@@ -35,10 +36,6 @@ _FAILED_WRITES = {
 }  # fmt: skip
 
 _FIRST_PARTY = ("vtloc", "vtloc_runtime", "vtloc_export", "vtloc_calibration")
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which stops a program as Ctrl-C does but with an exit code of its own."""
 
 
 def new_application(**options: Any) -> typer.Typer:
@@ -110,7 +107,7 @@ def leave_with(
         stopped: What to say after Ctrl-C.
     """
     try:
-        with _standard_streams(), _sigterm():
+        with _standard_streams(), _ending_signals():
             code = work()
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -126,7 +123,7 @@ def completion_variable(program: str) -> str:
 
 def report_error(error: VtlocError, program: str = "vtloc-run") -> None:
     """Print an error as one line on standard error."""
-    _print_line(program, f"{error.kind} error: {error}")
+    _print(program, f"{error.kind} error: {error}")
 
 
 def exit_codes() -> dict[str, int]:
@@ -172,15 +169,15 @@ def _explain(error: BaseException, program: str, extra: str, stopped: str) -> in
         _silence_stdout()
         return PIPE_CLOSED
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        _print_line(program, stopped)
-        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+        _print(program, stopped)
+        return error.exit_code if isinstance(error, Stopped) else INTERRUPTED
     known = _as_vtloc_error(error, program, extra)
     if known is not None:
         report_error(known, program)
         return known.exit_code
     if os.environ.get(DEBUG_VARIABLE):
         raise error
-    _print_line(
+    _print(
         program,
         f"internal error: {type(error).__name__}: {error}. This is a fault of vtloc; "
         f"set {DEBUG_VARIABLE}=1 to see where",
@@ -233,23 +230,27 @@ def _standard_streams() -> Iterator[None]:
 
 
 @contextmanager
-def _sigterm() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that files are closed and children ended."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    ):
+def _ending_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into exceptions, so that files are closed and children ended."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise Terminated
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise Stopped(number)
 
-    signal.signal(signal.SIGTERM, stop)
+    numbers = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_DFL
+    ]
+    for number in numbers:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _silence_stdout() -> None:
@@ -258,9 +259,5 @@ def _silence_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _print_line(program: str, text: str) -> None:
-    from vtloc_runtime.cli.terminal import plain
-
-    line = f"{program.split(maxsplit=1)[0]}: {plain(' '.join(text.split()))}"
-    with suppress(OSError, ValueError, AttributeError):
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - a command line
+def _print(program: str, text: str) -> None:
+    print_line(f"{program.split(maxsplit=1)[0]}: {text}")

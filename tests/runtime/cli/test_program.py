@@ -23,8 +23,8 @@ app = new_application()
 
 @app.command()
 def wait():
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         time.sleep(60)
     finally:
         print("cleaned up", flush=True)
@@ -54,7 +54,9 @@ def start(*words: str, **options: object) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_it_cleanly(sent: signal.Signals, code: int) -> None:
     process = start("wait")
     assert process.stdout is not None
@@ -97,7 +99,7 @@ def test_closed_errors_hide_errors_only() -> None:
 @pytest.mark.parametrize(
     ("kind", "code", "line"),
     [
-        ("ours", 3, r"program: video error: film\.mp4: it is broken.\[31m"),
+        ("ours", 3, r"program: video error: film\.mp4: it is broken\\x1b\[31m"),
         ("missing", 17, r"program: missing-extra error: .*\[train\].*"),
         ("foreign", 17, r"program: missing-extra error: .*package_of_nobody.*\[train\].*"),
         ("other", 70, r"program: internal error: RuntimeError: oh\. .*VTLOC_DEBUG=1.*"),

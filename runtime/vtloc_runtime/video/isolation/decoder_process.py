@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 import numpy as np
 
-from vtloc_runtime.errors import VideoError
+from vtloc_runtime.errors import DecoderLostError, VideoError
 from vtloc_runtime.video.isolation.chunks import FrameChunk, Reading, ReadingEnd
 from vtloc_runtime.video.isolation.decoder_child import ChunkHead, EndHead, FailureHead, Head
 
@@ -135,8 +135,9 @@ class DecoderProcess:
             code = process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             code = 0
+        kind = DecoderLostError if code < 0 else VideoError
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        return VideoError(
+        return kind(
             f"decoding it crashed the decoder (ended {how})",
             where=source,
             remedy="The file is damaged or hostile; repair it, or raise --decoder-memory",
