@@ -12,7 +12,17 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.moments import Localization, Moment
     from vtloc_runtime.localize.video_encoder import EncodedVideo
 
-__all__ = ["Bundle", "EncodedVideo", "Localization", "Localizer", "Moment", "VtlocError"]
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bundle",
+    "EncodedVideo",
+    "Localization",
+    "Localizer",
+    "Moment",
+    "VtlocError",
+    "__version__",
+]
 
 _HOMES = {
     "Bundle": "bundle.bundle",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -15,6 +14,7 @@ from vtloc_export.engines.builder import Plan, PlanRequest, build_plan
 from vtloc_export.engines.profiles import Traffic, check_traffic, default_traffic, network_profiles
 from vtloc_export.engines.progress import SilentProgress
 from vtloc_export.engines.target import BackendChoice, EngineBuilder, choose_builder
+from vtloc_runtime import __version__
 from vtloc_runtime.bundle.engine_file import (
     ENGINE_SCHEMA_VERSION,
     LOG_SUFFIX,
@@ -186,7 +186,7 @@ def _write(bundle: Bundle, identity: EngineIdentity, request: PlanRequest, plan:
         inputs=request.network.inputs,
         outputs=request.network.outputs,
         build_seconds=round(plan.seconds, 3),
-        created_by=f"vtloc-export {_own_version()}",
+        created_by=f"vtloc-export {__version__}",
     )
     # The sidecar goes first and comes last: a plan is never described by another one's.
     with _writing(sidecar_path):
@@ -245,13 +245,6 @@ def _write_line(file: TextIO, line: str) -> None:
     # TensorRT calls this from its own code, which no exception may cross.
     with contextlib.suppress(OSError):
         file.write(f"{line}\n")
-
-
-def _own_version() -> str:
-    try:
-        return importlib.metadata.version("vtloc")
-    except importlib.metadata.PackageNotFoundError:
-        return "from a source tree"
 
 
 def _write_atomically(path: Path, content: bytes) -> None:

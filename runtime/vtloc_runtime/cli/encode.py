@@ -13,7 +13,7 @@ from vtloc_runtime.batch.jobs import read_videos
 from vtloc_runtime.batch.lost_backend import end_on_lost_backend
 from vtloc_runtime.batch.records import PASSING_KINDS, Failure, describe
 from vtloc_runtime.cli.interrupts import Interruption
-from vtloc_runtime.cli.main import PROGRAM, exit_codes, leave_with
+from vtloc_runtime.cli.main import PROGRAM
 from vtloc_runtime.cli.options import (
     BackendOption,
     BatchOption,
@@ -36,6 +36,7 @@ from vtloc_runtime.cli.options import (
     VideoTimeoutOption,
     WorkersOption,
 )
+from vtloc_runtime.cli.program import exit_codes, new_application
 from vtloc_runtime.cli.terminal import RunProgress, print_line, sandbox_note, write_lines
 from vtloc_runtime.errors import OutputError, VideoError
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.video_encoder import VideoEncoder
     from vtloc_runtime.video.isolation.chunks import Read
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = new_application()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def encode(
     require_sandbox: RequireSandboxOption = False,
     ray: RayOption = None,
     quiet: QuietOption = False,
-) -> None:
+) -> int:
     """Encode videos into the cache, so that later runs need not decode them.
 
     Prints one JSON object a video. What is in the cache already is not encoded again, so the same
@@ -129,13 +130,8 @@ def encode(
         max_duration=max_duration,
         require_sandbox=require_sandbox,
     )
-    leave_with(
-        lambda: run_encode(
-            read_videos(videos, videos=videos_folder, notice=print_line),
-            options,
-            ray=ray,
-            quiet=quiet,
-        )
+    return run_encode(
+        read_videos(videos, videos=videos_folder, notice=print_line), options, ray=ray, quiet=quiet
     )
 
 

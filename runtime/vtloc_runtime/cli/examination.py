@@ -14,6 +14,7 @@ import numpy as np
 
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import VtlocError
+from vtloc_runtime.system.installation import install_command
 from vtloc_runtime.system.processors import available_processors, processor_instructions
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _packages() -> Iterator[Finding]:
     ):
         found = _version(package)
         if found is None:
-            remedy = f'pip install "vtloc[{extra}]"'
+            remedy = install_command(extra)
             yield Finding(package, "absent", f"only needed for {purpose}", remedy)
         else:
             yield Finding(package, "ok", found)
@@ -137,7 +138,7 @@ def _onnxruntime() -> Finding:
             "pip uninstall onnxruntime onnxruntime-gpu, then install the one you want",
         )
     if not builds:
-        return Finding("onnxruntime", "absent", "needed on processors", 'pip install "vtloc[cpu]"')
+        return Finding("onnxruntime", "absent", "needed on processors", install_command("cpu"))
     try:
         import onnxruntime
 
@@ -218,7 +219,7 @@ def _gpu_decoding() -> Finding:
     """Whether NVDEC answers: the package loads nowhere but beside a driver."""
     subject, found = "GPU decoding", _version("pynvvideocodec")
     if found is None:
-        remedy = 'pip install "vtloc[decode-gpu]"'
+        remedy = install_command("decode-gpu")
         return Finding(subject, "absent", "only needed for --decoder nvdec", remedy)
     from vtloc_runtime.video.decoders.choice import require_decoder
 

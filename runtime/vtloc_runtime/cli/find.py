@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from vtloc_runtime.cli.main import PROGRAM, leave_with, program_version
 from vtloc_runtime.cli.options import (
     BackendOption,
     BatchOption,
@@ -30,6 +29,7 @@ from vtloc_runtime.cli.options import (
     VideoTimeoutOption,
     WorkersOption,
 )
+from vtloc_runtime.cli.program import VersionOption, new_application
 from vtloc_runtime.cli.search import SearchOptions, search
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 
@@ -43,13 +43,7 @@ and for errors before the work: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backen
 itself; 130 interrupted, 143 by SIGTERM; 141 the reader of the output has gone.
 """
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"{PROGRAM} {program_version()}")
-        raise typer.Exit
+app = new_application()
 
 
 @app.command(epilog=_EPILOG)
@@ -129,11 +123,8 @@ def find(
         Path | None, typer.Option("--report", help="Also write a page that shows the moments.")
     ] = None,
     quiet: QuietOption = False,
-    version: Annotated[  # noqa: ARG001 - its callback has done the work by now
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
-    ] = False,
-) -> None:
+    version: VersionOption = False,  # noqa: ARG001 - its callback has done the work by now
+) -> int:
     """Find the moments of videos that sentences describe.
 
     Prints a table on a terminal and JSON lines into a pipe or --out. One video's failure is a
@@ -173,4 +164,4 @@ def find(
         report=report,
         quiet=quiet,
     )
-    leave_with(lambda: search(videos, query or [], options))
+    return search(videos, query or [], options)

@@ -14,7 +14,8 @@ from vtloc_runtime.batch.records import Record, encode_record
 from vtloc_runtime.batch.resume import take_done
 from vtloc_runtime.batch.tally import RunTally
 from vtloc_runtime.cli.interrupts import Interruption, Stopped
-from vtloc_runtime.cli.main import PROGRAM, exit_codes
+from vtloc_runtime.cli.main import PROGRAM
+from vtloc_runtime.cli.program import exit_codes
 from vtloc_runtime.cli.terminal import (
     RunProgress,
     print_line,

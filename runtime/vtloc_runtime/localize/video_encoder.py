@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
@@ -20,7 +20,7 @@ from vtloc_runtime.video.isolation.chunks import Read, ReadingEnd, read_here
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vtloc_runtime.bundle.manifest import Manifest
+    from vtloc_runtime.bundle.manifest import Preprocessing
     from vtloc_runtime.networks.interface import Network
     from vtloc_runtime.video import VideoOptions
 
@@ -76,12 +76,26 @@ class EncodedVideo:
         return len(self.times)
 
 
+class Sampling(Protocol):
+    """How videos become frames; a bundle's manifest is one."""
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames sampled per second of video."""
+        ...
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a decoded picture becomes a frame."""
+        ...
+
+
 class VideoEncoder:
     """Runs the visual network over videos; safe to call from several threads.
 
     Args:
         network: The visual network.
-        manifest: Its bundle's manifest.
+        manifest: How videos are sampled: the manifest of its bundle.
         encoder: Hash of the network's file.
         batch: Frames in one run at most.
         reuse: Most grey levels by which a block of a frame may differ from the last encoded one
@@ -95,7 +109,7 @@ class VideoEncoder:
     def __init__(
         self,
         network: Network,
-        manifest: Manifest,
+        manifest: Sampling,
         *,
         encoder: str,
         batch: int,

@@ -8,6 +8,7 @@ import numpy as np
 
 from vtloc_runtime.errors import BackendError, BundleError, MissingExtraError, NetworkError
 from vtloc_runtime.networks.interface import Array, Network, TensorSpec, check_inputs
+from vtloc_runtime.system.installation import install_command
 from vtloc_runtime.system.processors import available_processors
 
 if TYPE_CHECKING:
@@ -193,7 +194,7 @@ def _providers(onnxruntime: Any, device: str) -> list[tuple[str, dict[str, Any]]
         raise BackendError(
             f"this ONNX Runtime has no CUDA; it offers {', '.join(available)}",
             where=device,
-            remedy='Replace it: pip uninstall onnxruntime; pip install "vtloc[gpu]"',
+            remedy=f"Replace it: pip uninstall onnxruntime; {install_command('gpu')}",
         )
     if hasattr(onnxruntime, "preload_dlls"):
         # Finds the CUDA libraries that pip installed, which the loader would not.

@@ -17,7 +17,7 @@ from vtloc_runtime.batch.records import (
     failure_record,
 )
 from vtloc_runtime.batch.tally import RunTally
-from vtloc_runtime.cli.main import exit_codes
+from vtloc_runtime.cli.program import exit_codes
 from vtloc_runtime.errors import OutputError, QueryError, VideoError
 
 JOB = Job("1", "film.mp4", "a dog")

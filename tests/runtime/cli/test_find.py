@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,9 +17,10 @@ from typing import Any
 import pytest
 
 from tests.support.colours import write_colour_video
-from vtloc_runtime.cli import main as cli
+from vtloc_runtime.cli import program as cli
 from vtloc_runtime.cli import search
-from vtloc_runtime.cli.main import COMMANDS, exit_codes, main
+from vtloc_runtime.cli.main import COMMANDS, main
+from vtloc_runtime.cli.program import exit_codes
 
 PROGRAM = [sys.executable, "-c", "from vtloc_runtime.cli.main import main; main()"]
 
@@ -488,6 +490,25 @@ def test_a_reader_that_leaves_ends_the_run_quietly(film: str, bundle: str) -> No
     complaint = process.stderr.read()
     assert process.wait() == cli.PIPE_CLOSED
     assert complaint == b""
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code"),
+    [("2>&-", 0), ("2>/dev/full", 0), (">&-", 8), (">/dev/full", 8), (">&- 2>&-", 8)],
+)
+@pytest.mark.parametrize("out", [False, True])
+def test_streams_that_take_nothing_are_no_fault_of_the_program(
+    film: str, bundle: str, redirection: str, code: int, out: bool
+) -> None:
+    words = [*PROGRAM, film, "gone.mp4", "-q", "red", "-b", bundle, *(["-o", "o.jsonl"] * out)]
+    ended = subprocess.run(
+        f"{shlex.join(words)} {redirection}", shell=True, capture_output=True, check=False
+    )
+    assert ended.returncode == (1 if out else code or 1)
+    assert b"Traceback" not in ended.stderr
+    assert b"fault" not in ended.stderr
+    if out:
+        assert len(lines(Path("o.jsonl").read_text())) == 2
 
 
 def many_films(folder: Path, count: int) -> list[str]:
