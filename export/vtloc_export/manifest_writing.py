@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from vtloc_export.network_export import file_name
 from vtloc_export.parity.bounds import promises
 from vtloc_export.signatures import SIGNATURES
+from vtloc_runtime import __version__
 from vtloc_runtime.bundle.manifest import (
     NETWORK_NAMES,
     SCHEMA_VERSION,
@@ -53,7 +53,7 @@ def describe(
     """
     config = source.network.config
     provenance = Provenance(
-        created_by=f"vtloc-export {_version()}",
+        created_by=f"vtloc-export {__version__}",
         visual_encoder=source.visual_encoder,
         text_encoder=source.text_encoder,
         checkpoint_sha256=source.checkpoint_sha256,
@@ -135,10 +135,3 @@ def _measured(made: Sequence[ExportedNetwork]) -> dict[str, Any]:
             }
         measured.setdefault(item.network, {})[item.precision] = entry
     return measured
-
-
-def _version() -> str:
-    try:
-        return version("vtloc")
-    except PackageNotFoundError:
-        return "from source"

@@ -143,7 +143,7 @@ def _localizer_graph(bundle: Bundle) -> ModelProto:
 def _decoding(metadata: Mapping[str, str], path: Path) -> Decoding:
     try:
         return msgspec.json.decode(metadata.get("decoding", "{}"), type=Decoding)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"decoding in its metadata is not valid: {error}", where=path
         ) from error

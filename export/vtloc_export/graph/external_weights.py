@@ -35,6 +35,11 @@ class SavedGraph:
     external: bytes | None = field(default=None, repr=False)
     location: str = ""
 
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return len(self.content) + len(self.external or b"")
+
     def opened(self) -> OnnxFile:
         """The network, ready to be run."""
         external = {} if self.external is None else {self.location: self.external}

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from vtloc_export.parity.measures import BOUNDS, Bound, Difference, difference, worst
 from vtloc_export.parity.probes import Lengths, Probe, probes
-from vtloc_export.precision.policy import TypedNetwork
 from vtloc_export.signatures import SIGNATURES, Precision, Signature
 from vtloc_runtime.bundle.onnx_file import OnnxFile
 from vtloc_runtime.errors import ExportError, ParityError
@@ -20,6 +18,7 @@ from vtloc_runtime.networks.onnxruntime_backend import session_options
 from vtloc_runtime.networks.onnxruntime_package import import_onnxruntime
 
 if TYPE_CHECKING:
+    import torch
     from onnx import ModelProto
 
     from vtloc_runtime.bundle.manifest import NetworkName
@@ -55,6 +54,10 @@ class OutputParity:
 
 def torch_evaluate(module: torch.nn.Module, network: NetworkName) -> Evaluate:
     """Runs a PyTorch module: the network itself, or a typed one in its own precision."""
+    import torch
+
+    from vtloc_export.precision.policy import TypedNetwork
+
     signature = SIGNATURES[network]
     half = isinstance(module, TypedNetwork) and module.half_precision
 
@@ -223,6 +226,8 @@ def _in_precision(inputs: Mapping[str, Array], *, half: bool) -> dict[str, Array
 
 
 def _as_tensor(array: Array, *, half: bool) -> torch.Tensor:
+    import torch
+
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor.half() if half and tensor.dtype == torch.float32 else tensor
 

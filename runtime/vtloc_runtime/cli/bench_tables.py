@@ -13,7 +13,7 @@ from rich.table import Table
 
 from vtloc_runtime.bench.measure import BenchOptions, bench
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.cli.options import BundleDigestOption  # noqa: TC001 - typer reads it
+from vtloc_runtime.cli.options import BundleDigestOption
 from vtloc_runtime.errors import OutputError, UsageError
 
 if TYPE_CHECKING:

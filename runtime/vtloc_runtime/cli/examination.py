@@ -15,6 +15,7 @@ import numpy as np
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE_DIGEST, Bundle
 from vtloc_runtime.errors import VtlocError
 from vtloc_runtime.networks.onnxruntime_package import import_onnxruntime
+from vtloc_runtime.system.installation import install_command
 from vtloc_runtime.system.processors import available_processors, processor_instructions
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def examine(bundle: str | Path | None = None, *, digest: str | None = None) -> D
         bundle: The bundle's directory; None looks at the one that ships with the project.
         digest: The digest that the bundle must have; None takes any.
     """
-    findings = [_machine(), *_packages(), _driver(), _video_decoding(), _gpu_decoding()]
+    findings = [_machine(), *_packages(), _driver(), _video_decoding(), _sandbox(), _gpu_decoding()]
     opened, bundle_findings = _bundle(bundle, digest)
     services = () if opened is None else tuple(_try(opened, *place) for place in _SERVICES)
     return Diagnosis((*findings, *bundle_findings), services)
@@ -120,7 +121,7 @@ def _packages() -> Iterator[Finding]:
     ):
         found = _version(package)
         if found is None:
-            remedy = f'pip install "vtloc[{extra}]"'
+            remedy = install_command(extra)
             yield Finding(package, "absent", f"only needed for {purpose}", remedy)
         else:
             yield Finding(package, "ok", found)
@@ -139,7 +140,7 @@ def _onnxruntime() -> Finding:
             "pip uninstall onnxruntime onnxruntime-gpu, then install the one you want",
         )
     if not builds:
-        return Finding("onnxruntime", "absent", "needed on processors", 'pip install "vtloc[cpu]"')
+        return Finding("onnxruntime", "absent", "needed on processors", install_command("cpu"))
     try:
         onnxruntime = import_onnxruntime(extra="cpu", purpose="running on processors")
         providers = ", ".join(onnxruntime.get_available_providers())
@@ -200,11 +201,26 @@ def _video_decoding() -> Finding:
     return Finding("video decoding", "ok", f"{detail}: {', '.join(_DECODERS)}")
 
 
+def _sandbox() -> Finding:
+    """Whether a decoder process starts, and what holds around it."""
+    from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
+
+    try:
+        with DecoderProcess() as decoder:
+            report = decoder.start()
+    except VtlocError as error:
+        return Finding("decoder sandbox", "problem", error.what, error.remedy or "")
+    if report.complete:
+        return Finding("decoder sandbox", "ok", str(report))
+    remedy = "Hostile videos are safer on a kernel with Landlock (5.13) and seccomp"
+    return Finding("decoder sandbox", "absent", str(report), remedy)
+
+
 def _gpu_decoding() -> Finding:
     """Whether NVDEC answers: the package loads nowhere but beside a driver."""
     subject, found = "GPU decoding", _version("pynvvideocodec")
     if found is None:
-        remedy = 'pip install "vtloc[decode-gpu]"'
+        remedy = install_command("decode-gpu")
         return Finding(subject, "absent", "only needed for --decoder nvdec", remedy)
     from vtloc_runtime.video.decoders.choice import require_decoder
 

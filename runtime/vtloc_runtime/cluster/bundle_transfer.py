@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME, Manifest
 from vtloc_runtime.errors import BundleError
 from vtloc_runtime.localize.feature_cache import default_folder
+from vtloc_runtime.system.atomic_write import atomic_write, sync_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +86,22 @@ def _unpack(name: str, fetch: Callable[[], dict[str, bytes]]) -> Path:
     folder = default_folder().parent / "bundles" / name
     if folder.is_dir():
         return folder
-    draft = folder.with_name(f".{name}.{os.getpid()}")
+    content = fetch()
     try:
-        for file, content in fetch().items():
-            target = draft / file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-        draft.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=".vtloc-", dir=folder.parent, ignore_cleanup_errors=True
+        ) as name_of_draft:
+            draft = Path(name_of_draft) / "bundle"
+            draft.mkdir()
+            for file, part in content.items():
+                target = draft / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_write(target) as written:
+                    written.write(part)
+            draft.rename(folder)
+        sync_folder(folder.parent)
     except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
         # Another worker of this machine may have been faster.
         if not folder.is_dir():
             raise BundleError(

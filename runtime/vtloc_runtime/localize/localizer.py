@@ -23,7 +23,7 @@ from vtloc_runtime.localize.similarity import cosine_curves
 from vtloc_runtime.localize.spans import decode, to_moments
 from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
 from vtloc_runtime.localize.tokenizer import QueryTokenizer
-from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder
+from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, tell
 from vtloc_runtime.localize.windowed_logits import BoundaryLogits
 from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.load import open_network, preferred_precision, resolve_device
@@ -298,8 +298,7 @@ class Localizer:
         for top in range(0, len(unique), limit):
             for answer in self._answer(encoded, unique[top : top + limit], moments):
                 found[answer.query] = answer
-        if self._observer is not None:
-            self._observer("localize", time.perf_counter() - began, len(sentences))
+        tell(self._observer, "localize", time.perf_counter() - began, len(sentences))
         answers = [
             Localization(query, found[sentence.text].moments, sentence.warnings)
             for query, sentence in zip(asked, sentences, strict=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
@@ -21,7 +22,7 @@ from vtloc_runtime.video.isolation.chunks import Read, ReadingEnd, read_here
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vtloc_runtime.bundle.manifest import Manifest
+    from vtloc_runtime.bundle.manifest import Preprocessing
     from vtloc_runtime.networks.interface import Network
     from vtloc_runtime.video import VideoOptions
 
@@ -32,12 +33,39 @@ INPUT, OUTPUT = "frames", "features"
 _ROWS = 256
 
 
+def tell(listener: Callable[..., object] | None, *said: object) -> None:
+    """Call an observer or a progress callback, if there is one; its failure is a warning.
+
+    The answer is worth more than whoever watches it come about.
+    """
+    if listener is None:
+        return
+    try:
+        listener(*said)
+    except Exception as error:  # noqa: BLE001 - it is somebody else's code
+        warnings.warn(f"a callback failed: {type(error).__name__}: {error}", stacklevel=2)
+
+
+class Sampling(Protocol):
+    """How videos become frames; a bundle's manifest is one."""
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames sampled per second of video."""
+        ...
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a decoded picture becomes a frame."""
+        ...
+
+
 class VideoEncoder:
     """Runs the visual network over videos; safe to call from several threads.
 
     Args:
         network: The visual network.
-        manifest: Its bundle's manifest.
+        manifest: How videos are sampled: the manifest of its bundle.
         encoder: Hash of the network's file.
         batch: Frames in one run at most.
         reuse: Most grey levels by which a block of a frame may differ from the last encoded one
@@ -51,7 +79,7 @@ class VideoEncoder:
     def __init__(
         self,
         network: Network,
-        manifest: Manifest,
+        manifest: Sampling,
         *,
         encoder: str,
         batch: int,
@@ -138,8 +166,7 @@ class VideoEncoder:
             with timer:
                 features.add(part.images, part.index)
             self._hold_time(began, reading, source)
-            if progress is not None:
-                progress(float(part.times[-1]))
+            tell(progress, float(part.times[-1]))
         if ending is None or not times:
             raise VideoError("the video shows no frame", where=source)
         timings = {
@@ -172,10 +199,7 @@ class VideoEncoder:
             NetworkError: The run failed, gave another shape, or gave features that are not finite.
         """
         features = self._network.run({INPUT: images})[OUTPUT]
-        wanted = (len(images), self._manifest.networks["visual"].dims.get("feature"))
-        if features.ndim != 2 or not all(
-            length == axis for length, axis in zip(features.shape, wanted, strict=True) if axis
-        ):
+        if features.ndim != 2 or len(features) != len(images):
             raise NetworkError(
                 f"{len(images)} frames gave features of the shape {features.shape}",
                 where=self._network.name,
@@ -193,8 +217,7 @@ class VideoEncoder:
             )
 
     def _report(self, stage: str, seconds: float, count: int) -> None:
-        if self._observer is not None:
-            self._observer(stage, seconds, count)
+        tell(self._observer, stage, seconds, count)
 
 
 class _Features:

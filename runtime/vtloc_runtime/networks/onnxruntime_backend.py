@@ -18,6 +18,7 @@ from vtloc_runtime.networks.interface import (
 )
 from vtloc_runtime.networks.onnxruntime_package import ERRORS_ONLY, import_onnxruntime
 from vtloc_runtime.networks.run_watchdog import RunWatchdog
+from vtloc_runtime.system.installation import install_command
 from vtloc_runtime.system.processors import available_processors
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ def _providers(onnxruntime: Any, device: str) -> list[tuple[str, dict[str, Any]]
         raise BackendError(
             f"this ONNX Runtime has no CUDA; it offers {', '.join(available)}",
             where=device,
-            remedy='Replace it: pip uninstall onnxruntime; pip install "vtloc[gpu]"',
+            remedy=f"Replace it: pip uninstall onnxruntime; {install_command('gpu')}",
         )
     if hasattr(onnxruntime, "preload_dlls"):
         # Finds the CUDA libraries that pip installed, which the loader would not.

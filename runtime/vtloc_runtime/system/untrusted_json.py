@@ -60,7 +60,7 @@ def read_file(path: Path, *, fail: Fail, limit: int = LARGEST_FILE) -> bytes:
     try:
         # Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - it is a descriptor
+        with open(descriptor, "rb") as file:
             state = os.fstat(descriptor)
             if not stat.S_ISREG(state.st_mode):
                 raise fail("it is not a regular file")

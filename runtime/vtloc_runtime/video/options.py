@@ -32,12 +32,12 @@ class Limits:
             clock; endless by default.
         wall_seconds: Longest time that reading the video may take, by the wall's clock, with
             whatever is done between its frames; endless by default.
-        expansion: Most pixels decoded for each byte of the file, beyond the first two billion:
+        expansion: Most pixels decoded for each byte of the file, beyond some seconds of 4K:
             a video that shows next to nothing at enormous size is no video.
         spool_bytes: Most bytes copied to disk from a stream that cannot seek.
     """
 
-    pixels: int = 64_000_000
+    pixels: int = 36_000_000
     smallest_side: int = 8
     frames: int = 500_000
     seconds: float = 24 * 3600.0

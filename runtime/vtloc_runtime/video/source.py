@@ -121,7 +121,7 @@ class Source:
         if self._shared is not None:
             return self._shared.size()
         try:
-            return None if self.remote else os.stat(self.name).st_size
+            return None if self.remote else Path(self.name).stat().st_size
         except OSError:
             return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vtloc_runtime.video import VideoOptions
+    from vtloc_runtime.video import Frame, Image, VideoOptions
 
 _MOST_FRAMES = 4096
 """Frames of one chunk at most, however few pictures they show."""
@@ -91,12 +91,18 @@ class ChunkBuilder:
     @property
     def full(self) -> bool:
         """Whether no further picture fits."""
-        return self._pictures == len(self._images) or len(self._times) >= _MOST_FRAMES
+        return self._pictures == len(self._images) or self.crowded
+
+    @property
+    def crowded(self) -> bool:
+        """Whether no further frame fits, not even one that shows the last picture again."""
+        return len(self._times) >= _MOST_FRAMES
 
     @property
     def slot(self) -> NDArray[np.uint8]:
         """Where the next picture goes, ``[S, S, 3]``."""
-        return self._images[self._pictures]
+        slot: NDArray[np.uint8] = self._images[self._pictures]
+        return slot
 
     def add(self, time: float) -> None:
         """Count the picture in the slot as the next frame."""
@@ -146,18 +152,29 @@ def read_here(source: Any, options: VideoOptions, size: int) -> Reading:
     from vtloc_runtime.video import open_video
 
     builder = ChunkBuilder(size, options.preprocessing.size)
+    last = 0.0
     with open_video(source, options) as reader:
-        for frame in reader:
-            if builder.full:
+        for image, time in shown_frames(reader):
+            same = is_same(image, builder.last)
+            if builder.crowded if same else builder.full:
                 yield builder.take()
-            if is_same(frame.image, builder.last):
-                builder.again(frame.time)
+            last = time
+            if same:
+                builder.again(time)
             else:
-                builder.slot[:] = frame.image
-                builder.add(frame.time)
+                builder.slot[:] = image
+                builder.add(time)
         if len(builder):
             yield builder.take()
-        yield ReadingEnd(float(reader.duration), tuple(reader.warnings))
+        yield ReadingEnd(max(last, float(reader.duration)), tuple(reader.warnings))
+
+
+def shown_frames(frames: Iterable[Frame]) -> Iterator[tuple[Image, float]]:
+    """Pictures and their times, which never fall, even where a damaged file's do."""
+    last = 0.0
+    for frame in frames:
+        last = max(last, frame.time)
+        yield frame.image, last
 
 
 def is_same(image: NDArray[np.uint8], last: NDArray[np.uint8] | None) -> bool:

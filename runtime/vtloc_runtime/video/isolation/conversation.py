@@ -10,7 +10,6 @@ from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video.isolation.channel import (
     Channel,
     Deadline,
-    DeadlineError,
     NonsenseError,
 )
 from vtloc_runtime.video.isolation.chunks import ChunkBuilder, ReadingEnd
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.video.isolation.chunks import Reading
 
 RAISE_MEMORY = "It may need more memory: raise the limit with --decoder-memory"
+_ROUNDING = 0.01
 _STARVED = "the decoder may have run out of memory"
 
 
@@ -77,24 +77,22 @@ class Conversation:
         """The chunks and the end of the video.
 
         Raises:
-            VideoError: The video cannot be read, took too long, or is beyond its limits.
+            VideoError: The video cannot be read.
+            DeadlineError: The next frame, or the whole video, takes too long.
             NonsenseError: The process said something that no decoder says.
             OSError, EOFError: The process has gone.
         """
         builder = self._builder
         while True:
-            try:
-                deadline = self._deadline()
-                message = self._channel.receive(self._number, deadline)
-                if isinstance(message, Picture | Again) and builder.full:
+            deadline = self.deadline()
+            message = self._channel.receive(self._number, deadline)
+            if isinstance(message, Picture):
+                if builder.full:
                     yield builder.take()
                     # What whoever takes the chunk did meanwhile is not the decoder's time.
-                    deadline = self._deadline()
-                if isinstance(message, Picture):
-                    self._picture(message, deadline)
-                    continue
-            except DeadlineError:
-                raise self._late() from None
+                    deadline = self.deadline()
+                self._picture(message, deadline)
+                continue
             if isinstance(message, Again):
                 yield from self._again(message)
             elif isinstance(message, End):
@@ -106,12 +104,13 @@ class Conversation:
             else:
                 raise self._refusal(message)
 
-    def _deadline(self) -> Deadline:
+    def deadline(self) -> Deadline:
+        """When the next frame must be there."""
         return Deadline(min(self._timeout, self._end - time.monotonic()))
 
     def _picture(self, message: Picture, deadline: Deadline) -> None:
         self._count(message.time, 1)
-        room = memoryview(self._builder.slot).cast("B")
+        room = self._builder.slot.data.cast("B")
         self._channel.receive_into(room, deadline)
         self._builder.add(message.time)
 
@@ -120,7 +119,7 @@ class Conversation:
             raise NonsenseError("a frame repeats one that never came")
         self._count(message.time, message.count)
         for _ in range(message.count):
-            if self._builder.full:
+            if self._builder.crowded:
                 yield self._builder.take()
             self._builder.again(message.time)
 
@@ -158,23 +157,20 @@ class Conversation:
             what, where=self._name, remedy=RAISE_MEMORY if message.near_limit else remedy
         )
 
-    def _late(self) -> VideoError:
-        if time.monotonic() >= self._end:
-            return too_slow(self._name, self._limits.wall_seconds)
+    def late(self) -> VideoError:
+        """The error for a deadline that has passed."""
+        if time.monotonic() >= self._end - _ROUNDING:
+            return VideoError(
+                f"takes more than {self._limits.wall_seconds:g} s to read",
+                where=self._name,
+                remedy="Raise the limit with --video-timeout, or Limits.wall_seconds, "
+                "if it is worth it",
+            )
         return VideoError(
             f"the decoder gave no frame for {self._timeout:g} s and was stopped",
             where=self._name,
             remedy="Raise the limit with --decoder-timeout, or repair the file",
         )
-
-
-def too_slow(name: str, seconds: float) -> VideoError:
-    """The error for a video that takes longer than it may."""
-    return VideoError(
-        f"takes more than {seconds:g} s to read",
-        where=name,
-        remedy="Raise the limit with --video-timeout, or Limits.wall_seconds, if it is worth it",
-    )
 
 
 def _most_frames(options: VideoOptions) -> int:

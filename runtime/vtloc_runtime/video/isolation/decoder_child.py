@@ -20,7 +20,7 @@ import msgspec
 
 from vtloc_runtime.errors import VideoError, VtlocError
 from vtloc_runtime.video import FrameSequence, VideoOptions, open_video
-from vtloc_runtime.video.isolation.chunks import is_same
+from vtloc_runtime.video.isolation.chunks import is_same, shown_frames
 from vtloc_runtime.video.isolation.messages import (
     HEADER,
     LONGEST_TEXT,
@@ -115,7 +115,7 @@ class Outbox:
                 message, picture = item
                 send_message(self._line, self._number, message)
                 if picture is not None:
-                    self._line.sendall(memoryview(picture).cast("B"))
+                    self._line.sendall(picture.data.cast("B"))
         except OSError:
             # The parent has gone, or no longer wants this video.
             os._exit(0)
@@ -130,6 +130,7 @@ class Memory:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._rest = 0
         self._status = -1
         if limit > 0:
             with contextlib.suppress(OSError):
@@ -144,18 +145,24 @@ class Memory:
             with contextlib.suppress(OSError, ValueError):
                 resource.setrlimit(resource.RLIMIT_AS, (self._limit, self._limit))
 
+    def settle(self) -> None:
+        """Take what the process has by now for what it takes without a video."""
+        self._rest = self._peak()
+
     def near_limit(self) -> bool:
         """Whether the limit may have been hit.
 
         FFmpeg passes over what it finds no memory for, as it does over damage. The peak is the
         process's, so the parent replaces a process that came so close.
         """
+        return self._peak() - self._rest > _NEAR * (self._limit - self._rest)
+
+    def _peak(self) -> int:
         with contextlib.suppress(OSError, ValueError, IndexError):
             if self._status >= 0:
                 status = os.pread(self._status, _STATUS_SIZE, 0)
-                peak = 1024 * int(status.split(b"VmPeak:")[1].split()[0])
-                return peak > _NEAR * self._limit
-        return False
+                return 1024 * int(status.split(b"VmPeak:")[1].split()[0])
+        return self._rest
 
 
 def send_message(line: socket.socket, number: int, message: Message) -> None:
@@ -188,10 +195,10 @@ def serve(line: socket.socket, memory: Memory) -> None:
             last = Refusal(error.what[:LONGEST_TEXT], remedy, memory.near_limit())
         except Exception as error:  # noqa: BLE001 - it becomes that video's failure
             last = _fault(error, memory)
-        outbox.put(last)
-        outbox.finish()
         if file is not None:
             file.close()
+        outbox.put(last)
+        outbox.finish()
 
 
 class _Repeats:
@@ -229,18 +236,19 @@ class _Ending(msgspec.Struct):
 def _read(outbox: Outbox, source: VideoSource, options: VideoOptions) -> _Ending:
     """Send a video's frames as they come."""
     last: NDArray[Any] | None = None
+    shown = 0.0
     repeats = _Repeats(outbox)
     with open_video(source, options) as reader:
-        for frame in reader:
-            if is_same(frame.image, last):
-                repeats.add(frame.time)
+        for image, seconds in shown_frames(reader):
+            if is_same(image, last):
+                repeats.add(seconds)
             else:
                 repeats.send()
-                outbox.put(Picture(frame.time), frame.image)
-            last = frame.image
+                outbox.put(Picture(seconds), image)
+            last, shown = image, seconds
         repeats.send()
     warnings = [one[:LONGEST_TEXT] for one in reader.warnings[:MOST_WARNINGS]]
-    return _Ending(float(reader.duration), warnings)
+    return _Ending(max(shown, float(reader.duration)), warnings)
 
 
 def _fault(error: Exception, memory: Memory) -> Refusal:
@@ -322,6 +330,7 @@ def main(descriptor: int, limit: int, gpu: int, parent: int) -> None:
     line = socket.socket(fileno=descriptor)
     if not gpu:
         _warm_up()
+    memory.settle()
     report = enter_sandbox(orphaned=orphaned, gpu=bool(gpu))
     if orphaned is not None:
         _watch_parent(parent)

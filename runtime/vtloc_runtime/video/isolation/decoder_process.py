@@ -14,14 +14,14 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from vtloc_runtime.errors import BackendError, DecoderLost, UsageError, VideoError, VtlocError
+from vtloc_runtime.errors import BackendError, DecoderLostError, UsageError, VideoError, VtlocError
 from vtloc_runtime.video.isolation.channel import Channel, Deadline, DeadlineError, NonsenseError
-from vtloc_runtime.video.isolation.conversation import Conversation, too_slow
+from vtloc_runtime.video.isolation.conversation import Conversation
 from vtloc_runtime.video.isolation.launch import start_child
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 from vtloc_runtime.video.isolation.messages import Ready
 from vtloc_runtime.video.isolation.sandbox import SandboxReport
-from vtloc_runtime.video.isolation.video_file import VideoFile, open_video_file
+from vtloc_runtime.video.isolation.video_file import open_video_file
 
 if TYPE_CHECKING:
     from vtloc_runtime.video import VideoOptions
@@ -80,7 +80,7 @@ class DecoderProcess:
         Raises:
             VideoError: The video cannot be read, or reading it crashed the decoder, took too
                 much memory or time, or came to no end.
-            DecoderLost: Somebody else ended the process; the video may be tried again.
+            DecoderLostError: Somebody else ended the process; the video may be tried again.
             UsageError: Another reading is under way.
             BackendError: The process does not start, or lacks a sandbox that is required.
         """
@@ -94,8 +94,11 @@ class DecoderProcess:
         finally:
             self._busy.release()
 
-    def start(self) -> SandboxReport:
+    def start(self, *, gpu: bool = False) -> SandboxReport:
         """Start the process now, and say what sandbox it runs in.
+
+        Args:
+            gpu: It will decode on a GPU, which leaves little of the sandbox.
 
         Raises:
             UsageError: A reading is under way.
@@ -104,7 +107,7 @@ class DecoderProcess:
         if not self._busy.acquire(blocking=False):
             raise UsageError("the decoder process is busy with a video")
         try:
-            self._started(gpu=False)
+            self._started(gpu=gpu)
             return self._sandbox
         finally:
             self._busy.release()
@@ -136,6 +139,8 @@ class DecoderProcess:
         with open_video_file(source, options, self._limits.timeout) as video:
             channel = self._started(gpu=options.decoder != "cpu")
             number = next(self._numbers)
+            what = (video.size, video.label) if video.sequence is None else video.sequence
+            request = pickle.dumps((what, options, size))
             conversation = Conversation(
                 channel,
                 number,
@@ -146,8 +151,10 @@ class DecoderProcess:
                 begun=begun,
             )
             try:
-                self._ask(channel, number, video, options, size, begun)
+                channel.send(number, request, video.descriptor, conversation.deadline())
                 yield from conversation.parts()
+            except DeadlineError:
+                raise conversation.late() from None
             except (EOFError, OSError) as error:
                 raise self._loss(video.name) from error
             except VtlocError:
@@ -164,28 +171,6 @@ class DecoderProcess:
                     self._stop()
                     self._forget()
 
-    def _ask(
-        self,
-        channel: Channel,
-        number: int,
-        video: VideoFile,
-        options: VideoOptions,
-        size: int,
-        begun: float,
-    ) -> None:
-        what = (video.size, video.label) if video.sequence is None else video.sequence
-        request = pickle.dumps((what, options, size))
-        wall = options.limits.wall_seconds
-        try:
-            left = begun + wall - time.monotonic()
-            channel.send(
-                number, request, video.descriptor, Deadline(min(self._limits.timeout, left))
-            )
-        except DeadlineError:
-            if time.monotonic() - begun >= wall:
-                raise too_slow(video.name, wall) from None
-            raise OSError from None
-
     def _loss(self, name: str) -> VideoError:
         """Why the process is gone."""
         process, channel = self._process, self._channel
@@ -200,7 +185,7 @@ class DecoderProcess:
                 remedy="The file is damaged or hostile; do not trust it",
             )
         if -code in _FROM_OUTSIDE:
-            return DecoderLost(
+            return DecoderLostError(
                 f"the decoder process was ended from outside (by {signal.Signals(-code).name})",
                 where=name,
                 remedy="Try it again; where memory is short, lower --decoder-memory or --workers",
@@ -224,9 +209,7 @@ class DecoderProcess:
         with self._state:
             if self._closed:
                 raise VideoError("reading was stopped")
-            if self._process is not None and (
-                self._process.poll() is not None or self._gpu != gpu
-            ):
+            if self._process is not None and (self._process.poll() is not None or self._gpu != gpu):
                 self._end()
             if self._channel is not None:
                 return self._channel
@@ -277,7 +260,7 @@ class DecoderProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = process.wait(timeout=_END_TIMEOUT)
         if -code in _FROM_OUTSIDE:
-            return DecoderLost(
+            return DecoderLostError(
                 f"the decoder process was ended from outside (by {signal.Signals(-code).name})",
                 remedy="Try it again; where memory is short, lower --decoder-memory or --workers",
             )

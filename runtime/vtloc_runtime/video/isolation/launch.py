@@ -7,6 +7,7 @@ through ``site``. Of the environment it gets what the loader and the locale need
 
 from __future__ import annotations
 
+import fcntl
 import os
 import queue
 import socket
@@ -28,6 +29,7 @@ _BOOT = (
     "from vtloc_runtime.video.isolation.decoder_child import main\n"
     "main(*map(int, sys.argv[1:5]))\n"
 )
+_STANDARD_ERROR = 2
 _PACKAGES = ("vtloc_runtime", "av", "numpy", "msgspec")
 _GPU_PACKAGES = ("PyNvVideoCodec", "cuda")
 
@@ -36,11 +38,10 @@ _PASSED_ON = {
     "VTLOC_DEBUG",
 }  # fmt: skip
 _PASSED_ON_FOR_GPU = ("CUDA_", "NVIDIA_", "NV_", "PATH", "HOME")
-_ONE_THREAD = {
-    # A library's idle threads would be outside the sandbox, and decoding has its own.
-    name: "1"
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-}
+# A library's idle threads would be outside the sandbox, and decoding has its own.
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# One heap for all threads: the others would reserve address space, which the limit counts.
+_ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def child_environment(*, gpu: bool) -> dict[str, str]:
         for name, value in os.environ.items()
         if name in _PASSED_ON or (gpu and name.startswith(_PASSED_ON_FOR_GPU))
     }
-    return {**kept, **_ONE_THREAD}
+    return {**kept, **_ONE_THREAD, **_ONE_HEAP}
 
 
 def _command(memory: int, *, gpu: bool, line: int) -> list[str]:
@@ -120,7 +121,7 @@ def _roots(packages: tuple[str, ...]) -> list[str]:
 
 
 def _start(memory: int, gpu: bool) -> Child:
-    here, there = socket.socketpair()
+    here, there = (_above_standard(end) for end in socket.socketpair())
     words, mouth = os.pipe()
     try:
         # A process that says a lot must not wait until somebody listens.
@@ -150,6 +151,18 @@ def _start(memory: int, gpu: bool) -> Child:
         there.close()
         os.close(mouth)
     return Child(process, here, words)
+
+
+def _above_standard(end: socket.socket) -> socket.socket:
+    """The same socket under a number that is not one of the standard streams'.
+
+    Where this process was started without those, new descriptors take their places.
+    """
+    if end.fileno() > _STANDARD_ERROR:
+        return end
+    with end:
+        moved = fcntl.fcntl(end.fileno(), fcntl.F_DUPFD_CLOEXEC, _STANDARD_ERROR + 1)
+        return socket.socket(fileno=moved)
 
 
 class _Starter:

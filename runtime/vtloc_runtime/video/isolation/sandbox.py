@@ -13,6 +13,7 @@ import signal
 import struct
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from vtloc_runtime.video.isolation.landlock import deny_all
 from vtloc_runtime.video.isolation.seccomp import install_filter
@@ -111,8 +112,8 @@ def enter_sandbox(*, orphaned: str | None, gpu: bool) -> SandboxReport:
     note("not-dumpable", _prctl(_PR_SET_DUMPABLE, 0))
     if (others := _other_threads()) > 0:
         # Landlock and a filter hold for the thread that asks for them.
-        reason = f"{others} other threads run already"
-        missing.update(landlock=reason, seccomp=reason)
+        alone = f"{others} other threads run already"
+        missing.update(landlock=alone, seccomp=alone)
         return SandboxReport(held, missing)
     if sys.platform != "linux":
         missing.update(landlock=_ELSEWHERE, seccomp=_ELSEWHERE)
@@ -152,7 +153,7 @@ def _drop_capabilities() -> str | None:
 
 def _other_threads() -> int:
     try:
-        return len(os.listdir("/proc/self/task")) - 1
+        return len(list(Path("/proc/self/task").iterdir())) - 1
     except OSError:
         return 0
 

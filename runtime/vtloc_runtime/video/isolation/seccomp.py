@@ -1,4 +1,4 @@
-"""The system calls that a decoder may make: a seccomp filter that allows a list and denies the rest.
+"""The system calls that a decoder may make: a seccomp filter that denies all but a list.
 
 A denied call fails with EPERM, so that a library that tries one goes on without it. See
 https://docs.kernel.org/userspace-api/seccomp_filter.html and seccomp(2).

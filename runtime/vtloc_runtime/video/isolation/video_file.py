@@ -174,12 +174,11 @@ def _fetch(address: str, options: VideoOptions) -> IO[bytes]:
         urllib.request.UnknownHandler,
     ):
         opener.add_handler(handler())
-    room: IO[bytes] = tempfile.TemporaryFile(buffering=0)
+    room: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - given to the caller
     try:
         with opener.open(address, timeout=options.timeout) as answer:
             _copy(answer, room, options.limits.spool_bytes, address)
-            if answer.length:
-                raise VideoError("stopped coming before its end", where=address)
+            cut = bool(answer.length)
     except (OSError, http.client.HTTPException, ValueError) as error:
         room.close()
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
@@ -188,12 +187,13 @@ def _fetch(address: str, options: VideoOptions) -> IO[bytes]:
     except BaseException:
         room.close()
         raise
+    if cut:
+        room.close()
+        raise VideoError("stopped coming before its end", where=address)
     return room
 
 
-def _in_time(
-    opening: Any, source: str | os.PathLike[str], timeout: float
-) -> tuple[str, IO[bytes]]:
+def _in_time(opening: Any, source: str | os.PathLike[str], timeout: float) -> tuple[str, IO[bytes]]:
     """Open a file in a thread that is left behind where storage never answers."""
     future: Future[tuple[str, IO[bytes]]] = Future()
 

@@ -459,7 +459,7 @@ def test_a_machine_without_tensorrt_says_which_extra_brings_it(bundle, monkeypat
 
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
-    with pytest.raises(MissingExtraError, match=r"vtloc\[tensorrt\]"):
+    with pytest.raises(MissingExtraError, match=r"\[tensorrt\]"):
         load_tensorrt(bundle, "visual", "fp32")
 
 
