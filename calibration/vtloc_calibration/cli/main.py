@@ -214,11 +214,16 @@ def samples(
 ) -> None:
     """Record what the networks are given, from videos and sentences like those in production."""
     from vtloc_calibration.samples.recorder import Amount
-    from vtloc_calibration.samples.samples import draw_samples
+    from vtloc_calibration.samples.samples import draw_samples, is_samples
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.system.output_check import check_output
 
     opened = Bundle.open(bundle)
     found = _sampled_videos(videos, labels, queries)
+    inputs = [("the bundle", bundle), ("the labels", labels), ("the sentences", queries)]
+    check_output(
+        out, inputs=[(what, path) for what, path in inputs if path is not None], ours=is_samples
+    )
     amount = Amount(videos=limit, frames=frames, frames_per_video=per_video)
     with progress_bar("videos", min(limit, len(found))) as advance:
         drawn = draw_samples(

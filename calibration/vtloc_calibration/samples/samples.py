@@ -150,6 +150,15 @@ class Samples:
         return cls(ordered, summary)
 
 
+def is_samples(beginning: bytes) -> bool:
+    """Whether a file holds samples, and may be replaced by others.
+
+    Args:
+        beginning: The first bytes of the file.
+    """
+    return f'"format":"{_FORMAT}"'.encode() in beginning
+
+
 def draw_samples(
     bundle: Bundle,
     videos: Sequence[SampledVideo],
