@@ -57,8 +57,13 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"the file is not valid TOML: {error}", where=path) from error
 
 
-def write_toml(path: Path, values: Mapping[str, Any]) -> None:
+def write_toml(path: Path, values: Mapping[str, Any], *, heading: str) -> None:
     """Write a TOML file.
+
+    Args:
+        path: The file.
+        values: Its tables.
+        heading: A comment for its first line.
 
     Raises:
         MissingExtraError: The package that writes TOML is not installed.
@@ -68,7 +73,7 @@ def write_toml(path: Path, values: Mapping[str, Any]) -> None:
         import tomli_w
     except ImportError as error:
         raise MissingExtraError.of("tomli_w", extra="train", purpose="writing TOML") from error
-    write_whole(path, tomli_w.dumps(_without_none(values)).encode())
+    write_whole(path, f"# {heading}\n{tomli_w.dumps(_without_none(values))}".encode())
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:

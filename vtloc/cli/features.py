@@ -11,6 +11,7 @@ import typer
 
 from vtloc.cli.options import DeviceOption, DurationsOption
 from vtloc_runtime.errors import UsageError
+from vtloc_runtime.system.output_check import check_output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -103,6 +104,7 @@ def encode_all_videos(
     from vtloc.tensor_file import write_whole
     from vtloc.training.device import training_device
 
+    check_output(out / FAILURES_NAME, ours=lambda content: content.startswith(b'{"video": '))
     files = find_videos(videos)
     encoder = load_visual_encoder(encoder_name).to(training_device(device))
     store = frame_store(out, encoder, frames_per_second=frames_per_second)

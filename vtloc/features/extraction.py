@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from vtloc.features.store import FramesEntry, FrameStore, TokensEntry, TokenStore
-from vtloc_runtime.batch.job_files import VIDEO_SUFFIXES
+from vtloc_runtime.batch.folder_listing import VIDEO_SUFFIXES
 from vtloc_runtime.errors import UsageError, VideoError, VtlocError
 from vtloc_runtime.localize import video_encoder as visual
 from vtloc_runtime.localize.video_encoder import VideoEncoder

@@ -13,7 +13,9 @@ from vtloc.features.sources import JoinedFrames, open_frames, open_tokens
 from vtloc.model import LocalizerConfig, LossConfig
 from vtloc.model.samples import StoredSamples
 from vtloc.training import TrainingConfig, TrainingListener, TrainingResult, seeded_network, train
+from vtloc.training.loop import CHECKPOINT_NAME, METRICS_NAME, STATE_NAME
 from vtloc_runtime.errors import ConfigurationError, FeatureError
+from vtloc_runtime.system.output_check import check_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from vtloc.features.sources import FrameSource, TokenSource
 
 CONFIGURATION_NAME = "run.toml"
+CURVES_NAME = "curves.png"
+_HEADING = "Written by vtloc train."
 _FROM_DATA = {"feature_dim", "token_dim"}
 
 
@@ -131,7 +135,7 @@ class Experiment:
         }
         if self.data is not None:
             values["data"] = asdict(self.data)
-        write_toml(path, values)
+        write_toml(path, values, heading=_HEADING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +266,7 @@ def run_experiment(
             "the configuration names no data",
             remedy="Add a [data] section, or give --train, --validation, --frames and --tokens",
         )
+    check_run_folder(folder)
     ingredients = gather(experiment.data, seed=experiment.training.seed)
     for note in ingredients.notes:
         progress(note)
@@ -280,6 +285,22 @@ def run_experiment(
         # Only a folder that is this run's own gets a new record of how it was made.
         started=lambda: experiment.write(folder / CONFIGURATION_NAME),
     )
+
+
+def check_run_folder(folder: Path) -> None:
+    """Refuse a folder in which a run would replace files that are not a run's.
+
+    Raises:
+        OutputError: Such a file is there; it is named.
+    """
+    if (folder / STATE_NAME).exists():
+        # Another run's, or no state at all: reading it tells.
+        return
+    record = folder / CONFIGURATION_NAME
+    check_output(record, ours=lambda content: content.startswith(f"# {_HEADING}".encode()))
+    if not record.exists():
+        for name in (CHECKPOINT_NAME, METRICS_NAME, CURVES_NAME):
+            check_output(folder / name)
 
 
 def _with_features(

@@ -214,10 +214,13 @@ def samples(
 ) -> None:
     """Record what the networks are given, from videos and sentences like those in production."""
     from vtloc_calibration.samples.recorder import Amount
-    from vtloc_calibration.samples.samples import draw_samples
+    from vtloc_calibration.samples.samples import check_samples_file, draw_samples
     from vtloc_runtime.bundle.bundle import Bundle
 
     opened = Bundle.open(bundle)
+    named = [("the folder of videos", videos), ("the bundle", bundle)]
+    lists = [("the list", given) for given in (labels, queries) if given is not None]
+    check_samples_file(out, inputs=[*named, *lists])
     found = _sampled_videos(videos, labels, queries)
     amount = Amount(videos=limit, frames=frames, frames_per_video=per_video)
     with progress_bar("videos", min(limit, len(found))) as advance:

@@ -21,6 +21,7 @@ from vtloc_calibration.samples.recorder import Amount, RecordedNetwork, Recorder
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import CalibrationError, OutputError, VideoError
 from vtloc_runtime.system.atomic_write import atomic_write
+from vtloc_runtime.system.output_check import check_output
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,6 +100,7 @@ class Samples:
         """
         from safetensors.numpy import save
 
+        check_samples_file(path)
         tensors = {
             f"{network}/{index}/{name}": np.ascontiguousarray(array)
             for network, calls in self.calls.items()
@@ -148,6 +150,21 @@ class Samples:
             name: tuple(found[index] for index in sorted(found)) for name, found in calls.items()
         }
         return cls(ordered, summary)
+
+
+def check_samples_file(path: Path, *, inputs: Sequence[tuple[str, Path]] = ()) -> None:
+    """Refuse to write samples over a file that holds something else.
+
+    Args:
+        path: The safetensors file; its summary goes beside it, as ``.json``.
+        inputs: What each input is, and its path.
+
+    Raises:
+        OutputError: One of the two files is an input, or holds something else.
+    """
+    check_output(path, inputs=inputs, ours=lambda content: _FORMAT.encode() in content)
+    summary = path.with_suffix(".json")
+    check_output(summary, inputs=inputs, ours=lambda content: b'"unreadable"' in content)
 
 
 def draw_samples(
