@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from vtloc.errors import ConfigurationError
 from vtloc.tensor_file import read_whole, write_whole
-from vtloc_runtime.errors import ConfigurationError, MissingExtraError
+from vtloc_runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

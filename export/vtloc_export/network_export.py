@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vtloc_export.errors import ExportError
 from vtloc_export.graph.compact_weights import compact_graph
 from vtloc_export.graph.tracing import export_graph, typed_network
 from vtloc_export.parity.comparison import (
@@ -23,7 +24,6 @@ from vtloc_export.parity.probes import probes
 from vtloc_export.precision.activation_ranges import LayerRange, activation_ranges, check_ranges
 from vtloc_export.precision.graph_check import check_half_precision
 from vtloc_export.precision.policy import POLICIES
-from vtloc_runtime.errors import ExportError
 
 if TYPE_CHECKING:
     import torch

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from vtloc.annotations.examples import Example, Split, annotated
+from vtloc.errors import AnnotationError
 from vtloc.tensor_file import read_whole
-from vtloc_runtime.errors import AnnotationError
 from vtloc_runtime.system.text import numbered_lines
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.errors import EncoderError
+from vtloc.errors import EncoderError
 
 if TYPE_CHECKING:
     from vtloc.encoders.interface import TextEncoder, VisualEncoder

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtloc.config_files import configure, read_toml
+from vtloc.errors import ConfigurationError
 from vtloc.evaluation.prediction import evaluate_network
 from vtloc.evaluation.table import Row
 from vtloc.model import LossConfig, load_checkpoint
 from vtloc.training import TrainingConfig, seeded_network, train
-from vtloc_runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from vtloc.annotations import Split, filter_examples, read_split
 from vtloc.config_files import configure, read_toml, write_toml
+from vtloc.errors import ConfigurationError
 from vtloc.features.sources import JoinedFrames, open_frames, open_tokens
 from vtloc.model import LocalizerConfig, LossConfig
 from vtloc.model.samples import StoredSamples
 from vtloc.training import TrainingConfig, TrainingListener, TrainingResult, seeded_network, train
 from vtloc.training.loop import CHECKPOINT_NAME, METRICS_NAME, STATE_NAME
-from vtloc_runtime.errors import ConfigurationError, FeatureError
+from vtloc_runtime.errors import FeatureError
 from vtloc_runtime.system.output_check import check_output
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from vtloc_calibration.cli.console import progress_bar, say, write_json
+from vtloc_export.errors import ParityError
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
-from vtloc_runtime.errors import ParityError, UsageError
+from vtloc_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from vtloc_calibration.quantize.island_search import AnswerDrift

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from vtloc_runtime.errors import CalibrationError, MissingExtraError
+from vtloc_calibration.errors import CalibrationError
+from vtloc_runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.samples.coverage import check_coverage, coverage
 from vtloc_calibration.samples.recorder import Amount, RecordedNetwork, Recorder
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
-from vtloc_runtime.errors import CalibrationError, OutputError, VideoError
+from vtloc_runtime.errors import OutputError, VideoError
 from vtloc_runtime.system.atomic_write import atomic_write
 from vtloc_runtime.system.output_check import check_output
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vtloc_runtime.errors import AnnotationError
+from vtloc.errors import AnnotationError
 from vtloc_runtime.localize.moments import Moment
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".ts", ".flv", ".gif")

@@ -34,8 +34,8 @@ def verify_command(
     """
     from rich.console import Console
 
+    from vtloc_export.errors import ParityError
     from vtloc_export.parity.answers import verify_bundle
-    from vtloc_runtime.errors import ParityError
 
     console = Console(stderr=True)
     with console.status("opening the bundle") as status:

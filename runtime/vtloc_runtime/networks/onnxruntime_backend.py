@@ -10,6 +10,7 @@ from vtloc_runtime.errors import BackendError, BundleError, MissingExtraError, N
 from vtloc_runtime.networks.interface import Array, Network, TensorSpec, check_inputs
 from vtloc_runtime.system.installation import install_command
 from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.system.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,7 +127,7 @@ class OnnxRuntimeNetwork(Network):
         try:
             results = session.run(list(self._outputs), feeds)
         except Exception as error:
-            raise NetworkError(f"the run failed: {_first_line(error)}", where=self._name) from error
+            raise NetworkError(f"the run failed: {first_line(error)}", where=self._name) from error
         return dict(zip(self._outputs, results, strict=True))
 
     def close(self) -> None:
@@ -161,10 +162,10 @@ def _open_session(content: bytes, device: str, threads: int | None, *, where: ob
     except Exception as error:
         if device != "cpu":
             raise BackendError(
-                f"ONNX Runtime could not start on {device}: {_first_line(error)}", where=where
+                f"ONNX Runtime could not start on {device}: {first_line(error)}", where=where
             ) from error
         raise BundleError(
-            f"ONNX Runtime cannot load the network: {_first_line(error)}",
+            f"ONNX Runtime cannot load the network: {first_line(error)}",
             where=where,
             remedy="Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE",
         ) from error
@@ -249,7 +250,3 @@ def _agree(spec: TensorSpec, entry: TensorEntry) -> bool:
             if isinstance(one, int) and isinstance(other, int)
         )
     )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

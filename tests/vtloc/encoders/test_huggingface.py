@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModel
 
 from vtloc.encoders import load_text_encoder
-from vtloc_runtime.errors import EncoderError
+from vtloc.errors import EncoderError
 
 
 @pytest.fixture(params=["tiny_bert", "tiny_roberta"])

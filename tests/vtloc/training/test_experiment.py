@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vtloc.errors import CheckpointError, ConfigurationError
 from vtloc.model import LocalizerConfig
 from vtloc.training.ablation import Ablation
 from vtloc.training.experiment import (
@@ -16,7 +17,7 @@ from vtloc.training.experiment import (
     recipes,
     run_experiment,
 )
-from vtloc_runtime.errors import CheckpointError, ConfigurationError, FeatureError
+from vtloc_runtime.errors import FeatureError
 
 
 def test_the_papers_recipe_is_the_default() -> None:
