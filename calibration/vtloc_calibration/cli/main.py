@@ -236,7 +236,8 @@ def _sampled_videos(
     videos: Path, labels: Path | None, queries: Path | None
 ) -> tuple[SampledVideo, ...]:
     from vtloc_calibration.samples.samples import SampledVideo
-    from vtloc_calibration.scores.labelled import VIDEO_SUFFIXES, read_labelled
+    from vtloc_calibration.scores.labelled import read_labelled
+    from vtloc_runtime.batch.folder_listing import list_videos
 
     if (labels is None) == (queries is None):
         raise UsageError("give --labels or --queries, so that there are sentences to ask")
@@ -247,11 +248,11 @@ def _sampled_videos(
         return tuple(SampledVideo(video, tuple(own)) for video, own in asked.items())
     if not videos.is_dir():
         raise UsageError("there is no such folder of videos", where=videos)
-    files = sorted(file for file in videos.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
+    files = list_videos(videos).videos
     if not files:
         raise UsageError("the folder holds no video", where=videos)
     sentences = _read_sentences(queries) if queries is not None else ()
-    return tuple(SampledVideo(file, sentences) for file in files)
+    return tuple(SampledVideo(Path(file), sentences) for file in files)
 
 
 def _read_sentences(path: Path) -> tuple[str, ...]:

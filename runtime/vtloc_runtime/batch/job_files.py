@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vtloc_runtime.batch.folder_listing import list_videos
+from vtloc_runtime.batch.folder_listing import NamedVideos
 from vtloc_runtime.errors import JobError
 from vtloc_runtime.system.text import numbered_lines
 
@@ -101,9 +101,9 @@ def _in_folder(lines: list[JobLine], path: Path, videos: Path | None) -> list[Jo
         )
     if not os.path.isdir(videos):
         raise JobError("--videos does not name a folder", where=videos)
-    known = {Path(file).stem: file for file in list_videos(videos).videos}
+    named = NamedVideos(videos)
     return [
-        JobLine(known.get(line.video, str(videos / line.video)), line.queries, line.id)
+        JobLine(named.find(line.video) or str(videos / line.video), line.queries, line.id)
         for line in lines
     ]
 
