@@ -58,10 +58,7 @@ class VideoError(VtlocError):
 
 
 class DecoderLostError(VideoError):
-    """The process that was decoding a video was ended by a signal.
-
-    The video may be the cause, or whatever sent the signal: it is worth another try.
-    """
+    """A decoder process that was ended from outside; its video may be tried again."""
 
 
 class QueryError(VtlocError):

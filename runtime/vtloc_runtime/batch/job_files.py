@@ -20,7 +20,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,15 @@ class JobLine:
     id: str | None = None
 
 
-def read_list(path: Path, *, videos: Path | None = None) -> list[JobLine]:
-    """Read a list or a benchmark's annotations.
+def read_list(path: Path, *, videos: Path | None = None) -> Iterator[JobLine]:
+    """Read a list or a benchmark's annotations, line by line.
 
     Args:
         path: The file; what it is shows in its suffix and its content.
         videos: Where the videos of a benchmark's annotations lie.
+
+    Yields:
+        What each line asks for.
 
     Raises:
         JobError: It cannot be read, is malformed, or is empty.
@@ -71,10 +74,12 @@ def read_list(path: Path, *, videos: Path | None = None) -> list[JobLine]:
         reason = getattr(error, "strerror", None) or error
         raise JobError(f"cannot read the list: {reason}", where=path) from error
     read, annotations = _layout(path, text)
-    lines = list(read(path, text))
-    if not lines:
+    lines = _in_folder(read(path, text), path, videos) if annotations else read(path, text)
+    line = None
+    for line in lines:
+        yield line
+    if line is None:
         raise JobError("the list is empty", where=path)
-    return _in_folder(lines, path, videos) if annotations else lines
 
 
 def _layout(path: Path, text: str) -> tuple[Callable[[Path, str], Iterator[JobLine]], bool]:
@@ -91,21 +96,21 @@ def _layout(path: Path, text: str) -> tuple[Callable[[Path, str], Iterator[JobLi
     return _read_csv, False
 
 
-def _in_folder(lines: list[JobLine], path: Path, videos: Path | None) -> list[JobLine]:
+def _in_folder(lines: Iterable[JobLine], path: Path, videos: Path | None) -> Iterator[JobLine]:
     """Annotated lines with the paths of their videos; one that is missing keeps its bare name."""
-    if videos is None:
-        raise JobError(
-            "these annotations name videos without their place",
-            where=path,
-            remedy="Say where the videos lie with --videos FOLDER",
-        )
-    if not os.path.isdir(videos):
-        raise JobError("--videos does not name a folder", where=videos)
-    named = NamedVideos(videos)
-    return [
-        JobLine(named.find(line.video) or str(videos / line.video), line.queries, line.id)
-        for line in lines
-    ]
+    named: NamedVideos | None = None
+    for line in lines:
+        if videos is None:
+            raise JobError(
+                "these annotations name videos without their place",
+                where=path,
+                remedy="Say where the videos lie with --videos FOLDER",
+            )
+        if named is None:
+            if not os.path.isdir(videos):
+                raise JobError("--videos does not name a folder", where=videos)
+            named = NamedVideos(videos)
+        yield JobLine(named.find(line.video) or str(videos / line.video), line.queries, line.id)
 
 
 def _read_text(path: Path, text: str) -> Iterator[JobLine]:

@@ -73,23 +73,26 @@ def read_jobs(
         UsageError: A video comes without a sentence.
     """
     jobs: list[Job] = []
-    given: Counter[str] = Counter()
-    repeated: Counter[tuple[str, str]] = Counter()
+    given: set[str] = set()
+    repeated: Counter[str] = Counter()
+    # Long lists name the same videos and sentences over and over.
+    known: dict[str, str] = {}
     common = tuple(queries)
     for line in _lines(inputs, videos, notice):
         asked = line.queries or common
         if not asked:
             raise _no_sentence(line.video, inputs)
+        video = known.setdefault(line.video, line.video)
         for index, query in enumerate(asked):
-            if line.id is None:
-                repeated[line.video, query] += 1
-                name = _job_id(line.video, query, repeated[line.video, query])
-            else:
+            if line.id is not None:
                 name = line.id if len(asked) == 1 else f"{line.id}.{index + 1}"
-            given[name] += 1
-            if given[name] > 1:
-                raise JobError(f"two jobs have the id {name!r}", where=line.video)
-            jobs.append(Job(name, line.video, query))
+            elif (name := _job_id(video, query)) in given:
+                repeated[name] += 1
+                name = f"{name}-{repeated[name] + 1}"
+            if name in given:
+                raise JobError(f"two jobs have the id {name!r}", where=video)
+            given.add(name)
+            jobs.append(Job(name, video, known.setdefault(query, query)))
     return jobs
 
 
@@ -125,11 +128,10 @@ def group_by_video(jobs: Iterable[Job]) -> list[VideoJobs]:
     return [VideoJobs(video, tuple(members)) for video, members in groups.items()]
 
 
-def _job_id(video: str, query: str, occurrence: int) -> str:
-    # Surrogates stand for bytes of file names that are no text.
+def _job_id(video: str, query: str) -> str:
+    # Surrogates stand for bytes of file names that are not text.
     content = f"{video}\0{query}".encode("utf-8", "surrogatepass")
-    name = hashlib.sha256(content).hexdigest()[:16]
-    return name if occurrence == 1 else f"{name}-{occurrence}"
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _no_sentence(video: str, inputs: Sequence[str]) -> UsageError:

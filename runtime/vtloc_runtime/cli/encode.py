@@ -21,20 +21,23 @@ from vtloc_runtime.cli.options import (
     CacheSizeOption,
     DecoderMemoryOption,
     DecoderOption,
-    DecoderPatienceOption,
+    DecoderTimeoutOption,
     DeviceOption,
     ExactOption,
+    MaxDurationOption,
     PrecisionOption,
     QuietOption,
     RayOption,
+    RequireSandboxOption,
     ReuseOption,
     ServingOptions,
     ThreadsOption,
     VideosOption,
+    VideoTimeoutOption,
     WorkersOption,
 )
 from vtloc_runtime.cli.program import exit_codes, new_application
-from vtloc_runtime.cli.terminal import RunProgress, print_line, write_lines
+from vtloc_runtime.cli.terminal import RunProgress, print_line, sandbox_note, write_lines
 from vtloc_runtime.errors import OutputError, VideoError
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.system.text import ascii_json_controls, unicode_name
@@ -97,7 +100,10 @@ def encode(
     cache_size: CacheSizeOption = 10.0,
     decoder: DecoderOption = "cpu",
     decoder_memory: DecoderMemoryOption = 4.0,
-    decoder_patience: DecoderPatienceOption = 120.0,
+    decoder_timeout: DecoderTimeoutOption = 120.0,
+    video_timeout: VideoTimeoutOption = None,
+    max_duration: MaxDurationOption = 86_400.0,
+    require_sandbox: RequireSandboxOption = False,
     ray: RayOption = None,
     quiet: QuietOption = False,
 ) -> int:
@@ -119,7 +125,10 @@ def encode(
         cache_size=cache_size,
         decoder=decoder,
         decoder_memory=decoder_memory,
-        decoder_patience=decoder_patience,
+        decoder_timeout=decoder_timeout,
+        video_timeout=video_timeout,
+        max_duration=max_duration,
+        require_sandbox=require_sandbox,
     )
     return run_encode(
         read_videos(videos, videos=videos_folder, notice=print_line), options, ray=ray, quiet=quiet
@@ -172,7 +181,7 @@ def run_encode(
         word = "stopped" if stopped else "done"
         print_line(
             f"{PROGRAM}: {word}: {len(outcomes) - failed} of {len(videos)} videos are in the "
-            f"cache, {frames} frames encoded"
+            f"cache, {frames} frames encoded{sandbox_note()}"
         )
     return interruption.exit_code if stopped else _exit_code(outcomes)
 

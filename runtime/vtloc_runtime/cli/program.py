@@ -113,6 +113,10 @@ def leave_with(
                 sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a program's last line of defence
         code = _explain(error, program, extra, stopped)
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError, AttributeError):
+            _silence_stdout()
     raise SystemExit(code)
 
 

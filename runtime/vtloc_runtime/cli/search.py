@@ -16,7 +16,13 @@ from vtloc_runtime.batch.tally import RunTally
 from vtloc_runtime.cli.interrupts import Interruption, Stopped
 from vtloc_runtime.cli.main import PROGRAM
 from vtloc_runtime.cli.program import exit_codes
-from vtloc_runtime.cli.terminal import RunProgress, print_line, print_records, write_lines
+from vtloc_runtime.cli.terminal import (
+    RunProgress,
+    print_line,
+    print_records,
+    sandbox_note,
+    write_lines,
+)
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.system.text import unicode_name
 
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.batch.worker_pool import PipelineOptions
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.cli.options import ServingOptions
+    from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +125,7 @@ def search(videos: list[str], queries: list[str], options: SearchOptions) -> int
         print_line(f"{PROGRAM}: stopped")
         return interrupt.exit_code
     if options.report is not None:
-        _write_report(options.report, jobs, outcome.records)
+        _write_report(options.report, jobs, outcome.records, serving.decoder_limits)
     _close(jobs, outcome.tally, options, stopped=stopped is not None)
     return outcome.tally.exit_code(exit_codes()) if stopped is None else stopped
 
@@ -260,7 +267,7 @@ def _close(jobs: list[Job], tally: RunTally, options: SearchOptions, *, stopped:
     elif options.out is not None or options.report is not None or sys.stdout.isatty():
         places = [str(path) for path in (options.out, options.report) if path is not None]
         written = f", written to {' and '.join(places)}" if places else ""
-        _note(f"{tally}{written}", options)
+        _note(f"{tally}{written}{sandbox_note()}", options)
 
 
 def _note(text: str, options: SearchOptions, *, when: bool = True) -> None:
@@ -272,10 +279,12 @@ def _notice(options: SearchOptions) -> Callable[[str], None]:
     return lambda text: _note(text, options)
 
 
-def _write_report(path: Path, jobs: list[Job], records: list[Record]) -> None:
+def _write_report(
+    path: Path, jobs: list[Job], records: list[Record], limits: DecoderLimits
+) -> None:
     from vtloc_runtime.report.answers import answers_of
     from vtloc_runtime.report.page import write_page
 
     order = {unicode_name(job.id): index for index, job in enumerate(jobs)}
     ordered = sorted(records, key=lambda record: order[record.id])
-    write_page(path, answers_of(ordered))
+    write_page(path, answers_of(ordered, limits))

@@ -166,3 +166,15 @@ def _unwritable(error: Exception) -> OutputError:
         f"cannot write to standard output: {getattr(error, 'strerror', None) or error}",
         remedy="Name a file with --out",
     )
+
+
+def sandbox_note() -> str:
+    """What a closing line says of the sandbox that videos were decoded in; empty where none was."""
+    from vtloc_runtime.video.isolation.decoder_process import sandbox_in_force
+
+    report = sandbox_in_force()
+    if report is None:
+        return ""
+    if report.complete:
+        return "; decoded in a complete sandbox"
+    return f"; decoded in a sandbox without {', '.join(report.missing)}"

@@ -133,7 +133,7 @@ def test_a_list_that_cannot_be_meant_names_the_place(
     listed = tmp_path / name
     listed.write_text(content)
     with pytest.raises(JobError, match=message) as caught:
-        read_jobs([str(listed)], ["dog"])
+        read_jobs([str(listed)], ["dog"], videos=tmp_path)
     assert caught.value.where
 
 
