@@ -64,6 +64,7 @@ def _print(report: ParityReport) -> None:
         ["network", "computed by", "max abs", "mean abs", "cosine", "rel. L2", "bound"],
         rows,
     )
+    sys.stdout.write("\n")
     rows = []
     for chain in report.answers:
         drift = max(chain.drift.items(), key=lambda entry: abs(entry[1]), default=None)
