@@ -1,4 +1,4 @@
-"""From plain values, as TOML and JSON give them, to configurations that can be meant."""
+"""Reads configurations from TOML and checks every field."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ TOKENIZER_NAME = "tokenizer.json"
 
 
 class ExportProgress(Protocol):
-    """Told what an export is doing."""
+    """Receives the steps of an export."""
 
     def begin(self, steps: int) -> None:
         """The export starts; so many steps lie ahead."""

@@ -163,7 +163,9 @@ def _rate(metadata: Mapping[str, str], path: Path) -> float:
     except ValueError:
         rate = 0.0
     if not 0 < rate < float("inf"):
-        raise CheckpointError("frames_per_second in its metadata is no rate", where=path)
+        raise CheckpointError(
+            "frames_per_second in its metadata must be a positive number", where=path
+        )
     return rate
 
 

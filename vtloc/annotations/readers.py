@@ -219,7 +219,7 @@ def _lines(text: str, place: Path) -> Iterator[tuple[str, str]]:
 
 def _check(examples: tuple[Example, ...], place: Path) -> None:
     if not examples:
-        raise AnnotationError("the file holds no annotation", where=place)
+        raise AnnotationError("the file contains no annotations", where=place)
     seen: set[str] = set()
     for example in examples:
         if example.id in seen:

@@ -157,7 +157,7 @@ def _check_tokenizer_files(folder: Path) -> None:
     # Without its files, transformers makes up an empty tokenizer that knows no word.
     if folder.is_dir() and not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise EncoderError(
-            "the directory holds no tokenizer",
+            "the directory contains no tokenizer",
             where=f"hf:{folder}",
             remedy="Put the model's tokenizer.json there",
         )

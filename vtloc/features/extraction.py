@@ -64,7 +64,7 @@ def find_videos(paths: Iterable[Path]) -> tuple[Path, ...]:
                     f"{other} and {file} would be stored under one name", where=file.stem
                 )
     if not videos:
-        raise UsageError("there is no video", where=", ".join(map(str, given)))
+        raise UsageError("no video was found", where=", ".join(map(str, given)))
     return tuple(videos.values())
 
 

@@ -75,14 +75,14 @@ class Ablation:
                 ``text``, ``backbone``, ``design``).
 
         Raises:
-            ConfigurationError: There is none, or it cannot be meant as it stands.
+            ConfigurationError: There is none, or it is not valid.
         """
         folder = Path(str(files("vtloc.training") / "recipes" / "ablations"))
         shipped = {file.stem: file for file in folder.glob("*.toml")}
         path = shipped.get(str(name), Path(name))
         if not path.exists():
             raise ConfigurationError(
-                "there is no such ablation",
+                "the ablation does not exist",
                 where=path,
                 remedy=f"Give a TOML file, or one of: {', '.join(sorted(shipped))}",
             )

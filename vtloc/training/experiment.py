@@ -95,7 +95,7 @@ class Experiment:
             data: Fields of its ``data`` section to set or replace.
 
         Raises:
-            ConfigurationError: There is none, or it cannot be meant as it stands.
+            ConfigurationError: There is none, or it is not valid.
         """
         path = _find(name)
         values = read_toml(path)
@@ -332,7 +332,7 @@ def _find(name: str | Path) -> Path:
     path = Path(name)
     if not path.exists():
         raise ConfigurationError(
-            "there is no such configuration",
+            "the configuration does not exist",
             where=path,
             remedy=f"Give a TOML file, or one of: {', '.join(recipes())}",
         )

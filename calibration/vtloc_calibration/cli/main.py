@@ -247,10 +247,10 @@ def _sampled_videos(
             asked.setdefault(one.video, []).append(one.query)
         return tuple(SampledVideo(video, tuple(own)) for video, own in asked.items())
     if not videos.is_dir():
-        raise UsageError("there is no such folder of videos", where=videos)
+        raise UsageError("the folder of videos does not exist", where=videos)
     files = list_videos(videos).videos
     if not files:
-        raise UsageError("the folder holds no video", where=videos)
+        raise UsageError("the folder contains no videos", where=videos)
     sentences = _read_sentences(queries) if queries is not None else ()
     return tuple(SampledVideo(Path(file), sentences) for file in files)
 
@@ -262,7 +262,7 @@ def _read_sentences(path: Path) -> tuple[str, ...]:
         raise UsageError(f"cannot read the sentences: {error}", where=path) from error
     sentences = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not sentences:
-        raise UsageError("the file holds no sentence", where=path)
+        raise UsageError("the file contains no sentences", where=path)
     return sentences
 
 

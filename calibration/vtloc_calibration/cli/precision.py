@@ -175,7 +175,7 @@ def _networks(chosen: Sequence[str] | None) -> tuple[NetworkName, ...]:
         return NETWORK_NAMES
     if unknown := set(chosen) - set(NETWORK_NAMES):
         raise UsageError(
-            f"there is no network {', '.join(sorted(unknown))}",
+            f"unknown network {', '.join(sorted(unknown))}",
             remedy=f"Networks are {', '.join(NETWORK_NAMES)}",
         )
     return tuple(name for name in NETWORK_NAMES if name in chosen)

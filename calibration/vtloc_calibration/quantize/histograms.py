@@ -165,7 +165,7 @@ def collect(
         count += 1
     if not count:
         raise CalibrationError(
-            "there is no sample to calibrate by",
+            "there are no samples to calibrate with",
             remedy="Draw samples with: vtloc-calibrate samples BUNDLE --out FILE",
         )
     return found

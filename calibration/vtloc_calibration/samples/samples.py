@@ -136,7 +136,7 @@ class Samples:
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != _FORMAT:
-                    raise CalibrationError("the file holds no samples", where=path)
+                    raise CalibrationError("the file does not contain samples", where=path)
                 for key in file.keys():  # noqa: SIM118 (no mapping: it cannot be iterated)
                     network, index, name = key.split("/")
                     calls[network].setdefault(int(index), {})[name] = file.get_tensor(key)

@@ -1,4 +1,4 @@
-"""A network's graph held against the PyTorch module that it came from."""
+"""Compares the graph of a network with the PyTorch module that it came from."""
 
 from __future__ import annotations
 
