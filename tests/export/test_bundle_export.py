@@ -10,13 +10,15 @@ import onnx
 import pytest
 from tokenizers import Tokenizer
 
+from vtloc.errors import CheckpointError
 from vtloc.model import LocalizerConfig, LocalizerNetwork, load_checkpoint, save_checkpoint
 from vtloc_export import network_export as exporting
 from vtloc_export.bundle_export import export_bundle
+from vtloc_export.errors import ExportError, ParityError
 from vtloc_export.options import ExportOptions
 from vtloc_export.sources import load_source
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.errors import BundleError, CheckpointError, ExportError, OutputError, ParityError
+from vtloc_runtime.errors import BundleError, OutputError
 from vtloc_runtime.localize.absence import ReferenceFrames
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.video import FrameSequence
