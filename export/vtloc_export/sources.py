@@ -137,8 +137,7 @@ def _localizer_graph(bundle: Bundle) -> ModelProto:
             f"from one of {', '.join(_TRUSTED)}",
             where=bundle.path,
         )
-    variant = variants[precision]
-    content = bundle.read(variant.file, variant.sha256)
+    content = bundle.onnx(variants[precision]).single("exporting again")
     try:
         model: ModelProto = onnx.load_from_string(content)
     except Exception as error:  # protobuf's DecodeError, which onnx does not export

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.errors import VtlocError
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.localize.moments import Localization, Moment
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 __version__ = "0.1.0"
 
@@ -26,7 +26,7 @@ __all__ = [
 
 _HOMES = {
     "Bundle": "bundle.bundle",
-    "EncodedVideo": "localize.video_encoder",
+    "EncodedVideo": "localize.encoded_video",
     "Localization": "localize.moments",
     "Localizer": "localize.localizer",
     "Moment": "localize.moments",

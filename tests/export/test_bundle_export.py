@@ -173,6 +173,13 @@ def test_sources_that_are_none_are_named(tmp_path):
         export_bundle(tmp_path, tmp_path / "bundle", QUICK)
 
 
+def test_a_bundle_never_replaces_its_source(bundle):
+    again = ExportOptions(precisions=("fp32",), overwrite=True)
+    for place in (bundle.path, bundle.path / "engines" / "new"):
+        with pytest.raises(OutputError, match="the source, which is an input"):
+            export_bundle(bundle.path, place, again)
+
+
 def test_an_existing_bundle_is_refused_before_any_work(bundle, tmp_path):
     with pytest.raises(OutputError, match="--overwrite"):
         export_bundle(tmp_path / "not even read", bundle.path, QUICK)

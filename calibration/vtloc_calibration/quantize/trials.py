@@ -114,7 +114,7 @@ class AnswerTrial:
         Args:
             replaced: ONNX files that stand in for the bundle's own networks.
         """
-        from vtloc_runtime.localize.video_encoder import EncodedVideo
+        from vtloc_runtime.localize.encoded_video import EncodedVideo
         from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork
 
         moments: list[Moment] = []

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from vtloc_calibration.scores.labelled import LabelledQuery
     from vtloc_calibration.scores.report import ScoreReport
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 LEAST_REFERENCE = 100
 """Frames of other videos below which nearly all of them is no share to speak of."""

@@ -90,7 +90,7 @@ def _print_report(report: ExportReport) -> None:
     for item in report.networks:
         cosine = min(parity.worst.cosine for parity in item.parity)
         apart = max(parity.worst.relative_l2 for parity in item.parity)
-        size = f"{len(item.content) / 1e6:.1f}"
+        size = f"{item.files.size / 1e6:.1f}"
         rows.append([item.network, item.precision, size, f"{cosine:.6f}", f"{apart:.1e}"])
     print_table(
         f"{report.bundle.manifest.name}: {report.bundle.path}",

@@ -132,7 +132,7 @@ def build_engines(
             continue
         request = PlanRequest(
             title=f"{name} {options.precision}",
-            model=bundle.read(file.file, file.sha256),
+            model=bundle.onnx(file).single("building an engine"),
             network=file,
             profiles=identity.profiles,
             settings=settings,

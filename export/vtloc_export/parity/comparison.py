@@ -12,8 +12,10 @@ from vtloc_export.errors import ExportError, ParityError
 from vtloc_export.parity.measures import BOUNDS, Bound, Difference, difference, worst
 from vtloc_export.parity.probes import Lengths, Probe, probes
 from vtloc_export.signatures import SIGNATURES, Precision, Signature
-from vtloc_runtime.errors import MissingExtraError
+from vtloc_runtime.bundle.onnx_file import OnnxFile
 from vtloc_runtime.networks.interface import Array
+from vtloc_runtime.networks.onnxruntime_backend import session_options
+from vtloc_runtime.networks.onnxruntime_package import import_onnxruntime
 from vtloc_runtime.system.text import first_line
 
 if TYPE_CHECKING:
@@ -71,23 +73,23 @@ def torch_evaluate(module: torch.nn.Module, network: NetworkName) -> Evaluate:
     return evaluate
 
 
-def onnxruntime_evaluate(model: bytes, *, half: bool = False) -> Evaluate:
+def onnxruntime_evaluate(model: OnnxFile | bytes, *, half: bool = False) -> Evaluate:
     """Runs a graph with ONNX Runtime on the CPU.
+
+    Args:
+        model: The network; bytes are an ONNX file that needs no other.
+        half: Give it its floating inputs in half precision.
 
     Raises:
         ExportError: ONNX Runtime does not take the graph.
         MissingExtraError: ONNX Runtime is not installed.
     """
+    onnxruntime = import_onnxruntime(extra="export", purpose="checking an export")
+    file = model if isinstance(model, OnnxFile) else OnnxFile(model)
     try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError.of(
-            "onnxruntime", extra="export", purpose="checking an export"
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            file.content, session_options(file), providers=["CPUExecutionProvider"]
+        )
     except Exception as error:
         raise ExportError(f"ONNX Runtime refuses the graph: {first_line(error)}") from error
     names = [output.name for output in session.get_outputs()]

@@ -16,8 +16,8 @@ from vtloc_runtime.system.text import ascii_json_controls, unicode_name
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.jobs import Job
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.moments import Localization
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 _MILLISECONDS = 3
 _SCORE_DIGITS = 4

@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from vtloc_runtime.batch.records import FileState, Record, answer_record, failure_record
 from vtloc_runtime.batch.task_order import in_task_order
-from vtloc_runtime.errors import DecoderLostError, QueryError, UsageError
+from vtloc_runtime.errors import DecoderLostError, QueryError
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.jobs import Job, VideoJobs
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
@@ -92,10 +92,12 @@ def run_jobs(
         The records of one video, in the order of its jobs.
 
     Raises:
-        UsageError: ``moments`` is not positive.
+        UsageError: ``moments`` is not a whole number from 1 to 100.
     """
-    if moments < 1:
-        raise UsageError(f"{moments} moments cannot be found", remedy="Ask for 1 or more")
+    # Here, for the localizer's module brings the networks along.
+    from vtloc_runtime.localize.localizer import check_moments
+
+    check_moments(moments)
     chosen = options or PipelineOptions()
 
     def work(video: VideoJobs, read: Read) -> list[Record]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtloc_runtime.cli.options import BundleOption
+from vtloc_runtime.cli.options import BundleDigestOption, BundleOption
 from vtloc_runtime.cli.program import new_application
 from vtloc_runtime.errors import BackendError, BundleError
 
@@ -26,19 +26,20 @@ _MARKS = {"ok": ("ok", "green"), "absent": ("absent", "yellow"), "problem": ("pr
 def doctor(
     *,
     bundle: BundleOption = None,
+    bundle_digest: BundleDigestOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
     """Say what this machine can run, and why not the rest.
 
     Every backend is tried on the bundle, not only looked for.
     """
-    return _examine(bundle, as_json=json)
+    return _examine(bundle, bundle_digest, as_json=json)
 
 
-def _examine(bundle: Path | None, *, as_json: bool) -> int:
+def _examine(bundle: Path | None, digest: str | None, *, as_json: bool) -> int:
     from vtloc_runtime.cli.examination import examine
 
-    diagnosis = examine(bundle)
+    diagnosis = examine(bundle, digest=digest)
     if as_json:
         import msgspec
 

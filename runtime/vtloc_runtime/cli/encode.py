@@ -17,6 +17,7 @@ from vtloc_runtime.cli.main import PROGRAM
 from vtloc_runtime.cli.options import (
     BackendOption,
     BatchOption,
+    BundleDigestOption,
     BundleOption,
     CacheSizeOption,
     DecoderMemoryOption,
@@ -89,6 +90,7 @@ def encode(
     *,
     videos_folder: VideosOption = None,
     bundle: BundleOption = None,
+    bundle_digest: BundleDigestOption = None,
     backend: BackendOption = "onnxruntime",
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -114,6 +116,7 @@ def encode(
     """
     options = ServingOptions(
         bundle=bundle,
+        bundle_digest=bundle_digest,
         backend=backend,
         device=device,
         precision=precision,
@@ -156,7 +159,7 @@ def run_encode(
 
     from vtloc_runtime.bundle.bundle import Bundle
 
-    bundle = Bundle.open(options.bundle)
+    bundle = Bundle.open(options.bundle, digest=options.bundle_digest)
     pipeline = options.pipeline(in_order=False)
     if pipeline.cache is None:
         raise OutputError("there is no place for the cache", remedy="Name one in VTLOC_CACHE")

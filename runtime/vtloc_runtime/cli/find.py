@@ -10,6 +10,7 @@ import typer
 from vtloc_runtime.cli.options import (
     BackendOption,
     BatchOption,
+    BundleDigestOption,
     BundleOption,
     CacheSizeOption,
     DecoderMemoryOption,
@@ -84,6 +85,7 @@ def find(
         int, typer.Option("--moments", "-k", min=1, help="Moments for each sentence at most.")
     ] = 1,
     bundle: BundleOption = None,
+    bundle_digest: BundleDigestOption = None,
     backend: BackendOption = "onnxruntime",
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -132,6 +134,7 @@ def find(
     """
     serving = ServingOptions(
         bundle=bundle,
+        bundle_digest=bundle_digest,
         backend=backend,
         device=device,
         precision=precision,

@@ -37,6 +37,15 @@ BundleOption: TypeAlias = Annotated[
         help="A bundle; without it the one that ships with vtloc.",
     ),
 ]
+BundleDigestOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--bundle-digest",
+        envvar="VTLOC_BUNDLE_DIGEST",
+        metavar="sha256:...",
+        help="Refuse a bundle of another digest; vtloc-run doctor prints a bundle's own.",
+    ),
+]
 BackendOption: TypeAlias = Annotated[
     str, typer.Option("--backend", help="onnxruntime or tensorrt.")
 ]
@@ -148,6 +157,7 @@ class ServingOptions:
     decoder_timeout: float
     decoding: str | None = None
     decoder: str = "cpu"
+    bundle_digest: str | None = None
     video_timeout: float | None = None
     max_duration: float = 86_400.0
     require_sandbox: bool = False
@@ -197,13 +207,13 @@ class ServingOptions:
         from vtloc_runtime.localize.feature_cache import FOLDER_VARIABLE, FeatureCache
 
         try:
-            return FeatureCache(bound=int(self.cache_size * _GIBIBYTE))
-        except (OutputError, RuntimeError) as error:
-            # RuntimeError: this user has no home folder.
+            return FeatureCache(
+                bound=int(self.cache_size * _GIBIBYTE), timeout=self.decoder_timeout
+            )
+        except OutputError as error:
             if os.environ.get(FOLDER_VARIABLE):
                 raise
-            reason = error if isinstance(error, OutputError) else "there is no home folder"
-            print_line(f"vtloc-run: warning: working without a cache: {reason}")
+            print_line(f"vtloc-run: warning: working without a cache: {error}")
             return None
 
     def open_localizer(self, bundle: Bundle, *, lanes: int) -> Localizer:

@@ -103,7 +103,7 @@ def search(videos: list[str], queries: list[str], options: SearchOptions) -> int
         clean_query(sentence)
     jobs = read_jobs(videos, queries, videos=options.videos, notice=_notice(options))
     serving = options.serving
-    bundle = Bundle.open(serving.bundle)
+    bundle = Bundle.open(serving.bundle, digest=serving.bundle_digest)
     named = [*input_files(videos), *dict.fromkeys(job.video for job in jobs)]
     check_outputs(options.out, options.report, inputs=named, bundle=bundle.path)
     if options.always_answer:

@@ -25,12 +25,14 @@ class BundleParcel:
         sha256: Hash of ``bundle.json``, which holds the hashes of all the other files.
         manifest: What the driver read there, its own changes included.
         content: Where its files can be had, as Ray names it; None where they are not sent.
+        digest: The digest that it must have on every machine, where the driver pinned it.
     """
 
     path: str | None
     sha256: str
     manifest: Manifest
     content: Any = None
+    digest: str | None = None
 
     @classmethod
     def of(cls, bundle: Bundle, send: Callable[[dict[str, bytes]], Any] | None) -> BundleParcel:
@@ -42,13 +44,14 @@ class BundleParcel:
                 sends nothing. The bundle that ships with vtloc is never sent.
         """
         sha256 = _hash(bundle.path / MANIFEST_NAME)
+        digest = bundle.digest if bundle.pinned else None
         if bundle.path.resolve() == DEFAULT_BUNDLE.resolve():
-            return cls(None, sha256, bundle.manifest)
+            return cls(None, sha256, bundle.manifest, digest=digest)
         content = None
         if send is not None:
             paths = [path for path in bundle.path.rglob("*") if path.is_file()]
             content = send({str(p.relative_to(bundle.path)): p.read_bytes() for p in paths})
-        return cls(str(bundle.path.resolve()), sha256, bundle.manifest, content)
+        return cls(str(bundle.path.resolve()), sha256, bundle.manifest, content, digest)
 
     def open(self, fetch: Callable[[Any], dict[str, bytes]], *, node: str) -> Bundle:
         """Open the bundle on this machine.
@@ -69,9 +72,10 @@ class BundleParcel:
                     remedy="Bring the driver's bundle to the node, or remove that one: "
                     "then it is sent",
                 )
-            found = Bundle.open(local)
+            found = Bundle.open(local, digest=self.digest)
         elif self.content is not None:
-            found = Bundle.open(_unpack(self.sha256, lambda: fetch(self.content)))
+            folder = _unpack(self.sha256, lambda: fetch(self.content))
+            found = Bundle.open(folder, digest=self.digest)
         else:
             raise BundleError("there is no such bundle", where=f"{node}: {local}")
         return replace(found, manifest=self.manifest)

@@ -28,8 +28,8 @@ _SPOOL_SIZE = 2**20
 
 # Formats that open further files or devices by name: a downloaded "video" must not do that.
 _REFERRING_FORMATS = {
-    "concat", "dash", "ffmetadata", "hls", "image2", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp",
-    "tedcaptions", "tty", "vapoursynth", "webm_dash_manifest",
+    "concat", "dash", "ffmetadata", "hls", "image2", "imf", "lavfi", "mlv", "rtp", "rtsp", "sap",
+    "sdp", "tedcaptions", "tty", "vapoursynth", "vobsub", "webm_dash_manifest",
 }  # fmt: skip
 
 

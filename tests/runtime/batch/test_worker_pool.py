@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.colours import write_colour_video
+from tests.support.crashing_decoder import crash_on
 from vtloc_runtime.batch.jobs import VideoJobs, group_by_video, read_jobs
 from vtloc_runtime.batch.records import FileState, Record
 from vtloc_runtime.batch.worker_pool import PipelineOptions, run_jobs, run_lanes
@@ -82,22 +81,13 @@ def test_one_failing_video_costs_its_own_jobs_only(
 def test_a_crashed_decoder_costs_its_own_video_only(
     localizer: Localizer, films: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    fatal = str(write_colour_video(tmp_path / "fatal.mp4", [("red", 1), ("blue", 1)] * 30))
-    read = DecoderProcess.read
-
-    def crash(self: DecoderProcess, source: Any, options: Any, size: int) -> Any:
-        for part in read(self, source, options, 1 if source == fatal else size):
-            yield part
-            if source == fatal:
-                assert self._process is not None
-                os.kill(self._process.pid, signal.SIGSEGV)
-
-    monkeypatch.setattr(DecoderProcess, "read", crash)
+    fatal = str(write_colour_video(tmp_path / "fatal.mp4", [("red", 90)]))
+    crash_on(Path(fatal), monkeypatch)
     jobs = videos([films[0], fatal, films[1]], "red")
     found = flat(run_jobs(localizer, jobs, options=PipelineOptions(lanes=1)))
     assert [record.failed for record in found] == [False, True, False]
     assert found[1].error is not None
-    assert "crashed the decoder (ended by SIGSEGV)" in found[1].error.what
+    assert "crashed the decoder (ended by SIGSEGV" in found[1].error.what
 
 
 def test_a_run_over_cached_videos_starts_no_decoder(

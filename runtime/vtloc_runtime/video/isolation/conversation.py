@@ -45,6 +45,7 @@ class Conversation:
         begun: When the reading began, by the monotonic clock.
 
     Attributes:
+        heard: Whether the process has said anything about the video.
         over: Whether the process has said its last word on the video, and waits for the next.
         near_limit: Whether the process came close to its limit of memory.
     """
@@ -70,6 +71,7 @@ class Conversation:
         self._builder = ChunkBuilder(size, options.preprocessing.size)
         self._frames = 0
         self._time = 0.0
+        self.heard = False
         self.over = False
         self.near_limit = False
 
@@ -86,6 +88,7 @@ class Conversation:
         while True:
             deadline = self.deadline()
             message = self._channel.receive(self._number, deadline)
+            self.heard = True
             if isinstance(message, Picture):
                 if builder.full:
                     yield builder.take()

@@ -21,7 +21,7 @@ from vtloc_runtime.video.isolation.launch import start_child
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 from vtloc_runtime.video.isolation.messages import Ready
 from vtloc_runtime.video.isolation.sandbox import SandboxReport
-from vtloc_runtime.video.isolation.video_file import open_video_file
+from vtloc_runtime.video.isolation.video_file import VideoFile, open_video_file
 
 if TYPE_CHECKING:
     from vtloc_runtime.video import VideoOptions
@@ -61,6 +61,7 @@ class DecoderProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._gpu = False
+        self._fresh = True
         self._sandbox = SandboxReport()
         self._owner = os.getpid()
         self._numbers = itertools.count(1)
@@ -137,39 +138,52 @@ class DecoderProcess:
     def _read(self, source: Any, options: VideoOptions, size: int) -> Reading:
         begun = time.monotonic()
         with open_video_file(source, options, self._limits.timeout) as video:
-            channel = self._started(gpu=options.decoder != "cpu")
-            number = next(self._numbers)
-            what = (video.size, video.label) if video.sequence is None else video.sequence
-            request = pickle.dumps((what, options, size))
-            conversation = Conversation(
-                channel,
-                number,
-                options,
-                size,
-                name=video.name,
-                timeout=self._limits.timeout,
-                begun=begun,
-            )
             try:
-                channel.send(number, request, video.descriptor, conversation.deadline())
-                yield from conversation.parts()
-            except DeadlineError:
-                raise conversation.late() from None
-            except (EOFError, OSError) as error:
-                raise self._loss(video.name) from error
-            except VtlocError:
-                raise
-            except Exception as error:
-                raise VideoError(
-                    f"decoding it made the decoder talk nonsense ({error}); it was stopped",
-                    where=video.name,
-                    remedy="The file is damaged or hostile; do not trust it",
-                ) from error
-            finally:
-                # What is still under way belongs to a video that nobody waits for.
-                if not conversation.over or conversation.near_limit:
-                    self._stop()
-                    self._forget()
+                yield from self._converse(video, options, size, begun)
+            except _EarlierLossError:
+                yield from self._converse(video, options, size, begun)
+
+    def _converse(
+        self, video: VideoFile, options: VideoOptions, size: int, begun: float
+    ) -> Reading:
+        """Read a video that is open, in a process that has started."""
+        channel = self._started(gpu=options.decoder != "cpu")
+        number = next(self._numbers)
+        fresh, self._fresh = self._fresh, False
+        conversation = Conversation(
+            channel,
+            number,
+            options,
+            size,
+            name=video.name,
+            timeout=self._limits.timeout,
+            begun=begun,
+        )
+        what = (video.size, video.label) if video.sequence is None else video.sequence
+        request = pickle.dumps((what, options, size))
+        try:
+            channel.send(number, request, video.descriptor, conversation.deadline())
+            yield from conversation.parts()
+        except DeadlineError:
+            raise conversation.late() from None
+        except (EOFError, OSError) as error:
+            if not (fresh or conversation.heard or self._closed):
+                # It may have died of the video before this one.
+                raise _EarlierLossError from error
+            raise self._loss(video.name) from error
+        except VtlocError:
+            raise
+        except Exception as error:
+            raise VideoError(
+                f"decoding it made the decoder talk nonsense ({error}); it was stopped",
+                where=video.name,
+                remedy="The file is damaged or hostile; do not trust it",
+            ) from error
+        finally:
+            # What is still under way belongs to a video that nobody waits for.
+            if not conversation.over or conversation.near_limit:
+                self._stop()
+                self._forget()
 
     def _loss(self, name: str) -> VideoError:
         """Why the process is gone."""
@@ -218,6 +232,7 @@ class DecoderProcess:
                 child.line, child.words, _echo if os.environ.get("VTLOC_DEBUG") else None
             )
             self._process, self._channel, self._gpu = child.process, channel, gpu
+            self._fresh = True
         try:
             self._greet(channel)
         except BaseException:
@@ -286,6 +301,10 @@ class DecoderProcess:
         if self._channel is not None:
             self._channel.close()
         self._process = self._channel = None
+
+
+class _EarlierLossError(Exception):
+    """A process that had served other videos was gone before it said anything about this one."""
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

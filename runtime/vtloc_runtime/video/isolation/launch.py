@@ -34,7 +34,7 @@ _PACKAGES = ("vtloc_runtime", "av", "numpy", "msgspec")
 _GPU_PACKAGES = ("PyNvVideoCodec", "cuda")
 
 _PASSED_ON = {
-    "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "TZ",
+    "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TZ",
     "VTLOC_DEBUG",
 }  # fmt: skip
 _PASSED_ON_FOR_GPU = ("CUDA_", "NVIDIA_", "NV_", "PATH", "HOME")

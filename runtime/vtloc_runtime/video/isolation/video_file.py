@@ -23,7 +23,7 @@ from vtloc_runtime.video.frame_sequence import FrameSequence
 from vtloc_runtime.video.source import Source, reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from vtloc_runtime.video.options import VideoOptions
 
@@ -69,10 +69,11 @@ def open_video_file(source: Any, options: VideoOptions, timeout: float) -> Itera
             yield VideoFile("frame sequence", None, 0, "", source)
             return
         if isinstance(source, str | os.PathLike):
-            named = _in_time(lambda: _open_location(os.fspath(source), options), source, timeout)
+            name = os.fspath(source)
+            local = _in_time(lambda: _open_location(name, options, timeout), name, timeout)
+            file = local or _fetch(name, options)
         else:
-            named = _open_object(source, options)
-        name, file = named
+            name, file = _open_object(source, options)
         stack.enter_context(file)
         descriptor = file.fileno()
         size = os.fstat(descriptor).st_size
@@ -81,11 +82,11 @@ def open_video_file(source: Any, options: VideoOptions, timeout: float) -> Itera
         yield VideoFile(name, descriptor, size, _label(name))
 
 
-def _open_location(location: str, options: VideoOptions) -> tuple[str, IO[bytes]]:
-    found = Source(location, options)
-    if found.remote:
-        return location, _fetch(location, options)
-    deadline = time.monotonic() + options.timeout
+def _open_location(location: str, options: VideoOptions, timeout: float) -> IO[bytes] | None:
+    """Open a path; None where it is an address."""
+    if Source(location, options).remote:
+        return None
+    deadline = time.monotonic() + timeout
     while True:
         try:
             # A pipe put in the file's place meanwhile must not block.
@@ -102,7 +103,7 @@ def _open_location(location: str, options: VideoOptions) -> tuple[str, IO[bytes]
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         file.close()
         raise VideoError("is a pipe or a device, not a file", where=location)
-    return location, file
+    return file
 
 
 def _open_object(source: Any, options: VideoOptions) -> tuple[str, IO[bytes]]:
@@ -116,7 +117,7 @@ def _open_object(source: Any, options: VideoOptions) -> tuple[str, IO[bytes]]:
         room = _room(content)
         try:
             content.seek(0)
-            _copy(content, room, options.limits.spool_bytes, found.name)
+            _copy(content, room, options, found.name)
         except BaseException:
             room.close()
             raise
@@ -145,9 +146,10 @@ def _room(content: IO[bytes]) -> IO[bytes]:
     return tempfile.TemporaryFile(buffering=0)
 
 
-def _copy(content: Any, room: IO[bytes], most: int, name: str) -> None:
-    """Copy bytes, up to a limit."""
-    copied = 0
+def _copy(content: Any, room: IO[bytes], options: VideoOptions, name: str) -> None:
+    """Copy bytes, within the limits of size and of time."""
+    most, copied = options.limits.spool_bytes, 0
+    wall, begun = options.limits.wall_seconds, time.monotonic()
     while block := content.read(_BLOCK):
         copied += len(block)
         if copied > most:
@@ -156,6 +158,8 @@ def _copy(content: Any, room: IO[bytes], most: int, name: str) -> None:
                 where=name,
                 remedy="Download it first, or raise Limits.spool_bytes",
             )
+        if time.monotonic() - begun > wall:
+            raise VideoError(f"takes more than {wall:g} s to come", where=name)
         view = memoryview(block)
         while view:
             view = view[room.write(view) :]
@@ -177,7 +181,7 @@ def _fetch(address: str, options: VideoOptions) -> IO[bytes]:
     room: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - given to the caller
     try:
         with opener.open(address, timeout=options.timeout) as answer:
-            _copy(answer, room, options.limits.spool_bytes, address)
+            _copy(answer, room, options, address)
             cut = bool(answer.length)
     except (OSError, http.client.HTTPException, ValueError) as error:
         room.close()
@@ -193,9 +197,11 @@ def _fetch(address: str, options: VideoOptions) -> IO[bytes]:
     return room
 
 
-def _in_time(opening: Any, source: str | os.PathLike[str], timeout: float) -> tuple[str, IO[bytes]]:
+def _in_time(
+    opening: Callable[[], IO[bytes] | None], name: str, timeout: float
+) -> IO[bytes] | None:
     """Open a file in a thread that is left behind where storage never answers."""
-    future: Future[tuple[str, IO[bytes]]] = Future()
+    future: Future[IO[bytes] | None] = Future()
 
     def run() -> None:
         try:
@@ -214,14 +220,14 @@ def _in_time(opening: Any, source: str | os.PathLike[str], timeout: float) -> tu
         future.add_done_callback(_close_late)
         raise VideoError(
             f"could not be opened within {timeout:g} s",
-            where=os.fspath(source),
+            where=name,
             remedy="See whether its storage answers, or raise --decoder-timeout",
         ) from error
 
 
-def _close_late(future: Future[tuple[str, IO[bytes]]]) -> None:
-    if future.exception() is None:
-        future.result()[1].close()
+def _close_late(future: Future[IO[bytes] | None]) -> None:
+    if future.exception() is None and (file := future.result()) is not None:
+        file.close()
 
 
 def _label(name: str) -> str:

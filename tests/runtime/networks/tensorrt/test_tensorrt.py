@@ -283,7 +283,7 @@ def test_a_damaged_sidecar_of_another_engine_does_not_matter(gpu, copy_of_bundle
         assert network.run(small_bundle.example_inputs("visual"))
     for sidecar in copy_of_bundle.engines.glob("visual*.json"):
         sidecar.write_text("{")
-    with pytest.raises(EngineError, match=r"visual-fp32.*is not a JSON object"):
+    with pytest.raises(EngineError, match=r"visual-fp32.*is not JSON"):
         load_tensorrt(copy_of_bundle, "visual", "fp32")
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from tests.support.colours import SIZE, write_colour_video
+from tests.support.crashing_decoder import crash_on
 from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.errors import BackendError, DecoderLostError, UsageError, VideoError
 from vtloc_runtime.localize.localizer import Localizer
@@ -101,6 +102,31 @@ def test_a_crash_is_an_error_and_the_next_video_is_read(
         list(decoder.read(str(long), OPTIONS, 1))
     assert caught.value.where == str(long)
     assert isinstance(list(decoder.read(str(colour_video), OPTIONS, 8))[-1], ReadingEnd)
+
+
+def test_a_codec_that_faults_costs_its_own_video(
+    tmp_path: Path, colour_video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fatal = write_colour_video(tmp_path / "fatal.mp4", [("red", 9)])
+    crash_on(fatal, monkeypatch)
+    with DecoderProcess() as decoder:
+        for _ in range(2):
+            with pytest.raises(
+                VideoError, match=r"crashed the decoder .ended by SIGSEGV"
+            ) as caught:
+                list(decoder.read(str(fatal), OPTIONS, 8))
+            assert not isinstance(caught.value, DecoderLostError)
+            assert list(decoder.read(str(colour_video), OPTIONS, 8))
+
+
+def test_a_process_that_dies_late_is_not_the_next_videos_fault(
+    decoder: DecoderProcess, colour_video: Path
+) -> None:
+    for _ in range(4):
+        list(decoder.read(str(colour_video), OPTIONS, 8))
+        # Often it is still there when the next video looks.
+        os.kill(process_id(decoder), signal.SIGSEGV)
+        assert list(decoder.read(str(colour_video), OPTIONS, 8))
 
 
 def test_a_decoder_lost_between_videos_is_replaced(
@@ -412,7 +438,7 @@ def test_it_has_no_secrets_and_no_powers(
     monkeypatch.setenv("HF_TOKEN", "secret")
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     assert set(launch.child_environment(gpu=False)) <= {
-        "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "TZ",
+        "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TZ",
         "VTLOC_DEBUG", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
         "MALLOC_ARENA_MAX",
     }  # fmt: skip
@@ -578,3 +604,34 @@ def test_limits_of_the_process_take_the_place_of_the_videos_own(colour_video: Pa
     for wrong in ({"memory": -1}, {"timeout": 0}, {"timeout": float("nan")}):
         with pytest.raises(UsageError):
             DecoderLimits(**wrong)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="leases are Linux's")
+def test_storage_that_does_not_answer_is_given_up_and_waited_for(
+    decoder: DecoderProcess, tmp_path: Path, colour_video: Path
+) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(colour_video.read_bytes())
+    # Whoever opens a file under a lease waits until the lease is given back.
+    code = f"""
+import fcntl, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+file = open({str(film)!r}, "r+b")
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("held", flush=True)
+sys.stdin.read()
+"""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdin is not None
+        assert holder.stdout.readline()
+        with DecoderProcess(DecoderLimits(timeout=0.5)) as impatient:
+            began = time.monotonic()
+            with pytest.raises(VideoError, match=r"could not be opened within|temporarily"):
+                list(impatient.read(str(film), OPTIONS, 8))
+            assert time.monotonic() - began < 5
+        threading.Timer(0.5, holder.stdin.close).start()
+        assert list(decoder.read(str(film), OPTIONS, 8))
