@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,7 +126,7 @@ def read_by_script(path: Path, script: Script) -> int:
                 value = packet if step[0] == "decode" and step[1] is not None else step[1]
                 for picture in ask(stream.codec_context, step[0], value):
                     if picture.pts in script.scaled:
-                        scaler.scale(picture, Fraction(1))
+                        scaler.scale(picture)
                 step = next(steps, None)
         stream.codec_context.flush_buffers()
     return script.samples

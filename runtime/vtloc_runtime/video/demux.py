@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import av
-from av.stream import Disposition
 
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video.codecs.random_access import Bitstream
+from vtloc_runtime.video.containers.avi import trailing_repeats
+from vtloc_runtime.video.decode_budget import DecodeBudget
 from vtloc_runtime.video.decoders.choice import open_decoder
+from vtloc_runtime.video.diagnosis import cause_of_no_pictures
+from vtloc_runtime.video.picture.orientation import Geometry, OrientationTracker
+from vtloc_runtime.video.stream_choice import choose_stream
 from vtloc_runtime.video.timestamps import Timeline
 
 if TYPE_CHECKING:
     from av.packet import Packet
-    from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
+    from vtloc_runtime.video.decoders.nvdec.session import DevicePicture
     from vtloc_runtime.video.options import VideoOptions
     from vtloc_runtime.video.source import Source
 
 _MOST_READ_ERRORS = 64
 _WORTH_SAYING = 1.0
 _INDEXED_FORMATS = {"mp4", "mov", "matroska", "webm"}
+_DURATION_ESTIMATED = {"mpegts", "mpeg"}
+_SMALLEST_SIDE = 8
+_CERTAIN_PACKETS = 3
+_MOST_TAIL_PACKETS = 100_000
+
+
+_CLOCK = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d{1,12})?)\Z")
+NO_PACKET = -1
+"""The number of a packet that is not known."""
+
+
+class PictureMark(NamedTuple):
+    """What is remembered with a decoded picture.
+
+    Attributes:
+        number: The number of the packet that it came from.
+        geometry: Its shape on screen.
+    """
+
+    number: int
+    geometry: Geometry
 
 
 class TimedPacket(NamedTuple):
@@ -80,21 +107,29 @@ class StreamPass:
         self.source = source
         self.toll = Toll()
         self._limits = options.limits
+        self._rate = options.rate if options.instants is None else None
         self._decoding_seconds = 0.0
         self.container = source.open()
         try:
-            self.stream = self._choose(options.stream)
+            self.stream = choose_stream(self.container, options.stream, source)
             context = self.stream.codec_context
+            codec = context.codec.canonical_name
+            self._budget = DecodeBudget(codec, options.limits.pixels, where=source.name)
             if context.width and context.height:
-                self._check_picture(context.width, context.height)
+                pixel_format = context.format if context.pix_fmt else None
+                self._check_picture(context.width, context.height, pixel_format)
         except BaseException:
             self.container.close()
             raise
         self.timeline = Timeline(self.container, self.stream)
         self.end: int | None = None
         self.untimed = 0
+        self._origin = self._container_start()
+        self._equal_times: int | None = 0
         context = self.stream.codec_context
+        self._reorders = bool(context.has_b_frames)
         self.bitstream = Bitstream(context)
+        self._orientations = OrientationTracker(self.bitstream.codec)
         context.options = {"max_pixels": str(options.limits.pixels)}
         context.thread_count = 1
         context.copy_opaque = True
@@ -114,14 +149,30 @@ class StreamPass:
     def plannable(self) -> bool:
         """Whether packets can be left out: keyframes restart, and packets are one picture each."""
         # AVI holds no presentation times, and its MPEG-4 packs two pictures into one packet.
-        packed = self.container.format.name == "avi" and self.bitstream.codec == "mpeg4"
-        return self.bitstream.restartable and not packed
+        packed = self._is_avi and self.bitstream.codec == "mpeg4"
+        return self.bitstream.restartable and not packed and not self.times_in_decode_order
+
+    @property
+    def times_in_decode_order(self) -> bool:
+        """Whether presentation times only number the packets, though pictures are reordered.
+
+        Files that lost their table of time offsets are such; their times have to be sorted.
+        """
+        equal = self._equal_times
+        return self._reorders and equal is not None and equal >= _CERTAIN_PACKETS
+
+    @property
+    def _is_avi(self) -> bool:
+        return self.container.format.name == "avi"
 
     @property
     def seeks_exactly(self) -> bool:
         """Whether an index of keyframes lets parts of the file be read on their own."""
-        indexed = _INDEXED_FORMATS & set(self.container.format.name.split(","))
-        return self.plannable and bool(indexed)
+        names = set(self.container.format.name.split(","))
+        glued = self.source.mp4 is not None and self.source.mp4.recordings > 1
+        # A live recording in Matroska has no index, and may hold several, one after another.
+        unindexed = "matroska" in names and not self.stream.index_entries
+        return self.plannable and bool(_INDEXED_FORMATS & names) and not glued and not unindexed
 
     def indexed_keyframes(self) -> list[int]:
         """Decode times of the keyframes that the file's index names, ticks; often none."""
@@ -130,16 +181,29 @@ class StreamPass:
     def packets(self) -> Iterator[TimedPacket]:
         """Every packet of the stream that holds data, in file order."""
         timeline, toll, starts_here = self.timeline, self.toll, self.bitstream.starts_here
-        for number, packet in enumerate(self._read()):
-            timeline.straighten(packet)
-            packet.opaque = (number,)
+        number = -1
+        for packet in self._read():
+            timeline.unwrap(packet)
             pts, dts, shown = packet.pts, packet.dts, not packet.is_discard
+            if not packet.size:
+                # An empty packet repeats the picture before it.
+                if pts is not None:
+                    self._note_end(pts, dts)
+                continue
+            number += 1
+            packet.opaque = (number,)
             if packet.is_corrupt:
                 toll.corrupt += 1
             if shown:
                 self._note_end(pts, dts)
+                self._note_order(pts, dts)
             start = packet.is_keyframe and starts_here(packet)
             yield TimedPacket(number, pts, dts, start, shown, packet)
+        if self._is_avi and self.end is not None and not self.toll.unreadable:
+            source = self.source
+            repeats = trailing_repeats(source.read_at, source.size, self.stream.index)
+            self.end += repeats * timeline.step
+            self._check_length(self.end)
 
     def decode(
         self, packet: Packet[VideoStream] | None, *, forgive: bool = False
@@ -150,6 +214,8 @@ class StreamPass:
             packet: What to decode.
             forgive: The packet refers to pictures that were left out, so failing is no damage.
         """
+        if packet is not None:
+            self._budget.pay(packet.size, (packet.duration or 0) * float(self.time_base))
         begun = time.monotonic()
         try:
             pictures = self._decoder.decode(packet)
@@ -167,8 +233,35 @@ class StreamPass:
                 remedy="Raise Limits.decoding_seconds if it is worth the time",
             )
         for picture in pictures:
-            self._check_picture(picture.width, picture.height)
+            self._take(picture)
         return pictures
+
+    def geometry(self, picture: av.VideoFrame) -> Geometry:
+        """The shape on screen of a picture that this pass decoded."""
+        mark: object = picture.opaque
+        return mark.geometry if isinstance(mark, PictureMark) else Geometry(self.aspect)
+
+    def _take(self, picture: av.VideoFrame | DevicePicture) -> None:
+        """Check a picture, and note what it was shown as when it came out."""
+        aspect, pixel_format = self.aspect, None
+        if isinstance(picture, av.VideoFrame):
+            pixel_format = picture.format
+            orientation = self._orientations.of_next(picture)
+            if picture.interlaced_frame and self.bitstream.codec == "hevc":
+                # HEVC stores each field as a picture of half the height.
+                aspect /= 2
+        else:
+            orientation = picture.look.orientation
+        self._check_picture(picture.width, picture.height, pixel_format)
+        self._budget.spend(picture.width, picture.height, pixel_format)
+        mark = cast("tuple[int] | None", picture.opaque)
+        number = mark[0] if mark is not None else NO_PACKET
+        picture.opaque = PictureMark(number, Geometry(aspect, orientation))
+
+    def no_pictures(self) -> VideoError:
+        """The error to raise where nothing could be decoded."""
+        cause = cause_of_no_pictures(self.source.read_at)
+        return VideoError(cause.what, where=self.source.name, remedy=cause.remedy)
 
     def skip_unreferenced(self, skip: bool) -> None:
         """Tell the decoder whether pictures that nothing refers to may be left out from now on."""
@@ -188,11 +281,12 @@ class StreamPass:
         return True
 
     def warnings(self, damaged: int, end: int | None) -> tuple[str, ...]:
-        """What whoever uses the pictures should know, once the file was read.
+        """What the user of the pictures should know, once the file was read.
 
         Args:
             damaged: Packets that could not be decoded.
-            end: The tick at which the last picture leaves the screen.
+            end: The tick at which the last picture leaves the screen; None where the file was not
+                read to its end.
         """
         found = []
         if damaged:
@@ -208,18 +302,46 @@ class StreamPass:
 
     def _missing_seconds(self, end: int | None) -> float | None:
         """How much less there was than the header promised, if that is worth saying."""
-        container_duration = self.container.duration
-        if end is None:
-            return None
-        if self.stream.duration:
-            promised = ((self.stream.start_time or 0) + self.stream.duration) * self.time_base
-        elif container_duration:
-            start = cast("int | None", self.container.start_time) or 0
-            promised = Fraction(start + container_duration, 1_000_000)
-        else:
+        promised = self._promised_end()
+        if end is None or promised is None:
             return None
         missing = float(promised - end * self.time_base)
-        return missing if missing > _WORTH_SAYING else None
+        if missing <= _WORTH_SAYING or self._others_go_on(end, promised):
+            return None
+        return missing
+
+    def _promised_end(self) -> Fraction | None:
+        """When the pictures end by the file's header, seconds of its own time; None if unsaid."""
+        if _DURATION_ESTIMATED & set(self.container.format.name.split(",")):
+            return None
+        own = _clock_seconds(self.stream.metadata.get("DURATION"))
+        if own is not None:
+            return own
+        if self.stream.duration:
+            start = (self.stream.start_time or 0) * self.time_base
+            duration = self.stream.duration * self.time_base
+        elif self.container.duration:
+            start = Fraction(cast("int | None", self.container.start_time) or 0, 1_000_000)
+            duration = Fraction(self.container.duration, 1_000_000)
+        else:
+            return None
+        # Live formats and Matroska count the duration from zero, not from the start.
+        return duration if duration > start else start + duration
+
+    def _others_go_on(self, end: int, promised: Fraction) -> bool:
+        """Whether sound or subtitles, not pictures, last as long as the header says."""
+        if len(self.container.streams) == 1 or self.source.remote:
+            return False
+        latest = Fraction(0)
+        try:
+            self.container.seek(max(0, int(end * self.time_base * 1_000_000)))
+            for packet in islice(self.container.demux(), _MOST_TAIL_PACKETS):
+                if packet.pts is not None and packet.time_base is not None:
+                    time = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    latest = max(latest, time)
+        except (av.FFmpegError, OSError, ValueError, IndexError, OverflowError):
+            return False
+        return float(promised - latest) <= _WORTH_SAYING
 
     @property
     def time_base(self) -> Fraction:
@@ -236,12 +358,19 @@ class StreamPass:
         while errors < _MOST_READ_ERRORS:
             try:
                 for packet in self.container.demux(self.stream):
-                    if packet.size:
-                        errors = 0
-                        yield packet
+                    errors = 0
+                    yield packet
+            except IndexError:
+                # The demuxer has taken its streams back.
+                self.toll.unreadable += 1
+                return
             except (av.FFmpegError, OSError, ValueError) as error:
                 if self.source.remote:
-                    raise VideoError(f"stopped coming ({error})", where=self.source.name) from error
+                    raise VideoError(
+                        f"connection lost ({error})",
+                        where=self.source.name,
+                        remedy="Try again, or download the video first",
+                    ) from error
                 errors += 1
                 self.toll.unreadable += 1
             else:
@@ -252,52 +381,59 @@ class StreamPass:
             self.untimed += 1
             if dts is None:
                 return
-        end = (dts or 0 if pts is None else pts) + self.timeline.step
+        shown = dts or 0 if pts is None else pts
+        end = shown + self.timeline.step
         if self.end is None or end > self.end:
+            self._check_length(shown)
             self.end = end
 
-    def _choose(self, wanted: int | None) -> VideoStream:
-        streams = self.container.streams.video
-        if not streams:
-            raise VideoError("holds no video stream", where=self.source.name)
-        if wanted is not None:
-            if wanted >= len(streams):
-                raise VideoError(
-                    f"has {len(streams)} video streams; stream {wanted} is not among them",
-                    where=self.source.name,
-                )
-            chosen = streams[wanted]
-        else:
-            chosen = max(streams, key=_preference)
-        if cast("VideoCodecContext | None", chosen.codec_context) is None:
-            raise VideoError("is in a format without a decoder here", where=self.source.name)
-        return chosen
+    def _check_length(self, tick: int) -> None:
+        """Refuse the video as soon as one timestamp lies beyond the limits.
 
-    def _check_picture(self, width: int, height: int) -> None:
+        Whatever lies between is then never asked for.
+        """
+        if self._origin is None or tick < self._origin:
+            self._origin = tick
+        seconds = (tick - self._origin) * self.time_base
+        limits = self._limits
+        if seconds > limits.seconds:
+            raise VideoError(
+                f"lasts longer than {limits.seconds:g} s",
+                where=self.source.name,
+                remedy="Raise Limits.seconds if the video is meant to be that long",
+            )
+        if self._rate is not None and seconds * self._rate > limits.frames:
+            raise VideoError(
+                f"gives more than {limits.frames} frames",
+                where=self.source.name,
+                remedy="Sample it less densely, or raise Limits.frames",
+            )
+
+    def _note_order(self, pts: int | None, dts: int | None) -> None:
+        if self._equal_times is not None:
+            equal = pts is not None and pts == dts
+            self._equal_times = self._equal_times + 1 if equal else None
+
+    def _container_start(self) -> int | None:
+        start = cast("int | None", self.container.start_time)
+        return None if start is None else self.timeline.ticks(Fraction(start, 1_000_000))
+
+    def _check_picture(self, width: int, height: int, pixel_format: av.VideoFormat | None) -> None:
         """Refuse pictures too small to show anything or too large to be meant."""
-        smallest, most = self._limits.smallest_side, self._limits.pixels
-        if min(width, height) < smallest:
+        if min(width, height) < _SMALLEST_SIDE:
             raise VideoError(
-                f"has pictures of {width}x{height} pixels; below {smallest} there is nothing "
-                "to see",
+                f"has pictures of {width}x{height} pixels; a side below {_SMALLEST_SIDE} pixels "
+                "shows nothing",
                 where=self.source.name,
+                remedy="Give a larger video",
             )
-        if width * height > most:
-            raise VideoError(
-                f"has pictures of {width}x{height} pixels, more than the limit of {most}",
-                where=self.source.name,
-                remedy="Raise Limits.pixels if the video is meant to be that large",
-            )
+        self._budget.check(width, height, pixel_format)
 
 
-def _preference(stream: VideoStream) -> tuple[bool, bool, bool, int, int]:
-    """What a player goes by: real video before cover art, the default stream, then the size."""
-    context = cast("VideoCodecContext | None", stream.codec_context)
-    disposition = stream.disposition
-    return (
-        context is not None,
-        not disposition & (Disposition.attached_pic | Disposition.timed_thumbnails),
-        bool(disposition & Disposition.default),
-        context.width * context.height if context is not None else 0,
-        -stream.index,
-    )
+def _clock_seconds(text: str | None) -> Fraction | None:
+    """Seconds of ``HH:MM:SS.fraction``, None where the text is something else."""
+    match = _CLOCK.match(text or "")
+    if match is None:
+        return None
+    hours, minutes, seconds = match.groups()
+    return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)

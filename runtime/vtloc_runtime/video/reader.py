@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from vtloc_runtime.errors import UsageError, VideoError
+from vtloc_runtime.errors import UsageError, VideoError, VtlocError
 from vtloc_runtime.video.demux import StreamPass
+from vtloc_runtime.video.diagnosis import ENCRYPTED
 from vtloc_runtime.video.frame_sequence import FrameSequence
 from vtloc_runtime.video.options import VideoOptions
 from vtloc_runtime.video.sampling.full import FullDecode
@@ -31,7 +33,8 @@ def open_video(source: VideoSource, options: VideoOptions | None = None) -> Fram
         options: How to sample it; a frame a second by default.
 
     Raises:
-        VideoError: It is no video, has no picture stream, or is beyond the limits.
+        VideoError: It is not a video, has no video stream, or is beyond the limits.
+        UsageError: The source is of another type.
     """
     return FrameReader(source, options or VideoOptions())
 
@@ -53,18 +56,14 @@ class FrameReader:
         self.duration = 0.0
         self.warnings: tuple[str, ...] = ()
         self.damaged = 0
-        self._started = False
+        self._started = self._finished = False
+        self._notes: list[str] = []
         self._sequence = source if isinstance(source, FrameSequence) else None
         self._source: Source | None = None
         self._pass: StreamPass | None = None
         self._decode: Decode | None = None
         if not isinstance(source, FrameSequence):
-            self._source = Source(source, options)
-            try:
-                self._pass = StreamPass(self._source, options)
-            except BaseException:
-                self._source.close()
-                raise
+            self._open(source)
 
     def __iter__(self) -> Iterator[Frame]:
         if self._started:
@@ -79,9 +78,10 @@ class FrameReader:
             self._decode.close()
         if self._pass is not None:
             if self._decode is not None:
+                end = self._decode.end if self._finished else None
                 self.duration = self._decode.duration
                 self.damaged = self._decode.damaged
-                self.warnings = self._pass.warnings(self.damaged, self._decode.end)
+                self.warnings = (*self._notes, *self._pass.warnings(self.damaged, end))
             self._pass.close()
         if self._source is not None:
             self._source.close()
@@ -98,21 +98,46 @@ class FrameReader:
     ) -> None:
         self.close()
 
-    def _guarded(self) -> Iterator[Frame]:
+    def _open(self, source: str | os.PathLike[str] | bytes | Readable) -> None:
+        with _one_error(_name_of(source)):
+            self._source = Source(source, self.options)
         try:
-            for number, frame in enumerate(self._frames(), start=1):
-                self._hold_limits(number, frame.asked)
-                yield frame
-                if self._closed:
-                    return
-        except VideoError as error:
-            if error.where is not None:
-                raise
-            raise VideoError(error.what, where=self._name, remedy=error.remedy) from error
-        finally:
-            self.close()
+            with _one_error(self._source.name):
+                self._pass = StreamPass(self._source, self.options)
+                self._inspect(self._source)
+        except BaseException:
+            if self._pass is not None:
+                self._pass.close()
+            self._source.close()
+            raise
 
-    def _hold_limits(self, number: int, asked: float) -> None:
+    def _inspect(self, source: Source) -> None:
+        """Look for what FFmpeg reads without a word, and wrongly."""
+        if source.mp4 is None:
+            return
+        if source.mp4.encrypted:
+            raise VideoError(ENCRYPTED.what, where=source.name, remedy=ENCRYPTED.remedy)
+        if source.mp4.recordings > 1 and not source.mp4.fragmented:
+            self._notes.append("another recording follows in the file and was not read")
+        if source.mp4.paused:
+            self._notes.append(
+                "the file's edit list pauses the video, which is not followed: times after a pause "
+                "may be wrong"
+            )
+
+    def _guarded(self) -> Iterator[Frame]:
+        with _one_error(self._name):
+            try:
+                for number, frame in enumerate(self._frames(), start=1):
+                    self._check_limits(number, frame.asked)
+                    yield frame
+                    if self._closed:
+                        return
+                self._finished = True
+            finally:
+                self.close()
+
+    def _check_limits(self, number: int, asked: float) -> None:
         """Refuse a video that gives more frames, or lasts longer, than its options allow."""
         if number > self.options.limits.frames:
             raise VideoError(
@@ -145,6 +170,35 @@ class FrameReader:
         self._decode = decode = _decode(self._pass, self.options)
         yield from decode.frames(self.options.targets())
         decode.finish()
+
+
+@contextmanager
+def _one_error(where: str) -> Iterator[None]:
+    """Let no other error out than vtloc's own, with the video's name in it."""
+    try:
+        yield
+    except VideoError as error:
+        if error.where is not None:
+            raise
+        raise VideoError(error.what, where=where, remedy=error.remedy) from error
+    except VtlocError:
+        raise
+    except MemoryError as error:
+        raise VideoError(
+            "takes more memory to decode than there is",
+            where=where,
+            remedy="Give it more memory, or convert it to smaller pictures",
+        ) from error
+    except Exception as error:
+        raise VideoError(
+            f"cannot be read ({type(error).__name__}: {error})",
+            where=where,
+            remedy="It is probably damaged; check that it plays",
+        ) from error
+
+
+def _name_of(source: object) -> str:
+    return str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
 
 
 def _decode(stream_pass: StreamPass, options: VideoOptions) -> Decode:

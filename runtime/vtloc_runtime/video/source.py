@@ -9,12 +9,16 @@ import re
 import stat
 import tempfile
 import threading
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol, Self, cast, runtime_checkable
 
 import av
 
 from vtloc_runtime.errors import UsageError, VideoError
+from vtloc_runtime.video.containers.mp4 import Mp4File
+from vtloc_runtime.video.demuxers import DEMUXERS
+from vtloc_runtime.video.diagnosis import NOT_A_VIDEO, Cause, cause_of_refusal
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -23,14 +27,10 @@ if TYPE_CHECKING:
 
 _SCHEME = re.compile(r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):")
 _REMOTE_TRANSPORTS = "http,https,httpproxy,tcp,tls"
+_NO_TRANSPORT = "none"
 _READ_SIZE = 2**18
 _SPOOL_SIZE = 2**20
-
-# Formats that open further files or devices by name: a downloaded "video" must not do that.
-_REFERRING_FORMATS = {
-    "concat", "dash", "ffmetadata", "hls", "image2", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp",
-    "tedcaptions", "tty", "vapoursynth", "webm_dash_manifest",
-}  # fmt: skip
+_LARGEST_SPOOL = 16 * 2**30
 
 
 @runtime_checkable
@@ -48,39 +48,88 @@ class Source:
     Attributes:
         name: What messages call it.
         remote: Whether bytes come over a network.
+
+    Raises:
+        VideoError: There is no such file, it cannot be opened, or it is empty.
+        UsageError: The source is of another type.
     """
 
     def __init__(
         self, source: str | os.PathLike[str] | bytes | Readable, options: VideoOptions
     ) -> None:
         self._timeout = options.timeout
-        self._shared: _SharedFile | None = None
-        self._spool: IO[bytes] | None = None
+        self._bytes: _SharedBytes | None = None
+        self._owned: list[IO[bytes]] = []
         self._url = ""
         self.remote = False
         if isinstance(source, bytes | bytearray | memoryview):
             self.name = "bytes"
-            self._share(io.BytesIO(bytes(source)))
+            self._bytes = _SharedFile(io.BytesIO(bytes(source)))
         elif isinstance(source, str | os.PathLike):
-            self._locate(os.fspath(source), options)
+            self._locate(source, options)
         elif isinstance(source, Readable):
-            self.name = str(getattr(source, "name", None) or type(source).__name__)
-            self._share(self._seekable(source, options.limits.spool_bytes))
+            name = getattr(source, "name", None)
+            self.name = name if isinstance(name, str) and name else type(source).__name__
+            self._bytes = self._shared(source)
         else:
             raise UsageError(
-                f"a {type(source).__name__} is no video",
+                f"a {type(source).__name__} is not a video",
                 remedy="Give a path, bytes, an open binary file or a FrameSequence",
+            )
+        if self._bytes is not None and self._bytes.size() == 0:
+            self.close()
+            raise VideoError(
+                "holds no bytes", where=self.name, remedy="Copy or download the file again"
             )
 
     def open(self) -> InputContainer:
         """A new container over the bytes, reading from their start.
 
         Raises:
-            VideoError: The bytes are no video, or cannot be had.
+            VideoError: The bytes are not a video, or cannot be read.
         """
-        options = {"format_whitelist": _self_contained_formats()}
-        options["protocol_whitelist"] = _REMOTE_TRANSPORTS if self.remote else "file"
-        file = self._shared.view() if self._shared is not None else self._url
+        if self._bytes is None:
+            return self._open(self._url)
+        try:
+            return self._open(_FileView(self._bytes))
+        except VideoError:
+            suffix = Path(self.name).suffix
+            if not suffix:
+                raise
+            first = self._bytes
+        # Some raw formats go by the name's ending alone.
+        try:
+            return self._open(_FileView(first, f"video{suffix}"))
+        except VideoError as error:
+            raise VideoError(error.what, where=self.name, remedy=error.remedy) from error
+
+    def read_at(self, position: int, size: int) -> bytes:
+        """At most ``size`` bytes from a position; none where the source is remote."""
+        return b"" if self._bytes is None else self._bytes.read_at(position, size)
+
+    @property
+    def size(self) -> int:
+        """Bytes in all; 0 where the source is remote."""
+        return 0 if self._bytes is None else self._bytes.size()
+
+    @cached_property
+    def mp4(self) -> Mp4File | None:
+        """Its boxes, where it is an MP4 or QuickTime file at hand."""
+        if self._bytes is None:
+            return None
+        file = Mp4File(self.read_at, self.size)
+        return file if file.recognised else None
+
+    def close(self) -> None:
+        """Give back what the source itself holds; files of the caller stay open."""
+        for file in self._owned:
+            file.close()
+
+    def _open(self, file: str | _FileView) -> InputContainer:
+        options = {
+            "format_whitelist": DEMUXERS,
+            "protocol_whitelist": _REMOTE_TRANSPORTS if self.remote else _NO_TRANSPORT,
+        }
         try:
             return av.open(
                 file,
@@ -91,39 +140,34 @@ class Source:
                 timeout=self._timeout if self.remote else None,
             )
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise self.failure(error) from error
+            raise self._failure(error) from error
 
-    def failure(self, error: Exception) -> VideoError:
+    def _failure(self, error: Exception) -> VideoError:
         """The error to raise where FFmpeg or a file object raised ``error`` while opening."""
         # A format that is kept out is an invalid argument to FFmpeg.
-        refused = getattr(error, "errno", None) == errno.EINVAL
-        if refused or isinstance(error, av.error.InvalidDataError):
-            what = "is no video that can be read"
+        refused = getattr(error, "errno", None) in (errno.EINVAL, errno.EPERM)
+        if refused or isinstance(error, av.error.InvalidDataError | av.error.EOFError):
+            cause = NOT_A_VIDEO if self.remote else cause_of_refusal(self.read_at, self.size)
         elif self.remote:
-            what = f"cannot be fetched ({_reason(error)})"
+            cause = Cause(f"cannot be fetched ({_reason(error)})", "Download the video first")
         else:
-            what = f"cannot be opened ({_reason(error)})"
-        return VideoError(what, where=self.name)
+            cause = Cause(f"cannot be opened ({_reason(error)})", "Check that it can be read")
+        return VideoError(cause.what, where=self.name, remedy=cause.remedy)
 
-    def close(self) -> None:
-        """Give back what the source itself holds; files of the caller stay open."""
-        if self._spool is not None:
-            self._spool.close()
-
-    def _locate(self, location: str, options: VideoOptions) -> None:
+    def _locate(self, source: str | os.PathLike[str], options: VideoOptions) -> None:
+        location = os.fsdecode(source)
         self.name = location
         if "\0" in location or not location:
-            raise VideoError("is no file's name", where=repr(location))
-        path = Path(location)
+            raise VideoError("is not a file's name", where=repr(location))
         match = _SCHEME.match(location)
-        if match and not path.exists():
+        if match and not os.path.lexists(location):
             self._allow(match["scheme"].lower(), options)
             self.remote = True
             self._url = location
             return
-        _check_file(path)
-        # The prefix keeps names such as "concat:a|b" or "http:x" from meaning a protocol.
-        self._url = f"file:{path.absolute()}"
+        file = _open_file(location)
+        self._owned.append(file)
+        self._bytes = _RegularFile(file)
 
     def _allow(self, scheme: str, options: VideoOptions) -> None:
         if scheme in options.protocols:
@@ -135,36 +179,59 @@ class Source:
             f"URLs with the scheme {scheme!r} are not allowed", where=self.name, remedy=remedy
         )
 
-    def _share(self, file: IO[bytes]) -> None:
-        if file.seek(0, os.SEEK_END) == 0:
-            raise VideoError("holds no bytes", where=self.name)
-        self._shared = _SharedFile(file)
-
-    def _seekable(self, source: Readable, most: int) -> IO[bytes]:
+    def _shared(self, source: Readable) -> _SharedBytes:
         """The file itself where it seeks, else a copy of it on disk."""
+        if isinstance(source, io.BufferedReader | io.FileIO) and _is_regular(source):
+            return _RegularFile(source)
         seekable = getattr(source, "seekable", None)
         can_seek = seekable() if seekable is not None else hasattr(source, "seek")
         if can_seek and hasattr(source, "tell"):
-            return cast("IO[bytes]", source)
+            return _SharedFile(cast("IO[bytes]", source))
         spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the source
-        self._spool = spool
+        self._owned.append(spool)
         while block := _read(source, _SPOOL_SIZE, self.name):
             spool.write(block)
-            if spool.tell() > most:
+            if spool.tell() > _LARGEST_SPOOL:
                 spool.close()
-                raise VideoError(f"holds more than {most} bytes", where=self.name)
-        return spool
+                raise VideoError(
+                    f"holds more than {_LARGEST_SPOOL} bytes",
+                    where=self.name,
+                    remedy="Save it to a file and give its path",
+                )
+        return _SharedFile(spool)
+
+
+class _SharedBytes(Protocol):
+    """Bytes that several containers read at once, each at its own place."""
+
+    def read_at(self, position: int, size: int) -> bytes:
+        """At most ``size`` bytes from a position, none at the end."""
+        ...
+
+    def size(self) -> int:
+        """Bytes in all."""
+        ...
+
+
+class _RegularFile:
+    """A file of the operating system; reading leaves its own position alone."""
+
+    def __init__(self, file: IO[bytes] | io.FileIO) -> None:
+        self._file = file
+
+    def read_at(self, position: int, size: int) -> bytes:
+        return os.pread(self._file.fileno(), size, position)
+
+    def size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
 
 
 class _SharedFile:
-    """One seekable file that several containers read at once, each at its own place."""
+    """One seekable file object, used by one reader at a time."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._lock = threading.Lock()
-
-    def view(self) -> _FileView:
-        return _FileView(self)
 
     def read_at(self, position: int, size: int) -> bytes:
         with self._lock:
@@ -177,11 +244,12 @@ class _SharedFile:
 
 
 class _FileView:
-    """A place in a shared file, as FFmpeg wants it: ``read``, ``seek`` and ``tell``."""
+    """A place in shared bytes, as FFmpeg wants it: ``read``, ``seek`` and ``tell``."""
 
-    def __init__(self, shared: _SharedFile) -> None:
+    def __init__(self, shared: _SharedBytes, name: str = "") -> None:
         self._shared = shared
         self._position = 0
+        self.name = name
 
     def read(self, size: int) -> bytes:
         data = self._shared.read_at(self._position, size)
@@ -206,7 +274,7 @@ class _FileView:
 
 
 def _read(file: Readable, size: int, name: str) -> bytes:
-    """Read, and hold the file to its contract: FFmpeg copies the answer into ``size`` bytes."""
+    """Read, and check the answer: FFmpeg copies it into ``size`` bytes."""
     data = file.read(size)
     if not isinstance(data, bytes | bytearray | memoryview):
         raise VideoError(f"read() gave {type(data).__name__}, not bytes", where=name)
@@ -215,25 +283,45 @@ def _read(file: Readable, size: int, name: str) -> bytes:
     return bytes(data)
 
 
-def _check_file(path: Path) -> None:
+def _open_file(location: str) -> IO[bytes]:
+    """Open a regular file for reading."""
     try:
-        status = path.stat()
-    except OSError as error:
-        raise VideoError(f"cannot be opened ({_reason(error)})", where=path) from error
-    if stat.S_ISDIR(status.st_mode):
-        raise VideoError("is a folder, not a video", where=path)
-    if not stat.S_ISREG(status.st_mode):
+        _check_regular(os.stat(location).st_mode, location)  # noqa: PTH116 - as FFmpeg is given it
+        # A pipe that took the file's place meanwhile must not make this wait.
+        descriptor = os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = os.fdopen(descriptor, "rb", buffering=0)
+    except (OSError, ValueError) as error:
+        raise VideoError(
+            f"cannot be opened ({_reason(error)})",
+            where=location,
+            remedy="Check its name, and that it may be read",
+        ) from error
+    try:
+        _check_regular(os.fstat(file.fileno()).st_mode, location)
+    except VideoError:
+        file.close()
+        raise
+    return file
+
+
+def _check_regular(mode: int, location: str) -> None:
+    if stat.S_ISDIR(mode):
+        raise VideoError("is a folder, not a video", where=location, remedy="Give a file in it")
+    if not stat.S_ISREG(mode):
         raise VideoError(
             "is a pipe or a device, not a file",
-            where=path,
+            where=location,
             remedy="Open it yourself and give the file object",
         )
-    if status.st_size == 0:
-        raise VideoError("holds no bytes", where=path)
 
 
-def _self_contained_formats() -> str:
-    return ",".join(sorted(av.formats_available - _REFERRING_FORMATS))
+def _is_regular(file: IO[bytes] | io.FileIO) -> bool:
+    if isinstance(file, io.BufferedReader) and not isinstance(file.raw, io.FileIO):
+        return False
+    try:
+        return file.readable() and stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _reason(error: Exception) -> str:

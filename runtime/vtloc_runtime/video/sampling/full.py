@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video.frame import Frame, Image
 from vtloc_runtime.video.picture.scaling import PictureScaler
 from vtloc_runtime.video.sampling.sequential import SequentialDecoder, Shown
@@ -56,7 +55,7 @@ class FullDecode:
         """
         first = self._decoder.start()
         if first is None:
-            raise VideoError("holds nothing that can be decoded", where=self._pass.source.name)
+            raise self._pass.no_pictures()
         time_base = self._pass.timeline.time_base
         clock = ShownClock.starting(self._pass.container, first.pts, time_base)
         self._clock = clock
@@ -70,7 +69,7 @@ class FullDecode:
             if self._decoder.ended and target and float(target) >= self.duration:
                 return
             if image is None or shown is not last:
-                image, last = scaler.scale(shown.picture, self._pass.aspect), shown
+                image, last = scaler.scale(shown.picture, self._pass.geometry(shown.picture)), shown
             yield Frame(image, clock.seconds(shown.pts), float(target))
 
     def close(self) -> None:

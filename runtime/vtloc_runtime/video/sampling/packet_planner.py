@@ -76,7 +76,6 @@ class PacketPlanner:
 
     Args:
         packets: The pass's packets that were not decoded yet, in file order.
-        tolerance: How far, in ticks, a frame may lie from its instant.
         midway: Reading began in the middle of the file, so the first start is waited for.
 
     Attributes:
@@ -84,11 +83,8 @@ class PacketPlanner:
         lost: Whether the packets' times do not allow to plan any further.
     """
 
-    def __init__(
-        self, packets: Iterator[TimedPacket], tolerance: int, *, midway: bool = False
-    ) -> None:
-        self._packets = dropwhile(lambda one: not one.start, packets) if midway else packets
-        self._tolerance = tolerance
+    def __init__(self, packets: Iterator[TimedPacket], *, midway: bool = False) -> None:
+        self._packets = dropwhile(lambda packet: not packet.start, packets) if midway else packets
         self._held: deque[TimedPacket] = deque()
         self._held_bytes = 0
         self._candidates: list[_Candidate] = []
@@ -116,7 +112,7 @@ class PacketPlanner:
 
     def decided(self, tick: int) -> bool:
         """Whether the packet on screen at ``tick`` is known."""
-        return self.ended or self.lost or self._horizon.passed(tick + self._tolerance)
+        return self.ended or self.lost or self._horizon.passed(tick)
 
     def read(self, tick: int) -> Order | None:
         """Read one more packet on the way to ``tick``.
@@ -139,14 +135,12 @@ class PacketPlanner:
 
     def choose(self, tick: int) -> TimedPacket | None:
         """The packet whose picture is on screen at a decided tick, None where there is none."""
-        exact = self._on_screen(tick)
-        if exact is None:
+        chosen = self._on_screen(tick)
+        if chosen is None:
             return None
-        self._candidates = [
-            one for one in self._candidates if one.pts >= exact.pts - self._tolerance
-        ]
-        self._settled = range(exact.pts + 1, tick + 1)
-        return (self._cheapest(tick, exact) if self._tolerance else exact).packet
+        self.forget_before(chosen.pts)
+        self._settled = range(chosen.pts + 1, tick + 1)
+        return chosen.packet
 
     def need(self, wanted: TimedPacket) -> Order:
         """What to decode for a chosen packet: everything up to it that is not behind a restart."""
@@ -160,25 +154,6 @@ class PacketPlanner:
         if past:
             return max(past)
         return min(self._candidates, default=None)
-
-    def _cheapest(self, tick: int, exact: _Candidate) -> _Candidate:
-        """Of the packets near enough, the one that takes the fewest others; then the nearest."""
-        if not self._held or exact.number < self._held[0].number:
-            return exact
-        first = self._held[0].number
-
-        def cost(one: _Candidate) -> tuple[int, int]:
-            start = self._start_for(one.packet)
-            return one.number - (first if start is None else start.number), abs(one.pts - tick)
-
-        near = [
-            one
-            for one in self._candidates
-            if one.number >= first and abs(one.pts - tick) <= self._tolerance
-        ]
-        chosen = min([exact, *near], key=cost)
-        self._candidates = [one for one in self._candidates if one.pts >= chosen.pts]
-        return chosen
 
     def _start_for(self, wanted: TimedPacket) -> TimedPacket | None:
         """The last place among the held packets from which the wanted one can be decoded."""
@@ -196,8 +171,7 @@ class PacketPlanner:
         current = self._on_screen(tick)
         if current is None:
             return
-        earliest = current.pts - self._tolerance
-        self._candidates = [one for one in self._candidates if one.pts >= earliest]
+        self.forget_before(current.pts)
         start = self._start_for(min(self._candidates).packet)
         if start is not None:
             self._drop_before(start)

@@ -278,7 +278,9 @@ class ParallelDecode:
                         return
             self._note(worker, own)
             ended = decode.ended or not part
-            if not channel.put(_PartEnd(ended=ended, lost=lost or decode.lost)) or ended:
+            # After a jump of the timestamps this pass cannot seek any more.
+            lost = lost or decode.lost or own.timeline.jumps > 0
+            if not channel.put(_PartEnd(ended=ended, lost=lost)) or ended:
                 return
 
     def _note(self, worker: int, own: StreamPass) -> None:

@@ -9,6 +9,8 @@ from vtloc_runtime.video.demux import StreamPass
 from vtloc_runtime.video.sampling.sequential import SequentialDecoder, Shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vtloc_runtime.video.options import VideoOptions
     from vtloc_runtime.video.source import Source
 
@@ -24,7 +26,7 @@ class Recovery:
         options: How it is read.
         first: The tick of the first picture; nothing lies before it.
         time_base: Seconds in a tick.
-        may_seek: Whether ticks mean the same wherever reading starts.
+        may_seek: Says whether ticks mean the same wherever reading starts.
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class Recovery:
         *,
         first: int,
         time_base: Fraction,
-        may_seek: bool,
+        may_seek: Callable[[], bool],
     ) -> None:
         self._source = source
         self._options = options
@@ -69,7 +71,7 @@ class Recovery:
         if self._decoder is not None and self._within_reach(tick, onwards=onwards):
             return self._decoder.at(tick)
         reach = self._reach
-        while self._may_seek and tick - reach > self._first:
+        while self._may_seek() and tick - reach > self._first:
             shown = self._open(tick - reach).at(tick)
             if shown is not None and shown.pts <= tick:
                 return shown
@@ -94,7 +96,7 @@ class Recovery:
         position = None if self._decoder is None else self._decoder.position
         if position is None or position > tick:
             return False
-        return onwards or not self._may_seek or tick - position <= self._reach
+        return onwards or not self._may_seek() or tick - position <= self._reach
 
     def _open(self, tick: int | None) -> SequentialDecoder:
         self.close()

@@ -8,8 +8,8 @@ from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING, cast
 
-from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video.codecs.random_access import Thrift
+from vtloc_runtime.video.demux import NO_PACKET
 from vtloc_runtime.video.frame import Frame, Image
 from vtloc_runtime.video.picture.scaling import PictureScaler
 from vtloc_runtime.video.sampling.packet_planner import PacketPlanner
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _REMEMBERED_PICTURES = 4
 _TOLERATED_MISSES = 4
 _COSTLY_SHARE = 5
-_NOWHERE = -1
 
 
 @dataclass(slots=True, eq=False)
@@ -65,10 +64,7 @@ class NeededDecode:
         self._scaler = PictureScaler(options.preprocessing)
         self._packets = stream_pass.packets()
         self._midway = clock is not None
-        time_base = stream_pass.timeline.time_base
-        self._planner = PacketPlanner(
-            self._packets, int(Fraction(options.tolerance) / time_base), midway=self._midway
-        )
+        self._planner = PacketPlanner(self._packets, midway=self._midway)
         self._thrift = stream_pass.bitstream.thrift
         self._clock = clock
         self._recovery: Recovery | None = None
@@ -76,7 +72,7 @@ class NeededDecode:
         self._recent: deque[tuple[int, av.VideoFrame]] = deque(maxlen=_REMEMBERED_PICTURES)
         self._scaled: tuple[int, Image] | None = None
         self._asked: int | None = None
-        self._fed = _NOWHERE
+        self._fed = NO_PACKET
         self._restarted_at: int | None = None
         self._last_out: int | None = None
         self._given = self._missed = 0
@@ -112,7 +108,7 @@ class NeededDecode:
             self._planner.lost = True
             shown = self._recover(0).start()
             if shown is None:
-                raise VideoError("holds nothing that can be decoded", where=self._pass.source.name)
+                raise self._pass.no_pictures()
             pts = shown.pts
         self._planner.forget_before(pts)
         time_base = self._pass.timeline.time_base
@@ -131,6 +127,12 @@ class NeededDecode:
                 if not self._request(target, clock.tick(target)):
                     self.ended = True
                     break
+                if self._planner.lost:
+                    # What is still waiting was chosen by times that proved false.
+                    doubtful = [sample.target for sample in self._waiting]
+                    self._waiting.clear()
+                    yield from self._in_order(chain(doubtful, targets), clock, recovery)
+                    return
                 yield from self._ready(clock, recovery)
             self._drain()
             yield from self._ready(clock, recovery)
@@ -153,7 +155,7 @@ class NeededDecode:
                 self._options,
                 first=first,
                 time_base=timeline.time_base,
-                may_seek=self._pass.plannable and not timeline.joined,
+                may_seek=lambda: self._pass.plannable and not timeline.repeats,
             )
         return self._recovery
 
@@ -213,8 +215,7 @@ class NeededDecode:
         if self._thrift is Thrift.SKIP:
             self._pass.skip_unreferenced(not wanted)
         # Pictures shown before a restart refer to some from before it: open groups of pictures.
-        leads = timed.pts is not None and timed.pts < (self._restarted_at or timed.pts)
-        return self._pass.decode(timed.packet, forgive=leads)
+        return self._pass.decode(timed.packet, forgive=self._leads(timed.pts))
 
     def _arrive(self, pictures: list[av.VideoFrame]) -> None:
         """Match what comes out to what is waited for."""
@@ -235,19 +236,22 @@ class NeededDecode:
 
     def _check_order(self, picture: av.VideoFrame) -> None:
         """Pictures come out in the order they are shown, or their times are worth nothing."""
-        leads = picture.pts is not None and picture.pts < (self._restarted_at or picture.pts)
-        if leads:
+        if self._leads(picture.pts):
             return
         if picture.pts is None or (self._last_out is not None and picture.pts < self._last_out):
             self._planner.lost = True
         self._last_out = picture.pts
 
+    def _leads(self, pts: int | None) -> bool:
+        """Whether a picture comes on screen before the place where decoding restarted."""
+        return pts is not None and self._restarted_at is not None and pts < self._restarted_at
+
     def _index(self, picture: av.VideoFrame) -> int:
         """Which packet a picture came from."""
-        mark = cast("tuple[int] | None", picture.opaque)
-        if mark is not None:
+        mark = cast("tuple[int, ...] | None", picture.opaque)
+        if mark is not None and mark[0] != NO_PACKET:
             return mark[0]
-        return next((one.number for one in self._waiting if one.pts == picture.pts), _NOWHERE)
+        return next((one.number for one in self._waiting if one.pts == picture.pts), NO_PACKET)
 
     def _drain(self, before: int | None = None) -> None:
         """Take out all that the decoder still holds; what is then missing never comes."""
@@ -267,7 +271,7 @@ class NeededDecode:
                 shown = recovery.at(sample.tick)
                 if shown is None:
                     continue
-                image, pts = self._scaler.scale(shown.picture, self._pass.aspect), shown.pts
+                image, pts = self._shown_image(shown), shown.pts
             yield Frame(image, clock.seconds(pts), float(sample.target))
 
     def _in_order(
@@ -289,11 +293,14 @@ class NeededDecode:
                 self.ended = True
                 break
             if image is None or shown is not last:
-                image, last = self._scaler.scale(shown.picture, self._pass.aspect), shown
+                image, last = self._shown_image(shown), shown
             yield Frame(image, clock.seconds(shown.pts), float(target))
         recovery.finish()
 
+    def _shown_image(self, shown: Shown) -> Image:
+        return self._scaler.scale(shown.picture, self._pass.geometry(shown.picture))
+
     def _scale(self, index: int, picture: av.VideoFrame) -> Image:
         if self._scaled is None or self._scaled[0] != index:
-            self._scaled = index, self._scaler.scale(picture, self._pass.aspect)
+            self._scaled = index, self._scaler.scale(picture, self._pass.geometry(picture))
         return self._scaled[1]

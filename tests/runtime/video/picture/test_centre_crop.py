@@ -59,9 +59,9 @@ def test_the_picture_is_that_of_scaling_all_of_it(
     pixels: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame = landscape(*size, pixels)
-    part = PictureScaler(Preprocessing()).scale(frame, Fraction(1))
+    part = PictureScaler(Preprocessing()).scale(frame)
     monkeypatch.setattr(window, "_WORTHWHILE_PIXELS", 10**9)
-    whole = PictureScaler(Preprocessing()).scale(frame, Fraction(1))
+    whole = PictureScaler(Preprocessing()).scale(frame)
     away = np.abs(part.astype(int) - whole)
     assert away.max() <= 3
     assert away.mean() < 0.1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 
 from vtloc_runtime.video.decoders.nvdec.api import CODECS, DEPTHS, NvdecApi, refusal
+from vtloc_runtime.video.picture.orientation import Orientation
 
 if TYPE_CHECKING:
     import av
@@ -33,12 +34,14 @@ class Look:
         width: Of a picture.
         height: Likewise.
         mark: What the packet of that picture was marked with.
+        orientation: How the pictures are turned.
     """
 
     def __init__(self, first: av.VideoFrame) -> None:
         self.pixels = first.format.name
         self.width, self.height = first.width, first.height
         self.mark: object = first.opaque
+        self.orientation = Orientation.from_frame(first)
         self._canvas = first
         self._expected = [plane.copy() for plane in self._planes()]
 
