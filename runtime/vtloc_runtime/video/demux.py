@@ -37,6 +37,7 @@ _DURATION_ESTIMATED = {"mpegts", "mpeg"}
 _SMALLEST_SIDE = 8
 _CERTAIN_PACKETS = 3
 _MOST_TAIL_PACKETS = 100_000
+_MAGIC_BYTES, _BYTES_BEHIND = 8, 2**20
 
 
 _CLOCK = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d{1,12})?)\Z")
@@ -124,6 +125,7 @@ class StreamPass:
         self.timeline = Timeline(self.container, self.stream)
         self.end: int | None = None
         self.untimed = 0
+        self._read_to = 0
         self._origin = self._container_start()
         self._equal_times: int | None = 0
         context = self.stream.codec_context
@@ -295,10 +297,18 @@ class StreamPass:
             found.append("parts of the file cannot be read")
         if self.toll.corrupt:
             found.append(f"{self.toll.corrupt} packets are incomplete")
+        if end is not None and self._another_follows():
+            found.append("another recording follows in the file and was not read")
         missing = self._missing_seconds(end)
         if missing is not None:
             found.append(f"the pictures end {missing:.1f} s before the file says")
         return tuple(found)
+
+    def _another_follows(self) -> bool:
+        """Whether the file begins again behind the last packet that was read."""
+        magic = self.source.read_at(0, _MAGIC_BYTES)
+        behind = self.source.read_at(self._read_to, _BYTES_BEHIND)
+        return self._read_to > 0 and len(magic) == _MAGIC_BYTES and magic in behind
 
     def _missing_seconds(self, end: int | None) -> float | None:
         """How much less there was than the header promised, if that is worth saying."""
@@ -359,6 +369,8 @@ class StreamPass:
             try:
                 for packet in self.container.demux(self.stream):
                     errors = 0
+                    if packet.pos is not None:
+                        self._read_to = max(self._read_to, packet.pos + packet.size)
                     yield packet
             except IndexError:
                 # The demuxer has taken its streams back.

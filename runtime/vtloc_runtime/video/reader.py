@@ -117,8 +117,10 @@ class FrameReader:
             return
         if source.mp4.encrypted:
             raise VideoError(ENCRYPTED.what, where=source.name, remedy=ENCRYPTED.remedy)
-        if source.mp4.recordings > 1 and not source.mp4.fragmented:
-            self._notes.append("another recording follows in the file and was not read")
+        if source.mp4.recordings > 1:
+            self._notes.append(
+                "recordings were joined in the file: pictures may be missing after the first"
+            )
         if source.mp4.paused:
             self._notes.append(
                 "the file's edit list pauses the video, which is not followed: times after a pause "

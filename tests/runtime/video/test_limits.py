@@ -82,9 +82,7 @@ def test_a_small_file_that_unfolds_into_huge_pictures_is_refused(
     strategy: str, films: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decode_budget, "_FREE_BYTES", 2 * 10**7)
-    film = films.Film(
-        ticks=(0, 1), codec="gif", container="gif", pixels="rgb8", size=(2000, 1500)
-    )
+    film = films.Film(ticks=(0, 1), codec="gif", container="gif", pixels="rgb8", size=(2000, 1500))
     # Two pictures, then hundreds that change one pixel, a fiftieth of a second each.
     data = film.make()
     frame = bytes.fromhex("21f90404020000002c0000000001000100000202440100")

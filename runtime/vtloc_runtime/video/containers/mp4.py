@@ -68,11 +68,6 @@ class Mp4File:
         return sum(box.kind == b"moov" for box in self._top)
 
     @property
-    def fragmented(self) -> bool:
-        """Whether pictures lie in fragments, each with an index of its own."""
-        return self.starts(b"moof")
-
-    @property
     def encrypted(self) -> bool:
         """Whether a track's pictures are encrypted."""
         return any(

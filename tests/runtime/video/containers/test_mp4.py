@@ -40,12 +40,7 @@ def test_a_whole_film_is_plain(film: bytes) -> None:
     file = opened(film)
     assert file.recognised
     assert file.has(b"moov")
-    assert (file.recordings, file.fragmented, file.encrypted, file.paused) == (
-        1,
-        False,
-        False,
-        False,
-    )
+    assert (file.recordings, file.encrypted, file.paused) == (1, False, False)
 
 
 @pytest.mark.parametrize(
