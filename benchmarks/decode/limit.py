@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vtloc_runtime.video import VideoOptions
-from vtloc_runtime.video.demux import StreamPass
+from vtloc_runtime.video.demux import DemuxPass
 from vtloc_runtime.video.picture.scaling import PictureScaler
-from vtloc_runtime.video.sampling.sparse import NeededDecode
+from vtloc_runtime.video.sampling.sparse import SparseSampler
 from vtloc_runtime.video.source import Source
 
 if TYPE_CHECKING:
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from vtloc_runtime.video.frame import Image
 
 
-class _RecordingPass(StreamPass):
+class _RecordingPass(DemuxPass):
     """Writes down what the decoder is asked."""
 
     script: list[tuple[str, object]]
 
     def decode(
-        self, packet: av.Packet[VideoStream] | None, *, forgive: bool = False
+        self, packet: av.Packet[VideoStream] | None, *, tolerate: bool = False
     ) -> list[av.VideoFrame]:
         self.script.append(("decode", packet))
-        return super().decode(packet, forgive=forgive)
+        return super().decode(packet, tolerate=tolerate)
 
     def skip_unreferenced(self, skip: bool) -> None:
         self.script.append(("skip", skip))
@@ -40,7 +40,7 @@ class _RecordingPass(StreamPass):
         super().restart()
 
 
-class _RecordingDecode(NeededDecode):
+class _RecordingDecode(SparseSampler):
     """Writes down which pictures become frames."""
 
     scaled: set[int | None]
@@ -95,7 +95,7 @@ def ask(context: av.VideoCodecContext, kind: str, value: object) -> list[av.Vide
 def limit_of(path: Path, script: Script) -> Callable[[], int]:
     """Prepare the limit: the packets in memory, and nothing but the decoder's calls to make."""
     options = VideoOptions()
-    fresh = StreamPass(Source(path, options), options)
+    fresh = DemuxPass(Source(path, options), options)
     packets = {timed.number: timed.packet for timed in fresh.packets()}
     steps = [
         (kind, packets[value] if kind == "decode" and value is not None else value)

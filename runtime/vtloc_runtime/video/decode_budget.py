@@ -24,7 +24,7 @@ _ANIMATIONS = frozenset({"gif", "apng", "webp", "flic", "anm", "ansi"})
 _PACKET_OVERHEAD = 16
 _LARGEST_PIXEL = 3
 _NO_DEPTH = 12
-"""Bits in a pixel where the decoder does not say: 4:2:0 of 8 bits."""
+"""BitReader in a pixel where the decoder does not say: 4:2:0 of 8 bits."""
 
 
 class DecodeBudget:

@@ -20,7 +20,7 @@ from vtloc_runtime.video.decoders.choice import open_decoder
 from vtloc_runtime.video.diagnosis import cause_of_no_pictures
 from vtloc_runtime.video.picture.orientation import Geometry, OrientationTracker
 from vtloc_runtime.video.stream_choice import choose_stream
-from vtloc_runtime.video.timestamps import Timeline
+from vtloc_runtime.video.timestamps import TimestampUnwrapper
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -78,7 +78,7 @@ class TimedPacket(NamedTuple):
 
 
 @dataclass(slots=True)
-class Toll:
+class DecodeStats:
     """What a pass came across.
 
     Attributes:
@@ -92,11 +92,11 @@ class Toll:
     corrupt: int = 0
 
 
-class StreamPass:
+class DemuxPass:
     """One open container, read once from a place on.
 
     Attributes:
-        toll: What was met on the way.
+        stats: What was met on the way.
         end: The tick at which the last picture leaves the screen, as far as it was read.
         untimed: Packets without a presentation time.
 
@@ -106,7 +106,7 @@ class StreamPass:
 
     def __init__(self, source: Source, options: VideoOptions) -> None:
         self.source = source
-        self.toll = Toll()
+        self.stats = DecodeStats()
         self._limits = options.limits
         self._rate = options.rate if options.instants is None else None
         self._decoding_seconds = 0.0
@@ -122,7 +122,7 @@ class StreamPass:
         except BaseException:
             self.container.close()
             raise
-        self.timeline = Timeline(self.container, self.stream)
+        self.timestamps = TimestampUnwrapper(self.container, self.stream)
         self.end: int | None = None
         self.untimed = 0
         self._read_to = 0
@@ -178,11 +178,11 @@ class StreamPass:
 
     def indexed_keyframes(self) -> list[int]:
         """Decode times of the keyframes that the file's index names, ticks; often none."""
-        return [one.timestamp for one in self.stream.index_entries if one.is_keyframe]
+        return [entry.timestamp for entry in self.stream.index_entries if entry.is_keyframe]
 
     def packets(self) -> Iterator[TimedPacket]:
         """Every packet of the stream that holds data, in file order."""
-        timeline, toll, starts_here = self.timeline, self.toll, self.bitstream.starts_here
+        timeline, stats, starts_here = self.timestamps, self.stats, self.bitstream.starts_here
         number = -1
         for packet in self._read():
             timeline.unwrap(packet)
@@ -195,26 +195,26 @@ class StreamPass:
             number += 1
             packet.opaque = (number,)
             if packet.is_corrupt:
-                toll.corrupt += 1
+                stats.corrupt += 1
             if shown:
                 self._note_end(pts, dts)
                 self._note_order(pts, dts)
             start = packet.is_keyframe and starts_here(packet)
             yield TimedPacket(number, pts, dts, start, shown, packet)
-        if self._is_avi and self.end is not None and not self.toll.unreadable:
+        if self._is_avi and self.end is not None and not self.stats.unreadable:
             source = self.source
             repeats = trailing_repeats(source.read_at, source.size, self.stream.index)
             self.end += repeats * timeline.step
             self._check_length(self.end)
 
     def decode(
-        self, packet: Packet[VideoStream] | None, *, forgive: bool = False
+        self, packet: Packet[VideoStream] | None, *, tolerate: bool = False
     ) -> list[av.VideoFrame]:
         """Pictures that come out on this packet; None asks for all that are still inside.
 
         Args:
             packet: What to decode.
-            forgive: The packet refers to pictures that were left out, so failing is no damage.
+            tolerate: The packet refers to pictures that were left out, so failing is no damage.
         """
         if packet is not None:
             self._budget.pay(packet.size, (packet.duration or 0) * float(self.time_base))
@@ -224,7 +224,7 @@ class StreamPass:
         except (av.error.EOFError, av.error.BlockingIOError):
             return []
         except (av.FFmpegError, ValueError, MemoryError):
-            self.toll.damaged += not forgive
+            self.stats.damaged += not tolerate
             return []
         finally:
             self._decoding_seconds += time.monotonic() - begun
@@ -253,7 +253,7 @@ class StreamPass:
                 # HEVC stores each field as a picture of half the height.
                 aspect /= 2
         else:
-            orientation = picture.look.orientation
+            orientation = picture.picture_format.orientation
         self._check_picture(picture.width, picture.height, pixel_format)
         self._budget.spend(picture.width, picture.height, pixel_format)
         mark = cast("tuple[int] | None", picture.opaque)
@@ -290,19 +290,19 @@ class StreamPass:
             end: The tick at which the last picture leaves the screen; None where the file was not
                 read to its end.
         """
-        found = []
+        warnings = []
         if damaged:
-            found.append(f"{damaged} damaged packets were passed over")
-        if self.toll.unreadable:
-            found.append("parts of the file cannot be read")
-        if self.toll.corrupt:
-            found.append(f"{self.toll.corrupt} packets are incomplete")
+            warnings.append(f"{damaged} damaged packets were passed over")
+        if self.stats.unreadable:
+            warnings.append("parts of the file cannot be read")
+        if self.stats.corrupt:
+            warnings.append(f"{self.stats.corrupt} packets are incomplete")
         if end is not None and self._another_follows():
-            found.append("another recording follows in the file and was not read")
+            warnings.append("another recording follows in the file and was not read")
         missing = self._missing_seconds(end)
         if missing is not None:
-            found.append(f"the pictures end {missing:.1f} s before the file says")
-        return tuple(found)
+            warnings.append(f"the pictures end {missing:.1f} s before the file says")
+        return tuple(warnings)
 
     def _another_follows(self) -> bool:
         """Whether the file begins again behind the last packet that was read."""
@@ -356,7 +356,7 @@ class StreamPass:
     @property
     def time_base(self) -> Fraction:
         """Seconds in a tick."""
-        return self.timeline.time_base
+        return self.timestamps.time_base
 
     def close(self) -> None:
         """Close the container, and let go of the pictures inside the decoder."""
@@ -374,7 +374,7 @@ class StreamPass:
                     yield packet
             except IndexError:
                 # The demuxer has taken its streams back.
-                self.toll.unreadable += 1
+                self.stats.unreadable += 1
                 return
             except (av.FFmpegError, OSError, ValueError) as error:
                 if self.source.remote:
@@ -384,7 +384,7 @@ class StreamPass:
                         remedy="Try again, or download the video first",
                     ) from error
                 errors += 1
-                self.toll.unreadable += 1
+                self.stats.unreadable += 1
             else:
                 return
 
@@ -394,7 +394,7 @@ class StreamPass:
             if dts is None:
                 return
         shown = dts or 0 if pts is None else pts
-        end = shown + self.timeline.step
+        end = shown + self.timestamps.step
         if self.end is None or end > self.end:
             self._check_length(shown)
             self.end = end
@@ -428,7 +428,7 @@ class StreamPass:
 
     def _container_start(self) -> int | None:
         start = cast("int | None", self.container.start_time)
-        return None if start is None else self.timeline.ticks(Fraction(start, 1_000_000))
+        return None if start is None else self.timestamps.ticks(Fraction(start, 1_000_000))
 
     def _check_picture(self, width: int, height: int, pixel_format: av.VideoFormat | None) -> None:
         """Refuse pictures too small to show anything or too large to be meant."""

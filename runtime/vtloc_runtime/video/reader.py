@@ -9,13 +9,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from vtloc_runtime.errors import UsageError, VideoError, VtlocError
-from vtloc_runtime.video.demux import StreamPass
+from vtloc_runtime.video.demux import DemuxPass
 from vtloc_runtime.video.diagnosis import ENCRYPTED
 from vtloc_runtime.video.frame_sequence import FrameSequence
 from vtloc_runtime.video.options import VideoOptions
-from vtloc_runtime.video.sampling.full import FullDecode
-from vtloc_runtime.video.sampling.parallel import AheadDecode, Decode, ParallelDecode
-from vtloc_runtime.video.sampling.sparse import NeededDecode
+from vtloc_runtime.video.sampling.full import FullSampler
+from vtloc_runtime.video.sampling.parallel import Decode, ParallelSampler, ReadAheadSampler
+from vtloc_runtime.video.sampling.sparse import SparseSampler
 from vtloc_runtime.video.source import Readable, Source
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class FrameReader:
         self._notes: list[str] = []
         self._sequence = source if isinstance(source, FrameSequence) else None
         self._source: Source | None = None
-        self._pass: StreamPass | None = None
+        self._pass: DemuxPass | None = None
         self._decode: Decode | None = None
         if not isinstance(source, FrameSequence):
             self._open(source)
@@ -103,7 +103,7 @@ class FrameReader:
             self._source = Source(source, self.options)
         try:
             with _one_error(self._source.name):
-                self._pass = StreamPass(self._source, self.options)
+                self._pass = DemuxPass(self._source, self.options)
                 self._inspect(self._source)
         except BaseException:
             if self._pass is not None:
@@ -112,7 +112,7 @@ class FrameReader:
             raise
 
     def _inspect(self, source: Source) -> None:
-        """Look for what FFmpeg reads without a word, and wrongly."""
+        """PictureFormat for what FFmpeg reads without a word, and wrongly."""
         if source.mp4 is None:
             return
         if source.mp4.encrypted:
@@ -203,11 +203,11 @@ def _name_of(source: object) -> str:
     return str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
 
 
-def _decode(stream_pass: StreamPass, options: VideoOptions) -> Decode:
+def _decode(stream_pass: DemuxPass, options: VideoOptions) -> Decode:
     if options.strategy == "everything":
-        decode: Decode = FullDecode(stream_pass, options)
+        decode: Decode = FullSampler(stream_pass, options)
     elif options.workers > 1 and stream_pass.seeks_exactly:
-        return ParallelDecode(stream_pass, options)
+        return ParallelSampler(stream_pass, options)
     else:
-        decode = NeededDecode(stream_pass, options)
-    return AheadDecode(decode) if options.workers else decode
+        decode = SparseSampler(stream_pass, options)
+    return ReadAheadSampler(decode) if options.workers else decode

@@ -18,7 +18,7 @@ _BROADCAST_FORMATS = {"mpegts", "mpeg", "flv", "live_flv", "wtv", "mpegtsraw"}
 _MICROSECOND = Fraction(1, 1_000_000)
 
 
-class Timeline:
+class TimestampUnwrapper:
     """Makes the timestamps of one pass over a file run on where they start over.
 
     Recordings that were joined end to end start over in the middle. In transport streams the jump
@@ -93,7 +93,7 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownClock:
+class DisplayClock:
     """Seconds as a player shows them.
 
     Attributes:
@@ -107,7 +107,7 @@ class ShownClock:
     @classmethod
     def starting(
         cls, container: InputContainer, first_shown: int, time_base: Fraction
-    ) -> ShownClock:
+    ) -> DisplayClock:
         """The clock that reads zero at the first picture, or at the sound if that is well before.
 
         Args:

@@ -9,7 +9,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from vtloc_runtime.errors import VideoError
-from vtloc_runtime.video.picture.centre_crop import WindowCutter
+from vtloc_runtime.video.picture.centre_crop import CentreCropper
 from vtloc_runtime.video.picture.orientation import Geometry
 from vtloc_runtime.video.picture.tone_mapping import ToneMapper
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.bundle.manifest import Preprocessing
     from vtloc_runtime.video.decoders.nvdec.session import DevicePicture
     from vtloc_runtime.video.frame import Image
-    from vtloc_runtime.video.picture.centre_crop import Window
+    from vtloc_runtime.video.picture.centre_crop import CropRegion
     from vtloc_runtime.video.picture.orientation import Orientation
 
 _Sample = TypeVar("_Sample", np.uint8, np.uint16)
@@ -49,7 +49,7 @@ class PictureScaler:
         self._squash = preprocessing.resize == "squash"
         self._flags = _KERNELS[preprocessing.interpolation] | _EXACTNESS
         self._reformatter = VideoReformatter()
-        self._cutter = WindowCutter(self._size)
+        self._cropper = CentreCropper(self._size)
         self._tone = ToneMapper()
 
     def scale(self, picture: av.VideoFrame | DevicePicture, geometry: Geometry = _UPRIGHT) -> Image:
@@ -68,8 +68,8 @@ class PictureScaler:
         frame = picture if isinstance(picture, av.VideoFrame) else picture.fetch()
         try:
             whole = self._scaled_size(frame.width, frame.height, geometry.aspect)
-            _settle_matrix(frame)
-            part, window = self._cutter.cut(frame, whole)
+            _set_colour_matrix(frame)
+            part, window = self._cropper.cut(frame, whole)
             planes = self._planes(part, window)
         except (av.FFmpegError, ValueError) as error:
             what = f"has pictures of a kind that cannot be shown ({frame.format.name})"
@@ -82,9 +82,9 @@ class PictureScaler:
             image[..., channel] = plane[top : top + self._size, left : left + self._size]
         return np.ascontiguousarray(orientation.apply(image))
 
-    def _planes(self, frame: av.VideoFrame, window: Window) -> Sequence[NDArray[np.uint8]]:
+    def _planes(self, frame: av.VideoFrame, window: CropRegion) -> Sequence[NDArray[np.uint8]]:
         """The window, small, as R, G and B ``uint8 [H, W]``."""
-        if self._tone.concerns(frame):
+        if self._tone.is_hdr(frame):
             # Light has to be computed with more than 8 bits.
             small = self._reformat(frame, window, "gbrp16le")
             deep = np.stack(_rgb_planes(small, np.uint16))
@@ -97,7 +97,7 @@ class PictureScaler:
             return list(over_black.astype(np.uint8).transpose(2, 0, 1))
         return _rgb_planes(self._reformat(frame, window, "gbrp"), np.uint8)
 
-    def _reformat(self, frame: av.VideoFrame, window: Window, pixels: str) -> av.VideoFrame:
+    def _reformat(self, frame: av.VideoFrame, window: CropRegion, pixels: str) -> av.VideoFrame:
         return self._reformatter.reformat(
             frame,
             width=window.columns.scaled_length,
@@ -131,7 +131,7 @@ class PictureScaler:
         return left, top
 
 
-def _settle_matrix(frame: av.VideoFrame) -> None:
+def _set_colour_matrix(frame: av.VideoFrame) -> None:
     """Name the matrix to decode with where the file names none, or one that is not known."""
     if frame.colorspace == _BT2020_CONSTANT_LUMINANCE:
         frame.colorspace = Colorspace.BT2020

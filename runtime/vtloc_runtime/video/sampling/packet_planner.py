@@ -20,7 +20,7 @@ _HELD_BYTES = 64 * 2**20
 _TRIM_AT = 256
 
 
-class Horizon:
+class ReorderHorizon:
     """The tick before which no packet can come any more.
 
     Decode times bound it: they only rise, and nothing is shown before it is decoded. Where they
@@ -51,7 +51,7 @@ class Horizon:
         return len(self._recent) == REORDERING and self._recent[0] > tick
 
 
-class Order(NamedTuple):
+class DecodeStep(NamedTuple):
     """What to do next.
 
     Attributes:
@@ -88,13 +88,13 @@ class PacketPlanner:
         self._held: deque[TimedPacket] = deque()
         self._held_bytes = 0
         self._candidates: list[_Candidate] = []
-        self._horizon = Horizon()
+        self._horizon = ReorderHorizon()
         self._skipped = False
-        self._settled = range(0)
+        self._decided_ticks = range(0)
         self.ended = False
         self.lost = False
 
-    def witness(self, packet: TimedPacket) -> None:
+    def observe(self, packet: TimedPacket) -> None:
         """Take in the times of a packet; one that was decoded already may still be wanted."""
         if not packet.shown:
             return
@@ -102,19 +102,19 @@ class PacketPlanner:
             self.lost = True
             return
         # It should have been chosen for an instant already decided: the times are in no order.
-        self.lost = self.lost or packet.pts in self._settled
+        self.lost = self.lost or packet.pts in self._decided_ticks
         self._horizon.advance(packet.pts, packet.dts)
         self._candidates.append(_Candidate(packet.pts, packet.number, packet))
 
     def forget_before(self, tick: int) -> None:
         """Leave out packets whose pictures never come on screen."""
-        self._candidates = [one for one in self._candidates if one.pts >= tick]
+        self._candidates = [candidate for candidate in self._candidates if candidate.pts >= tick]
 
     def decided(self, tick: int) -> bool:
         """Whether the packet on screen at ``tick`` is known."""
         return self.ended or self.lost or self._horizon.passed(tick)
 
-    def read(self, tick: int) -> Order | None:
+    def read(self, tick: int) -> DecodeStep | None:
         """Read one more packet on the way to ``tick``.
 
         Returns:
@@ -124,7 +124,7 @@ class PacketPlanner:
         if packet is None:
             self.ended = True
             return None
-        self.witness(packet)
+        self.observe(packet)
         self._held.append(packet)
         self._held_bytes += packet.packet.size
         if len(self._held) % _TRIM_AT == 0:
@@ -139,32 +139,32 @@ class PacketPlanner:
         if chosen is None:
             return None
         self.forget_before(chosen.pts)
-        self._settled = range(chosen.pts + 1, tick + 1)
+        self._decided_ticks = range(chosen.pts + 1, tick + 1)
         return chosen.packet
 
-    def need(self, wanted: TimedPacket) -> Order:
+    def need(self, wanted: TimedPacket) -> DecodeStep:
         """What to decode for a chosen packet: everything up to it that is not behind a restart."""
         start = self._start_for(wanted)
         if start is not None:
             self._drop_before(start)
-        return self._release(sum(1 for one in self._held if one.number <= wanted.number))
+        return self._release(sum(packet.number <= wanted.number for packet in self._held))
 
     def _on_screen(self, tick: int) -> _Candidate | None:
-        past = [one for one in self._candidates if one.pts <= tick]
+        past = [candidate for candidate in self._candidates if candidate.pts <= tick]
         if past:
             return max(past)
         return min(self._candidates, default=None)
 
     def _start_for(self, wanted: TimedPacket) -> TimedPacket | None:
         """The last place among the held packets from which the wanted one can be decoded."""
-        found = None
+        start = None
         latest = wanted.number if wanted.pts is None else wanted.pts
-        for one in self._held:
-            if one.number > wanted.number:
+        for packet in self._held:
+            if packet.number > wanted.number:
                 break
-            if one.start and one.pts is not None and one.pts <= latest:
-                found = one
-        return found
+            if packet.start and packet.pts is not None and packet.pts <= latest:
+                start = packet
+        return start
 
     def _trim(self, tick: int) -> None:
         """Drop what no coming instant can need: all before the last start in front of it."""
@@ -181,9 +181,9 @@ class PacketPlanner:
             self._held_bytes -= self._held.popleft().packet.size
             self._skipped = True
 
-    def _release(self, count: int) -> Order:
+    def _release(self, count: int) -> DecodeStep:
         released = [self._held.popleft() for _ in range(count)]
-        self._held_bytes -= sum(one.packet.size for one in released)
+        self._held_bytes -= sum(packet.packet.size for packet in released)
         restart = self._skipped and bool(released)
         self._skipped = self._skipped and not released
-        return Order(restart, released)
+        return DecodeStep(restart, released)

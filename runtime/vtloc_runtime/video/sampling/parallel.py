@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import chain, count, islice, repeat
 from typing import TYPE_CHECKING, Protocol
 
-from vtloc_runtime.video.demux import StreamPass
-from vtloc_runtime.video.sampling.sparse import NeededDecode
+from vtloc_runtime.video.demux import DemuxPass
+from vtloc_runtime.video.sampling.sparse import SparseSampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vtloc_runtime.video.frame import Frame
     from vtloc_runtime.video.options import VideoOptions
-    from vtloc_runtime.video.timestamps import ShownClock
+    from vtloc_runtime.video.timestamps import DisplayClock
 
 # A part that starts in the middle of a group of pictures should be worth several of them; one that
 # starts with a group may be shorter.
@@ -111,7 +111,7 @@ class _Channel:
             self._changed.notify_all()
 
 
-class AheadDecode:
+class ReadAheadSampler:
     """Runs another way of decoding in a thread of its own, a few frames ahead.
 
     Args:
@@ -165,7 +165,7 @@ class AheadDecode:
             self._channel.put(error)
 
 
-class ParallelDecode:
+class ParallelSampler:
     """Decodes parts of an indexed file in several threads, and gives the frames in order.
 
     Each thread has its own container and takes every n-th part, so memory stays bounded by the
@@ -176,11 +176,11 @@ class ParallelDecode:
         options: What to sample, and in how many threads.
     """
 
-    def __init__(self, stream_pass: StreamPass, options: VideoOptions) -> None:
+    def __init__(self, stream_pass: DemuxPass, options: VideoOptions) -> None:
         self._pass = stream_pass
         self._options = options
-        self._whole = NeededDecode(stream_pass, options)
-        self._clock: ShownClock | None = None
+        self._whole = SparseSampler(stream_pass, options)
+        self._clock: DisplayClock | None = None
         self._part = _part_samples(options)
         self._starts: list[Fraction] = []
         self._channels = [_Channel(self._part) for _ in range(options.workers)]
@@ -248,15 +248,15 @@ class ParallelDecode:
         for thread in self._threads:
             thread.join()
 
-    def _start(self, worker: int, clock: ShownClock) -> None:
+    def _start(self, worker: int, clock: DisplayClock) -> None:
         thread = threading.Thread(target=self._run, args=(worker, clock), daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _run(self, worker: int, clock: ShownClock) -> None:
+    def _run(self, worker: int, clock: DisplayClock) -> None:
         channel = self._channels[worker]
         try:
-            own = StreamPass(self._pass.source, self._options)
+            own = DemuxPass(self._pass.source, self._options)
             try:
                 self._decode_parts(worker, own, clock, channel)
             finally:
@@ -265,13 +265,13 @@ class ParallelDecode:
             channel.put(error)
 
     def _decode_parts(
-        self, worker: int, own: StreamPass, clock: ShownClock, channel: _Channel
+        self, worker: int, own: DemuxPass, clock: DisplayClock, channel: _Channel
     ) -> None:
         workers = len(self._channels)
         parts = chain(_parts(self._options.targets(), self._starts, self._part), repeat([]))
         for part in islice(parts, worker or workers, None, workers):
             lost = bool(part) and not own.seek(clock.tick(part[0] - _SEEK_MARGIN))
-            decode = NeededDecode(own, self._options, clock)
+            decode = SparseSampler(own, self._options, clock)
             if not lost:
                 for frame in decode.frames(iter(part)):
                     if not channel.put(frame):
@@ -279,12 +279,12 @@ class ParallelDecode:
             self._note(worker, own)
             ended = decode.ended or not part
             # After a jump of the timestamps this pass cannot seek any more.
-            lost = lost or decode.lost or own.timeline.jumps > 0
+            lost = lost or decode.lost or own.timestamps.jumps > 0
             if not channel.put(_PartEnd(ended=ended, lost=lost)) or ended:
                 return
 
-    def _note(self, worker: int, own: StreamPass) -> None:
-        self._damaged[worker] = own.toll.damaged
+    def _note(self, worker: int, own: DemuxPass) -> None:
+        self._damaged[worker] = own.stats.damaged
         if own.end is not None:
             self._ends[worker] = own.end
 
@@ -292,9 +292,9 @@ class ParallelDecode:
         """Read the rest from the start in one thread, where parts cannot be read on their own."""
         for channel in self._channels:
             channel.close()
-        again = StreamPass(self._pass.source, self._options)
+        again = DemuxPass(self._pass.source, self._options)
         try:
-            self._whole = NeededDecode(again, self._options)
+            self._whole = SparseSampler(again, self._options)
             yield from self._whole.frames(targets)
             self._whole.finish()
         finally:
@@ -331,7 +331,7 @@ def _parts(
         yield part
 
 
-def _group_starts(stream_pass: StreamPass, clock: ShownClock) -> list[Fraction]:
+def _group_starts(stream_pass: DemuxPass, clock: DisplayClock) -> list[Fraction]:
     """When keyframes come on by the file's index, seconds; near enough to divide work by."""
     ticks = stream_pass.indexed_keyframes()
     return sorted((tick - ticks[0]) * clock.time_base for tick in ticks)

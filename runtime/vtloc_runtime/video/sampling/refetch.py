@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.video.demux import StreamPass
+from vtloc_runtime.video.demux import DemuxPass
 from vtloc_runtime.video.sampling.sequential import SequentialDecoder, Shown
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _REACH_SECONDS = Fraction(12)
 _REACH_GROWTH = 4
 
 
-class Recovery:
+class Refetcher:
     """A second pass over the file, opened when first needed.
 
     Args:
@@ -43,7 +43,7 @@ class Recovery:
         self._first = first
         self._reach = int(_REACH_SECONDS / time_base)
         self._may_seek = may_seek
-        self._pass: StreamPass | None = None
+        self._pass: DemuxPass | None = None
         self._decoder: SequentialDecoder | None = None
 
     @property
@@ -59,7 +59,7 @@ class Recovery:
     @property
     def damaged(self) -> int:
         """Packets of the second pass that could not be decoded."""
-        return 0 if self._pass is None else self._pass.toll.damaged
+        return 0 if self._pass is None else self._pass.stats.damaged
 
     def at(self, tick: int, *, onwards: bool = False) -> Shown | None:
         """The picture on screen at a tick, None where nothing can be decoded.
@@ -100,7 +100,7 @@ class Recovery:
 
     def _open(self, tick: int | None) -> SequentialDecoder:
         self.close()
-        self._pass = StreamPass(self._source, self._options)
+        self._pass = DemuxPass(self._source, self._options)
         midway = tick is not None and self._pass.seek(tick)
         self._decoder = SequentialDecoder(self._pass, midway=midway)
         return self._decoder

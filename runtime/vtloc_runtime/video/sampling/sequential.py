@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import av
 
-    from vtloc_runtime.video.demux import StreamPass
+    from vtloc_runtime.video.demux import DemuxPass
 
 
 _MOST_TIMES = 1024
@@ -51,14 +51,16 @@ class SequentialDecoder:
         midway: The pass begins in the middle of the file, so the first keyframe is waited for.
     """
 
-    def __init__(self, stream_pass: StreamPass, *, midway: bool = False) -> None:
+    def __init__(self, stream_pass: DemuxPass, *, midway: bool = False) -> None:
         self._pass = stream_pass
         self._waiting = midway
         self._reading_only = False
         self._believed = _BelievedTimes()
         self._times: list[int] = []
         self._pictures = self._decode()
-        self._step = stream_pass.timeline.ticks(1 / Fraction(stream_pass.stream.average_rate or 25))
+        self._step = stream_pass.timestamps.ticks(
+            1 / Fraction(stream_pass.stream.average_rate or 25)
+        )
         self._expected: int | None = None
         self._current: Shown | None = None
         self._next: Shown | None = None

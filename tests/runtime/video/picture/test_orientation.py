@@ -24,7 +24,7 @@ TURNED = {
     5: lambda picture: picture.swapaxes(0, 1),
     6: lambda picture: np.rot90(picture, -1),
     7: lambda picture: picture[::-1, ::-1].swapaxes(0, 1),
-    8: lambda picture: np.rot90(picture),
+    8: np.rot90,
 }
 STORED = {
     # What was done to the upright picture, so that the orientation undoes it.
@@ -33,7 +33,7 @@ STORED = {
     3: lambda picture: picture[::-1, ::-1],
     4: lambda picture: picture[::-1],
     5: lambda picture: picture.swapaxes(0, 1),
-    6: lambda picture: np.rot90(picture),
+    6: np.rot90,
     7: lambda picture: picture[::-1, ::-1].swapaxes(0, 1),
     8: lambda picture: np.rot90(picture, -1),
 }

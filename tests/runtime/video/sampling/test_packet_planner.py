@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vtloc_runtime.video import VideoOptions
-from vtloc_runtime.video.demux import StreamPass, TimedPacket
-from vtloc_runtime.video.sampling.packet_planner import REORDERING, Horizon, PacketPlanner
-from vtloc_runtime.video.sampling.sparse import NeededDecode
+from vtloc_runtime.video.demux import DemuxPass, TimedPacket
+from vtloc_runtime.video.sampling.packet_planner import REORDERING, PacketPlanner, ReorderHorizon
+from vtloc_runtime.video.sampling.sparse import SparseSampler
 from vtloc_runtime.video.source import Source
 
 
@@ -56,7 +56,7 @@ def test_an_instant_is_decided_only_when_nothing_can_fall_before_it(
 
 
 def test_decode_times_decide_sooner_than_counting() -> None:
-    timed, untimed = Horizon(), Horizon()
+    timed, untimed = ReorderHorizon(), ReorderHorizon()
     for tick in range(0, 40, 2):
         timed.advance(tick, tick)
         untimed.advance(tick, None)
@@ -66,7 +66,7 @@ def test_decode_times_decide_sooner_than_counting() -> None:
 
 
 def test_decode_times_that_contradict_are_not_believed() -> None:
-    horizon = Horizon()
+    horizon = ReorderHorizon()
     horizon.advance(10, 20)
     horizon.advance(12, 30)
     assert not horizon.passed(15)
@@ -106,19 +106,19 @@ def test_a_file_that_repeats_a_passed_time_is_given_up() -> None:
     assert planner.lost
 
 
-class CountingPass(StreamPass):
+class CountingPass(DemuxPass):
     """Counts the packets that reach the decoder."""
 
     seen = 0
 
-    def decode(self, packet, *, forgive=False):
+    def decode(self, packet, *, tolerate=False):
         self.seen += packet is not None
-        return super().decode(packet, forgive=forgive)
+        return super().decode(packet, tolerate=tolerate)
 
 
 def decoded(data: bytes, options: VideoOptions) -> int:
     counting = CountingPass(Source(data, options), options)
-    list(NeededDecode(counting, options).frames(options.targets()))
+    list(SparseSampler(counting, options).frames(options.targets()))
     return counting.seen
 
 

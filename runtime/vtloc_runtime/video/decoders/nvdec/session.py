@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PADDING = bytes(64)
 
 
-class Look:
+class PictureFormat:
     """How a video's pictures are to be read, as FFmpeg's own decoder says.
 
     Args:
@@ -63,19 +63,19 @@ class Look:
 
     def shows_first(self) -> bool:
         """Whether the picture last assembled is the one that FFmpeg decoded, bit for bit."""
-        found = all(map(np.array_equal, self._planes(), self._expected))
+        equal = all(map(np.array_equal, self._planes(), self._expected))
         self._expected = []
-        return found
+        return equal
 
     def _planes(self) -> list[Samples]:
         """The canvas's samples, without what lies beyond the picture's edges."""
         dtype = np.dtype(np.uint16 if DEPTHS[self.pixels] > 8 else np.uint8)
-        found: list[Samples] = []
+        planes: list[Samples] = []
         for plane in self._canvas.planes:
             rows = np.frombuffer(cast("memoryview", plane), dtype=dtype)
             rows = rows.reshape(-1, plane.line_size // dtype.itemsize)
-            found.append(rows[: plane.height, : plane.width])
-        return found
+            planes.append(rows[: plane.height, : plane.width])
+        return planes
 
 
 @dataclass(slots=True, eq=False)
@@ -83,7 +83,7 @@ class DevicePicture:
     """A decoded picture on the GPU; what FFmpeg's pictures say of themselves, it says too.
 
     Attributes:
-        look: How it is to be read.
+        picture_format: How it is to be read.
         pts: When it comes on screen, ticks.
         dts: When it was decoded, ticks.
         duration: For how long, ticks; 0 where the file does not say.
@@ -91,7 +91,7 @@ class DevicePicture:
         surface: Where it lies.
     """
 
-    look: Look
+    picture_format: PictureFormat
     pts: int | None
     dts: int | None
     duration: int
@@ -102,16 +102,16 @@ class DevicePicture:
     @property
     def width(self) -> int:
         """Columns of pixels."""
-        return self.look.width
+        return self.picture_format.width
 
     @property
     def height(self) -> int:
         """Rows of pixels."""
-        return self.look.height
+        return self.picture_format.height
 
     def fetch(self) -> av.VideoFrame:
         """The picture in FFmpeg's layout, good until the next of this video is fetched."""
-        return self.look.assemble(self.surface.read())
+        return self.picture_format.assemble(self.surface.read())
 
 
 class Surface:
@@ -214,14 +214,14 @@ class NvdecSession:
 
     def close(self) -> None:
         """Fetch what is still wanted, and give everything back."""
-        self._rescue()
+        self._copy_held()
         device = self._api.device()
         self._release(device)
         self._stream.close()
         del self._decoder
 
     def _decode(self, packet: Any) -> list[Surface]:
-        self._rescue()
+        self._copy_held()
         module = self._api.module
         try:
             frames = self._decoder.Decode(packet)
@@ -237,7 +237,7 @@ class NvdecSession:
         self._lent = [weakref.ref(surface) for surface in surfaces]
         return surfaces
 
-    def _rescue(self) -> None:
+    def _copy_held(self) -> None:
         """NVDEC uses its memory again with the next packet: fetch what someone still holds."""
         for reference in self._lent:
             surface = reference()
