@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import av
 
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video.codecs.random_access import Bitstream
+from vtloc_runtime.video.completeness import another_follows, missing_seconds
 from vtloc_runtime.video.containers.avi import trailing_repeats
 from vtloc_runtime.video.decode_budget import DecodeBudget
 from vtloc_runtime.video.decoders.choice import open_decoder
 from vtloc_runtime.video.diagnosis import cause_of_no_pictures
+from vtloc_runtime.video.packets import NO_PACKET, DecodeStats, PictureMark, TimedPacket
 from vtloc_runtime.video.picture.orientation import Geometry, OrientationTracker
 from vtloc_runtime.video.stream_choice import choose_stream
 from vtloc_runtime.video.timestamps import TimestampUnwrapper
@@ -31,77 +30,22 @@ if TYPE_CHECKING:
     from vtloc_runtime.video.source import Source
 
 _MOST_READ_ERRORS = 64
-_WORTH_SAYING = 1.0
 _INDEXED_FORMATS = {"mp4", "mov", "matroska", "webm"}
-_DURATION_ESTIMATED = {"mpegts", "mpeg"}
 _SMALLEST_SIDE = 8
 _CERTAIN_PACKETS = 3
-_MOST_TAIL_PACKETS = 100_000
-_MAGIC_BYTES, _BYTES_BEHIND = 8, 2**20
-
-
-_CLOCK = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d{1,12})?)\Z")
-NO_PACKET = -1
-"""The number of a packet that is not known."""
-
-
-class PictureMark(NamedTuple):
-    """What is remembered with a decoded picture.
-
-    Attributes:
-        number: The number of the packet that it came from.
-        geometry: Its shape on screen.
-    """
-
-    number: int
-    geometry: Geometry
-
-
-class TimedPacket(NamedTuple):
-    """A packet whose times run on through the file.
-
-    Attributes:
-        number: Its place in this pass.
-        pts: When its picture comes on screen, ticks; None where the file does not say.
-        dts: When it is decoded, ticks; None where the file does not say.
-        start: Whether decoding can start here, and shows this and all after it rightly.
-        shown: Whether its picture is to be shown; edit lists cut some.
-        packet: The packet itself.
-    """
-
-    number: int
-    pts: int | None
-    dts: int | None
-    start: bool
-    shown: bool
-    packet: Packet[VideoStream]
-
-
-@dataclass(slots=True)
-class DecodeStats:
-    """What a pass came across.
-
-    Attributes:
-        damaged: Packets that could not be decoded.
-        unreadable: Places where the container itself could not be read.
-        corrupt: Packets that the container marks as incomplete.
-    """
-
-    damaged: int = 0
-    unreadable: int = 0
-    corrupt: int = 0
 
 
 class DemuxPass:
     """One open container, read once from a place on.
 
     Attributes:
-        stats: What was met on the way.
+        stats: What went wrong on the way.
         end: The tick at which the last picture leaves the screen, as far as it was read.
         untimed: Packets without a presentation time.
 
     Raises:
-        VideoError: The source is no video, or holds no picture stream that can be decoded.
+        VideoError: The source is not a video, has no video stream that can be decoded, or is beyond
+            the limits.
     """
 
     def __init__(self, source: Source, options: VideoOptions) -> None:
@@ -297,61 +241,13 @@ class DemuxPass:
             warnings.append("parts of the file cannot be read")
         if self.stats.corrupt:
             warnings.append(f"{self.stats.corrupt} packets are incomplete")
-        if end is not None and self._another_follows():
-            warnings.append("another recording follows in the file and was not read")
-        missing = self._missing_seconds(end)
-        if missing is not None:
-            warnings.append(f"the pictures end {missing:.1f} s before the file says")
+        if end is not None:
+            if another_follows(self.source, self._read_to):
+                warnings.append("another recording follows in the file and was not read")
+            missing = missing_seconds(self.container, self.stream, end * self.time_base)
+            if missing is not None:
+                warnings.append(f"the pictures end {missing:.1f} s before the file says")
         return tuple(warnings)
-
-    def _another_follows(self) -> bool:
-        """Whether the file begins again behind the last packet that was read."""
-        magic = self.source.read_at(0, _MAGIC_BYTES)
-        behind = self.source.read_at(self._read_to, _BYTES_BEHIND)
-        return self._read_to > 0 and len(magic) == _MAGIC_BYTES and magic in behind
-
-    def _missing_seconds(self, end: int | None) -> float | None:
-        """How much less there was than the header promised, if that is worth saying."""
-        promised = self._promised_end()
-        if end is None or promised is None:
-            return None
-        missing = float(promised - end * self.time_base)
-        if missing <= _WORTH_SAYING or self._others_go_on(end, promised):
-            return None
-        return missing
-
-    def _promised_end(self) -> Fraction | None:
-        """When the pictures end by the file's header, seconds of its own time; None if unsaid."""
-        if _DURATION_ESTIMATED & set(self.container.format.name.split(",")):
-            return None
-        own = _clock_seconds(self.stream.metadata.get("DURATION"))
-        if own is not None:
-            return own
-        if self.stream.duration:
-            start = (self.stream.start_time or 0) * self.time_base
-            duration = self.stream.duration * self.time_base
-        elif self.container.duration:
-            start = Fraction(cast("int | None", self.container.start_time) or 0, 1_000_000)
-            duration = Fraction(self.container.duration, 1_000_000)
-        else:
-            return None
-        # Live formats and Matroska count the duration from zero, not from the start.
-        return duration if duration > start else start + duration
-
-    def _others_go_on(self, end: int, promised: Fraction) -> bool:
-        """Whether sound or subtitles, not pictures, last as long as the header says."""
-        if len(self.container.streams) == 1 or self.source.remote:
-            return False
-        latest = Fraction(0)
-        try:
-            self.container.seek(max(0, int(end * self.time_base * 1_000_000)))
-            for packet in islice(self.container.demux(), _MOST_TAIL_PACKETS):
-                if packet.pts is not None and packet.time_base is not None:
-                    time = (packet.pts + (packet.duration or 0)) * packet.time_base
-                    latest = max(latest, time)
-        except (av.FFmpegError, OSError, ValueError, IndexError, OverflowError):
-            return False
-        return float(promised - latest) <= _WORTH_SAYING
 
     @property
     def time_base(self) -> Fraction:
@@ -440,12 +336,3 @@ class DemuxPass:
                 remedy="Give a larger video",
             )
         self._budget.check(width, height, pixel_format)
-
-
-def _clock_seconds(text: str | None) -> Fraction | None:
-    """Seconds of ``HH:MM:SS.fraction``, None where the text is something else."""
-    match = _CLOCK.match(text or "")
-    if match is None:
-        return None
-    hours, minutes, seconds = match.groups()
-    return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)

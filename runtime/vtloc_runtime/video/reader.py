@@ -16,10 +16,11 @@ from vtloc_runtime.video.options import VideoOptions
 from vtloc_runtime.video.sampling.full import FullSampler
 from vtloc_runtime.video.sampling.parallel import Decode, ParallelSampler, ReadAheadSampler
 from vtloc_runtime.video.sampling.sparse import SparseSampler
-from vtloc_runtime.video.source import Readable, Source
+from vtloc_runtime.video.source import Source
 
 if TYPE_CHECKING:
     from vtloc_runtime.video.frame import Frame
+    from vtloc_runtime.video.shared_bytes import Readable
 
 VideoSource: TypeAlias = "str | os.PathLike[str] | bytes | Readable | FrameSequence"
 """A path, an allowed URL, a file's bytes, an open binary file, or pictures with times."""

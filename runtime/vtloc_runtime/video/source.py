@@ -8,10 +8,9 @@ import os
 import re
 import stat
 import tempfile
-import threading
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol, Self, cast, runtime_checkable
+from typing import IO, TYPE_CHECKING, cast
 
 import av
 
@@ -19,6 +18,14 @@ from vtloc_runtime.errors import UsageError, VideoError
 from vtloc_runtime.video.containers.mp4 import Mp4File
 from vtloc_runtime.video.demuxers import DEMUXERS
 from vtloc_runtime.video.diagnosis import NOT_A_VIDEO, Cause, cause_of_refusal
+from vtloc_runtime.video.shared_bytes import (
+    FileView,
+    Readable,
+    RegularFile,
+    SharedBytes,
+    SharedFile,
+    read_checked,
+)
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -31,15 +38,6 @@ _NO_TRANSPORT = "none"
 _READ_SIZE = 2**18
 _SPOOL_SIZE = 2**20
 _LARGEST_SPOOL = 16 * 2**30
-
-
-@runtime_checkable
-class Readable(Protocol):
-    """Anything with a ``read`` method that returns bytes."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """At most ``size`` bytes, none at the end."""
-        ...
 
 
 class Source:
@@ -58,13 +56,13 @@ class Source:
         self, source: str | os.PathLike[str] | bytes | Readable, options: VideoOptions
     ) -> None:
         self._timeout = options.timeout
-        self._bytes: _SharedBytes | None = None
+        self._bytes: SharedBytes | None = None
         self._owned: list[IO[bytes]] = []
         self._url = ""
         self.remote = False
         if isinstance(source, bytes | bytearray | memoryview):
             self.name = "bytes"
-            self._bytes = _SharedFile(io.BytesIO(bytes(source)))
+            self._bytes = SharedFile(io.BytesIO(bytes(source)))
         elif isinstance(source, str | os.PathLike):
             self._locate(source, options)
         elif isinstance(source, Readable):
@@ -91,7 +89,7 @@ class Source:
         if self._bytes is None:
             return self._open(self._url)
         try:
-            return self._open(_FileView(self._bytes))
+            return self._open(FileView(self._bytes))
         except VideoError:
             suffix = Path(self.name).suffix
             if not suffix:
@@ -99,7 +97,7 @@ class Source:
             first = self._bytes
         # Some raw formats go by the name's ending alone.
         try:
-            return self._open(_FileView(first, f"video{suffix}"))
+            return self._open(FileView(first, f"video{suffix}"))
         except VideoError as error:
             raise VideoError(error.what, where=self.name, remedy=error.remedy) from error
 
@@ -125,7 +123,7 @@ class Source:
         for file in self._owned:
             file.close()
 
-    def _open(self, file: str | _FileView) -> InputContainer:
+    def _open(self, file: str | FileView) -> InputContainer:
         options = {
             "format_whitelist": DEMUXERS,
             "protocol_whitelist": _REMOTE_TRANSPORTS if self.remote else _NO_TRANSPORT,
@@ -167,7 +165,7 @@ class Source:
             return
         file = _open_file(location)
         self._owned.append(file)
-        self._bytes = _RegularFile(file)
+        self._bytes = RegularFile(file)
 
     def _allow(self, scheme: str, options: VideoOptions) -> None:
         if scheme in options.protocols:
@@ -179,17 +177,17 @@ class Source:
             f"URLs with the scheme {scheme!r} are not allowed", where=self.name, remedy=remedy
         )
 
-    def _shared(self, source: Readable) -> _SharedBytes:
+    def _shared(self, source: Readable) -> SharedBytes:
         """The file itself where it seeks, else a copy of it on disk."""
         if isinstance(source, io.BufferedReader | io.FileIO) and _is_regular(source):
-            return _RegularFile(source)
+            return RegularFile(source)
         seekable = getattr(source, "seekable", None)
         can_seek = seekable() if seekable is not None else hasattr(source, "seek")
         if can_seek and hasattr(source, "tell"):
-            return _SharedFile(cast("IO[bytes]", source))
+            return SharedFile(cast("IO[bytes]", source))
         spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the source
         self._owned.append(spool)
-        while block := _read(source, _SPOOL_SIZE, self.name):
+        while block := read_checked(source, _SPOOL_SIZE, self.name):
             spool.write(block)
             if spool.tell() > _LARGEST_SPOOL:
                 spool.close()
@@ -198,89 +196,7 @@ class Source:
                     where=self.name,
                     remedy="Save it to a file and give its path",
                 )
-        return _SharedFile(spool)
-
-
-class _SharedBytes(Protocol):
-    """Bytes that several containers read at once, each at its own place."""
-
-    def read_at(self, position: int, size: int) -> bytes:
-        """At most ``size`` bytes from a position, none at the end."""
-        ...
-
-    def size(self) -> int:
-        """Bytes in all."""
-        ...
-
-
-class _RegularFile:
-    """A file of the operating system; reading leaves its own position alone."""
-
-    def __init__(self, file: IO[bytes] | io.FileIO) -> None:
-        self._file = file
-
-    def read_at(self, position: int, size: int) -> bytes:
-        return os.pread(self._file.fileno(), size, position)
-
-    def size(self) -> int:
-        return os.fstat(self._file.fileno()).st_size
-
-
-class _SharedFile:
-    """One seekable file object, used by one reader at a time."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._lock = threading.Lock()
-
-    def read_at(self, position: int, size: int) -> bytes:
-        with self._lock:
-            self._file.seek(position)
-            return _read(self._file, size, "the file object")
-
-    def size(self) -> int:
-        with self._lock:
-            return self._file.seek(0, os.SEEK_END)
-
-
-class _FileView:
-    """A place in shared bytes, as FFmpeg wants it: ``read``, ``seek`` and ``tell``."""
-
-    def __init__(self, shared: _SharedBytes, name: str = "") -> None:
-        self._shared = shared
-        self._position = 0
-        self.name = name
-
-    def read(self, size: int) -> bytes:
-        data = self._shared.read_at(self._position, size)
-        self._position += len(data)
-        return data
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}.get(whence)
-        if base is None:
-            base = self._shared.size()
-        self._position = max(0, base + offset)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
-def _read(file: Readable, size: int, name: str) -> bytes:
-    """Read, and check the answer: FFmpeg copies it into ``size`` bytes."""
-    data = file.read(size)
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise VideoError(f"read() gave {type(data).__name__}, not bytes", where=name)
-    if len(data) > size:
-        raise VideoError("read() gave more bytes than it was asked for", where=name)
-    return bytes(data)
+        return SharedFile(spool)
 
 
 def _open_file(location: str) -> IO[bytes]:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vtloc_runtime.video import VideoOptions
-from vtloc_runtime.video.demux import DemuxPass, TimedPacket
+from vtloc_runtime.video.demux import DemuxPass
+from vtloc_runtime.video.packets import TimedPacket
 from vtloc_runtime.video.sampling.packet_planner import REORDERING, PacketPlanner, ReorderHorizon
 from vtloc_runtime.video.sampling.sparse import SparseSampler
 from vtloc_runtime.video.source import Source
