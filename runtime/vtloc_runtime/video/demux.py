@@ -158,7 +158,7 @@ class DemuxPass:
 
         Args:
             packet: What to decode.
-            tolerate: The packet refers to pictures that were left out, so failing is no damage.
+            tolerate: The packet refers to pictures that were left out, so a failure is not damage.
         """
         if packet is not None:
             self._budget.pay(packet.size, (packet.duration or 0) * float(self.time_base))
@@ -298,7 +298,7 @@ class DemuxPass:
     def _check_length(self, tick: int) -> None:
         """Refuse the video as soon as one timestamp lies beyond the limits.
 
-        Whatever lies between is then never asked for.
+        The time up to there is then never sampled.
         """
         if self._origin is None or tick < self._origin:
             self._origin = tick

@@ -2,7 +2,7 @@
 
 Only those that read nothing but the bytes they are given are named: a video from somewhere else
 must not open further files, devices or addresses. Playlists (HLS, DASH, concat), image sequences,
-VobSub, Magic Lantern and whatever a later FFmpeg adds are left out. A format goes by any of
+VobSub, Magic Lantern and what a later FFmpeg adds are left out. A format goes by any of
 its names, as FFmpeg's own lists do ("mov" allows "mov,mp4,m4a,3gp,3g2,mj2").
 """
 

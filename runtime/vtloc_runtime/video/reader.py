@@ -14,12 +14,14 @@ from vtloc_runtime.video.diagnosis import ENCRYPTED
 from vtloc_runtime.video.frame_sequence import FrameSequence
 from vtloc_runtime.video.options import VideoOptions
 from vtloc_runtime.video.sampling.full import FullSampler
-from vtloc_runtime.video.sampling.parallel import Decode, ParallelSampler, ReadAheadSampler
+from vtloc_runtime.video.sampling.parallel import ParallelSampler
+from vtloc_runtime.video.sampling.read_ahead import ReadAheadSampler
 from vtloc_runtime.video.sampling.sparse import SparseSampler
 from vtloc_runtime.video.source import Source
 
 if TYPE_CHECKING:
     from vtloc_runtime.video.frame import Frame
+    from vtloc_runtime.video.sampling.sampler import Sampler
     from vtloc_runtime.video.shared_bytes import Readable
 
 VideoSource: TypeAlias = "str | os.PathLike[str] | bytes | Readable | FrameSequence"
@@ -62,7 +64,7 @@ class FrameReader:
         self._sequence = source if isinstance(source, FrameSequence) else None
         self._source: Source | None = None
         self._pass: DemuxPass | None = None
-        self._decode: Decode | None = None
+        self._sampler: Sampler | None = None
         if not isinstance(source, FrameSequence):
             self._open(source)
 
@@ -75,18 +77,18 @@ class FrameReader:
     def close(self) -> None:
         """Stop, and give everything back; a second call does nothing."""
         self._started = True
-        if self._decode is not None:
-            self._decode.close()
+        if self._sampler is not None:
+            self._sampler.close()
         if self._pass is not None:
-            if self._decode is not None:
-                end = self._decode.end if self._finished else None
-                self.duration = self._decode.duration
-                self.damaged = self._decode.damaged
+            if self._sampler is not None:
+                end = self._sampler.end if self._finished else None
+                self.duration = self._sampler.duration
+                self.damaged = self._sampler.damaged
                 self.warnings = (*self._notes, *self._pass.warnings(self.damaged, end))
             self._pass.close()
         if self._source is not None:
             self._source.close()
-        self._decode = self._pass = self._source = None
+        self._sampler = self._pass = self._source = None
 
     def __enter__(self) -> Self:
         return self
@@ -170,9 +172,9 @@ class FrameReader:
             return
         if self._pass is None:
             return
-        self._decode = decode = _decode(self._pass, self.options)
-        yield from decode.frames(self.options.targets())
-        decode.finish()
+        self._sampler = sampler = _open_sampler(self._pass, self.options)
+        yield from sampler.frames(self.options.targets())
+        sampler.finish()
 
 
 @contextmanager
@@ -204,11 +206,11 @@ def _name_of(source: object) -> str:
     return str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
 
 
-def _decode(stream_pass: DemuxPass, options: VideoOptions) -> Decode:
+def _open_sampler(stream_pass: DemuxPass, options: VideoOptions) -> Sampler:
     if options.strategy == "everything":
-        decode: Decode = FullSampler(stream_pass, options)
+        sampler: Sampler = FullSampler(stream_pass, options)
     elif options.workers > 1 and stream_pass.seeks_exactly:
         return ParallelSampler(stream_pass, options)
     else:
-        decode = SparseSampler(stream_pass, options)
-    return ReadAheadSampler(decode) if options.workers else decode
+        sampler = SparseSampler(stream_pass, options)
+    return ReadAheadSampler(sampler) if options.workers else sampler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from fractions import Fraction
 
@@ -47,6 +48,27 @@ def test_a_held_picture_is_one_object(strategy: str, films: object) -> None:
         frames = list(reader)
     assert len(frames) == 601
     assert len({id(frame.image) for frame in frames}) == 3
+
+
+@pytest.mark.parametrize("strategy", ["needed", "everything"])
+def test_a_damaged_picture_before_a_gap_is_fetched_again_once(strategy: str, films: object) -> None:
+    film = films.Film(
+        ticks=(0, 1, 2, 20 * 7200), codec="libvpx", container="matroska", options={"g": "2"}
+    )
+    target = io.BytesIO()
+    with av.open(io.BytesIO(film.make())) as source, av.open(target, "w", "matroska") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.size:
+                copy = av.Packet(bytes(packet.size) if number == 2 else bytes(packet))
+                copy.pts, copy.dts, copy.time_base = packet.pts, packet.pts, packet.time_base
+                copy.is_keyframe, copy.stream = packet.is_keyframe, stream
+                out.mux(copy)
+    begun = time.process_time()
+    with open_video(target.getvalue(), VideoOptions(strategy=strategy)) as reader:
+        images = {id(image) for image in [frame.image for frame in reader]}
+    assert len(images) <= 4
+    assert time.process_time() - begun < 8
 
 
 @pytest.mark.parametrize(

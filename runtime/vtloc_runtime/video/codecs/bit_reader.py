@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class BitReader:
-    """BitReader in order.
+    """Reads bits in order.
 
     Args:
         data: The header; its first byte's highest bit comes first.

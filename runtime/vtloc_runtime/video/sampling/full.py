@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class FullSampler:
-    """Samples one pass by decoding all of it: what every shortcut is held to.
+    """Samples one pass by decoding all of it: the reference that every shortcut must equal.
 
     Args:
         stream_pass: The pass, at its start.

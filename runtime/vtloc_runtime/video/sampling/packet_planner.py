@@ -39,7 +39,7 @@ class ReorderHorizon:
         else:
             heapq.heappushpop(self._recent, pts)
         if dts is None or dts > pts or (self._last_dts is not None and dts < self._last_dts):
-            # A lone gap at the start is common in Matroska; anything else is no order to trust.
+            # A lone gap at the start is common in Matroska; any other means disorder.
             self._trusted = self._trusted and dts is None and self._last_dts is None
         else:
             self._last_dts = dts

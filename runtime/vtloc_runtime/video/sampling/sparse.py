@@ -72,6 +72,7 @@ class SparseSampler:
         self._waiting: deque[_Sample] = deque()
         self._recent: deque[tuple[int, av.VideoFrame]] = deque(maxlen=_REMEMBERED_PICTURES)
         self._scaled: tuple[int, Image] | None = None
+        self._fetched: tuple[int, int, Image] | None = None
         self._asked: int | None = None
         self._last_decoded = NO_PACKET
         self._restarted_at: int | None = None
@@ -271,11 +272,21 @@ class SparseSampler:
             image, pts = sample.image, sample.pts
             if image is None:
                 self._missed += 1
-                shown = refetcher.at(sample.tick)
-                if shown is None:
+                fetched = self._fetch_again(sample, refetcher)
+                if fetched is None:
                     continue
-                image, pts = self._shown_image(shown), shown.pts
+                pts, image = fetched
             yield Frame(image, clock.seconds(pts), float(sample.target))
+
+    def _fetch_again(self, sample: _Sample, refetcher: Refetcher) -> tuple[int, Image] | None:
+        """Time and image of a picture that did not come out; one that is held is fetched once."""
+        held = self._fetched is not None and self._fetched[0] == sample.number
+        if not held or sample.pts > sample.tick:
+            shown = refetcher.at(sample.tick)
+            if shown is None:
+                return None
+            self._fetched = sample.number, shown.pts, self._shown_image(shown)
+        return None if self._fetched is None else self._fetched[1:]
 
     def _in_order(
         self, targets: Iterator[Fraction], clock: DisplayClock, refetcher: Refetcher

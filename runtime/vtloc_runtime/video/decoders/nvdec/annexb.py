@@ -108,7 +108,7 @@ def _leading_units(data: bytes, codec: str) -> Iterator[bytes]:
             yield head
             return
         position = data.find(_START_CODE, start)
-        # A start code may have four bytes, the first of which is no part of the unit before it.
+        # A start code may have four bytes; the first is not part of the unit before it.
         yield data[start : position if position >= 0 else len(data)].rstrip(b"\x00")
 
 

@@ -117,7 +117,7 @@ class NvdecDecoder:
         self._context.flush_buffers()
 
     def close(self) -> None:
-        """Give the GPU back what it lent."""
+        """Release what is held on the GPU."""
         self._held.clear()
         self._forget()
         self._context.flush_buffers()
@@ -177,7 +177,7 @@ class NvdecDecoder:
         pictures = []
         for surface in surfaces:
             mark = self._marks.pop(surface.token, None)
-            # A second picture from one packet has a time that nobody gave it.
+            # A second picture from one packet has no time of its own.
             if mark is not None:
                 picture = DevicePicture(self._format, *mark, surface)
                 self._compare(picture)
@@ -185,7 +185,7 @@ class NvdecDecoder:
         return pictures
 
     def _compare(self, picture: DevicePicture) -> None:
-        """Hold NVDEC's picture to FFmpeg's, once for each time that the format was learned."""
+        """Compare NVDEC's picture with FFmpeg's, once for each time that the format was learned."""
         if self._compared or picture.picture_format.mark != picture.opaque:
             return
         self._compared = True
@@ -194,7 +194,7 @@ class NvdecDecoder:
             raise refusal("NVDEC's pictures differ from those of FFmpeg's decoder", self._where)
 
     def _forget(self) -> None:
-        """End the session; what comes next is looked at anew."""
+        """End the session; the next packets decide the format again."""
         if self._session is not None:
             self._session.close()
         self._session = self._format = self._headers = None

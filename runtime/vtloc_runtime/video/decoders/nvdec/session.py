@@ -31,8 +31,8 @@ class PictureFormat:
 
     Attributes:
         pixels: FFmpeg's name of the pixel format.
-        width: Of a picture.
-        height: Likewise.
+        width: Columns of a picture.
+        height: Rows of a picture.
         mark: What the packet of that picture was marked with.
         orientation: How the pictures are turned.
     """
@@ -193,7 +193,7 @@ class NvdecSession:
         return self._decode(packet)
 
     def drain(self) -> list[Surface]:
-        """Pictures that are still inside; the next packet begins anew."""
+        """Pictures that are still inside; the next packet starts afresh."""
         return self._decode(self._end_of_stream)
 
     def download(self, address: int) -> Samples:
