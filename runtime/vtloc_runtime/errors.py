@@ -57,6 +57,10 @@ class VideoError(VtlocError):
     kind = "video"
 
 
+class DecoderLostError(VideoError):
+    """A decoder process that was ended from outside; its video may be tried again."""
+
+
 class QueryError(VtlocError):
     """A sentence that cannot be searched for."""
 

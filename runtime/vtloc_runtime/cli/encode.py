@@ -20,19 +20,22 @@ from vtloc_runtime.cli.options import (
     CacheSizeOption,
     DecoderMemoryOption,
     DecoderOption,
-    DecoderPatienceOption,
+    DecoderTimeoutOption,
     DeviceOption,
     ExactOption,
+    MaxDurationOption,
     PrecisionOption,
     QuietOption,
     RayOption,
+    RequireSandboxOption,
     ReuseOption,
     ServingOptions,
     ThreadsOption,
     VideosOption,
+    VideoTimeoutOption,
     WorkersOption,
 )
-from vtloc_runtime.cli.terminal import RunProgress
+from vtloc_runtime.cli.terminal import RunProgress, sandbox_note
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 
@@ -94,7 +97,10 @@ def encode(
     cache_size: CacheSizeOption = 10.0,
     decoder: DecoderOption = "cpu",
     decoder_memory: DecoderMemoryOption = 4.0,
-    decoder_patience: DecoderPatienceOption = 120.0,
+    decoder_timeout: DecoderTimeoutOption = 120.0,
+    video_timeout: VideoTimeoutOption = None,
+    max_duration: MaxDurationOption = 86_400.0,
+    require_sandbox: RequireSandboxOption = False,
     ray: RayOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -116,7 +122,10 @@ def encode(
         cache_size=cache_size,
         decoder=decoder,
         decoder_memory=decoder_memory,
-        decoder_patience=decoder_patience,
+        decoder_timeout=decoder_timeout,
+        video_timeout=video_timeout,
+        max_duration=max_duration,
+        require_sandbox=require_sandbox,
     )
     leave_with(
         lambda: run_encode(read_videos(videos, videos=videos_folder), options, ray=ray, quiet=quiet)
@@ -167,7 +176,7 @@ def run_encode(
         word = "stopped" if stopped else "done"
         typer.echo(
             f"{PROGRAM}: {word}: {len(outcomes) - failed} of {len(videos)} videos are in the "
-            f"cache, {frames} frames encoded",
+            f"cache, {frames} frames encoded{sandbox_note()}",
             err=True,
         )
     return INTERRUPTED if stopped else _exit_code(outcomes)

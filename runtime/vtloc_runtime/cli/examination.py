@@ -90,7 +90,7 @@ def examine(bundle: str | Path | None = None) -> Diagnosis:
     Args:
         bundle: The bundle's directory; None looks at the one that ships with the project.
     """
-    findings = [_machine(), *_packages(), _driver(), _video_decoding(), _gpu_decoding()]
+    findings = [_machine(), *_packages(), _driver(), _video_decoding(), _sandbox(), _gpu_decoding()]
     opened, bundle_findings = _bundle(bundle)
     services = () if opened is None else tuple(_try(opened, *place) for place in _SERVICES)
     return Diagnosis((*findings, *bundle_findings), services)
@@ -197,6 +197,21 @@ def _video_decoding() -> Finding:
         remedy = "Install PyAV's own wheel, which brings every decoder: pip install av"
         return Finding("video decoding", "problem", f"{detail}; no {', '.join(missing)}", remedy)
     return Finding("video decoding", "ok", f"{detail}: {', '.join(_DECODERS)}")
+
+
+def _sandbox() -> Finding:
+    """Whether a decoder process starts, and what holds around it."""
+    from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
+
+    try:
+        with DecoderProcess() as decoder:
+            report = decoder.start()
+    except VtlocError as error:
+        return Finding("decoder sandbox", "problem", error.what, error.remedy or "")
+    if report.complete:
+        return Finding("decoder sandbox", "ok", str(report))
+    remedy = "Hostile videos are safer on a kernel with Landlock (5.13) and seccomp"
+    return Finding("decoder sandbox", "absent", str(report), remedy)
 
 
 def _gpu_decoding() -> Finding:

@@ -15,16 +15,19 @@ from vtloc_runtime.cli.options import (
     CacheSizeOption,
     DecoderMemoryOption,
     DecoderOption,
-    DecoderPatienceOption,
+    DecoderTimeoutOption,
     DeviceOption,
     ExactOption,
+    MaxDurationOption,
     PrecisionOption,
     QuietOption,
     RayOption,
+    RequireSandboxOption,
     ReuseOption,
     ServingOptions,
     ThreadsOption,
     VideosOption,
+    VideoTimeoutOption,
     WorkersOption,
 )
 from vtloc_runtime.cli.search import SearchOptions, search
@@ -110,7 +113,10 @@ def find(
     cache_size: CacheSizeOption = 10.0,
     decoder: DecoderOption = "cpu",
     decoder_memory: DecoderMemoryOption = 4.0,
-    decoder_patience: DecoderPatienceOption = 120.0,
+    decoder_timeout: DecoderTimeoutOption = 120.0,
+    video_timeout: VideoTimeoutOption = None,
+    max_duration: MaxDurationOption = 86_400.0,
+    require_sandbox: RequireSandboxOption = False,
     ray: RayOption = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON lines on a terminal too.")
@@ -143,7 +149,10 @@ def find(
         cache_size=cache_size,
         decoder=decoder,
         decoder_memory=decoder_memory,
-        decoder_patience=decoder_patience,
+        decoder_timeout=decoder_timeout,
+        video_timeout=video_timeout,
+        max_duration=max_duration,
+        require_sandbox=require_sandbox,
     )
     options = SearchOptions(
         serving=serving,

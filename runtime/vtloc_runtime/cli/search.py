@@ -14,7 +14,7 @@ from vtloc_runtime.batch.jobs import Job, VideoJobs, group_by_video, read_jobs
 from vtloc_runtime.batch.records import Record, encode_record, exit_code
 from vtloc_runtime.cli.interrupts import Interruption
 from vtloc_runtime.cli.main import INTERRUPTED, PROGRAM, exit_codes
-from vtloc_runtime.cli.terminal import RunProgress, print_records, summary
+from vtloc_runtime.cli.terminal import RunProgress, print_records, sandbox_note, summary
 from vtloc_runtime.errors import MissingExtraError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.batch.worker_pool import PipelineOptions
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.cli.options import ServingOptions
+    from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ def search(videos: list[str], queries: list[str], options: SearchOptions) -> int
                 journal.forget({record.id for record in journal.records if record.failed})
             records, stopped = _work(bundle, jobs, options, run, journal)
     if options.report is not None:
-        _write_report(options.report, jobs, records)
+        _write_report(options.report, jobs, records, serving.decoder_limits)
     _close(jobs, records, options, stopped=stopped)
     return INTERRUPTED if stopped else exit_code(records, exit_codes())
 
@@ -203,7 +204,7 @@ def _close(
         )
     elif options.out is not None or sys.stdout.isatty():
         place = f", written to {options.out}" if options.out is not None else ""
-        _note(f"{summary(records)}{place}", options)
+        _note(f"{summary(records)}{place}{sandbox_note()}", options)
 
 
 def _note(text: str, options: SearchOptions, *, when: bool = True) -> None:
@@ -225,10 +226,12 @@ def _check_report(path: Path) -> None:
         raise OutputError("the report cannot be written there", where=path)
 
 
-def _write_report(path: Path, jobs: list[Job], records: list[Record]) -> None:
+def _write_report(
+    path: Path, jobs: list[Job], records: list[Record], limits: DecoderLimits
+) -> None:
     from vtloc_runtime.report.answers import answers_of
     from vtloc_runtime.report.page import write_page
 
     order = {job.id: index for index, job in enumerate(jobs)}
     ordered = sorted(records, key=lambda record: order[record.id])
-    write_page(path, answers_of(ordered))
+    write_page(path, answers_of(ordered, limits))

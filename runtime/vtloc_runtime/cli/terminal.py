@@ -141,6 +141,18 @@ def summary(records: Sequence[Record]) -> str:
     )
 
 
+def sandbox_note() -> str:
+    """What a closing line says of the sandbox that videos were decoded in; empty where none was."""
+    from vtloc_runtime.video.isolation.decoder_process import sandbox_in_force
+
+    report = sandbox_in_force()
+    if report is None:
+        return ""
+    if report.complete:
+        return "; decoded in a complete sandbox"
+    return f"; decoded in a sandbox without {', '.join(report.missing)}"
+
+
 def plain(text: str) -> str:
     """Text that any terminal takes: no control characters, no halves of characters."""
     whole = text.encode("utf-8", "replace").decode()

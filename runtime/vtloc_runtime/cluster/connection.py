@@ -87,7 +87,8 @@ def open_cluster(address: str) -> Iterator[Cluster]:
     """
     ray = _import_ray()
     _check_address(address)
-    with _quiet_start():
+    # Ray has workers import from the folder in which the driver joins, and downloads may lie there.
+    with _quiet_start(), contextlib.chdir(os.sep):
         try:
             ray.init(
                 address=address,

@@ -19,7 +19,7 @@ from vtloc_runtime.localize.similarity import cosine_curves
 from vtloc_runtime.localize.spans import decode, to_moments
 from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
 from vtloc_runtime.localize.tokenizer import QueryTokenizer
-from vtloc_runtime.localize.video_encoder import EncodedVideo, Observer, VideoEncoder
+from vtloc_runtime.localize.video_encoder import EncodedVideo, Observer, VideoEncoder, tell
 from vtloc_runtime.localize.windowed_logits import BoundaryLogits
 from vtloc_runtime.networks.load import open_network, preferred_precision, resolve_device
 from vtloc_runtime.video.isolation.chunks import Read, read_here
@@ -203,6 +203,7 @@ class Localizer:
         options: VideoOptions | None = None,
         *,
         progress: Callable[[float], None] | None = None,
+        timeout: float | None = None,
         read: Read = read_here,
     ) -> EncodedVideo:
         """Encode a video once, for any number of sentences.
@@ -211,12 +212,14 @@ class Localizer:
             source: A path, bytes, an open binary file, or frames with their times.
             options: How to read it; sampling and preprocessing come from the bundle.
             progress: Told the time of the last encoded frame, seconds, now and then.
+            timeout: Seconds, by the wall's clock, after which the video is given up; None waits
+                as long as it takes.
             read: Where the decoding happens; in this process by default.
 
         Raises:
-            VideoError: The video cannot be read, or shows nothing.
+            VideoError: The video cannot be read, shows nothing, or takes too long.
         """
-        return self._videos.encode(source, options, progress=progress, read=read)
+        return self._videos.encode(source, options, progress=progress, timeout=timeout, read=read)
 
     @overload
     def localize(self, video: Any, queries: str, *, moments: int = 1) -> Localization: ...
@@ -260,8 +263,7 @@ class Localizer:
         for top in range(0, len(unique), limit):
             for answer in self._answer(encoded, unique[top : top + limit], moments):
                 found[answer.query] = answer
-        if self._observer is not None:
-            self._observer("localize", time.perf_counter() - began, len(sentences))
+        tell(self._observer, "localize", time.perf_counter() - began, len(sentences))
         answers = [
             Localization(query, found[sentence.text].moments, sentence.warnings)
             for query, sentence in zip(asked, sentences, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,6 +29,19 @@ Observer: TypeAlias = Callable[[str, float, int], None]
 
 INPUT, OUTPUT = "frames", "features"
 _ROWS = 256
+
+
+def tell(listener: Callable[..., object] | None, *said: object) -> None:
+    """Call an observer or a progress callback, if there is one; its failure is a warning.
+
+    The answer is worth more than whoever watches it come about.
+    """
+    if listener is None:
+        return
+    try:
+        listener(*said)
+    except Exception as error:  # noqa: BLE001 - it is somebody else's code
+        warnings.warn(f"a callback failed: {type(error).__name__}: {error}", stacklevel=2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,6 +150,7 @@ class VideoEncoder:
         options: VideoOptions | None = None,
         *,
         progress: Callable[[float], None] | None = None,
+        timeout: float | None = None,
         read: Read = read_here,
     ) -> EncodedVideo:
         """Read a video and encode its frames; at most one batch of pictures is held.
@@ -144,25 +159,30 @@ class VideoEncoder:
             source: Whatever ``vtloc_runtime.video.open_video`` takes.
             options: How to read it; sampling and preprocessing come from the bundle.
             progress: Told the time of the last encoded frame, seconds, after each batch.
+            timeout: Seconds, by the wall's clock, after which the video is given up; None does
+                as the options say.
             read: Where the decoding happens; in this process by default.
 
         Raises:
-            VideoError: The video cannot be read, or shows nothing.
+            VideoError: The video cannot be read, shows nothing, or takes too long.
         """
         timer = _Timer()
         features = _Features(self._shared, self._reuse)
         times: list[NDArray[np.float64]] = []
         ending = None
+        reading = self.options(options)
+        if timeout is not None:
+            reading = replace(reading, limits=replace(reading.limits, wall_seconds=timeout))
         began = time.perf_counter()
-        for part in read(source, self.options(options), self._batch):
+        for part in read(source, reading, self._batch):
             if isinstance(part, ReadingEnd):
                 ending = part
                 break
             times.append(part.times)
             with timer:
-                features.add(part.images)
-            if progress is not None:
-                progress(float(part.times[-1]))
+                features.add(part.images, part.index)
+            self._hold_time(began, reading, source)
+            tell(progress, float(part.times[-1]))
         if ending is None or not times:
             raise VideoError("the video shows no frame", where=source)
         timings = {
@@ -192,9 +212,17 @@ class VideoEncoder:
         features = self._network.run({INPUT: images})[OUTPUT]
         return np.asarray(features, dtype=np.float32)
 
+    def _hold_time(self, began: float, options: VideoOptions, source: Any) -> None:
+        """Encoding takes its time as well, and no reader knows."""
+        if time.perf_counter() - began > options.limits.wall_seconds:
+            raise VideoError(
+                f"takes more than {options.limits.wall_seconds:g} s to read and encode",
+                where=source,
+                remedy="Raise the timeout if it is worth it",
+            )
+
     def _report(self, stage: str, seconds: float, count: int) -> None:
-        if self._observer is not None:
-            self._observer(stage, seconds, count)
+        tell(self._observer, stage, seconds, count)
 
 
 class _Features:
@@ -209,15 +237,15 @@ class _Features:
         self._known = self._table
         self.rows = 0
 
-    def add(self, images: NDArray[np.uint8]) -> None:
-        """Add the next frames ``[N, S, S, 3]``."""
+    def add(self, images: NDArray[np.uint8], index: NDArray[np.int64]) -> None:
+        """Add the next frames: pictures ``[M, S, S, 3]``, and which one each shows ``[N]``."""
         # Row 0 stands for the last frame that was encoded before these.
         fresh: list[int] = []
         rows = np.zeros(len(images), dtype=np.int64)
-        for index, image in enumerate(images):
+        for number, image in enumerate(images):
             if self._reuse.is_new(image):
-                fresh.append(index)
-            rows[index] = len(fresh)
+                fresh.append(number)
+            rows[number] = len(fresh)
         self._reuse.release()
         known = self._known
         if fresh:
@@ -225,9 +253,9 @@ class _Features:
             known = np.concatenate([known, found]) if known.size else found
             rows -= not self._known.size
             self._known = found[-1:].copy()
-        self._reserve(self.rows + len(images), known.shape[1])
-        self._table[self.rows : self.rows + len(images)] = known[rows]
-        self.rows += len(images)
+        self._reserve(self.rows + len(index), known.shape[1])
+        self._table[self.rows : self.rows + len(index)] = known[rows[index]]
+        self.rows += len(index)
 
     def array(self) -> NDArray[np.float32]:
         """All features, ``[T, Dv]``; nothing can be added after that."""

@@ -22,7 +22,6 @@ _ANIMATION_BYTES_PER_FILE_BYTE = 5 * 10**4
 _ANIMATION_BYTES_PER_SECOND = 2 * 10**8
 _ANIMATIONS = frozenset({"gif", "apng", "webp", "flic", "anm", "ansi"})
 _PACKET_OVERHEAD = 16
-_LARGEST_PIXEL = 3
 _NO_DEPTH = 12
 """BitReader in a pixel where the decoder does not say: 4:2:0 of 8 bits."""
 
@@ -70,24 +69,18 @@ class DecodeBudget:
                 remedy="It may be built to waste time; convert it to an ordinary format first",
             )
 
-    def check(self, width: int, height: int, pixel_format: av.VideoFormat | None) -> None:
+    def check(self, width: int, height: int) -> None:
         """Refuse a picture that is too large to be meant.
 
         Raises:
             VideoError: It is.
         """
-        size = f"has pictures of {width}x{height} pixels"
         if width * height > self._pixels:
-            what = f"{size}, more than the limit of {self._pixels}"
-        elif picture_bytes(width, height, pixel_format) > self._pixels * _LARGEST_PIXEL:
-            what = f"{size} with more colours than the limit of {self._pixels} pixels allows"
-        else:
-            return
-        raise VideoError(
-            what,
-            where=self._where,
-            remedy="Raise Limits.pixels if the video is meant to be that large",
-        )
+            raise VideoError(
+                f"has pictures of {width}x{height} pixels, more than the limit of {self._pixels}",
+                where=self._where,
+                remedy="Raise Limits.pixels if the video is meant to be that large",
+            )
 
 
 def picture_bytes(width: int, height: int, pixel_format: av.VideoFormat | None) -> int:

@@ -61,8 +61,7 @@ class DemuxPass:
             codec = context.codec.canonical_name
             self._budget = DecodeBudget(codec, options.limits.pixels, where=source.name)
             if context.width and context.height:
-                pixel_format = context.format if context.pix_fmt else None
-                self._check_picture(context.width, context.height, pixel_format)
+                self._check_picture(context.width, context.height)
         except BaseException:
             self.container.close()
             raise
@@ -198,7 +197,7 @@ class DemuxPass:
                 aspect /= 2
         else:
             orientation = picture.picture_format.orientation
-        self._check_picture(picture.width, picture.height, pixel_format)
+        self._check_picture(picture.width, picture.height)
         self._budget.spend(picture.width, picture.height, pixel_format)
         mark = cast("tuple[int] | None", picture.opaque)
         number = mark[0] if mark is not None else NO_PACKET
@@ -308,7 +307,8 @@ class DemuxPass:
             raise VideoError(
                 f"lasts longer than {limits.seconds:g} s",
                 where=self.source.name,
-                remedy="Raise Limits.seconds if the video is meant to be that long",
+                remedy="Raise the limit with --max-duration, or Limits.seconds, "
+                "if the video is meant to be that long",
             )
         if self._rate is not None and seconds * self._rate > limits.frames:
             raise VideoError(
@@ -326,7 +326,7 @@ class DemuxPass:
         start = cast("int | None", self.container.start_time)
         return None if start is None else self.timestamps.ticks(Fraction(start, 1_000_000))
 
-    def _check_picture(self, width: int, height: int, pixel_format: av.VideoFormat | None) -> None:
+    def _check_picture(self, width: int, height: int) -> None:
         """Refuse pictures too small to show anything or too large to be meant."""
         if min(width, height) < _SMALLEST_SIDE:
             raise VideoError(
@@ -335,4 +335,4 @@ class DemuxPass:
                 where=self.source.name,
                 remedy="Give a larger video",
             )
-        self._budget.check(width, height, pixel_format)
+        self._budget.check(width, height)

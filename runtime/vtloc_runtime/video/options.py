@@ -28,20 +28,23 @@ class Limits:
     A file that passes one is refused with a `VideoError`, as early as its timestamps show it.
 
     Attributes:
-        pixels: Most pixels of one decoded picture; 8K with a margin by default.
+        pixels: Most pixels of one decoded picture; 8K by default.
         frames: Most frames sampled from one video.
         seconds: Longest video, in seconds of its own clock; a day by default.
         decoding_seconds: Longest time that one pass may spend inside the decoder, in seconds of
             real time; unlimited by default.
+        wall_seconds: Longest time that reading the video may take, in seconds of real time, with
+            what the caller does between its frames; unlimited by default.
 
     Raises:
         UsageError: A bound is not a number above zero.
     """
 
-    pixels: int = 64_000_000
+    pixels: int = 36_000_000
     frames: int = 500_000
     seconds: float = 24 * 3600.0
     decoding_seconds: float = math.inf
+    wall_seconds: float = math.inf
 
     def __post_init__(self) -> None:
         for field_ in fields(self):

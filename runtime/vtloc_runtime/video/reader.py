@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -60,6 +61,7 @@ class FrameReader:
         self.warnings: tuple[str, ...] = ()
         self.damaged = 0
         self._started = self._finished = False
+        self._began = time.monotonic()
         self._notes: list[str] = []
         self._sequence = source if isinstance(source, FrameSequence) else None
         self._source: Source | None = None
@@ -144,6 +146,14 @@ class FrameReader:
 
     def _check_limits(self, number: int, asked: float) -> None:
         """Refuse a video that gives more frames, or lasts longer, than its options allow."""
+        wall = self.options.limits.wall_seconds
+        if time.monotonic() - self._began > wall:
+            raise VideoError(
+                f"takes more than {wall:g} s to read",
+                where=self._name,
+                remedy="Raise the limit with --video-timeout, or Limits.wall_seconds, "
+                "if it is worth it",
+            )
         if number > self.options.limits.frames:
             raise VideoError(
                 f"gives more than {self.options.limits.frames} frames",
@@ -154,7 +164,8 @@ class FrameReader:
             raise VideoError(
                 f"lasts longer than {self.options.limits.seconds:g} s",
                 where=self._name,
-                remedy="Raise Limits.seconds if the video is meant to be that long",
+                remedy="Raise the limit with --max-duration, or Limits.seconds, "
+                "if the video is meant to be that long",
             )
 
     @property

@@ -22,6 +22,11 @@ class Readable(Protocol):
 class SharedBytes(Protocol):
     """Bytes that several containers read at once, each at its own place."""
 
+    @property
+    def file(self) -> IO[bytes]:
+        """The file that is read."""
+        ...
+
     def read_at(self, position: int, size: int) -> bytes:
         """At most ``size`` bytes from a position, none at the end."""
         ...
@@ -35,34 +40,34 @@ class RegularFile:
     """A file of the operating system; reading leaves its own position alone."""
 
     def __init__(self, file: IO[bytes] | io.FileIO) -> None:
-        self._file = file
+        self.file = file
 
     def read_at(self, position: int, size: int) -> bytes:
         """At most ``size`` bytes from a position, none at the end."""
-        return os.pread(self._file.fileno(), size, position)
+        return os.pread(self.file.fileno(), size, position)
 
     def size(self) -> int:
         """Bytes in all."""
-        return os.fstat(self._file.fileno()).st_size
+        return os.fstat(self.file.fileno()).st_size
 
 
 class SharedFile:
     """One seekable file object, used by one reader at a time."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+        self.file = file
         self._lock = threading.Lock()
 
     def read_at(self, position: int, size: int) -> bytes:
         """At most ``size`` bytes from a position, none at the end."""
         with self._lock:
-            self._file.seek(position)
-            return read_checked(self._file, size, "the file object")
+            self.file.seek(position)
+            return read_checked(self.file, size, "the file object")
 
     def size(self) -> int:
         """Bytes in all."""
         with self._lock:
-            return self._file.seek(0, os.SEEK_END)
+            return self.file.seek(0, os.SEEK_END)
 
 
 class FileView:

@@ -37,7 +37,8 @@ _REMOTE_TRANSPORTS = "http,https,httpproxy,tcp,tls"
 _NO_TRANSPORT = "none"
 _READ_SIZE = 2**18
 _SPOOL_SIZE = 2**20
-_LARGEST_SPOOL = 16 * 2**30
+LARGEST_COPY = 16 * 2**30
+"""Most bytes copied to disk from what cannot seek."""
 
 
 class Source:
@@ -147,19 +148,15 @@ class Source:
         if refused or isinstance(error, av.error.InvalidDataError | av.error.EOFError):
             cause = NOT_A_VIDEO if self.remote else cause_of_refusal(self.read_at, self.size)
         elif self.remote:
-            cause = Cause(f"cannot be fetched ({_reason(error)})", "Download the video first")
+            cause = Cause(f"cannot be fetched ({reason_of(error)})", "Download the video first")
         else:
-            cause = Cause(f"cannot be opened ({_reason(error)})", "Check that it can be read")
+            cause = Cause(f"cannot be opened ({reason_of(error)})", "Check that it can be read")
         return VideoError(cause.what, where=self.name, remedy=cause.remedy)
 
     def _locate(self, source: str | os.PathLike[str], options: VideoOptions) -> None:
         location = os.fsdecode(source)
         self.name = location
-        if "\0" in location or not location:
-            raise VideoError("is not a file's name", where=repr(location))
-        match = _SCHEME.match(location)
-        if match and not os.path.lexists(location):
-            self._allow(match["scheme"].lower(), options)
+        if is_remote(location, options):
             self.remote = True
             self._url = location
             return
@@ -167,15 +164,10 @@ class Source:
         self._owned.append(file)
         self._bytes = RegularFile(file)
 
-    def _allow(self, scheme: str, options: VideoOptions) -> None:
-        if scheme in options.protocols:
-            return
-        remedy = "Download the video first"
-        if scheme in ("http", "https"):
-            remedy += f", or allow protocols=({scheme!r},)"
-        raise VideoError(
-            f"URLs with the scheme {scheme!r} are not allowed", where=self.name, remedy=remedy
-        )
+    @property
+    def file(self) -> IO[bytes] | None:
+        """The seekable file that is read; None where the source is remote."""
+        return None if self._bytes is None else self._bytes.file
 
     def _shared(self, source: Readable) -> SharedBytes:
         """The file itself where it seeks, else a copy of it on disk."""
@@ -189,38 +181,80 @@ class Source:
         self._owned.append(spool)
         while block := read_checked(source, _SPOOL_SIZE, self.name):
             spool.write(block)
-            if spool.tell() > _LARGEST_SPOOL:
+            if spool.tell() > LARGEST_COPY:
                 spool.close()
                 raise VideoError(
-                    f"holds more than {_LARGEST_SPOOL} bytes",
+                    f"holds more than {LARGEST_COPY} bytes",
                     where=self.name,
                     remedy="Save it to a file and give its path",
                 )
         return SharedFile(spool)
 
 
+def is_remote(location: str, options: VideoOptions) -> bool:
+    """Whether a location is an address that may be fetched, not a path.
+
+    Args:
+        location: The path or address.
+        options: Which schemes are allowed.
+
+    Raises:
+        VideoError: It is neither, or an address of a scheme that is not allowed.
+    """
+    if "\0" in location or not location:
+        raise VideoError(
+            "is not a file's name", where=repr(location), remedy="Give a path or an address"
+        )
+    match = _SCHEME.match(location)
+    if not match or os.path.lexists(location):
+        return False
+    scheme = match["scheme"].lower()
+    if scheme not in options.protocols:
+        remedy = "Download the video first"
+        if scheme in ("http", "https"):
+            remedy += f", or allow protocols=({scheme!r},)"
+        raise VideoError(
+            f"URLs with the scheme {scheme!r} are not allowed", where=location, remedy=remedy
+        )
+    return True
+
+
 def _open_file(location: str) -> IO[bytes]:
     """Open a regular file for reading."""
     try:
-        _check_regular(os.stat(location).st_mode, location)  # noqa: PTH116 - as FFmpeg is given it
+        check_regular(os.stat(location).st_mode, location)  # noqa: PTH116 - as FFmpeg is given it
         # A pipe that took the file's place meanwhile must not make this wait.
         descriptor = os.open(location, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         file = os.fdopen(descriptor, "rb", buffering=0)
     except (OSError, ValueError) as error:
-        raise VideoError(
-            f"cannot be opened ({_reason(error)})",
-            where=location,
-            remedy="Check its name, and that it may be read",
-        ) from error
+        raise cannot_open(location, error) from error
     try:
-        _check_regular(os.fstat(file.fileno()).st_mode, location)
+        check_regular(os.fstat(file.fileno()).st_mode, location)
     except VideoError:
         file.close()
         raise
     return file
 
 
-def _check_regular(mode: int, location: str) -> None:
+def cannot_open(location: str, error: Exception) -> VideoError:
+    """The error to raise where the system did not open a file."""
+    return VideoError(
+        f"cannot be opened ({reason_of(error)})",
+        where=location,
+        remedy="Check its name, and that it may be read",
+    )
+
+
+def check_regular(mode: int, location: str) -> None:
+    """Refuse what is not a regular file.
+
+    Args:
+        mode: Its mode, as ``os.stat`` gives it.
+        location: Its path.
+
+    Raises:
+        VideoError: It is a folder, a pipe or a device.
+    """
     if stat.S_ISDIR(mode):
         raise VideoError("is a folder, not a video", where=location, remedy="Give a file in it")
     if not stat.S_ISREG(mode):
@@ -240,5 +274,6 @@ def _is_regular(file: IO[bytes] | io.FileIO) -> bool:
         return False
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """What the system says was wrong, in its words."""
     return str(getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()

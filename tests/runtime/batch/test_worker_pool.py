@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.colours import write_colour_video
+from tests.support.crashing_decoder import crash_on
 from vtloc_runtime.batch.jobs import VideoJobs, group_by_video, read_jobs
 from vtloc_runtime.batch.records import Record
 from vtloc_runtime.batch.worker_pool import PipelineOptions, run_jobs, run_lanes
@@ -19,7 +18,6 @@ from vtloc_runtime.errors import UsageError, VideoError
 from vtloc_runtime.localize.feature_cache import FeatureCache
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.video.isolation.chunks import Read
-from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 HERE = PipelineOptions(lanes=3, isolated=False)
 
@@ -83,21 +81,12 @@ def test_a_crashed_decoder_costs_its_own_video_only(
     localizer: Localizer, films: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fatal = str(write_colour_video(tmp_path / "fatal.mp4", [("red", 90)]))
-    read = DecoderProcess.read
-
-    def crash(self: DecoderProcess, source: Any, options: Any, size: int) -> Any:
-        for part in read(self, source, options, 1 if source == fatal else size):
-            yield part
-            if source == fatal:
-                assert self._process is not None
-                os.kill(self._process.pid, signal.SIGSEGV)
-
-    monkeypatch.setattr(DecoderProcess, "read", crash)
+    crash_on(Path(fatal), monkeypatch)
     jobs = videos([films[0], fatal, films[1]], "red")
     found = flat(run_jobs(localizer, jobs, options=PipelineOptions(lanes=1)))
     assert [record.failed for record in found] == [False, True, False]
     assert found[1].error is not None
-    assert "crashed the decoder (ended by SIGSEGV)" in found[1].error.what
+    assert "crashed the decoder (ended by SIGSEGV" in found[1].error.what
 
 
 def test_a_run_over_cached_videos_starts_no_decoder(
@@ -106,7 +95,7 @@ def test_a_run_over_cached_videos_starts_no_decoder(
     options = PipelineOptions(lanes=2, cache=FeatureCache(tmp_path))
     jobs = videos(films, "red")
     before = plain(flat(run_jobs(localizer, jobs, options=options)))
-    monkeypatch.setattr("vtloc_runtime.video.isolation.decoder_process._spawn", None)
+    monkeypatch.setattr("vtloc_runtime.video.isolation.decoder_process.start_child", None)
     assert plain(flat(run_jobs(localizer, jobs, options=options))) == before
 
 
@@ -238,7 +227,7 @@ def test_memory_does_not_grow_with_the_video(localizer: Localizer) -> None:
                 times = np.arange(first, min(first + size, seconds), dtype=np.float64)
                 images = np.zeros((len(times), 32, 32, 3), dtype=np.uint8)
                 images[:] = (times.astype(np.int64) % 251)[:, None, None, None]
-                yield FrameChunk(images, times)
+                yield FrameChunk(images, times, np.arange(len(times)))
             yield ReadingEnd(float(seconds))
 
         return read
