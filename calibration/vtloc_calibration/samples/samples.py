@@ -166,8 +166,6 @@ def check_samples_file(path: Path, *, inputs: Sequence[tuple[str, Path]] = ()) -
     check_output(path, inputs=inputs, ours=is_samples)
     summary = path.with_suffix(".json")
     check_output(summary, inputs=inputs, ours=lambda content: b'"unreadable"' in content)
-<<<<<<< HEAD
-=======
 
 
 def is_samples(beginning: bytes) -> bool:
@@ -177,7 +175,6 @@ def is_samples(beginning: bytes) -> bool:
         beginning: The first bytes of the file.
     """
     return f'"format":"{_FORMAT}"'.encode() in beginning
->>>>>>> programs
 
 
 def draw_samples(
