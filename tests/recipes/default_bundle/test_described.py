@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from recipes.default_bundle.described import DescribedConfig, Describer, joined
 from recipes.default_bundle.topics import write_topics
-from vtloc_runtime.errors import ConfigurationError
+from vtloc.errors import ConfigurationError
 
 WIDTH = 32
 TOPICS = write_topics(np.random.default_rng(0), 12, split="training")
