@@ -11,7 +11,7 @@ from recipes.default_bundle.described import joined
 from recipes.default_bundle.footage import FootageConfig, Segment, render
 from recipes.default_bundle.sentences import write_sentence
 from recipes.default_bundle.vocabulary import Relation
-from vtloc_runtime.errors import ConfigurationError
+from vtloc.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

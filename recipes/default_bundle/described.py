@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtloc_runtime.errors import ConfigurationError
+from vtloc.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -175,7 +175,7 @@ class Describer:
 
     def _scene(
         self, rng: np.random.Generator, places: NDArray[np.int64], length: int
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[np.float64]:
         """The frames of a scene, [length, Ds], not yet of length one."""
         config, vectors = self._config, self._vectors
         shot = np.cumsum(rng.random(length) < 1 / config.shot)
@@ -187,8 +187,8 @@ class Describer:
         about = vectors[places[rng.integers(len(places), size=shots)]]
         about = 0.5 * about[shot] + 0.5 * vectors[places[rng.integers(len(places), size=length)]]
         beside = 0.5 * surroundings[shot] + 0.5 * things[rng.integers(len(things), size=length)]
-        clear = clarities[shot] * (rng.random(length) >= config.stray)
-        frames: NDArray[np.float32] = clear[:, None] * about + (1 - clear)[:, None] * beside
+        clear = (clarities[shot] * (rng.random(length) >= config.stray))[:, None]
+        frames: NDArray[np.float64] = clear * about + (1 - clear) * beside
         return frames
 
 
@@ -203,6 +203,6 @@ def joined(spans: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     return tuple(together)
 
 
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    scaled: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+def _unit(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+    scaled: NDArray[np.floating] = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
     return scaled

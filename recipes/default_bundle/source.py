@@ -16,8 +16,8 @@ from recipes.default_bundle.topics import write_topics
 from recipes.default_bundle.vocabulary import load_vocabulary
 from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.encoders.imagenet_labels import embed_texts
+from vtloc.errors import EncoderError
 from vtloc.model.samples import Sample
-from vtloc_runtime.errors import EncoderError
 from vtloc_runtime.localize.moments import Moment
 
 if TYPE_CHECKING:

@@ -158,6 +158,10 @@ class Worker(Generic[_Task, _Answer]):
         os.chdir(self._plan.folder)
         for _ in range(self._plan.lanes):
             self._idle.put(self._stack.enter_context(DecoderProcess(self._plan.limits)))
+        if self._plan.limits.require_sandbox:
+            decoder = self._idle.get()
+            decoder.start(gpu=self._plan.localizer.get("decoder", "cpu") != "cpu")
+            self._idle.put(decoder)
         return self._stack.enter_context(Localizer.open(bundle, **self._plan.localizer))
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from vtloc_runtime.errors import BundleError
+from vtloc_runtime.localize.encoded_video import FrameFeatures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +65,7 @@ class ReferenceFrames:
         seen = lengths[:, 0] > 0
         return cls(rows[seen] / lengths[seen])
 
-    def looks(self, features: ArrayLike) -> float:
+    def looks(self, features: FrameFeatures | NDArray[np.floating]) -> float:
         """How many different looks a video's frames amount to.
 
         The first frame is one; each further frame adds as much of one as it differs from the
@@ -76,11 +77,10 @@ class ReferenceFrames:
         Returns:
             1 for a video that never changes, up to T.
         """
-        rows = np.asarray(features, dtype=np.float32)
         total = 1.0
-        for top in range(0, len(rows) - 1, _BLOCK):
-            part = rows[top : top + _BLOCK + 1]
-            part = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+        for top in range(0, len(features) - 1, _BLOCK):
+            part = features[top : top + _BLOCK + 1].astype(np.float32)
+            part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
             steps = 1 - np.einsum("td,td->t", part[1:], part[:-1])
             total += float(np.clip(steps / self._difference, 0, 1).sum())
         return total
@@ -212,14 +212,15 @@ class PresenceCheck:
             )
         return cls(reference, test.share, test.threshold)
 
-    def looks(self, features: NDArray[np.floating], shared: SharedSpace) -> float:
+    def looks(self, features: FrameFeatures, shared: SharedSpace) -> float:
         """How many different looks a video's frames amount to.
 
         Args:
             features: ``[T, Dv]``, in the order of the video.
             shared: Which of their columns lie in the sentences' space.
         """
-        return self.reference.looks(features[:, shared.start : shared.stop])
+        rows = features.rows[:, shared.start : shared.stop]
+        return self.reference.looks(FrameFeatures(rows, features.index))
 
     def margin(self, curve: ArrayLike, sentence: ArrayLike, looks: float) -> float:
         """By how much the closest frame exceeds the sentence's mark for such a video.

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vtloc_runtime.localize.encoded_video import FrameFeatures
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -25,9 +27,12 @@ WINDOW = 128
 """Frames that are cut at once; windows share half of them, and each keeps its middle."""
 
 _AT_ONCE = 16
+_BLOCK = 4096
 
 
-def change_points(features: NDArray[np.floating], shared: SharedSpace | None = None) -> IntArray:
+def change_points(
+    features: FrameFeatures | NDArray[np.floating], shared: SharedSpace | None = None
+) -> IntArray:
     """Cut a video where what it shows changes.
 
     Takes O(T * WINDOW) time and, beside the features, O(T) memory.
@@ -41,16 +46,17 @@ def change_points(features: NDArray[np.floating], shared: SharedSpace | None = N
     """
     length = len(features)
     columns = slice(None) if shared is None else slice(shared.start, shared.stop)
-    rows = _directions(features[:, columns])
-    price = PRICE * _unrest(rows)
+    table = features if isinstance(features, FrameFeatures) else FrameFeatures(features)
+    frames = FrameFeatures(_directions(table.rows[:, columns]), table.index)
+    price = PRICE * _unrest(frames)
     if length <= WINDOW:
-        return _pieces(rows[None], price)[0]
+        return _pieces(frames[:][None], price)[0]
     half = WINDOW // 2
     starts = np.unique(np.append(np.arange(0, length - WINDOW, half), length - WINDOW))
     found: list[IntArray] = []
     for top in range(0, len(starts), _AT_ONCE):
         part = starts[top : top + _AT_ONCE]
-        cuts = _pieces(np.stack([rows[start : start + WINDOW] for start in part]), price)
+        cuts = _pieces(np.stack([frames[start : start + WINDOW] for start in part]), price)
         for start, own in zip(part, cuts, strict=True):
             # A cut near a window's edge is judged better by the neighbour that sees beyond it.
             low = 0 if start == 0 else start + half // 2
@@ -67,12 +73,16 @@ def _directions(features: NDArray[np.floating]) -> NDArray[np.float32]:
     return rows
 
 
-def _unrest(rows: NDArray[np.float32]) -> float:
+def _unrest(frames: FrameFeatures) -> float:
     """The variance of a frame around what its neighbours show, as far as neighbours tell."""
-    if len(rows) < 2:
+    count = len(frames) - 1
+    if count < 1:
         return 1.0
-    steps = np.square(np.diff(rows, axis=0)).sum(axis=1)
-    return max(float(np.mean(steps)) / 2, 1e-6)
+    total = 0.0
+    for top in range(0, count, _BLOCK):
+        steps = np.diff(frames[top : min(top + _BLOCK, count) + 1], axis=0)
+        total += float(np.square(steps).sum(dtype=np.float64))
+    return max(total / count / 2, 1e-6)
 
 
 def _pieces(windows: NDArray[np.float32], price: float) -> list[IntArray]:

@@ -10,6 +10,7 @@ import numpy as np
 from vtloc_runtime.errors import NetworkError
 from vtloc_runtime.localize.moments import Alignment
 from vtloc_runtime.localize.windows import Timeline, plan_windows
+from vtloc_runtime.networks.interface import check_finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vtloc_runtime.bundle.manifest import Windows
+    from vtloc_runtime.localize.encoded_video import FrameFeatures
     from vtloc_runtime.localize.text_encoder import EncodedSentence
     from vtloc_runtime.networks.interface import Network
 
@@ -66,7 +68,7 @@ class BoundaryLogits:
 
     def of(
         self,
-        features: NDArray[np.floating],
+        features: FrameFeatures | NDArray[np.floating],
         sentences: Sequence[EncodedSentence],
         *,
         reach: int | None = None,
@@ -81,11 +83,11 @@ class BoundaryLogits:
             alignment: Whether to keep the alignment, too.
 
         Raises:
-            NetworkError: The network fails, or has no alignment.
+            NetworkError: The network failed, has no alignment, or gave values that are not finite.
         """
         inputs = self._network.inputs
         tokens, token_mask = _side_by_side(sentences, inputs["tokens"].dtype)
-        features = features.astype(inputs["features"].dtype, copy=False)
+        dtype = inputs["features"].dtype
         length, rows = len(features), len(sentences)
         names = ["start_logits", "end_logits", *(["alignment"] if alignment else [])]
         whole = {
@@ -94,13 +96,14 @@ class BoundaryLogits:
         }
         step = -(-min(length, reach or self._frames) // self._frames)
         for phase in range(step):
-            part = features[phase::step]
-            windows = plan_windows(len(part), frames=self._frames, overlap=self._overlap)
+            places = range(phase, length, step)
+            windows = plan_windows(len(places), frames=self._frames, overlap=self._overlap)
             timelines = {
                 name: Timeline(windows, values.shape[:-1]) for name, values in whole.items()
             }
             for index, window in enumerate(windows):
-                seen = part[window.start : window.stop]
+                part = places[window.start : window.stop]
+                seen = features[part.start : part.stop : step].astype(dtype, copy=False)
                 result = self._network.run(
                     {
                         "features": np.repeat(seen[None], rows, axis=0),
@@ -110,11 +113,29 @@ class BoundaryLogits:
                     }
                 )
                 for name, timeline in timelines.items():
-                    timeline.add(index, _output(result, name))
+                    timeline.add(index, self._output(result, name, len(window)))
             for name, timeline in timelines.items():
                 whole[name][..., phase::step] = timeline.values()
         aligned = whole["alignment"].astype(np.float32) if alignment else None
         return FrameLogits(whole["start_logits"], whole["end_logits"], aligned)
+
+    def _output(
+        self, result: Mapping[str, NDArray[Any]], name: str, frames: int
+    ) -> NDArray[np.float64]:
+        if name not in result:
+            raise NetworkError(
+                f"the localizer network gives no {name}",
+                where=self._network.name,
+                remedy="Export the bundle again, or do not ask for it",
+            )
+        values = result[name]
+        if values.shape[-1] != frames:
+            raise NetworkError(
+                f"{frames} frames gave {name} of the shape {values.shape}",
+                where=self._network.name,
+            )
+        check_finite(values, what=name.replace("_", " "), network=self._network.name)
+        return values.astype(np.float64)
 
 
 def word_alignment(
@@ -135,16 +156,6 @@ def word_alignment(
         if word >= 0:
             weights[word] += logits.alignment[row, token]
     return Alignment(sentence.words, times, weights)
-
-
-def _output(result: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
-    if name not in result:
-        raise NetworkError(
-            f"the localizer network gives no {name}",
-            where="localizer",
-            remedy="Export the bundle again, or do not ask for it",
-        )
-    return result[name]
 
 
 def _side_by_side(

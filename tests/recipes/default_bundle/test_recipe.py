@@ -5,8 +5,8 @@ import pytest
 pytest.importorskip("torch", reason="needs the export extra")
 
 from recipes.default_bundle.recipe import Recipe
+from vtloc.errors import ConfigurationError
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.errors import ConfigurationError
 
 
 def test_the_shipped_recipe_can_be_read():
