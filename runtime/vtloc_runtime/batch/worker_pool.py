@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from vtloc_runtime.batch.records import Record, answer_record, failure_record
 from vtloc_runtime.batch.task_order import in_task_order
-from vtloc_runtime.errors import QueryError, UsageError
+from vtloc_runtime.errors import DeviceLostError, QueryError, UsageError
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
@@ -114,7 +114,7 @@ def answer_video(
     progress: Progress | None = None,
     read: Read = read_here,
 ) -> list[Record]:
-    """Answer every job of one video; whatever fails becomes a record.
+    """Answer every job of one video; whatever fails becomes a record, but for a lost GPU.
 
     Args:
         localizer: What answers.
@@ -124,6 +124,9 @@ def answer_video(
         cache: Where encoded videos are kept.
         progress: Told how far the reading has come.
         read: Where the decoding happens.
+
+    Raises:
+        DeviceLostError: The GPU failed, and no video can be answered any more.
     """
     askable, refused = _sort_out_queries(localizer, video.jobs, run=run)
     found: list[Record] = []
@@ -133,6 +136,9 @@ def answer_video(
                 localizer, video.video, cache=cache, progress=progress, read=read
             )
             found = _answer_jobs(localizer, encoded, askable, moments=moments, run=run)
+        except DeviceLostError:
+            # Every later video would fail as well, and its record would blame the video.
+            raise
         except Exception as error:  # noqa: BLE001 - one video's failure must not end the run
             found = [failure_record(job, error, run=run) for job in askable]
     by_id = {record.id: record for record in (*refused, *found)}
@@ -182,7 +188,7 @@ def run_lanes(
     """Do tasks in several lanes at once, each with a reader of its own.
 
     Args:
-        work: Does one task; must not raise.
+        work: Does one task; what it raises ends the run.
         tasks: What to do.
         options: How the work is spread.
         stop: Asked before each task; once it says True no more are begun.

@@ -33,7 +33,7 @@ from vtloc_runtime.cli.options import (
     WorkersOption,
 )
 from vtloc_runtime.cli.terminal import RunProgress
-from vtloc_runtime.errors import VideoError
+from vtloc_runtime.errors import DeviceLostError, VideoError
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 
 if TYPE_CHECKING:
@@ -226,6 +226,8 @@ class EncodeVideos:
             if encoded is None:
                 encoded = localizer.encode_video(task, progress=reached, read=read)
                 self.cache.put(key, encoded)
+        except DeviceLostError:
+            raise
         except Exception as error:  # noqa: BLE001 - one video's failure must not end the run
             return EncodeOutcome(task, error=describe(error))
         duration = round(encoded.duration, 3)

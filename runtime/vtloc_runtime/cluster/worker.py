@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import pickle
 import queue
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from vtloc_runtime.errors import ClusterError
+from vtloc_runtime.errors import ClusterError, DeviceLostError
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class ClusterWork(Protocol[_Task_contra, _Answer_co]):
     """What is done with each task, anywhere; pickles."""
 
     def do(self, localizer: Localizer, task: _Task_contra, read: Read) -> _Answer_co:
-        """Do one task; must not raise."""
+        """Do one task; raises nothing but `DeviceLostError`."""
         ...
 
     def give_up(self, task: _Task_contra, error: ClusterError) -> _Answer_co:
@@ -147,6 +148,11 @@ class Worker(Generic[_Task, _Answer]):
         decoder = self._idle.get()
         try:
             answer = self._plan.work.do(self._localizer, task, decoder.read)
+        except DeviceLostError as error:
+            # CUDA asks for a new process: Ray starts another worker, which takes the task again.
+            sys.stderr.write(f"vtloc-run: {error}\n")
+            sys.stderr.flush()
+            os._exit(DeviceLostError.exit_code)
         finally:
             self._idle.put(decoder)
         return _row(number, pickle.dumps(answer))

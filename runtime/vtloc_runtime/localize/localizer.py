@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _BATCH_ON_CPU = 16
 _BATCH_ON_GPU = 64
+_READ = {"localizer": ("start_logits", "end_logits")}
+"""The outputs that answers need; the alignment, the largest of all, is for those who study it."""
 _BY_SIMILARITY = frozenset({"similarity", "combined"})
 """Strategies that compare frames and sentences in the space that they share."""
 
@@ -157,6 +159,7 @@ class Localizer:
                         device=device,
                         precision=precision,
                         threads=threads,
+                        outputs=_READ.get(name),
                     )
                 )
             localizer = cls(

@@ -9,6 +9,8 @@ from vtloc_runtime.errors import BackendError, BundleError
 from vtloc_runtime.networks.replicas import SpreadNetwork
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import NetworkName
     from vtloc_runtime.networks.interface import Network
@@ -17,6 +19,8 @@ BACKENDS = ("onnxruntime", "tensorrt")
 
 _EXACT_FIRST = ("fp32", "compact", "int8", "fp16")
 _HALF_FIRST = ("fp16", "fp32", "compact", "int8")
+TENSORRT_PRECISIONS = ("fp16", "fp32")
+"""What TensorRT builds, best first; it refuses weights stored as integers and unsigned INT8."""
 
 
 def open_network(
@@ -27,6 +31,7 @@ def open_network(
     device: str | None = None,
     precision: str | None = None,
     threads: int | None = None,
+    outputs: Collection[str] | None = None,
 ) -> Network:
     """Open one network of a bundle.
 
@@ -38,6 +43,7 @@ def open_network(
             takes the backend's first.
         precision: Which precision; None takes the best that the bundle has for the device.
         threads: Threads of one run on the CPU; None takes what the process may use.
+        outputs: The outputs that are read; None reads all.
 
     Raises:
         BackendError: The backend is unknown, or cannot serve the device here.
@@ -51,7 +57,10 @@ def open_network(
     with ExitStack() as stack:
         copies = [
             stack.enter_context(
-                _open_copy(bundle, network, chosen, backend=backend, device=one, threads=threads)
+                _open_copy(
+                    bundle, network, chosen,
+                    backend=backend, device=one, threads=threads, outputs=outputs,
+                )  # fmt: skip
             )
             for one in device.split(",")
         ]
@@ -68,15 +77,16 @@ def _open_copy(
     backend: str,
     device: str,
     threads: int | None,
+    outputs: Collection[str] | None,
 ) -> Network:
     """Open a network on one device."""
     if backend == "tensorrt":
         from vtloc_runtime.networks.tensorrt.network import load_tensorrt
 
-        return load_tensorrt(bundle, network, precision, device)
+        return load_tensorrt(bundle, network, precision, device, outputs=outputs)
     from vtloc_runtime.networks.onnxruntime_backend import load_onnxruntime
 
-    return load_onnxruntime(bundle, network, precision, device, threads=threads)
+    return load_onnxruntime(bundle, network, precision, device, threads=threads, outputs=outputs)
 
 
 def resolve_device(backend: str, device: str | None) -> str:
@@ -123,16 +133,23 @@ def preferred_precision(bundle: Bundle, network: NetworkName, *, backend: str, d
     Raises:
         BundleError: The bundle has no precision that the backend takes.
     """
-    order = _HALF_FIRST if device.startswith("cuda") else _EXACT_FIRST
+    order = _EXACT_FIRST
+    if backend == "tensorrt":
+        order = TENSORRT_PRECISIONS
+    elif device.startswith("cuda"):
+        order = _HALF_FIRST
     variants = bundle.manifest.networks[network].variants
     usable = [name for name in order if name in variants]
-    if backend == "tensorrt":
-        usable = [name for name in usable if name != "compact"]
     if not usable:
+        remedy = (
+            f"Make the FP16 networks and their engines with: vtloc-export trt {bundle.path}"
+            if backend == "tensorrt"
+            else "Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE"
+        )
         raise BundleError(
             f"the {network} network comes in {', '.join(sorted(variants)) or 'no precision'}: "
             f"nothing that {backend} runs",
             where=bundle.path,
-            remedy="Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE",
+            remedy=remedy,
         )
     return usable[0]

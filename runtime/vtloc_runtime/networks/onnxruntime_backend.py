@@ -11,7 +11,7 @@ from vtloc_runtime.networks.interface import Array, Network, TensorSpec, check_i
 from vtloc_runtime.system.processors import available_processors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import NetworkFile, NetworkName, TensorEntry
@@ -36,6 +36,7 @@ def load_onnxruntime(
     device: str = "cpu",
     *,
     threads: int | None = None,
+    outputs: Collection[str] | None = None,
 ) -> OnnxRuntimeNetwork:
     """Open a network of a bundle with ONNX Runtime, after its hash was checked.
 
@@ -45,6 +46,7 @@ def load_onnxruntime(
         precision: Which of its precisions.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         threads: Threads that one run uses on the CPU; None takes what the process may use.
+        outputs: The outputs that are read; None reads all.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
@@ -57,6 +59,8 @@ def load_onnxruntime(
         network, content, device=device, threads=threads, where=bundle.resolve(file.file)
     )
     _compare_with_manifest(opened, file, where=bundle.resolve(file.file))
+    if outputs is not None:
+        opened.keep_outputs(outputs)
     return opened
 
 
@@ -111,8 +115,12 @@ class OnnxRuntimeNetwork(Network):
         """Every output by name."""
         return self._outputs
 
+    def keep_outputs(self, outputs: Collection[str]) -> None:
+        """Leave out of every answer what is not among these outputs."""
+        self._outputs = {name: spec for name, spec in self._outputs.items() if name in outputs}
+
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute every output.
+        """Compute the outputs that are read.
 
         Raises:
             NetworkError: An input is missing, unknown or of another shape, or the run failed.
