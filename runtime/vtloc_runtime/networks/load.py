@@ -58,9 +58,14 @@ def open_network(
         copies = [
             stack.enter_context(
                 _open_copy(
-                    bundle, network, chosen,
-                    backend=backend, device=one, threads=threads, outputs=outputs,
-                )  # fmt: skip
+                    bundle,
+                    network,
+                    chosen,
+                    backend=backend,
+                    device=one,
+                    threads=threads,
+                    outputs=outputs,
+                )
             )
             for one in device.split(",")
         ]

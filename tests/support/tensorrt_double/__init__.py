@@ -42,7 +42,7 @@ def installed(
     asked = "vtloc_runtime.networks.tensorrt.api.cuda_version"
     with (
         mock.patch.dict(sys.modules, modules),
-        mock.patch(found, lambda: gpu.cuda),
-        mock.patch(asked, lambda: gpu.cuda),
+        mock.patch(found, return_value=gpu.cuda),
+        mock.patch(asked, return_value=gpu.cuda),
     ):
         yield gpu

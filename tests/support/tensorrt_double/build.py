@@ -224,9 +224,9 @@ def refusals(graph: Any) -> list[str]:
     found = []
     for node in graph.node:
         quantized = node.op_type in {"QuantizeLinear", "DequantizeLinear"}
-        if quantized and len(node.input) > 2 and node.input[2] in constants:
-            if numpy_helper.to_array(constants[node.input[2]]).any():
-                found.append(f"{node.op_type}: Assertion failed: shiftIsAllZeros(zeroPoint)")
+        zero = constants.get(node.input[2]) if quantized and len(node.input) > 2 else None
+        if zero is not None and numpy_helper.to_array(zero).any():
+            found.append(f"{node.op_type}: Assertion failed: shiftIsAllZeros(zeroPoint)")
         for name in node.input:
             is_integer = name in constants and constants[name].data_type in integers
             if is_integer and not quantized:

@@ -129,7 +129,9 @@ def make_module(gpu: Gpu) -> types.ModuleType:
         def __init__(self, options: EventOptions | None = None) -> None:
             self.queue: StreamQueue | None = None
             self.is_closed = False
-            gpu.made["waiting event" if options and options.blocking_sync else "spinning event"] += 1
+            gpu.made[
+                "waiting event" if options and options.blocking_sync else "spinning event"
+            ] += 1
             gpu.born("event")
 
         def sync(self) -> None:

@@ -112,7 +112,9 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
             self._outputs = {t.name: t for t in self._session.get_outputs()}
             self.num_io_tensors = len(self._inputs) + len(self._outputs)
             self.num_optimization_profiles = len(self._profiles)
-            sizes = [self.get_device_memory_size_for_profile_v2(n) for n in range(len(self._profiles))]
+            sizes = [
+                self.get_device_memory_size_for_profile_v2(n) for n in range(len(self._profiles))
+            ]
             self.device_memory_size_v2 = max(sizes)
             gpu.born("engine")
 

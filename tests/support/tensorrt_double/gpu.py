@@ -94,7 +94,9 @@ class Gpu:
     def need_alive(self) -> None:
         """After an illegal address, a failed launch or a memory error, every call fails."""
         if self.lost:
-            raise RuntimeError("CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered")
+            raise RuntimeError(
+                "CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered"
+            )
 
     def need_one_device(self, ordinal: int, addresses: list[int]) -> None:
         """A kernel reads and writes the memory of its own device."""

@@ -10,8 +10,8 @@ import importlib.util
 import logging
 import sys
 import threading
-from contextlib import contextmanager
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 

@@ -106,15 +106,15 @@ class TensorBuffer:
         if array.shape[1:] != shape[1:]:
             target[...] = 0
         target[(slice(None), *(slice(length) for length in array.shape[1:]))] = array[:rows]
-        self._copy(self._pinned, 0, self._device, 0, rows * row_bytes, stream)
+        self._copy(self._pinned, self._device, rows * row_bytes, stream)
+        # What is there doubles with each copy within the device.
         first, filled = (rows - 1) * row_bytes, 1
         missing = shape[0] - rows
         while missing > 0:
             taken = min(filled, missing)
-            self._copy(
-                self._device, first, self._device, first + filled * row_bytes,
-                taken * row_bytes, stream,
-            )  # fmt: skip
+            source = self._part(self._device, first, taken * row_bytes)
+            repeated = self._part(self._device, first + filled * row_bytes, taken * row_bytes)
+            source.copy_to(repeated, stream=stream)
             filled += taken
             missing -= taken
 
@@ -130,11 +130,9 @@ class TensorBuffer:
             stream: The stream.
         """
         nbytes = wanted[0] * prod(shape[1:]) * dtype.itemsize
-        self._copy(self._device, 0, self._pinned, 0, nbytes, stream)
+        self._copy(self._device, self._pinned, nbytes, stream)
 
-    def read(
-        self, shape: tuple[int, ...], wanted: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> Array:
+    def read(self, shape: tuple[int, ...], wanted: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """A fresh array with the part that :meth:`download` brought, once the stream is idle."""
         nbytes = wanted[0] * prod(shape[1:]) * dtype.itemsize
         whole = self._host[:nbytes].view(dtype).reshape(wanted[0], *shape[1:])
@@ -172,13 +170,9 @@ class TensorBuffer:
             self._pinned.close()
         self._device.close(stream)
 
-    def _copy(
-        self, source: Any, start: int, target: Any, at: int, nbytes: int, stream: Any
-    ) -> None:
+    def _copy(self, source: Any, target: Any, nbytes: int, stream: Any) -> None:
         if nbytes:
-            self._part(source, start, nbytes).copy_to(
-                self._part(target, at, nbytes), stream=stream
-            )
+            self._part(source, 0, nbytes).copy_to(self._part(target, 0, nbytes), stream=stream)
 
     def _part(self, buffer: Any, start: int, nbytes: int) -> Any:
         if nbytes == self.nbytes:

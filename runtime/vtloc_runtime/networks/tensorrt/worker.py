@@ -10,8 +10,6 @@ from contextlib import ExitStack
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vtloc_runtime.errors import DeviceLostError, NetworkError
 from vtloc_runtime.networks.tensorrt.context import BoundContext, LoadedEngine
 from vtloc_runtime.networks.tensorrt.cuda_graphs import GraphCache, GraphSlot
@@ -162,7 +160,9 @@ class Worker:
     ) -> dict[str, Array]:
         layout = self._loaded.layout
         for name in layout.outputs:
-            self._buffers[name].download(shapes[name], wanted[name], layout.dtype(name), self._stream)
+            self._buffers[name].download(
+                shapes[name], wanted[name], layout.dtype(name), self._stream
+            )
         self._wait()
         return {
             name: self._buffers[name].read(shapes[name], wanted[name], layout.dtype(name))
@@ -191,7 +191,7 @@ class Worker:
         finally:
             try:
                 builder.close()
-            except Exception:  # noqa: BLE001 - it ends an invalidated capture, and then says so
+            except Exception:
                 log.debug("the capture had been invalidated", exc_info=True)
 
     def _wait(self) -> None:
@@ -232,6 +232,6 @@ class Worker:
                     stack.callback(cache.close)
                 stack.callback(self._contexts.clear)
                 stack.callback(self._stream.sync)
-        except Exception:  # noqa: BLE001 - cuda-core's types are undocumented
+        except Exception:
             log.warning("%s could not free all its memory", self._loaded.name, exc_info=True)
         self._buffers, self._graphs, self._scratch, self._event = {}, [], None, None

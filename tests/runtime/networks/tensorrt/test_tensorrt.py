@@ -8,6 +8,7 @@ import threading
 import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import onnxruntime
@@ -210,13 +211,15 @@ def test_a_machine_without_nvml_serves(bundle) -> None:
         assert network.run(small_bundle.example_inputs("visual"))
 
 
-def test_only_the_flavour_that_an_engine_names_is_imported(gpu, bundle, monkeypatch) -> None:
+def test_only_the_flavour_that_an_engine_names_is_imported(gpu, bundle) -> None:
     class Refusing(types.ModuleType):
         def __getattr__(self, name: str) -> object:
             raise AssertionError("TensorRT-RTX was touched beside TensorRT")
 
-    monkeypatch.setitem(sys.modules, "tensorrt_rtx", Refusing("tensorrt_rtx"))
-    with load_tensorrt(bundle, "visual", "fp32") as network:
+    with (
+        mock.patch.dict(sys.modules, {"tensorrt_rtx": Refusing("tensorrt_rtx")}),
+        load_tensorrt(bundle, "visual", "fp32") as network,
+    ):
         assert network.backend == "tensorrt:cuda:0"
 
 
