@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Self
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from vtloc_export.bundle_export import ExportReport, export_bundle
+from vtloc_export.cli.progress import ExportBar
 from vtloc_export.cli.trt import trt_command
 from vtloc_export.cli.verify import verify_command
 from vtloc_export.options import ExportOptions
@@ -70,7 +70,7 @@ def onnx_command(  # noqa: PLR0917 - the parameters of a command are its options
         frames_per_second=_rate(fps),
         lint=not no_lint,
     )
-    with _RichProgress() as progress:
+    with ExportBar() as progress:
         report = export_bundle(source, out, options, progress)
     _print_report(report)
 
@@ -133,37 +133,3 @@ def _print_report(report: ExportReport) -> None:
         size = len(item.content) / 1e6
         table.add_row(item.network, item.precision, f"{size:.1f}", f"{cosine:.6f}", f"{apart:.1e}")
     Console().print(table)
-
-
-class _RichProgress:
-    """A bar on the terminal that names the step under way."""
-
-    def __init__(self) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._bar.add_task("starting", total=None)
-        self._begun = False
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def begin(self, steps: int) -> None:
-        """Show how many steps there are."""
-        self._bar.update(self._task, total=steps)
-
-    def step(self, what: str) -> None:
-        """Name the step that starts."""
-        if self._begun:
-            self._bar.advance(self._task)
-        self._begun = True
-        self._bar.update(self._task, description=what)

@@ -20,10 +20,14 @@ from vtloc_runtime.bundle.manifest import (
     ScoreCalibration,
     SharedSpace,
 )
+from vtloc_runtime.bundle.user_folder import is_installed, user_folder
 from vtloc_runtime.errors import BundleError
 
 DEFAULT_BUNDLE = Path(__file__).parent / "default"
 """The bundle that ships with the project."""
+
+ENGINES = "engines"
+"""The folder of TensorRT plans within a bundle."""
 
 _EXPORT_AGAIN = "Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE"
 
@@ -149,8 +153,14 @@ class Bundle:
 
     @property
     def engines(self) -> Path:
-        """The folder of TensorRT plans; it need not exist."""
-        return self.path / "engines"
+        """The folder of TensorRT plans; it need not exist.
+
+        Inside the bundle, or in the user's cache where the bundle cannot be written to.
+        """
+        inside = self.path / ENGINES
+        if inside.is_dir() or not is_installed(self.path):
+            return inside
+        return user_folder(self.path) / ENGINES
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from vtloc_runtime.bench.measure import BenchOptions, bench
 from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def bench_command(  # noqa: PLR0917 - the parameters of a command are its option
     if table is not None:
         _read_document(table)
     console = Console(stderr=True)
-    opened = Bundle.open(bundle)
+    opened = bundle_for(Bundle.open(bundle), options.backend)
     with console.status("measuring") as status:
         report = bench(opened, options, progress=lambda what: status.update(f"measuring {what}"))
     Console().print(bench_table(report))

@@ -143,8 +143,9 @@ def run_encode(
     import msgspec
 
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.bundle.user_folder import bundle_for
 
-    bundle = Bundle.open(options.bundle)
+    bundle = bundle_for(Bundle.open(options.bundle), options.backend)
     pipeline = options.pipeline(in_order=False)
     outcomes: list[EncodeOutcome] = []
     shown = sys.stderr.isatty() and not quiet

@@ -60,6 +60,7 @@ def search(videos: list[str], queries: list[str], options: SearchOptions) -> int
     """
     from vtloc_runtime.batch.fingerprint import run_identity
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.bundle.user_folder import bundle_for
     from vtloc_runtime.localize.tokenizer import clean_query
 
     if options.out is None and (options.overwrite or options.retry_failed):
@@ -70,7 +71,7 @@ def search(videos: list[str], queries: list[str], options: SearchOptions) -> int
     if options.report is not None:
         _check_report(options.report)
     serving = options.serving
-    bundle = Bundle.open(serving.bundle)
+    bundle = bundle_for(Bundle.open(serving.bundle), serving.backend)
     if options.always_answer:
         bundle = bundle.always_answering()
     run = run_identity(

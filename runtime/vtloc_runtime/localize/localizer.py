@@ -11,6 +11,7 @@ import numpy as np
 
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import DecodingStrategy
+from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.errors import BackendError, FeatureError, UsageError
 from vtloc_runtime.localize.absence import PresenceCheck
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
@@ -146,6 +147,7 @@ class Localizer:
 
             require_decoder(decoder)
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        opened = bundle_for(opened, backend)
         device = resolve_device(backend, device)
         visual = precision or preferred_precision(opened, "visual", backend=backend, device=device)
         with ExitStack() as stack:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from vtloc_runtime.bundle.user_folder import TENSORRT_PRECISIONS
 from vtloc_runtime.errors import BackendError, BundleError
 from vtloc_runtime.networks.replicas import SpreadNetwork
 
@@ -19,8 +20,6 @@ BACKENDS = ("onnxruntime", "tensorrt")
 
 _EXACT_FIRST = ("fp32", "compact", "int8", "fp16")
 _HALF_FIRST = ("fp16", "fp32", "compact", "int8")
-TENSORRT_PRECISIONS = ("fp16", "fp32")
-"""What TensorRT builds, best first; it refuses weights stored as integers and unsigned INT8."""
 
 
 def open_network(
@@ -138,7 +137,7 @@ def preferred_precision(bundle: Bundle, network: NetworkName, *, backend: str, d
     Raises:
         BundleError: The bundle has no precision that the backend takes.
     """
-    order = _EXACT_FIRST
+    order: tuple[str, ...] = _EXACT_FIRST
     if backend == "tensorrt":
         order = TENSORRT_PRECISIONS
     elif device.startswith("cuda"):

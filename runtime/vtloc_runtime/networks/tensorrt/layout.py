@@ -212,7 +212,7 @@ def _bucketed(axis: str, length: int, span: AxisRange | None) -> int:
 def _paddable(inputs: Iterable[TensorSpec | TensorEntry]) -> frozenset[str]:
     """The axes that padding does not change the answers along: the batch, and masked lengths."""
     masked = {axis for spec in inputs if spec.dtype == "bool" for axis in spec.shape}
-    return frozenset({BATCH, *(masked & STEPS.keys())})
+    return frozenset({BATCH, *(axis for axis in STEPS if axis in masked)})
 
 
 def _widest(
