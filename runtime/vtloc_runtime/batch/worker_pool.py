@@ -13,13 +13,15 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from vtloc_runtime.batch.decoder_lanes import AUTO, decoding_by, lane_decoders
 from vtloc_runtime.batch.records import Record, answer_record, failure_record
 from vtloc_runtime.batch.task_order import in_task_order
 from vtloc_runtime.errors import DeviceLostError, QueryError, UsageError
 from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
 
@@ -46,6 +48,9 @@ class PipelineOptions:
         limits: How far each decoder process may go.
         in_order: Give results in the order of the videos, not as they come.
         cache: Where encoded videos are kept; None keeps none.
+        decoder: What decodes in the lanes, as `lane_decoders` takes it; None leaves that to the
+            localizer.
+        device: Where the networks run; NVDEC decodes on the same GPUs.
     """
 
     lanes: int | None = None
@@ -53,10 +58,18 @@ class PipelineOptions:
     limits: DecoderLimits = field(default_factory=DecoderLimits)
     in_order: bool = False
     cache: FeatureCache | None = None
+    decoder: str | None = None
+    device: str | None = None
 
     def lanes_for(self, videos: int) -> int:
         """Lanes worth opening for so many videos."""
-        return max(1, min(self.lanes or available_processors(), videos))
+        return max(1, min(len(self.decoders()), videos))
+
+    def decoders(self) -> list[str | None]:
+        """What decodes in each lane; None where the localizer says."""
+        if self.decoder is None:
+            return [None] * (self.lanes or available_processors())
+        return [*lane_decoders(self.decoder, self.device, self.lanes)]
 
 
 def run_jobs(
@@ -222,10 +235,16 @@ class _Lanes(Generic[_Task, _Answer]):
         self._done: queue.Queue[tuple[int, _Answer] | BaseException | None] = queue.Queue(2 * count)
         self._closed = False
         self._threads = []
-        for number in range(count):
+        for number, decoder in enumerate(options.decoders()[:count]):
             read: Read = read_here
             if options.isolated:
-                read = self._stack.enter_context(DecoderProcess(options.limits)).read
+                limits = options.limits
+                if decoder not in {None, PROCESSOR}:
+                    # CUDA reserves more address space than any limit that would mean something.
+                    limits = replace(limits, memory=0)
+                read = self._stack.enter_context(DecoderProcess(limits)).read
+            if decoder is not None:
+                read = decoding_by(read, decoder, otherwise=options.decoder == AUTO)
             thread = threading.Thread(
                 target=self._lane, args=(read,), name=f"lane {number}", daemon=True
             )

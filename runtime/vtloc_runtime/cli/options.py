@@ -61,8 +61,9 @@ DecoderOption: TypeAlias = Annotated[
     str,
     typer.Option(
         "--decoder",
-        help="What decodes videos: cpu; or nvdec, nvdec:N for an NVIDIA GPU, which gives the same "
-        "frames or refuses the video (--decoder-memory is then unused).",
+        help="What decodes videos: cpu; nvdec, nvdec:N for an NVIDIA GPU, which gives the same "
+        "frames or refuses the video (--decoder-memory is then unused); or auto: NVDEC where it "
+        "answers and every processor beside it, which also take what NVDEC refuses.",
     ),
 ]
 DecoderMemoryOption: TypeAlias = Annotated[
@@ -124,13 +125,14 @@ class ServingOptions:
         from vtloc_runtime.localize.feature_cache import FeatureCache
         from vtloc_runtime.video.isolation.decoder_process import DecoderLimits
 
-        # CUDA reserves more address space than any limit that would mean something.
-        memory = int(self.decoder_memory * _GIBIBYTE) if self.decoder == "cpu" else 0
+        memory = int(self.decoder_memory * _GIBIBYTE)
         return PipelineOptions(
             lanes=self.workers,
             limits=DecoderLimits(memory=memory, patience=self.decoder_patience),
             in_order=in_order,
             cache=FeatureCache(bound=int(self.cache_size * _GIBIBYTE)) if self.cache else None,
+            decoder=self.decoder,
+            device=self.device or ("cuda" if self.backend == "tensorrt" else None),
         )
 
     def open_localizer(self, bundle: Bundle, *, lanes: int) -> Localizer:
@@ -155,5 +157,6 @@ class ServingOptions:
             "batch": self.batch,
             "reuse": self.reuse,
             "decoding": self.decoding,
-            "decoder": self.decoder,
+            # Lanes choose for themselves.
+            "decoder": "cpu" if self.decoder == "auto" else self.decoder,
         }

@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
-CUDA_13_DRIVER = "580"
-CUDA_12_DRIVER = "535"
-"""The first drivers that the TensorRT wheels for CUDA 13 and CUDA 12 run on."""
+OLDEST_CUDA = (12, 2)
+"""What driver 535 runs, the oldest that TensorRT's wheels take; CUDA 13 needs driver 580."""
+
+_FIRST_FOR_CUDA_13 = (1, 27)
+"""The first version of onnxruntime-gpu on PyPI that is built for CUDA 13."""
+
+
+@dataclass(frozen=True, slots=True)
+class CudaBuild:
+    """An installed package that was built for one major version of CUDA.
+
+    Attributes:
+        package: Its distribution.
+        version: Its version.
+        cuda: The major version of CUDA.
+        extra: The extra that brings it, without its ending.
+    """
+
+    package: str
+    version: str
+    cuda: int
+    extra: str
 
 
 def cuda_version() -> tuple[int, int] | None:
@@ -29,3 +51,29 @@ def fitting_extra(extra: str) -> str:
     """
     found = cuda_version()
     return f"{extra}-cu12" if found is not None and found < (13, 0) else f"{extra}-cu13"
+
+
+def cuda_builds() -> Iterator[CudaBuild]:
+    """The installed packages whose build must suit the driver."""
+    for major in (12, 13):
+        if found := installed_version(f"tensorrt-cu{major}"):
+            yield CudaBuild(f"tensorrt-cu{major}", found, major, "tensorrt")
+    found = installed_version("cuda-bindings")
+    if found and installed_version("cuda-core"):
+        yield CudaBuild("cuda-bindings", found, _numbers(found)[0], "tensorrt")
+    if found := installed_version("onnxruntime-gpu"):
+        major = 13 if _numbers(found) >= _FIRST_FOR_CUDA_13 else 12
+        yield CudaBuild("onnxruntime-gpu", found, major, "gpu")
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed distribution; None where there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _numbers(text: str) -> tuple[int, int]:
+    first, second, *_ = (*text.split("."), "0")
+    return int(first), int(second)

@@ -45,6 +45,7 @@ class Gpu:
     nvml: bool = True
     ordinal: int = 0
     count: int = 1
+    engines: int = 5
     memory_limit: int | None = None
     capturable: bool = True
     lost: bool = False
