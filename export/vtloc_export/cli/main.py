@@ -5,19 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from vtloc_export.bundle_export import ExportReport, export_bundle
 from vtloc_export.cli.progress import ExportBar
 from vtloc_export.cli.trt import trt_command
 from vtloc_export.cli.verify import verify_command
 from vtloc_export.options import ExportOptions
 from vtloc_export.signatures import PRECISIONS, Precision
 from vtloc_runtime.errors import UsageError, VtlocError
+
+if TYPE_CHECKING:
+    from vtloc_export.bundle_export import ExportReport
 
 _INTERRUPTED = 130
 # Typer carries its own click in some versions and imports it in others; this is either one's.
@@ -62,6 +64,9 @@ def onnx_command(  # noqa: PLR0917 - the parameters of a command are its options
     many shapes, padded and not. Half precision is judged in true half arithmetic. Only when all
     checks pass does the bundle appear at its place.
     """
+    # Engines are built on machines without PyTorch, by the same program.
+    from vtloc_export.bundle_export import export_bundle
+
     options = ExportOptions(
         precisions=parse_precisions(precision),
         overwrite=overwrite,

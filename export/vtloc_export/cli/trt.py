@@ -185,6 +185,8 @@ def _traffic(
     tokens: str | None,
     profiles: Sequence[str],
 ) -> tuple[Traffic, ...]:
+    if batch is frames is tokens is None and not profiles:
+        return ()
     base = default_traffic(bundle)
     for axis, text in (("batch", batch), ("frames", frames), ("tokens", tokens)):
         if text is not None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from vtloc_export.parity.answers import ParityReport, verify_bundle
-from vtloc_export.parity.measures import worst
 from vtloc_runtime.errors import ParityError
+
+if TYPE_CHECKING:
+    from vtloc_export.parity.answers import ParityReport
 
 
 def verify_command(
@@ -31,6 +32,8 @@ def verify_command(
     Tensors: how far each network's outputs are. Answers: how many best moments stay where they
     were. Task, with --data: how recall and mIoU move. A broken bound is exit code 1.
     """
+    from vtloc_export.parity.answers import verify_bundle
+
     console = Console(stderr=True)
     with console.status("opening the bundle") as status:
         report = verify_bundle(bundle, data=data, told=status.update)
@@ -43,6 +46,8 @@ def verify_command(
 
 
 def _print(report: ParityReport) -> None:
+    from vtloc_export.parity.measures import worst
+
     console = Console()
     tensors = Table(title="Tensors, against PyTorch in FP32")
     for column in ("network", "precision", "computed by", "max abs", "mean abs", "cosine",

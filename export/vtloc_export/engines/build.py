@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, TextIO
 import msgspec
 
 from vtloc_export.engines.builder import Plan, PlanRequest, build_plan
-from vtloc_export.engines.profiles import Traffic, check_traffic, default_traffic, network_profiles
+from vtloc_export.engines.profiles import (
+    Traffic,
+    check_traffic,
+    network_profiles,
+    runtime_traffic,
+)
 from vtloc_export.engines.progress import SilentProgress
 from vtloc_export.engines.target import BackendChoice, EngineBuilder, choose_builder
 from vtloc_runtime.bundle.engine_file import (
@@ -47,7 +52,7 @@ class EngineOptions:
         backend: Which TensorRT flavour; ``"auto"`` takes TensorRT where its GPU is the target.
         precision: Which variant of the networks.
         networks: Which networks.
-        traffic: The expected traffic, a profile each; empty takes the bundle's own limits.
+        traffic: The expected traffic, a profile each; empty takes what the runtime sends.
         settings: What the builder is told.
         timing_cache: A file that keeps tactic timings between builds.
         force: Build again what is there already.
@@ -98,8 +103,7 @@ def build_engines(
         OutputError: The bundle's folder cannot be written.
     """
     progress = progress or SilentProgress()
-    traffic = options.traffic or (default_traffic(bundle),)
-    check_traffic(bundle, traffic)
+    check_traffic(bundle, options.traffic)
     for name in options.networks:
         bundle.variant(name, options.precision)
     builder = choose_builder(options.backend, options.target)
@@ -124,7 +128,9 @@ def build_engines(
             flavour=builder.api.flavour,
             version=builder.api.version,
             target=builder.target,
-            profiles=network_profiles(file.inputs, traffic),
+            profiles=network_profiles(
+                file.inputs, options.traffic or runtime_traffic(bundle, name)
+            ),
             settings=settings,
         )
         found, reason = _find(bundle, identity)

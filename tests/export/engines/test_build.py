@@ -190,7 +190,7 @@ def test_another_profile_builds_again(gpu, bundle) -> None:
     traffic = (parse_traffic("batch=1:2:3", default_traffic(bundle)),)
     (report,) = build_engines(bundle, EngineOptions("sm80", networks=("text",), traffic=traffic))
     assert report.built
-    assert "profiles.0.batch.max: 64, not 3" in report.reason
+    assert "profiles.0.batch.max: 4, not 3" in report.reason
 
 
 @pytest.mark.parametrize(

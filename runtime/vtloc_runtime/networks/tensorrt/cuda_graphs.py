@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.networks.tensorrt.context import BoundContext
 
 _REMEMBERED_SHAPES = 256
+_HALF_LIFE = 512
 
 Key = tuple[Any, ...]
 """The shapes of a run."""
@@ -23,7 +24,7 @@ class GraphSlot:
     Attributes:
         context: The context.
         graph: The graph, once it was captured.
-        uses: How often it was launched; halved whenever other shapes would take its place.
+        uses: How often its shapes came; halved now and then, so that old traffic is forgotten.
     """
 
     context: BoundContext
@@ -42,8 +43,8 @@ class GraphCache:
 
     Modifying a context under a captured graph is undefined, so each graph has a context of its
     own. Contexts are made up to the bound and then handed on, never made again. A capture costs
-    several plain runs, so where all slots are taken, shapes replace the least recently used ones
-    only once they came more often: traffic without repetition then runs uncaptured.
+    several plain runs, so where all slots are taken, shapes replace the least used ones only once
+    they came more often: traffic without repetition then runs uncaptured.
 
     Args:
         capacity: Most graphs kept; 0 turns capturing off.
@@ -55,12 +56,14 @@ class GraphCache:
         self._make_context = make_context
         self._slots: OrderedDict[Key, GraphSlot] = OrderedDict()
         self._seen: OrderedDict[Key, int] = OrderedDict()
+        self._calls = 0
 
     def __len__(self) -> int:
         return sum(slot.graph is not None for slot in self._slots.values())
 
     def find(self, key: Key) -> GraphSlot | None:
         """The captured graph of these shapes."""
+        self._age()
         slot = self._slots.get(key)
         if slot is None or slot.graph is None:
             return None
@@ -80,22 +83,28 @@ class GraphCache:
             return False
         if key in self._slots or len(self._slots) < self._capacity:
             return True
-        oldest = next(iter(self._slots.values()))
-        worth = seen > oldest.uses
-        oldest.uses //= 2
-        return worth
+        return seen > min(slot.uses for slot in self._slots.values())
 
     def admit(self, key: Key) -> GraphSlot:
-        """A slot for a new graph, taken over from the least recently used one where all are."""
+        """A slot for a new graph, taken over from the least used one where all are."""
         slot = self._slots.pop(key, None)
         if slot is None and len(self._slots) >= self._capacity:
-            _, slot = self._slots.popitem(last=False)
+            # Among equals the one that was launched longest ago.
+            slot = self._slots.pop(min(self._slots, key=lambda one: self._slots[one].uses))
         if slot is None:
             slot = GraphSlot(self._make_context())
         slot.release()
-        slot.uses = 0
+        slot.uses = self._seen.get(key, 0)
         self._slots[key] = slot
         return slot
+
+    def _age(self) -> None:
+        self._calls += 1
+        if self._calls % _HALF_LIFE == 0:
+            for slot in self._slots.values():
+                slot.uses //= 2
+            for key, seen in self._seen.items():
+                self._seen[key] = max(1, seen // 2)
 
     def give_up(self) -> None:
         """Stop capturing: this network cannot be captured."""
