@@ -5,7 +5,7 @@ DEV := .venv
 GPU := .venv-gpu
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: demo test lint types check prove-gpu rehearse-gpu test-drivers test-slow default-bundle benchmarks clean help
+.PHONY: demo test lint contracts types check prove-gpu rehearse-gpu test-drivers test-slow default-bundle benchmarks clean help
 
 help:  ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -50,10 +50,13 @@ lint: $(DEV)/.ready  ## Check style and format.
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 
+contracts: $(DEV)/.ready  ## Check which packages may import which.
+	$(DEV)/bin/lint-imports
+
 types: $(DEV)/.ready  ## Check types (mypy, strict).
 	$(DEV)/bin/mypy
 
-check: lint types test  ## Everything that CI checks.
+check: lint contracts types test  ## Everything that CI checks.
 
 # Labelled footage to calibrate scores on: make default-bundle LABELS=labels.jsonl VIDEOS=folder
 FOOTAGE := $(if $(LABELS),--labels $(LABELS) --videos $(VIDEOS))

@@ -1,4 +1,4 @@
-"""From plain values, as TOML and JSON give them, to configurations that can be meant."""
+"""Reads configurations from TOML and checks every field."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from vtloc.errors import ConfigurationError
 from vtloc.tensor_file import read_whole, write_whole
-from vtloc_runtime.errors import ConfigurationError, MissingExtraError
+from vtloc_runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +41,7 @@ def configure(
         )
     try:
         return msgspec.convert(dict(values), kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, ValueError, OverflowError, RecursionError) as error:
         raise ConfigurationError(str(error), where=where) from error
 
 
@@ -48,17 +49,22 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        ConfigurationError: The file is missing or no TOML.
+        ConfigurationError: The file is missing or is not valid TOML.
     """
     content = read_whole(path, ConfigurationError)
     try:
-        return tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the file is no TOML: {error}", where=path) from error
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"the file is not valid TOML: {error}", where=path) from error
 
 
-def write_toml(path: Path, values: Mapping[str, Any]) -> None:
+def write_toml(path: Path, values: Mapping[str, Any], *, heading: str) -> None:
     """Write a TOML file.
+
+    Args:
+        path: The file.
+        values: Its tables.
+        heading: A comment for its first line.
 
     Raises:
         MissingExtraError: The package that writes TOML is not installed.
@@ -68,7 +74,7 @@ def write_toml(path: Path, values: Mapping[str, Any]) -> None:
         import tomli_w
     except ImportError as error:
         raise MissingExtraError.of("tomli_w", extra="train", purpose="writing TOML") from error
-    write_whole(path, tomli_w.dumps(_without_none(values)).encode())
+    write_whole(path, f"# {heading}\n{tomli_w.dumps(_without_none(values))}".encode())
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:

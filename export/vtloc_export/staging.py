@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from vtloc_runtime.bundle.bundle import ENGINES, Bundle
+from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.digest import ENGINES_FOLDER
 from vtloc_runtime.bundle.engine_file import LOG_SUFFIX, SIDECAR_SUFFIX, Engine
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME, Manifest
 from vtloc_runtime.errors import EngineError, OutputError
@@ -24,10 +26,22 @@ def check_place(out: Path, *, overwrite: bool) -> None:
     """
     if not out.exists():
         return
-    if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST_NAME).is_file()):
-        raise OutputError("it exists and is no bundle; it is left alone", where=out)
+    if not out.is_dir() or (any(out.iterdir()) and not _is_manifest(out / MANIFEST_NAME)):
+        raise OutputError(
+            "this exists and is not a bundle, so it is not replaced",
+            where=out,
+            remedy="Choose another place with --out",
+        )
     if not overwrite and any(out.iterdir()):
-        raise OutputError("there is a bundle already", where=out, remedy="Add --overwrite")
+        raise OutputError(
+            "a bundle already exists there", where=out, remedy="Replace it with --overwrite"
+        )
+    if stranger := _stranger(out):
+        raise OutputError(
+            f"the bundle there also holds {stranger}, which vtloc did not write",
+            where=out,
+            remedy="Move it elsewhere, or choose another place with --out",
+        )
 
 
 @contextmanager
@@ -52,13 +66,42 @@ def staged_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
         raise OutputError(f"cannot write there: {error.strerror}", where=out) from error
     try:
         yield staging
-        if (place / ENGINES).is_dir() and (staging / MANIFEST_NAME).is_file():
+        if (place / ENGINES_FOLDER).is_dir() and (staging / MANIFEST_NAME).is_file():
             _keep_engines(place, staging)
         _move(staging, place)
     except OSError as error:
         raise OutputError(f"cannot write the bundle: {error.strerror}", where=out) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether a file is a bundle's manifest, of any schema: other programs use the name too."""
+    try:
+        content = msgspec.json.decode(path.read_bytes())
+    except (OSError, ValueError, msgspec.DecodeError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"schema", "networks"} <= content.keys()
+
+
+def _stranger(bundle: Path) -> Path | None:
+    """A file in a bundle that its manifest does not name; engines are its own too."""
+    if not (bundle / MANIFEST_NAME).is_file():
+        return None
+    named = {MANIFEST_NAME, *_strings(msgspec.json.decode((bundle / MANIFEST_NAME).read_bytes()))}
+    for file in sorted(bundle.rglob("*")):
+        inside = file.relative_to(bundle)
+        if not file.is_dir() and str(inside) not in named and inside.parts[0] != "engines":
+            return inside
+    return None
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _strings(entry)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -80,28 +123,30 @@ def _keep_engines(old: Path, staging: Path) -> None:
         for network in bundle.manifest.networks.values()
         for variant in network.variants.values()
     }
-    for sidecar in sorted((old / ENGINES).glob(f"*{SIDECAR_SUFFIX}")):
+    for sidecar in sorted((old / ENGINES_FOLDER).glob(f"*{SIDECAR_SUFFIX}")):
         try:
             engine = Engine.open(sidecar)
         except EngineError:
             continue
         if engine.identity.onnx_sha256 not in kept or not engine.plan_path.is_file():
             continue
-        (staging / ENGINES).mkdir(exist_ok=True)
+        (staging / ENGINES_FOLDER).mkdir(exist_ok=True)
         log = sidecar.with_suffix(LOG_SUFFIX)
         for file in (engine.plan_path, sidecar, *([log] if log.is_file() else [])):
             # Linked, where the file system can: the old bundle goes away whole.
             try:
-                os.link(file, staging / ENGINES / file.name)
+                os.link(file, staging / ENGINES_FOLDER / file.name)
             except OSError:
-                shutil.copy2(file, staging / ENGINES / file.name)
+                shutil.copy2(file, staging / ENGINES_FOLDER / file.name)
 
 
 def _move(staging: Path, place: Path) -> None:
     if not place.exists():
         staging.replace(place)
         return
-    # Two renames: a reader sees the old bundle or the new one, and a crash leaves the old one.
+    # Folders cannot be exchanged portably: between the two renames there is no bundle at the
+    # place. A program that opens it just then fails; a crash just then leaves the old bundle
+    # beside it, under the name below.
     retired = place.with_name(f".{place.name}.{os.getpid()}.old")
     place.replace(retired)
     try:

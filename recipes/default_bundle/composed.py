@@ -18,11 +18,11 @@ from recipes.default_bundle.prototypes import ClassPrototypes
 from recipes.default_bundle.recipe import Recipe
 from recipes.default_bundle.source import TEXT_ENCODER, VISUAL_ENCODER, Encoders
 from recipes.default_bundle.vocabulary import Split, load_vocabulary
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.scores.answers import ask_encoded
 from vtloc_calibration.scores.labelled import LabelledQuery
-from vtloc_runtime.errors import CalibrationError
 from vtloc_runtime.localize.absence import ReferenceFrames
-from vtloc_runtime.localize.video_encoder import EncodedVideo
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 
 if TYPE_CHECKING:
     from vtloc_calibration.scores.answers import Answers

@@ -57,6 +57,10 @@ class VideoError(VtlocError):
     kind = "video"
 
 
+class DecoderLostError(VideoError):
+    """A decoder process that was ended from outside; its video may be tried again."""
+
+
 class QueryError(VtlocError):
     """A sentence that cannot be searched for."""
 
@@ -108,34 +112,6 @@ class JobError(VtlocError):
     kind = "job"
 
 
-class ConfigurationError(VtlocError):
-    """A configuration with an unknown field or an impossible value."""
-
-    exit_code = 10
-    kind = "configuration"
-
-
-class CheckpointError(VtlocError):
-    """A checkpoint that is missing, damaged or of another shape."""
-
-    exit_code = 11
-    kind = "checkpoint"
-
-
-class EncoderError(VtlocError):
-    """An encoder that is unknown or whose weights cannot be found."""
-
-    exit_code = 12
-    kind = "encoder"
-
-
-class AnnotationError(VtlocError):
-    """Annotations that cannot be read as the benchmark they are said to be."""
-
-    exit_code = 13
-    kind = "annotation"
-
-
 class FeatureError(VtlocError):
     """Stored features that are missing, damaged or of another encoder."""
 
@@ -143,32 +119,11 @@ class FeatureError(VtlocError):
     kind = "feature"
 
 
-class ExportError(VtlocError):
-    """A network that could not be exported."""
-
-    exit_code = 15
-    kind = "export"
-
-
 class EngineError(VtlocError):
     """A TensorRT engine that could not be built, verified or loaded."""
 
     exit_code = 16
     kind = "engine"
-
-
-class ParityError(VtlocError):
-    """An export whose answers differ from the PyTorch model's by more than its bounds."""
-
-    exit_code = 1
-    kind = "parity"
-
-
-class CalibrationError(VtlocError):
-    """Samples or labels that no calibration can be founded on."""
-
-    exit_code = 18
-    kind = "calibration"
 
 
 class ClusterError(VtlocError):
@@ -185,15 +140,25 @@ class MissingExtraError(VtlocError):
     kind = "missing-extra"
 
     @classmethod
-    def of(cls, package: str, *, extra: str, purpose: str) -> MissingExtraError:
+    def of(
+        cls, package: str, *, extra: str, purpose: str, cause: ImportError | None = None
+    ) -> MissingExtraError:
         """Name the extra that brings ``package``.
 
         Args:
             package: The import name that was not found.
-            extra: The extra of this distribution that brings it.
+            extra: The extra of this distribution that brings it, where
+                `vtloc_runtime.system.installation.EXTRAS` names none.
             purpose: What it is needed for.
+            cause: What importing it raised; a package that is installed but cannot be loaded
+                gets its reason.
         """
+        from vtloc_runtime.system.installation import EXTRAS, install_command
+
+        state = "is not installed"
+        if cause is not None and not isinstance(cause, ModuleNotFoundError):
+            state = f"cannot be loaded: {cause}"
         return cls(
-            f"{purpose} needs the package {package}, which is not installed",
-            remedy=f'Install it with: pip install "vtloc[{extra}]"',
+            f"{purpose} needs the package {package}, which {state}",
+            remedy=f"Install it with: {install_command(EXTRAS.get(package, extra))}",
         )

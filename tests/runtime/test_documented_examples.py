@@ -55,6 +55,10 @@ def test_threads_share_a_localizer(surroundings: None) -> None:
     assert [len(video) for video in videos] == [12, 12]
 
 
+def test_encoding_can_be_given_a_time(surroundings: None) -> None:
+    assert len(run("Timeouts and cancelling")["video"]) == 12
+
+
 def test_asyncio_answers_in_order(surroundings: None) -> None:
     answers = run("asyncio")["answers"]
     assert all(isinstance(answer, Localization) for answer in answers)

@@ -21,7 +21,7 @@ _TEXT = {".md", ".jsonl", ".txt", ".json"}
 
 @pytest.fixture(scope="module")
 def decoder():
-    with DecoderProcess(DecoderLimits(patience=300)) as process:
+    with DecoderProcess(DecoderLimits(timeout=300)) as process:
         yield process
 
 

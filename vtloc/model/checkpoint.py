@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vtloc.errors import CheckpointError, ConfigurationError
 from vtloc.model.config import LocalizerConfig
 from vtloc.model.localizer import LocalizerNetwork
 from vtloc.tensor_file import json_entry, parse_tensors, read_whole, write_tensors
-from vtloc_runtime.errors import CheckpointError, ConfigurationError
 
 _FORMAT = "vtloc-localizer"
 _SCHEMA = "1"
@@ -84,7 +84,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     content = read_whole(place, CheckpointError)
     weights, header = parse_tensors(content, place, CheckpointError)
     if header.get("format") != _FORMAT:
-        raise CheckpointError("the file is no checkpoint of a localizer", where=place)
+        raise CheckpointError("the file is not a checkpoint of a localizer", where=place)
     if header.get("schema") != _SCHEMA:
         raise CheckpointError(
             f"the checkpoint has schema {header.get('schema')!r}; this version reads {_SCHEMA}",

@@ -13,6 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vtloc_runtime.errors import OutputError
+from vtloc_runtime.system.atomic_write import atomic_write
+from vtloc_runtime.system.output_check import check_output
+
+_AUTHOR = "vtloc-calibrate"
 
 
 @contextmanager
@@ -43,12 +47,15 @@ def write_json(value: dict[str, Any], path: Path) -> None:
         path: The file.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: It cannot be written, or another program's file is there.
     """
-    text = json.dumps(finite(value), indent=2, allow_nan=False)
+    marked = {"created_by": _AUTHOR, **finite(value)}
+    text = json.dumps(marked, indent=2, allow_nan=False)
+    check_output(path, ours=lambda content: f'"created_by": "{_AUTHOR}"'.encode() in content)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        with atomic_write(path) as file:
+            file.write(f"{text}\n".encode())
     except OSError as error:
         raise OutputError(f"cannot write the report: {error.strerror}", where=path) from error
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -13,7 +12,8 @@ from rich.table import Table
 
 from vtloc_calibration.cli.console import progress_bar, say, write_json
 from vtloc_calibration.cli.precision import int8, sensitivity
-from vtloc_runtime.errors import UsageError, VtlocError
+from vtloc_runtime.cli.program import VersionOption, new_application, run_program
+from vtloc_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from vtloc_calibration.samples.samples import SampledVideo
@@ -21,13 +21,7 @@ if TYPE_CHECKING:
     from vtloc_calibration.scores.report import ScoreReport, Target
     from vtloc_runtime.bundle.bundle import Bundle
 
-app = typer.Typer(
-    name="vtloc-calibrate",
-    help="Make a bundle smaller, and honest about its confidence.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
+app = new_application()
 
 
 BundleArgument = Annotated[Path, typer.Argument(help="The bundle, a directory.")]
@@ -45,8 +39,8 @@ DryRunOption = Annotated[
 
 
 @app.callback()
-def _program() -> None:
-    """Make a bundle smaller, and honest about its confidence."""
+def program(version: VersionOption = False) -> None:
+    """Calibrate the scores of a bundle, and write its networks in INT8."""
 
 
 @app.command()
@@ -220,10 +214,13 @@ def samples(
 ) -> None:
     """Record what the networks are given, from videos and sentences like those in production."""
     from vtloc_calibration.samples.recorder import Amount
-    from vtloc_calibration.samples.samples import draw_samples
+    from vtloc_calibration.samples.samples import check_samples_file, draw_samples
     from vtloc_runtime.bundle.bundle import Bundle
 
     opened = Bundle.open(bundle)
+    named = [("the folder of videos", videos), ("the bundle", bundle)]
+    lists = [("the list", given) for given in (labels, queries) if given is not None]
+    check_samples_file(out, inputs=[*named, *lists])
     found = _sampled_videos(videos, labels, queries)
     amount = Amount(videos=limit, frames=frames, frames_per_video=per_video)
     with progress_bar("videos", min(limit, len(found))) as advance:
@@ -239,7 +236,8 @@ def _sampled_videos(
     videos: Path, labels: Path | None, queries: Path | None
 ) -> tuple[SampledVideo, ...]:
     from vtloc_calibration.samples.samples import SampledVideo
-    from vtloc_calibration.scores.labelled import VIDEO_SUFFIXES, read_labelled
+    from vtloc_calibration.scores.labelled import read_labelled
+    from vtloc_runtime.batch.folder_listing import list_videos
 
     if (labels is None) == (queries is None):
         raise UsageError("give --labels or --queries, so that there are sentences to ask")
@@ -249,22 +247,22 @@ def _sampled_videos(
             asked.setdefault(one.video, []).append(one.query)
         return tuple(SampledVideo(video, tuple(own)) for video, own in asked.items())
     if not videos.is_dir():
-        raise UsageError("there is no such folder of videos", where=videos)
-    files = sorted(file for file in videos.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
+        raise UsageError("the folder of videos does not exist", where=videos)
+    files = list_videos(videos).videos
     if not files:
-        raise UsageError("the folder holds no video", where=videos)
+        raise UsageError("the folder contains no videos", where=videos)
     sentences = _read_sentences(queries) if queries is not None else ()
-    return tuple(SampledVideo(file, sentences) for file in files)
+    return tuple(SampledVideo(Path(file), sentences) for file in files)
 
 
 def _read_sentences(path: Path) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the sentences: {error}", where=path) from error
     sentences = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not sentences:
-        raise UsageError("the file holds no sentence", where=path)
+        raise UsageError("the file contains no sentences", where=path)
     return sentences
 
 
@@ -291,10 +289,10 @@ app.command()(sensitivity)
 app.command()(int8)
 
 
-def main() -> None:
-    """Run the command line; every error of vtloc becomes one line and its exit code."""
-    try:
-        app()
-    except VtlocError as error:
-        print(f"vtloc-calibrate: {error}", file=sys.stderr)  # noqa: T201 (the error line itself)
-        sys.exit(error.exit_code)
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code.
+
+    Args:
+        arguments: What follows the program's name; None reads it from the process.
+    """
+    run_program(app, "vtloc-calibrate", arguments, extra="calibration")

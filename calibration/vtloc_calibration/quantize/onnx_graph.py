@@ -46,7 +46,7 @@ def load_graph(content: bytes, *, where: object = None) -> ModelProto:
     try:
         model = shape_inference.infer_shapes(onnx.load_from_string(content))
     except Exception as error:
-        raise BundleError(f"the file is no ONNX graph: {error}", where=where) from error
+        raise BundleError(f"the file is not a valid ONNX graph: {error}", where=where) from error
     taken = {node.name for node in model.graph.node}
     for index, node in enumerate(model.graph.node):
         if not node.name:
@@ -199,6 +199,6 @@ def base_graph(bundle: Bundle, network: NetworkName, *, precision: str | None = 
         BundleError: The bundle lacks it, or the file was altered.
     """
     file = bundle.variant(network, precision or base_precision(bundle, network))
-    model = load_graph(bundle.read(file.file, file.sha256), where=bundle.path / file.file)
+    model = load_graph(bundle.onnx(file).single("calibration"), where=bundle.path / file.file)
     widen_constants(model)
     return model

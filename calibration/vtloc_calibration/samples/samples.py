@@ -9,16 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.samples.coverage import check_coverage, coverage
 from vtloc_calibration.samples.recorder import Amount, RecordedNetwork, Recorder
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
-from vtloc_runtime.errors import CalibrationError, OutputError, VideoError
+from vtloc_runtime.errors import OutputError, VideoError
+from vtloc_runtime.system.atomic_write import atomic_write
+from vtloc_runtime.system.output_check import check_output
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,6 +101,7 @@ class Samples:
         """
         from safetensors.numpy import save
 
+        check_samples_file(path)
         tensors = {
             f"{network}/{index}/{name}": np.ascontiguousarray(array)
             for network, calls in self.calls.items()
@@ -107,8 +112,10 @@ class Samples:
         content = save(tensors, metadata={"format": _FORMAT, "summary": text})
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+            with atomic_write(path) as file:
+                file.write(content)
+            with atomic_write(path.with_suffix(".json")) as file:
+                file.write(f"{text}\n".encode())
         except OSError as error:
             raise OutputError(f"cannot write the samples: {error.strerror}", where=path) from error
 
@@ -129,11 +136,12 @@ class Samples:
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != _FORMAT:
-                    raise CalibrationError("the file holds no samples", where=path)
+                    raise CalibrationError("the file does not contain samples", where=path)
                 for key in file.keys():  # noqa: SIM118 (no mapping: it cannot be iterated)
                     network, index, name = key.split("/")
                     calls[network].setdefault(int(index), {})[name] = file.get_tensor(key)
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            summary = json.loads(metadata["summary"])
+        except (OSError, SafetensorError, ValueError, KeyError, RecursionError) as error:
             raise CalibrationError(
                 f"cannot read the samples: {error}",
                 where=path,
@@ -142,7 +150,22 @@ class Samples:
         ordered = {
             name: tuple(found[index] for index in sorted(found)) for name, found in calls.items()
         }
-        return cls(ordered, json.loads(metadata["summary"]))
+        return cls(ordered, summary)
+
+
+def check_samples_file(path: Path, *, inputs: Sequence[tuple[str, Path]] = ()) -> None:
+    """Refuse to write samples over a file that holds something else.
+
+    Args:
+        path: The safetensors file; its summary goes beside it, as ``.json``.
+        inputs: What each input is, and its path.
+
+    Raises:
+        OutputError: One of the two files is an input, or holds something else.
+    """
+    check_output(path, inputs=inputs, ours=lambda content: _FORMAT.encode() in content)
+    summary = path.with_suffix(".json")
+    check_output(summary, inputs=inputs, ours=lambda content: b'"unreadable"' in content)
 
 
 def draw_samples(
@@ -169,25 +192,28 @@ def draw_samples(
     """
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.networks.load import open_network, preferred_precision
+    from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
     wanted = amount or Amount()
     random = np.random.default_rng(seed)
     order = random.permutation(len(videos))[: wanted.videos]
     recorder = Recorder(wanted, random)
-    networks: dict[NetworkName, Network] = {
-        name: RecordedNetwork(open_network(bundle, name, precision=precision), recorder)
-        for name in NETWORK_NAMES
-    }
+    networks: dict[NetworkName, Network] = {}
     chosen = precision or preferred_precision(bundle, "visual", backend="onnxruntime", device="cpu")
     encoder = bundle.variant("visual", chosen).sha256
     read: list[str] = []
     unreadable: dict[str, str] = {}
     seconds = 0.0
-    with Localizer(bundle, networks, encoder=encoder, batch=8) as localizer:
+    with ExitStack() as opened:
+        for name in NETWORK_NAMES:
+            network = open_network(bundle, name, precision=precision)
+            networks[name] = RecordedNetwork(opened.enter_context(network), recorder)
+        localizer = Localizer(bundle, networks, encoder=encoder, batch=8)
+        decoder = opened.enter_context(DecoderProcess())
         for done, index in enumerate(sorted(order), start=1):
             video = videos[index]
             try:
-                encoded = localizer.encode_video(video.video)
+                encoded = localizer.encode_video(video.video, read=decoder.read)
             except VideoError as error:
                 unreadable[video.video.name] = str(error)
                 recorder.drop_video()

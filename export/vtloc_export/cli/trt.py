@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vtloc_export.cli.progress import ExportBar
+from vtloc_export.cli.onnx import progress_bar
 from vtloc_export.engines.build import EngineOptions, EngineReport, build_engines
 from vtloc_export.engines.half_networks import networks_for_tensorrt
 from vtloc_export.engines.profiles import Traffic, default_traffic, parse_range, parse_traffic
@@ -81,7 +81,7 @@ def trt_command(  # noqa: PLR0917 - the parameters of a command are its options
     TensorRT, with the same settings, is kept.
     """
     named = _networks(network or ())
-    with ExportBar() as bar:
+    with progress_bar() as bar:
         ready = networks_for_tensorrt(Bundle.open(bundle), precision, bar)
     opened = ready.bundle
     if ready.seconds:

@@ -11,8 +11,15 @@ import numpy as np
 
 from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.evaluation.metrics import Scores, score
+from vtloc_export.errors import ParityError
 from vtloc_export.network_export import network_widths, runs_in_reference
-from vtloc_export.parity.bounds import ANSWER_BOUNDS, AnswerBound, answer_bound, tensor_bound
+from vtloc_export.parity.bounds import (
+    ANSWER_BOUNDS,
+    MOVED_SECONDS,
+    AnswerBound,
+    answer_bound,
+    tensor_bound,
+)
 from vtloc_export.parity.comparison import (
     SMALL,
     OutputParity,
@@ -28,7 +35,7 @@ from vtloc_export.parity.torch_backend import TorchNetwork
 from vtloc_export.sources import load_source
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
-from vtloc_runtime.errors import ParityError, VtlocError
+from vtloc_runtime.errors import VtlocError
 from vtloc_runtime.localize.localizer import Localizer
 
 if TYPE_CHECKING:
@@ -36,7 +43,7 @@ if TYPE_CHECKING:
 
     from vtloc_runtime.localize.moments import Localization
 
-SAME = 0.1
+SAME = MOVED_SECONDS
 """Seconds that the best moment's start and end may move and still count as the same answer."""
 TIE = 0.01
 """Moments whose scores are this close, relatively, are one answer as good as the other."""
@@ -186,14 +193,14 @@ def tensor_parity(
     import onnx
 
     variant = bundle.variant(network, precision)
-    content = bundle.read(variant.file, variant.sha256)
+    file = bundle.onnx(variant)
     reference = torch_evaluate(module, network)
     rounded = precision == "fp16" and runs_in_reference(network, module)
     if rounded:
-        evaluate = reference_evaluate(onnx.load_from_string(content))
+        evaluate = reference_evaluate(onnx.load_from_string(file.single("the evaluator")))
         tried = probes(network, widths, SMALL[network], seed=2)
     else:
-        evaluate = onnxruntime_evaluate(content, half=precision == "fp16")
+        evaluate = onnxruntime_evaluate(file, half=precision == "fp16")
         tried = probes(network, widths, seed=2)
     outputs = compare(network, evaluate, reference, tried)
     arithmetic = "onnx.reference" if rounded else "onnxruntime:cpu"

@@ -14,7 +14,10 @@ from rich.table import Table
 from vtloc_runtime.bench.measure import BenchOptions, bench
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.user_folder import bundle_for
+from vtloc_runtime.cli.options import BundleDigestOption
 from vtloc_runtime.errors import OutputError, UsageError
+from vtloc_runtime.system.atomic_write import atomic_write
+from vtloc_runtime.system.output_check import check_output
 
 if TYPE_CHECKING:
     from vtloc_runtime.bench.report import BenchReport, StageResult
@@ -53,6 +56,7 @@ def bench_command(  # noqa: PLR0917 - the parameters of a command are its option
         Path | None,
         typer.Option(help=f"Put the table into this document, between {BEGIN} and {END}."),
     ] = None,
+    bundle_digest: BundleDigestOption = None,
 ) -> None:
     """Measure each stage and the whole, beside the roofline of this machine."""
     options = BenchOptions(
@@ -71,7 +75,12 @@ def bench_command(  # noqa: PLR0917 - the parameters of a command are its option
     if table is not None:
         _read_document(table)
     console = Console(stderr=True)
-    opened = bundle_for(Bundle.open(bundle), options.backend)
+    opened = Bundle.open(bundle, digest=bundle_digest)
+    if out is not None:
+        inputs = [("the bundle", str(opened.path))]
+        inputs += [("the video", str(video))] if video is not None else []
+        check_output(out, inputs=inputs, ours=lambda beginning: beginning.startswith(b"{\n"))
+    opened = bundle_for(opened, options.backend)
     with console.status("measuring") as status:
         report = bench(opened, options, progress=lambda what: status.update(f"measuring {what}"))
     Console().print(bench_table(report))
@@ -186,6 +195,7 @@ def _read_document(path: Path) -> str:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        with atomic_write(path) as file:
+            file.write(text.encode())
     except OSError as error:
         raise OutputError(f"cannot write the file: {error.strerror}", where=path) from error

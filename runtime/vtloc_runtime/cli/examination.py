@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE_DIGEST, Bundle
 from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.errors import VtlocError
+from vtloc_runtime.networks.onnxruntime_package import import_onnxruntime
 from vtloc_runtime.networks.tensorrt.engine_choice import list_engines
+from vtloc_runtime.system.installation import install_command
 from vtloc_runtime.system.nvidia_driver import (
     OLDEST_CUDA,
     cuda_builds,
     cuda_version,
-    fitting_extra,
     installed_version,
 )
 from vtloc_runtime.system.processors import available_processors, processor_instructions
@@ -92,14 +93,16 @@ class Diagnosis:
         return asdict(self)
 
 
-def examine(bundle: str | Path | None = None) -> Diagnosis:
+def examine(bundle: str | Path | None = None, *, digest: str | None = None) -> Diagnosis:
     """Look at the machine, the installed packages and a bundle.
 
     Args:
         bundle: The bundle's directory; None looks at the one that ships with the project.
+        digest: The digest that the bundle must have; None takes any.
     """
-    findings = [_machine(), *_packages(), _driver(), *_builds(), _video_decoding(), _gpu_decoding()]
-    opened, bundle_findings = _bundle(bundle)
+    findings = [_machine(), *_packages(), _driver(), *_builds(), _video_decoding(), _sandbox()]
+    findings.append(_gpu_decoding())
+    opened, bundle_findings = _bundle(bundle, digest)
     services = () if opened is None else tuple(_try(opened, *place) for place in _SERVICES)
     return Diagnosis((*findings, *bundle_findings), services)
 
@@ -118,23 +121,22 @@ def _machine() -> Finding:
 def _packages() -> Iterator[Finding]:
     yield Finding("python", "ok", platform.python_version())
     yield _onnxruntime()
-    tensorrt = fitting_extra("tensorrt")
     for package, names, extra, purpose in (
-        ("tensorrt", ("tensorrt-cu12", "tensorrt-cu13"), tensorrt, "engines on NVIDIA GPUs"),
+        ("tensorrt", ("tensorrt-cu12", "tensorrt-cu13"), "tensorrt", "engines on NVIDIA GPUs"),
         (
             "tensorrt-rtx",
             ("tensorrt-rtx-cu13",),
             "tensorrt-rtx",
             "engines for RTX GPUs, and compile checks without a GPU",
         ),
-        ("cuda-core", ("cuda-core",), tensorrt, "running engines"),
+        ("cuda-core", ("cuda-core",), "tensorrt", "running engines"),
         ("jinja2", ("jinja2",), "report", "report pages"),
     ):
         found = [f"{name} {is_there}" for name in names if (is_there := installed_version(name))]
         if found:
             yield Finding(package, "ok", ", ".join(found))
         else:
-            remedy = f'pip install "vtloc[{extra}]"'
+            remedy = install_command(extra)
             yield Finding(package, "absent", f"only needed for {purpose}", remedy)
 
 
@@ -148,7 +150,7 @@ def _builds() -> Iterator[Finding]:
             "problem",
             "tensorrt-cu12 and tensorrt-cu13 are both installed; they overwrite each other's files",
             f"pip uninstall tensorrt-cu12 tensorrt-cu13 tensorrt, then "
-            f'pip install "vtloc[{fitting_extra("tensorrt")}]"',
+            f"{install_command('tensorrt')}",
         )
     if driver is None:
         return
@@ -163,12 +165,11 @@ def _builds() -> Iterator[Finding]:
         return
     for build in builds:
         if build.cuda > driver[0]:
-            extra = fitting_extra(build.extra)
             yield Finding(
                 build.package,
                 "problem",
                 f"{build.version} is built for CUDA {build.cuda}; the driver runs {runs}",
-                f'pip install --force-reinstall "vtloc[{extra}]", or update the driver to 580',
+                f"{install_command(build.extra)}, or update the driver to 580",
             )
 
 
@@ -187,12 +188,11 @@ def _onnxruntime() -> Finding:
             "pip uninstall onnxruntime onnxruntime-gpu, then install the one you want",
         )
     if not builds:
-        return Finding("onnxruntime", "absent", "needed on processors", 'pip install "vtloc[cpu]"')
+        return Finding("onnxruntime", "absent", "needed on processors", install_command("cpu"))
     try:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime(extra="cpu", purpose="running on processors")
         providers = ", ".join(onnxruntime.get_available_providers())
-    except (ImportError, AttributeError, OSError) as error:
+    except (VtlocError, ImportError, AttributeError, OSError) as error:
         return Finding(
             "onnxruntime",
             "problem",
@@ -249,11 +249,26 @@ def _video_decoding() -> Finding:
     return Finding("video decoding", "ok", f"{detail}: {', '.join(_DECODERS)}")
 
 
+def _sandbox() -> Finding:
+    """Whether a decoder process starts, and what holds around it."""
+    from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
+
+    try:
+        with DecoderProcess() as decoder:
+            report = decoder.start()
+    except VtlocError as error:
+        return Finding("decoder sandbox", "problem", error.what, error.remedy or "")
+    if report.complete:
+        return Finding("decoder sandbox", "ok", str(report))
+    remedy = "Hostile videos are safer on a kernel with Landlock (5.13) and seccomp"
+    return Finding("decoder sandbox", "absent", str(report), remedy)
+
+
 def _gpu_decoding() -> Finding:
     """Whether NVDEC answers: the package loads nowhere but beside a driver."""
     subject, found = "GPU decoding", installed_version("pynvvideocodec")
     if found is None:
-        remedy = f'pip install "vtloc[{fitting_extra("decode-gpu")}]"'
+        remedy = install_command("decode-gpu")
         return Finding(subject, "absent", "only needed for --decoder nvdec", remedy)
     from vtloc_runtime.video.decoders.choice import require_decoder
 
@@ -269,12 +284,12 @@ def _gpu_decoding() -> Finding:
     return Finding(subject, "ok", detail)
 
 
-def _bundle(path: str | Path | None) -> tuple[Bundle | None, list[Finding]]:
+def _bundle(path: str | Path | None, digest: str | None) -> tuple[Bundle | None, list[Finding]]:
     try:
-        bundle = Bundle.open(path)
+        bundle = Bundle.open(path, digest=digest)
         for network in bundle.manifest.networks.values():
             for variant in network.variants.values():
-                bundle.read(variant.file, variant.sha256)
+                bundle.onnx(variant)
         bundle.tokenizer()
     except VtlocError as error:
         detail = f"{error.where}: {error.what}" if error.where else error.what
@@ -285,6 +300,7 @@ def _bundle(path: str | Path | None) -> tuple[Bundle | None, list[Finding]]:
     }
     detail = ", ".join(f"{name} {found}" for name, found in precisions.items())
     findings = [Finding("bundle", "ok", f"{bundle.manifest.name}, every hash right: {detail}")]
+    findings.append(Finding("bundle digest", "ok", _digest(bundle)))
     findings.append(_engines(bundle))
     return bundle, findings
 
@@ -305,10 +321,17 @@ def _engines(bundle: Bundle) -> Finding:
     return Finding("engines", "ok", f"{names} in {made.engines}{note}")
 
 
+def _digest(bundle: Bundle) -> str:
+    if bundle.pinned:
+        return f"{bundle.digest}, as asked for"
+    shipped = bundle.digest == DEFAULT_BUNDLE_DIGEST
+    return f"{bundle.digest}{', as it was shipped' if shipped else ''}"
+
+
 def _try(bundle: Bundle, backend: str, device: str) -> Service:
     """Open the bundle in one way and ask it two sentences, unequal so that one is padded."""
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
     size = bundle.manifest.preprocessing.size
     try:

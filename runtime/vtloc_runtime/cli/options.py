@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from vtloc_runtime.errors import OutputError
+
 if TYPE_CHECKING:
     from vtloc_runtime.batch.worker_pool import PipelineOptions
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.localize.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
+    from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 _GIBIBYTE = 2**30
 
+
+def _bundle_folder(named: Path | None) -> Path | None:
+    """A bundle's folder, also where its manifest was named."""
+    if named is not None and named.name == "bundle.json" and os.path.isfile(named):
+        return named.parent
+    return named
+
+
 BundleOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--bundle", "-b", help="A bundle; without it the one that ships with vtloc."),
+    typer.Option(
+        "--bundle",
+        "-b",
+        callback=_bundle_folder,
+        help="A bundle; without it the one that ships with vtloc.",
+    ),
+]
+BundleDigestOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--bundle-digest",
+        envvar="VTLOC_BUNDLE_DIGEST",
+        metavar="sha256:...",
+        help="Refuse a bundle of another digest; vtloc-run doctor prints a bundle's own.",
+    ),
 ]
 BackendOption: TypeAlias = Annotated[
     str, typer.Option("--backend", help="onnxruntime or tensorrt.")
@@ -72,9 +99,26 @@ DecoderMemoryOption: TypeAlias = Annotated[
         "--decoder-memory", min=0.0, help="Most memory for decoding one video, GiB; 0: no limit."
     ),
 ]
-DecoderPatienceOption: TypeAlias = Annotated[
+DecoderTimeoutOption: TypeAlias = Annotated[
     float,
-    typer.Option("--decoder-patience", min=0.1, help="Seconds to wait for a video's next frame."),
+    typer.Option("--decoder-timeout", min=0.1, help="Seconds to wait for a video's next frame."),
+]
+VideoTimeoutOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--video-timeout", min=0.1, help="Most seconds for reading one video; without it no limit."
+    ),
+]
+MaxDurationOption: TypeAlias = Annotated[
+    float,
+    typer.Option("--max-duration", min=0.001, help="Longest video that is read, seconds."),
+]
+RequireSandboxOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--require-sandbox",
+        help="Refuse to work where a layer of the decoders' sandbox is missing; doctor names them.",
+    ),
 ]
 VideosOption: TypeAlias = Annotated[
     Path | None,
@@ -111,29 +155,69 @@ class ServingOptions:
     cache: bool
     cache_size: float
     decoder_memory: float
-    decoder_patience: float
+    decoder_timeout: float
     decoding: str | None = None
     decoder: str = "cpu"
+    bundle_digest: str | None = None
+    video_timeout: float | None = None
+    max_duration: float = 86_400.0
+    require_sandbox: bool = False
+
+    @property
+    def decoder_limits(self) -> DecoderLimits:
+        """How far decoders may go."""
+        from vtloc_runtime.video.isolation.limits import DecoderLimits
+
+        # CUDA reserves more address space than any limit that would mean something.
+        memory = int(self.decoder_memory * _GIBIBYTE) if self.decoder == "cpu" else 0
+        return DecoderLimits(
+            memory=memory,
+            timeout=self.decoder_timeout,
+            video_timeout=self.video_timeout,
+            max_duration=self.max_duration,
+            require_sandbox=self.require_sandbox,
+        )
 
     def pipeline(self, *, in_order: bool) -> PipelineOptions:
         """How the work is to be spread.
 
         Raises:
             OutputError: The cache cannot be made.
+            BackendError: The sandbox that was required is not complete here.
         """
         from vtloc_runtime.batch.worker_pool import PipelineOptions
-        from vtloc_runtime.localize.feature_cache import FeatureCache
-        from vtloc_runtime.video.isolation.decoder_process import DecoderLimits
+        from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
-        memory = int(self.decoder_memory * _GIBIBYTE)
+        if self.require_sandbox:
+            with DecoderProcess(self.decoder_limits) as decoder:
+                decoder.start(gpu=self.decoder != "cpu")
         return PipelineOptions(
             lanes=self.workers,
-            limits=DecoderLimits(memory=memory, patience=self.decoder_patience),
+            limits=self.decoder_limits,
             in_order=in_order,
-            cache=FeatureCache(bound=int(self.cache_size * _GIBIBYTE)) if self.cache else None,
+            cache=self._open_cache() if self.cache else None,
             decoder=self.decoder,
             device=self.device or ("cuda" if self.backend == "tensorrt" else None),
         )
+
+    def _open_cache(self) -> FeatureCache | None:
+        """Open the cache; where nobody named its folder, a run goes on without it.
+
+        Raises:
+            OutputError: The folder that was named cannot be made.
+        """
+        from vtloc_runtime.cli.terminal import print_line
+        from vtloc_runtime.localize.feature_cache import FOLDER_VARIABLE, FeatureCache
+
+        try:
+            return FeatureCache(
+                bound=int(self.cache_size * _GIBIBYTE), timeout=self.decoder_timeout
+            )
+        except OutputError as error:
+            if os.environ.get(FOLDER_VARIABLE):
+                raise
+            print_line(f"vtloc-run: warning: working without a cache: {error}")
+            return None
 
     def open_localizer(self, bundle: Bundle, *, lanes: int) -> Localizer:
         """Open the localizer, with as many threads a run as the lanes leave to each.

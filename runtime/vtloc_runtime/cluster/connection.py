@@ -14,6 +14,7 @@ from typing import Any
 
 from vtloc_runtime.errors import ClusterError, MissingExtraError, UsageError
 from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.system.text import first_line
 
 LOCAL = "local"
 _AUTO = "auto"
@@ -87,7 +88,8 @@ def open_cluster(address: str) -> Iterator[Cluster]:
     """
     ray = _import_ray()
     _check_address(address)
-    with _quiet_start():
+    # Ray has workers import from the folder in which the driver joins, and downloads may lie there.
+    with _quiet_start(), contextlib.chdir(os.sep):
         try:
             ray.init(
                 address=address,
@@ -97,12 +99,12 @@ def open_cluster(address: str) -> Iterator[Cluster]:
             )
         except (Exception, SystemExit) as error:
             raise ClusterError(
-                f"the cluster cannot be joined: {_first_line(error)}",
+                f"the cluster cannot be joined: {first_line(error)}",
                 where=address,
                 remedy="The driver must run on a node of the cluster, with the same Ray and Python",
             ) from error
-    _spare_standard_output()
     try:
+        _spare_standard_output()
         yield Cluster(address, ray.get_runtime_context().get_node_id())
     finally:
         ray.shutdown()
@@ -160,9 +162,11 @@ def _spare_standard_output() -> None:
 
     It has no option for that; its debugger does the same.
     """
-    from ray._private import worker
+    # A Ray that keeps it elsewhere only prints more.
+    with contextlib.suppress(ImportError):
+        from ray._private import worker
 
-    worker._worker_logs_enabled = False
+        worker._worker_logs_enabled = False
 
 
 def _local_options() -> dict[str, Any]:
@@ -196,7 +200,3 @@ def _quiet_start() -> Iterator[None]:
                 del os.environ["RAY_BACKEND_LOG_LEVEL"]
         else:
             os.environ["RAY_BACKEND_LOG_LEVEL"] = before
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")

@@ -172,6 +172,8 @@ class Worker(Generic[_Task, _Answer]):
             if decoder != PROCESSOR:
                 limits = replace(limits, memory=0)
             process = self._stack.enter_context(DecoderProcess(limits))
+            if limits.require_sandbox:
+                process.start(gpu=decoder != PROCESSOR)
             self._idle.put(decoding_by(process.read, decoder, otherwise=self._plan.decoder == AUTO))
         return self._stack.enter_context(Localizer.open(bundle, **self._plan.localizer))
 

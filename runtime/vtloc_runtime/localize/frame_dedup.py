@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_REUSE = 2.0
 """Most grey levels by which a block may differ; 0 shares among equal frames only."""
 
-RULE = 1
+RULE = 2
 """Version of the rule below: features made by another are not the same."""
 
 _BLOCK = 16
@@ -46,6 +46,9 @@ class FrameReuse:
     def is_new(self, image: NDArray[np.uint8]) -> bool:
         """Whether the video's next frame differs from the last encoded one; then it is the new one.
 
+        A frame equal to the one before it is never new, and says nothing about noise: whether it
+        is shown here at all makes no difference.
+
         Args:
             image: ``[S, S, 3]`` uint8; kept, so it must not change.
         """
@@ -53,6 +56,9 @@ class FrameReuse:
         import numpy as np
 
         last, self._last = self._last, image
+        if last is not None and np.array_equal(image, last):
+            self._last = last
+            return False
         encoded = self._encoded
         if last is None or encoded is None or image.shape != encoded.shape:
             self._encoded = image

@@ -31,6 +31,7 @@ def open_network(
     precision: str | None = None,
     threads: int | None = None,
     outputs: Collection[str] | None = None,
+    timeout: float | None = None,
 ) -> Network:
     """Open one network of a bundle.
 
@@ -43,6 +44,7 @@ def open_network(
         precision: Which precision; None takes the best that the bundle has for the device.
         threads: Threads of one run on the CPU; None takes what the process may use.
         outputs: The outputs that are read; None reads all.
+        timeout: Seconds after which a run is stopped, on ONNX Runtime; None takes its default.
 
     Raises:
         BackendError: The backend is unknown, or cannot serve the device here.
@@ -64,6 +66,7 @@ def open_network(
                     device=one,
                     threads=threads,
                     outputs=outputs,
+                    timeout=timeout,
                 )
             )
             for one in device.split(",")
@@ -82,15 +85,24 @@ def _open_copy(
     device: str,
     threads: int | None,
     outputs: Collection[str] | None,
+    timeout: float | None,
 ) -> Network:
     """Open a network on one device."""
     if backend == "tensorrt":
         from vtloc_runtime.networks.tensorrt.network import load_tensorrt
 
         return load_tensorrt(bundle, network, precision, device, outputs=outputs)
-    from vtloc_runtime.networks.onnxruntime_backend import load_onnxruntime
+    from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT, load_onnxruntime
 
-    return load_onnxruntime(bundle, network, precision, device, threads=threads, outputs=outputs)
+    return load_onnxruntime(
+        bundle,
+        network,
+        precision,
+        device,
+        threads=threads,
+        timeout=DEFAULT_RUN_TIMEOUT if timeout is None else timeout,
+        outputs=outputs,
+    )
 
 
 def resolve_device(backend: str, device: str | None) -> str:

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.errors import VideoError
 from vtloc_runtime.localize.moments import Localization, Moment
 from vtloc_runtime.report.filmstrip import Thumbnail, read_filmstrip
 from vtloc_runtime.report.page import VideoAnswers
+from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vtloc_runtime.batch.records import Record
+    from vtloc_runtime.video.isolation.chunks import Read
+    from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 
-def answers_of(records: Iterable[Record]) -> list[VideoAnswers]:
+def answers_of(
+    records: Iterable[Record], limits: DecoderLimits | None = None
+) -> list[VideoAnswers]:
     """Group records by video; a job that failed shows its error as a warning.
 
     Args:
         records: In the order in which they are to be shown.
+        limits: How far the decoder process that reads the filmstrips may go.
     """
     videos: dict[str, list[Record]] = {}
     for record in records:
         videos.setdefault(record.video, []).append(record)
-    return [_answers(video, found) for video, found in videos.items()]
+    with DecoderProcess(limits) as decoder:
+        return [_answers(video, found, decoder.read) for video, found in videos.items()]
 
 
-def _answers(video: str, records: list[Record]) -> VideoAnswers:
+def _answers(video: str, records: list[Record], read: Read) -> VideoAnswers:
     duration = next((record.duration for record in records if record.duration), 0.0)
     return VideoAnswers(
         video,
         duration,
         tuple(_localization(record) for record in records),
-        _filmstrip(video, duration),
+        _filmstrip(video, duration, read),
     )
 
 
@@ -43,11 +50,13 @@ def _localization(record: Record) -> Localization:
     return Localization(record.query, moments, (*failure, *record.warnings))
 
 
-def _filmstrip(video: str, duration: float) -> tuple[Thumbnail, ...]:
+def _filmstrip(video: str, duration: float, read: Read) -> tuple[Thumbnail, ...]:
     if duration <= 0:
         return ()
     try:
-        return read_filmstrip(video, duration)
-    except VideoError:
-        # The answers are worth showing even when the file has gone since.
+        return read_filmstrip(video, duration, read=read)
+    except Exception:
+        # The answers are worth showing whatever has become of the file since.
+        if os.environ.get("VTLOC_DEBUG"):
+            raise
         return ()

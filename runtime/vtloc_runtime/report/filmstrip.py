@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtloc_runtime.bundle.manifest import Preprocessing
-from vtloc_runtime.video import VideoOptions, open_video
+from vtloc_runtime.video import VideoOptions
+from vtloc_runtime.video.isolation.chunks import FrameChunk, Read, read_here
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,21 +32,29 @@ class Thumbnail:
     data_uri: str
 
 
-def read_filmstrip(video: Any, duration: float, *, count: int = 16) -> tuple[Thumbnail, ...]:
+def read_filmstrip(
+    video: Any, duration: float, *, count: int = 16, read: Read = read_here
+) -> tuple[Thumbnail, ...]:
     """Read ``count`` pictures of a video, from the middle of as many equal parts.
 
     Args:
         video: Whatever ``open_video`` takes.
         duration: The video's length, seconds.
         count: How many pictures at most.
+        read: Where the decoding happens; in this process by default, which is for videos that are
+            trusted.
 
     Raises:
         VideoError: The video cannot be read.
     """
     instants = tuple((index + 0.5) * duration / count for index in range(count))
     options = VideoOptions(instants=instants, preprocessing=Preprocessing(size=_SIZE))
-    with open_video(video, options) as frames:
-        return tuple(Thumbnail(frame.time, _data_uri(frame.image)) for frame in frames)
+    chunks = [part for part in read(video, options, count) if isinstance(part, FrameChunk)]
+    return tuple(
+        Thumbnail(float(time), _data_uri(image))
+        for chunk in chunks
+        for time, image in zip(chunk.times, chunk.images[chunk.index], strict=True)
+    )
 
 
 def _data_uri(image: NDArray[np.uint8]) -> str:

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 OLDEST_CUDA = (12, 2)
 """What driver 535 runs, the oldest that TensorRT's wheels take; CUDA 13 needs driver 580."""
 
+_OF_ONE_CUDA = frozenset({"tensorrt", "gpu", "decode-gpu"})
 _FIRST_FOR_CUDA_13 = (1, 27)
 """The first version of onnxruntime-gpu on PyPI that is built for CUDA 13."""
 
@@ -47,8 +48,11 @@ def fitting_extra(extra: str) -> str:
     """The extra for this driver's CUDA: ``tensorrt`` becomes ``tensorrt-cu12`` or ``-cu13``.
 
     Args:
-        extra: ``"tensorrt"``, ``"gpu"`` or ``"decode-gpu"``.
+        extra: Any extra; those that come for one CUDA only are ``tensorrt``, ``gpu`` and
+            ``decode-gpu``, and the others stay as they are.
     """
+    if extra not in _OF_ONE_CUDA:
+        return extra
     found = cuda_version()
     return f"{extra}-cu12" if found is not None and found < (13, 0) else f"{extra}-cu13"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _MOST_READ_ERRORS = 64
 _WORTH_SAYING = 1.0
+_FREE_PIXELS = 1_500_000_000
 _INDEXED_FORMATS = {"mp4", "mov", "matroska", "webm"}
 
 
@@ -81,6 +83,11 @@ class StreamPass:
         self.toll = Toll()
         self._limits = options.limits
         self._decoding_seconds = 0.0
+        self._pixels = 0
+        size = source.size
+        self._most_pixels = (
+            math.inf if size is None else _FREE_PIXELS + options.limits.expansion * size
+        )
         self.container = source.open()
         try:
             self.stream = self._choose(options.stream)
@@ -93,6 +100,8 @@ class StreamPass:
         self.timeline = Timeline(self.container, self.stream)
         self.end: int | None = None
         self.untimed = 0
+        self._first: int | None = None
+        self._most_ticks = options.limits.seconds / float(self.time_base)
         context = self.stream.codec_context
         self.bitstream = Bitstream(context)
         context.options = {"max_pixels": str(options.limits.pixels)}
@@ -168,6 +177,13 @@ class StreamPass:
             )
         for picture in pictures:
             self._check_picture(picture.width, picture.height)
+            self._pixels += picture.width * picture.height
+        if self._pixels > self._most_pixels:
+            raise VideoError(
+                "shows far more pixels than so small a file can hold",
+                where=self.source.name,
+                remedy="Raise Limits.expansion if the video is meant to be like that",
+            )
         return pictures
 
     def skip_unreferenced(self, skip: bool) -> None:
@@ -252,9 +268,23 @@ class StreamPass:
             self.untimed += 1
             if dts is None:
                 return
-        end = (dts or 0 if pts is None else pts) + self.timeline.step
+        begin = dts or 0 if pts is None else pts
+        self._hold_length(begin)
+        end = begin + self.timeline.step
         if self.end is None or end > self.end:
             self.end = end
+
+    def _hold_length(self, tick: int) -> None:
+        """Refuse a video as soon as a packet shows it to be longer than it may."""
+        if self._first is None:
+            self._first = tick
+        if tick - self._first > self._most_ticks:
+            raise VideoError(
+                f"lasts longer than {self._limits.seconds:g} s",
+                where=self.source.name,
+                remedy="Raise the limit with --max-duration, or Limits.seconds, "
+                "if the video is meant to be that long",
+            )
 
     def _choose(self, wanted: int | None) -> VideoStream:
         streams = self.container.streams.video

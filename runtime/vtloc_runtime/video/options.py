@@ -27,17 +27,23 @@ class Limits:
         pixels: Most pixels of one decoded picture; 8K with a margin by default.
         smallest_side: Fewest pixels a picture's width and height may have.
         frames: Most frames sampled from one video.
-        seconds: Longest video, on its own clock.
+        seconds: Longest video, on its own clock; a day by default.
         decoding_seconds: Longest time that one pass may spend inside the decoder, by the wall's
             clock; endless by default.
+        wall_seconds: Longest time that reading the video may take, by the wall's clock, with
+            whatever is done between its frames; endless by default.
+        expansion: Most pixels decoded for each byte of the file, beyond some seconds of 4K:
+            a video that shows next to nothing at enormous size is no video.
         spool_bytes: Most bytes copied to disk from a stream that cannot seek.
     """
 
-    pixels: int = 64_000_000
+    pixels: int = 36_000_000
     smallest_side: int = 8
     frames: int = 500_000
-    seconds: float = 7 * 24 * 3600.0
+    seconds: float = 24 * 3600.0
     decoding_seconds: float = math.inf
+    wall_seconds: float = math.inf
+    expansion: float = 32_000.0
     spool_bytes: int = 16 * 2**30
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
@@ -54,6 +55,7 @@ class FrameReader:
         self.warnings: tuple[str, ...] = ()
         self.damaged = 0
         self._started = False
+        self._begun = time.monotonic()
         self._sequence = source if isinstance(source, FrameSequence) else None
         self._source: Source | None = None
         self._pass: StreamPass | None = None
@@ -113,7 +115,14 @@ class FrameReader:
             self.close()
 
     def _hold_limits(self, number: int, asked: float) -> None:
-        """Refuse a video that gives more frames, or lasts longer, than its options allow."""
+        """Refuse a video that gives more frames, lasts or takes longer than its options allow."""
+        if time.monotonic() - self._begun > self.options.limits.wall_seconds:
+            raise VideoError(
+                f"takes more than {self.options.limits.wall_seconds:g} s to read",
+                where=self._name,
+                remedy="Raise the limit with --video-timeout, or Limits.wall_seconds, "
+                "if it is worth it",
+            )
         if number > self.options.limits.frames:
             raise VideoError(
                 f"gives more than {self.options.limits.frames} frames",

@@ -28,8 +28,8 @@ _SPOOL_SIZE = 2**20
 
 # Formats that open further files or devices by name: a downloaded "video" must not do that.
 _REFERRING_FORMATS = {
-    "concat", "dash", "ffmetadata", "hls", "image2", "imf", "lavfi", "rtp", "rtsp", "sap", "sdp",
-    "tedcaptions", "tty", "vapoursynth", "webm_dash_manifest",
+    "concat", "dash", "ffmetadata", "hls", "image2", "imf", "lavfi", "mlv", "rtp", "rtsp", "sap",
+    "sdp", "tedcaptions", "tty", "vapoursynth", "vobsub", "webm_dash_manifest",
 }  # fmt: skip
 
 
@@ -57,6 +57,7 @@ class Source:
         self._shared: _SharedFile | None = None
         self._spool: IO[bytes] | None = None
         self._url = ""
+        self._label = ""
         self.remote = False
         if isinstance(source, bytes | bytearray | memoryview):
             self.name = "bytes"
@@ -65,6 +66,8 @@ class Source:
             self._locate(os.fspath(source), options)
         elif isinstance(source, Readable):
             self.name = str(getattr(source, "name", None) or type(source).__name__)
+            # Formats without a mark of their own are known by the name's ending.
+            self._label = Path(self.name).name
             self._share(self._seekable(source, options.limits.spool_bytes))
         else:
             raise UsageError(
@@ -79,8 +82,10 @@ class Source:
             VideoError: The bytes are no video, or cannot be had.
         """
         options = {"format_whitelist": _self_contained_formats()}
-        options["protocol_whitelist"] = _REMOTE_TRANSPORTS if self.remote else "file"
-        file = self._shared.view() if self._shared is not None else self._url
+        # A file that is open needs no protocol, and what it refers to is not opened.
+        local = "file" if self._shared is None else "none"
+        options["protocol_whitelist"] = _REMOTE_TRANSPORTS if self.remote else local
+        file = self._shared.view(self._label) if self._shared is not None else self._url
         try:
             return av.open(
                 file,
@@ -100,10 +105,25 @@ class Source:
         if refused or isinstance(error, av.error.InvalidDataError):
             what = "is no video that can be read"
         elif self.remote:
-            what = f"cannot be fetched ({_reason(error)})"
+            what = f"cannot be fetched ({reason_of(error)})"
         else:
-            what = f"cannot be opened ({_reason(error)})"
+            what = f"cannot be opened ({reason_of(error)})"
         return VideoError(what, where=self.name)
+
+    @property
+    def file(self) -> IO[bytes] | None:
+        """The seekable file that is read; None where there is a path or an address instead."""
+        return None if self._shared is None else self._shared.file
+
+    @property
+    def size(self) -> int | None:
+        """Its bytes; None where only the network knows."""
+        if self._shared is not None:
+            return self._shared.size()
+        try:
+            return None if self.remote else Path(self.name).stat().st_size
+        except OSError:
+            return None
 
     def close(self) -> None:
         """Give back what the source itself holds; files of the caller stay open."""
@@ -160,26 +180,27 @@ class _SharedFile:
     """One seekable file that several containers read at once, each at its own place."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+        self.file = file
         self._lock = threading.Lock()
 
-    def view(self) -> _FileView:
-        return _FileView(self)
+    def view(self, name: str) -> _FileView:
+        return _FileView(self, name)
 
     def read_at(self, position: int, size: int) -> bytes:
         with self._lock:
-            self._file.seek(position)
-            return _read(self._file, size, "the file object")
+            self.file.seek(position)
+            return _read(self.file, size, "the file object")
 
     def size(self) -> int:
         with self._lock:
-            return self._file.seek(0, os.SEEK_END)
+            return self.file.seek(0, os.SEEK_END)
 
 
 class _FileView:
     """A place in a shared file, as FFmpeg wants it: ``read``, ``seek`` and ``tell``."""
 
-    def __init__(self, shared: _SharedFile) -> None:
+    def __init__(self, shared: _SharedFile, name: str) -> None:
+        self.name = name
         self._shared = shared
         self._position = 0
 
@@ -219,7 +240,7 @@ def _check_file(path: Path) -> None:
     try:
         status = path.stat()
     except OSError as error:
-        raise VideoError(f"cannot be opened ({_reason(error)})", where=path) from error
+        raise VideoError(f"cannot be opened ({reason_of(error)})", where=path) from error
     if stat.S_ISDIR(status.st_mode):
         raise VideoError("is a folder, not a video", where=path)
     if not stat.S_ISREG(status.st_mode):
@@ -236,5 +257,6 @@ def _self_contained_formats() -> str:
     return ",".join(sorted(av.formats_available - _REFERRING_FORMATS))
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """What the system says was wrong, in its words."""
     return str(getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()

@@ -316,7 +316,7 @@ def test_tensorrt_that_is_not_installed_is_named(bundle, monkeypatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(MissingExtraError, match=r"vtloc\[tensorrt-cu13\]"):
+    with pytest.raises(MissingExtraError, match=r"\[tensorrt-cu13\]"):
         build_engines(bundle, EngineOptions("sm80", backend="tensorrt"))
 
 

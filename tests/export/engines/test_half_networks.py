@@ -116,7 +116,7 @@ def test_a_precision_that_tensorrt_does_not_build_is_refused(installed) -> None:
 
 def test_without_pytorch_the_extra_is_named(installed, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "vtloc_export.bundle_export", None)
-    with pytest.raises(MissingExtraError, match=r"vtloc\[default-bundle\]"):
+    with pytest.raises(MissingExtraError, match=r"\[default-bundle\]"):
         networks_for_tensorrt(installed, "fp16")
 
 

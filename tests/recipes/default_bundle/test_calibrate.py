@@ -9,13 +9,14 @@ import pytest
 
 from recipes.default_bundle.calibrate import ship
 from recipes.default_bundle.composed import ComposedVideos
-from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.errors import CalibrationError, UsageError
+from tests.support.colours import write_colour_bundle
+from vtloc_calibration.errors import CalibrationError
+from vtloc_runtime.errors import UsageError
 
 
-def test_labels_need_their_videos(weighted_bundle: Bundle) -> None:
+def test_labels_need_their_videos(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="together"):
-        ship(weighted_bundle.path, labels=Path("labels.jsonl"))
+        ship(write_colour_bundle(tmp_path / "colours"), labels=Path("labels.jsonl"))
 
 
 def test_timelines_are_composed_for_the_default_encoders_alone() -> None:

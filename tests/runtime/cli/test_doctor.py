@@ -67,7 +67,7 @@ def test_what_is_not_installed_names_its_extra(
     ):
         found = finding(diagnosis, subject)
         assert found.state == "absent"
-        assert f"vtloc[{extra}]" in found.remedy
+        assert f"[{extra}]" in found.remedy
 
 
 def test_a_missing_driver_is_no_problem_where_no_gpu_is_wanted(
@@ -121,7 +121,7 @@ def test_decoding_on_the_gpu_is_tried(colour_bundle: Path, monkeypatch: pytest.M
         assert found.state == "absent"
         assert "no NVDEC answers on GPU 0" in found.detail
     installed(monkeypatch, {})
-    assert "vtloc[decode-gpu-cu13]" in finding(examine(colour_bundle), "GPU decoding").remedy
+    assert "[decode-gpu-cu13]" in finding(examine(colour_bundle), "GPU decoding").remedy
 
 
 CUDA_12 = {"tensorrt-cu12": "11.4.0", "cuda-core": "1.2.2", "cuda-bindings": "12.9.6"}
@@ -134,11 +134,11 @@ CUDA_13 = {"tensorrt-cu13": "11.4.0", "cuda-core": "1.2.2", "cuda-bindings": "13
         ((13, 0), CUDA_13, []),
         ((13, 0), CUDA_12, []),
         ((12, 2), CUDA_12, []),
-        ((12, 2), CUDA_13, ["vtloc[tensorrt-cu12]", "vtloc[tensorrt-cu12]"]),
-        ((12, 8), {"onnxruntime-gpu": "1.31.1"}, ["vtloc[gpu-cu12]"]),
+        ((12, 2), CUDA_13, ["[tensorrt-cu12]", "[tensorrt-cu12]"]),
+        ((12, 8), {"onnxruntime-gpu": "1.31.1"}, ["[gpu-cu12]"]),
         ((12, 8), {"onnxruntime-gpu": "1.26.0"}, []),
         ((12, 0), CUDA_12, ["Update the driver to 535 or later"]),
-        ((13, 0), CUDA_12 | CUDA_13, ["vtloc[tensorrt-cu13]"]),
+        ((13, 0), CUDA_12 | CUDA_13, ["[tensorrt-cu13]"]),
         (None, CUDA_13, []),
     ],
 )

@@ -36,7 +36,8 @@ PATIENCE = 240
 
 def test_long_lists_go_share_by_share_and_lanes_share_a_worker(colour_bundle: Path) -> None:
     child = subprocess.run(
-        [sys.executable, __file__, str(colour_bundle)],
+        [sys.executable, "-m", "tests.runtime.cluster.test_connection", str(colour_bundle)],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -19,7 +19,8 @@ import numpy as np
 
 from vtloc_runtime.bundle.engine_file import EngineTarget, Flavour
 from vtloc_runtime.errors import BackendError, MissingExtraError
-from vtloc_runtime.system.nvidia_driver import cuda_version, fitting_extra
+from vtloc_runtime.system.installation import install_command
+from vtloc_runtime.system.nvidia_driver import cuda_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,8 +54,7 @@ def import_flavour(flavour: Flavour) -> TensorrtApi:
         MissingExtraError: It is not installed, or its libraries do not load.
     """
     name = _MODULES[flavour]
-    extra = fitting_extra("tensorrt") if flavour == "tensorrt" else flavour
-    missing = MissingExtraError.of(name, extra=extra, purpose=f"the backend {flavour}")
+    missing = MissingExtraError.of(name, extra=flavour, purpose=f"the backend {flavour}")
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -62,7 +62,7 @@ def import_flavour(flavour: Flavour) -> TensorrtApi:
     except Exception as error:  # its libraries may fail to load in any way, RuntimeError included
         raise MissingExtraError(
             f"{name} is installed but does not load: {_first_line(error)}",
-            remedy=f'Install the build for this driver: pip install "vtloc[{extra}]"',
+            remedy=f"Install the build for this driver: {install_command(flavour)}",
         ) from error
     # A package of type stubs alone leaves an empty namespace of the same name behind.
     if not hasattr(module, "Runtime"):
@@ -88,7 +88,7 @@ def import_cuda() -> Any:
         return importlib.import_module("cuda.core")
     except ImportError as error:
         raise MissingExtraError.of(
-            "cuda-core", extra=fitting_extra("tensorrt"), purpose="running TensorRT engines"
+            "cuda-core", extra="tensorrt", purpose="running TensorRT engines"
         ) from error
 
 

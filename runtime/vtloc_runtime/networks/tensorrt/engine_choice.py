@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from vtloc_runtime.bundle.digest import ENGINES_FOLDER
 from vtloc_runtime.bundle.engine_file import (
     SIDECAR_SUFFIX,
     Engine,
@@ -33,7 +34,14 @@ def list_engines(bundle: Bundle) -> tuple[Engine, ...]:
     Raises:
         EngineError: A sidecar is damaged.
     """
-    return tuple(Engine.open(path) for path in _sidecars(bundle))
+    return tuple(_open(bundle, path) for path in _sidecars(bundle))
+
+
+def _open(bundle: Bundle, path: Path) -> Engine:
+    """An engine; of a bundle that is pinned by its digest, only one that the digest covers."""
+    if not bundle.pinned:
+        return Engine.open(path)
+    return Engine.open(path, sha256=bundle.hashes.get(f"{ENGINES_FOLDER}/{path.name}", ""))
 
 
 def _sidecars(bundle: Bundle) -> list[Path]:
@@ -71,7 +79,7 @@ def find_engine(
     engines: list[Engine] = []
     for path in _sidecars(bundle):
         try:
-            engines.append(Engine.open(path))
+            engines.append(_open(bundle, path))
         except EngineError as error:
             reasons.append(f"{path.name}: {error.what}")
     for engine in sorted(engines, key=lambda engine: _distance(engine.identity, target)):

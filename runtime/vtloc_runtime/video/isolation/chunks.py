@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -12,20 +11,28 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vtloc_runtime.video import VideoOptions
+    from vtloc_runtime.video import Frame, Image, VideoOptions
+
+_MOST_FRAMES = 4096
+"""Frames of one chunk at most, however few pictures they show."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameChunk:
-    """Frames that follow one another.
+    """Frames that follow one another; a picture that stays on screen is held once.
+
+    A chunk may begin with the picture that the one before it ended with.
 
     Attributes:
-        images: ``[N, S, S, 3]`` uint8, RGB.
-        times: ``[N]`` float64, when each came on screen, seconds.
+        images: ``[M, S, S, 3]`` uint8, RGB: the pictures, each unlike the one before it.
+        times: ``[N]`` float64, when each frame's picture came on screen, seconds.
+        index: ``[N]`` int64, which picture each frame shows: it begins with 0 and never falls or
+            leaves one out. ``images[index]`` are all frames.
     """
 
     images: NDArray[np.uint8]
     times: NDArray[np.float64]
+    index: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +56,86 @@ class Read(Protocol):
     """A way to read videos."""
 
     def __call__(self, source: Any, options: VideoOptions, size: int) -> Reading:
-        """Read a video in chunks of ``size`` frames.
+        """Read a video in chunks of ``size`` pictures at most.
 
         Raises:
             VideoError: The video cannot be read.
         """
         ...
+
+
+class ChunkBuilder:
+    """Collects frames into chunks.
+
+    A picture is written into ``slot``, then counted with ``add``; ``full`` says when to take the
+    chunk before the next picture.
+
+    Args:
+        size: Pictures in one chunk at most.
+        side: Pixels of a picture's side.
+    """
+
+    def __init__(self, size: int, side: int) -> None:
+        self._shape = (max(1, size), side, side, 3)
+        self._images = np.empty(self._shape, dtype=np.uint8)
+        self._pictures = 0
+        self._last: NDArray[np.uint8] | None = None
+        self._times: list[float] = []
+        self._index: list[int] = []
+
+    @property
+    def last(self) -> NDArray[np.uint8] | None:
+        """The picture that was added last, ``[S, S, 3]``; None before the first."""
+        return self._last
+
+    @property
+    def full(self) -> bool:
+        """Whether no further picture fits."""
+        return self._pictures == len(self._images) or self.crowded
+
+    @property
+    def crowded(self) -> bool:
+        """Whether no further frame fits, not even one that shows the last picture again."""
+        return len(self._times) >= _MOST_FRAMES
+
+    @property
+    def slot(self) -> NDArray[np.uint8]:
+        """Where the next picture goes, ``[S, S, 3]``."""
+        slot: NDArray[np.uint8] = self._images[self._pictures]
+        return slot
+
+    def add(self, time: float) -> None:
+        """Count the picture in the slot as the next frame."""
+        self._last = self.slot
+        self._pictures += 1
+        self._note(time)
+
+    def again(self, time: float) -> None:
+        """Add a frame that shows the picture that was added last."""
+        if not self._pictures and self._last is not None:
+            self.slot[:] = self._last
+            self.add(time)
+        else:
+            self._note(time)
+
+    def take(self) -> FrameChunk:
+        """The frames so far; the next chunk begins."""
+        chunk = FrameChunk(
+            self._images[: self._pictures],
+            np.array(self._times, dtype=np.float64),
+            np.array(self._index, dtype=np.int64),
+        )
+        self._images = np.empty(self._shape, dtype=np.uint8)
+        self._pictures = 0
+        self._times, self._index = [], []
+        return chunk
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def _note(self, time: float) -> None:
+        self._times.append(time)
+        self._index.append(self._pictures - 1)
 
 
 def read_here(source: Any, options: VideoOptions, size: int) -> Reading:
@@ -63,18 +144,39 @@ def read_here(source: Any, options: VideoOptions, size: int) -> Reading:
     Args:
         source: Whatever ``vtloc_runtime.video.open_video`` takes.
         options: How to sample it.
-        size: Frames in one chunk at most.
+        size: Pictures in one chunk at most.
 
     Raises:
         VideoError: The video cannot be read.
     """
     from vtloc_runtime.video import open_video
 
+    builder = ChunkBuilder(size, options.preprocessing.size)
+    last = 0.0
     with open_video(source, options) as reader:
-        frames = iter(reader)
-        while chunk := list(islice(frames, size)):
-            yield FrameChunk(
-                np.stack([frame.image for frame in chunk]),
-                np.array([frame.time for frame in chunk], dtype=np.float64),
-            )
-        yield ReadingEnd(float(reader.duration), tuple(reader.warnings))
+        for image, time in shown_frames(reader):
+            same = is_same(image, builder.last)
+            if builder.crowded if same else builder.full:
+                yield builder.take()
+            last = time
+            if same:
+                builder.again(time)
+            else:
+                builder.slot[:] = image
+                builder.add(time)
+        if len(builder):
+            yield builder.take()
+        yield ReadingEnd(max(last, float(reader.duration)), tuple(reader.warnings))
+
+
+def shown_frames(frames: Iterable[Frame]) -> Iterator[tuple[Image, float]]:
+    """Pictures and their times, which never fall, even where a damaged file's do."""
+    last = 0.0
+    for frame in frames:
+        last = max(last, frame.time)
+        yield frame.image, last
+
+
+def is_same(image: NDArray[np.uint8], last: NDArray[np.uint8] | None) -> bool:
+    """Whether a picture equals the one before it."""
+    return last is not None and (image is last or np.array_equal(image, last))

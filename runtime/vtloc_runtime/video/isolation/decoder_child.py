@@ -1,7 +1,7 @@
-"""The child process that decodes: it may crash or swell without harm to anyone else.
+"""The child process that decodes: it may crash, swell or be taken over without harm to anyone else.
 
-Started by `decoder_process` with the file descriptor of a socket. It reads one video
-after another and sends frames as plain bytes, so that nothing a video makes it say is trusted.
+Started by `launch` with one end of a socket. It imports all that it will ever need, enters its
+sandbox, and then reads one video after another from descriptors that come over the socket.
 """
 
 from __future__ import annotations
@@ -9,164 +9,334 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import signal
+import queue
+import socket
 import sys
 import threading
 import time
-from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from vtloc_runtime.errors import VideoError, VtlocError
-from vtloc_runtime.video.isolation.chunks import FrameChunk, read_here
+from vtloc_runtime.video import FrameSequence, VideoOptions, open_video
+from vtloc_runtime.video.isolation.chunks import is_same, shown_frames
+from vtloc_runtime.video.isolation.messages import (
+    HEADER,
+    LONGEST_TEXT,
+    MOST_WARNINGS,
+    REQUEST,
+    Again,
+    End,
+    Message,
+    Picture,
+    Ready,
+    Refusal,
+)
+from vtloc_runtime.video.isolation.sandbox import end_with_parent, enter_sandbox
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vtloc_runtime.video import VideoSource
 
 _SECONDS_BETWEEN_LOOKS = 5.0
 _NEAR = 0.75
-_RAISE_LIMIT = "It may need more memory: raise the limit with --decoder-memory"
+_SOON = 0.2
+_STATUS_SIZE = 4096
+# A raw film of one grey picture of 16 x 16 pixels: it takes the reader through all its parts.
+_WARM_UP = b"YUV4MPEG2 W16 H16 F1:1 C420\nFRAME\n" + bytes([128]) * 384
 
 
-class ChunkHead(msgspec.Struct, frozen=True, tag="chunk"):
-    """Announces frames, whose bytes follow.
+class DescriptorFile:
+    """A descriptor as the file object that the reader takes; shares no position with anyone.
 
-    Attributes:
-        shape: ``(N, S, S, 3)``.
-        times: When each came on screen, seconds.
+    Args:
+        descriptor: An open file; closed by ``close``.
+        size: Its bytes.
+        name: What formats may go by.
     """
 
-    shape: tuple[int, int, int, int]
-    times: list[float]
+    def __init__(self, descriptor: int, size: int, name: str) -> None:
+        self.name = name
+        self._descriptor = descriptor
+        self._size = size
+        self._position = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most ``size`` bytes, none at the end."""
+        data = os.pread(self._descriptor, self._size if size < 0 else size, self._position)
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place; gives where that is."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}.get(whence, self._size)
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        """The place of the next byte that is read."""
+        return self._position
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._descriptor)
 
 
-class EndHead(msgspec.Struct, frozen=True, tag="end"):
-    """The video has been read.
+class Outbox:
+    """Sends messages from a thread of its own, so that decoding goes on while the parent works.
 
-    Attributes:
-        duration: When the last frame leaves the screen, seconds.
-        warnings: What the reader had to say.
+    Args:
+        line: The socket to the parent.
+        number: The request that they answer.
+        room: Messages that may wait at most.
     """
 
+    def __init__(self, line: socket.socket, number: int, room: int) -> None:
+        self._line = line
+        self._number = number
+        self._waiting: queue.Queue[tuple[Message, NDArray[Any] | None] | None] = queue.Queue(room)
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._thread.start()
+
+    def put(self, message: Message, picture: NDArray[Any] | None = None) -> None:
+        """Send a message, and the bytes that follow it, after those that wait already."""
+        self._waiting.put((message, picture))
+
+    def finish(self) -> None:
+        """Wait until all is sent."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while (item := self._waiting.get()) is not None:
+                message, picture = item
+                send_message(self._line, self._number, message)
+                if picture is not None:
+                    self._line.sendall(picture.data.cast("B"))
+        except OSError:
+            # The parent has gone, or no longer wants this video.
+            os._exit(0)
+
+
+class Memory:
+    """How close this process came to its limit of address space.
+
+    Args:
+        limit: The limit, bytes; 0 where there is none.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._rest = 0
+        self._status = -1
+        if limit > 0:
+            with contextlib.suppress(OSError):
+                # The sandbox lets no file be opened, but an open one be read again.
+                self._status = os.open("/proc/self/status", os.O_RDONLY)
+
+    def apply(self) -> None:
+        """Set the limit."""
+        if self._limit > 0:
+            import resource
+
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_AS, (self._limit, self._limit))
+
+    def settle(self) -> None:
+        """Take what the process has by now for what it takes without a video."""
+        self._rest = self._peak()
+
+    def near_limit(self) -> bool:
+        """Whether the limit may have been hit.
+
+        FFmpeg passes over what it finds no memory for, as it does over damage. The peak is the
+        process's, so the parent replaces a process that came so close.
+        """
+        return self._peak() - self._rest > _NEAR * (self._limit - self._rest)
+
+    def _peak(self) -> int:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if self._status >= 0:
+                status = os.pread(self._status, _STATUS_SIZE, 0)
+                return 1024 * int(status.split(b"VmPeak:")[1].split()[0])
+        return self._rest
+
+
+def send_message(line: socket.socket, number: int, message: Message) -> None:
+    """Send one message."""
+    body = msgspec.msgpack.encode(message)
+    line.sendall(HEADER.pack(number, len(body)) + body)
+
+
+def serve(line: socket.socket, memory: Memory) -> None:
+    """Read videos as they are asked for, until the other side closes.
+
+    Args:
+        line: Where they are asked for.
+        memory: What is known of this process's memory.
+    """
+    while (request := _next_request(line)) is not None:
+        number, content, descriptor = request
+        # Requests come from the parent alone, which this process trusts.
+        source, options, size = pickle.loads(content)  # noqa: S301 - as above
+        file = None
+        if descriptor is not None:
+            file = DescriptorFile(descriptor, *source)
+        outbox = Outbox(line, number, max(1, size))
+        try:
+            ending = _read(outbox, source if file is None else file, options)
+            near = memory.near_limit()
+            last: Message = End(ending.duration, ending.warnings, near)
+        except VtlocError as error:
+            remedy = None if error.remedy is None else error.remedy[:LONGEST_TEXT]
+            last = Refusal(error.what[:LONGEST_TEXT], remedy, memory.near_limit())
+        except Exception as error:  # noqa: BLE001 - it becomes that video's failure
+            last = _fault(error, memory)
+        if file is not None:
+            file.close()
+        outbox.put(last)
+        outbox.finish()
+
+
+class _Repeats:
+    """Counts frames that repeat the one before them, and says so now and then."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._time = 0.0
+        self._count = 0
+        self._said = time.monotonic()
+
+    def add(self, seconds: float) -> None:
+        """Count one more frame, which came on screen at a time."""
+        if seconds != self._time:
+            self.send()
+        self._time = seconds
+        self._count += 1
+        # The parent waits for frames, and gives a video up that shows none for long.
+        if time.monotonic() - self._said > _SOON:
+            self.send()
+
+    def send(self) -> None:
+        """Say what has been counted."""
+        if self._count:
+            self._outbox.put(Again(self._time, self._count))
+        self._count = 0
+        self._said = time.monotonic()
+
+
+class _Ending(msgspec.Struct):
     duration: float
     warnings: list[str]
 
 
-class FailureHead(msgspec.Struct, frozen=True, tag="failure"):
-    """The video cannot be read.
-
-    Attributes:
-        what: What went wrong.
-        where: Where.
-        remedy: What can be done.
-    """
-
-    what: str
-    where: str | None
-    remedy: str | None
-
-
-Head = ChunkHead | EndHead | FailureHead
-
-
-def serve(connection: Connection, memory: int) -> None:
-    """Read videos as they are asked for, until the other side closes.
-
-    Args:
-        connection: Where they are asked for.
-        memory: The limit of address space, bytes; 0 where there is none.
-    """
-    while True:
-        try:
-            # Requests come from the parent alone, which this process trusts.
-            source, options, size = pickle.loads(connection.recv_bytes())  # noqa: S301 - as above
-        except (EOFError, OSError):
-            return
-        try:
-            _read(connection, source, options, size, memory)
-        except BrokenPipeError:
-            return
-        except VtlocError as error:
-            remedy = _RAISE_LIMIT if _near_limit(memory) else error.remedy
-            _send(connection, FailureHead(error.what, error.where, remedy))
-        except MemoryError:
-            _send(connection, _out_of_memory(source))
-        except Exception as error:  # noqa: BLE001 - it becomes that video's failure
-            if "Cannot allocate memory" in str(error):
-                _send(connection, _out_of_memory(source))
+def _read(outbox: Outbox, source: VideoSource, options: VideoOptions) -> _Ending:
+    """Send a video's frames as they come."""
+    last: NDArray[Any] | None = None
+    shown = 0.0
+    repeats = _Repeats(outbox)
+    with open_video(source, options) as reader:
+        for image, seconds in shown_frames(reader):
+            if is_same(image, last):
+                repeats.add(seconds)
             else:
-                _send(connection, FailureHead(f"{type(error).__name__}: {error}", source, None))
+                repeats.send()
+                outbox.put(Picture(seconds), image)
+            last, shown = image, seconds
+        repeats.send()
+    warnings = [one[:LONGEST_TEXT] for one in reader.warnings[:MOST_WARNINGS]]
+    return _Ending(max(shown, float(reader.duration)), warnings)
 
 
-def _read(connection: Connection, source: str, options: Any, size: int, memory: int) -> None:
-    for part in read_here(source, options, size):
-        if isinstance(part, FrameChunk):
-            first, height, width, channels = part.images.shape
-            _send(connection, ChunkHead((first, height, width, channels), part.times.tolist()))
-            connection.send_bytes(part.images.data.cast("B"))
-        else:
-            warnings = list(part.warnings)
-            if warnings and _near_limit(memory):
-                warnings.append("the decoder may have run out of memory")
-            _send(connection, EndHead(part.duration, warnings))
+def _fault(error: Exception, memory: Memory) -> Refusal:
+    if isinstance(error, MemoryError) or "Cannot allocate memory" in str(error):
+        what = "decoding it takes more memory than the decoder may use"
+        return Refusal(what, None, near_limit=True)
+    what = f"{type(error).__name__}: {error}"
+    return Refusal(what[:LONGEST_TEXT], None, memory.near_limit())
 
 
-def _send(connection: Connection, head: Head) -> None:
-    connection.send_bytes(msgspec.msgpack.encode(head))
+def _next_request(line: socket.socket) -> tuple[int, bytes, int | None] | None:
+    """The number, the content and the descriptor of the next request; None at the end."""
+    try:
+        header, descriptors, _, _ = socket.recv_fds(line, REQUEST.size, 1)
+        header += _exactly(line, REQUEST.size - len(header)) if header else b""
+        if not header:
+            return None
+        number, length = REQUEST.unpack(header)
+        content = _exactly(line, length)
+    except (OSError, EOFError):
+        return None
+    return number, content, descriptors[0] if descriptors else None
 
 
-def _out_of_memory(source: str) -> FailureHead:
-    error = VideoError(
-        "decoding it takes more memory than the decoder may use",
-        where=source,
-        remedy=_RAISE_LIMIT,
-    )
-    return FailureHead(error.what, error.where, error.remedy)
+def _exactly(line: socket.socket, size: int) -> bytes:
+    content = bytearray(size)
+    room = memoryview(content)
+    while room:
+        got = line.recv_into(room)
+        if not got:
+            raise EOFError
+        room = room[got:]
+    return bytes(content)
 
 
-def _near_limit(memory: int) -> bool:
-    """Whether this process has come so close to its limit that it may have hit it.
+def _warm_up() -> None:
+    """Go through every part once, so that nothing is left to import when nothing can be opened."""
+    import encodings.idna
+    import encodings.latin_1
+    import encodings.utf_16
+    import encodings.utf_32
 
-    FFmpeg passes over what it finds no memory for, as it does over damage.
-    """
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        peak = 1024 * int(status.split("VmPeak:")[1].split()[0])
-        return memory > 0 and peak > _NEAR * memory
-    return False
+    import numpy as np
+
+    from vtloc_runtime.video.picture import tone_mapping
+    from vtloc_runtime.video.sampling import parallel
+
+    del encodings, tone_mapping, parallel
+    black = FrameSequence(np.zeros((1, 16, 16, 3), dtype=np.uint8), [0.0])
+    for source in (black, _WARM_UP):
+        with contextlib.suppress(VideoError):
+            for _ in open_video(source, VideoOptions()):
+                pass
 
 
-def _limit_memory(size: int) -> None:
-    import resource
-
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))
-
-
-def _watch_parent() -> None:
-    """End this process when its parent has died, even in the middle of a file that hangs."""
-    parent = os.getppid()
+def _watch_parent(parent: int) -> None:
+    """End this process when its parent has died, where the kernel does not do that."""
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch, name="parent watch", daemon=True).start()
 
 
-def main() -> None:
-    """Serve the socket named on the command line: descriptor, bytes of memory."""
-    descriptor, memory = int(sys.argv[1]), int(sys.argv[2])
-    # Ctrl-C goes to the whole group; the parent decides what happens then.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _watch_parent()
-    if memory > 0:
-        _limit_memory(memory)
-    # A library that prints must not reach the results on standard output.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    with Connection(descriptor) as connection:
-        serve(connection, memory)
+def main(descriptor: int, limit: int, gpu: int, parent: int) -> None:
+    """Serve a socket.
 
-
-if __name__ == "__main__":
-    main()
+    Args:
+        descriptor: The socket.
+        limit: Most bytes of address space; 0 sets no limit.
+        gpu: 1 where videos are decoded on a GPU.
+        parent: The process that started this one.
+    """
+    orphaned = end_with_parent(parent)
+    memory = Memory(limit)
+    memory.apply()
+    line = socket.socket(fileno=descriptor)
+    if not gpu:
+        _warm_up()
+    memory.settle()
+    report = enter_sandbox(orphaned=orphaned, gpu=bool(gpu))
+    if orphaned is not None:
+        _watch_parent(parent)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        send_message(line, 0, Ready(report.held, report.missing))
+        serve(line, memory)
+    # Nothing is left to flush, and what a library does at its end is denied here.
+    sys.stderr.flush()
+    os._exit(0)

@@ -1,51 +1,56 @@
-"""Decoding in a process of its own, with limits: a file that crashes it costs its own job only."""
+"""Decoding in a process of its own, in a sandbox: a hostile file costs its own job only."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import msgspec
-import numpy as np
-
-from vtloc_runtime.errors import VideoError
-from vtloc_runtime.video.isolation.chunks import FrameChunk, Reading, ReadingEnd
-from vtloc_runtime.video.isolation.decoder_child import ChunkHead, EndHead, FailureHead, Head
+from vtloc_runtime.errors import BackendError, DecoderLostError, UsageError, VideoError, VtlocError
+from vtloc_runtime.video.isolation.channel import Channel, Deadline, DeadlineError, NonsenseError
+from vtloc_runtime.video.isolation.conversation import Conversation
+from vtloc_runtime.video.isolation.launch import start_child
+from vtloc_runtime.video.isolation.limits import DecoderLimits
+from vtloc_runtime.video.isolation.messages import Ready
+from vtloc_runtime.video.isolation.sandbox import SandboxReport
+from vtloc_runtime.video.isolation.video_file import VideoFile, open_video_file
 
 if TYPE_CHECKING:
     from vtloc_runtime.video import VideoOptions
+    from vtloc_runtime.video.isolation.chunks import Reading
 
-_MODULE = "vtloc_runtime.video.isolation.decoder_child"
-_LARGEST_MESSAGE = 2**31 - 1
+__all__ = ["DecoderLimits", "DecoderProcess", "sandbox_in_force"]
+
+_START_TIMEOUT = 120.0
+_END_TIMEOUT = 5.0
+_REMEMBERED = 64
+_LONGEST_WORDS = 300
+_FROM_OUTSIDE = {signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGINT}
+
+_seen: list[SandboxReport] = []
 
 
-@dataclass(frozen=True, slots=True)
-class DecoderLimits:
-    """How far a decoder may go for one video.
+def sandbox_in_force() -> SandboxReport | None:
+    """The sandbox of the decoders that this process has started, the weakest of them.
 
-    Attributes:
-        memory: Bytes of address space; 0 sets no limit.
-        patience: Seconds without a new frame after which it is given up.
+    None where it has started none.
     """
-
-    memory: int = 4 * 2**30
-    patience: float = 120.0
+    return min(list(_seen), key=lambda report: len(report.held), default=None)
 
 
 class DecoderProcess:
     """A child process that reads videos, one at a time; started anew when it is lost.
 
-    It begins with the first video, so that a run whose videos are all cached starts none. One
-    thread uses it at a time; ``close`` may be called from any.
+    It begins with the first video, so that a run whose videos are all cached starts none. A second
+    reading while one is under way is refused. ``close`` may be called from any thread.
 
     Args:
         limits: How far it may go.
@@ -54,49 +59,70 @@ class DecoderProcess:
     def __init__(self, limits: DecoderLimits | None = None) -> None:
         self._limits = limits or DecoderLimits()
         self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection | None = None
+        self._channel: Channel | None = None
+        self._gpu = False
+        self._fresh = True
+        self._sandbox = SandboxReport()
+        self._owner = os.getpid()
+        self._numbers = itertools.count(1)
         self._closed = False
-        self._reading = False
-        self._lock = threading.Lock()
+        self._busy = threading.Lock()
+        self._state = threading.Lock()
 
     def read(self, source: Any, options: VideoOptions, size: int) -> Reading:
         """Read a video over there.
 
         Args:
-            source: A path or an address.
+            source: Whatever ``vtloc_runtime.video.open_video`` takes. An address is downloaded
+                first: the process has no network.
             options: How to sample it.
-            size: Frames in one chunk at most.
+            size: Pictures in one chunk at most.
 
         Raises:
             VideoError: The video cannot be read, or reading it crashed the decoder, took too
-                much memory, or came to no end.
+                much memory or time, or came to no end.
+            DecoderLostError: Somebody else ended the process; the video may be tried again.
+            UsageError: Another reading is under way.
+            BackendError: The process does not start, or lacks a sandbox that is required.
         """
-        connection = self._start()
-        finished, self._reading = False, True
+        if not self._busy.acquire(blocking=False):
+            raise UsageError(
+                "the decoder process is busy with another video",
+                remedy="Keep one DecoderProcess for each reading that is under way at once",
+            )
         try:
-            connection.send_bytes(pickle.dumps((source, options, size)))
-            while True:
-                head = self._head(connection, source)
-                if isinstance(head, FailureHead):
-                    finished = True
-                    raise VideoError(head.what, where=head.where, remedy=head.remedy)
-                if isinstance(head, EndHead):
-                    finished = True
-                    yield ReadingEnd(head.duration, tuple(head.warnings))
-                    return
-                yield self._chunk(connection, head)
-        except (EOFError, OSError, msgspec.MsgspecError) as error:
-            raise self._loss(source) from error
+            yield from self._read(source, self._limits.narrow(options), size)
         finally:
-            self._reading = False
-            if not finished:
-                # Whatever is still under way belongs to a video that nobody waits for.
-                self._stop()
+            self._busy.release()
+
+    def start(self, *, gpu: bool = False) -> SandboxReport:
+        """Start the process now, and say what sandbox it runs in.
+
+        Args:
+            gpu: It will decode on a GPU, which leaves little of the sandbox.
+
+        Raises:
+            UsageError: A reading is under way.
+            BackendError: The process does not start, or lacks a sandbox that is required.
+        """
+        if not self._busy.acquire(blocking=False):
+            raise UsageError("the decoder process is busy with a video")
+        try:
+            self._started(gpu=gpu)
+            return self._sandbox
+        finally:
+            self._busy.release()
 
     def close(self) -> None:
-        """End the process; a reading that waits for it fails."""
+        """End the process; a reading that is under way fails."""
         self._closed = True
         self._stop()
+        if self._busy.acquire(blocking=False):
+            # Nobody reads, so nobody else gives the line back.
+            try:
+                self._forget()
+            finally:
+                self._busy.release()
 
     def __enter__(self) -> Self:
         return self
@@ -109,74 +135,188 @@ class DecoderProcess:
     ) -> None:
         self.close()
 
-    def _head(self, connection: Connection, source: Any) -> Head:
-        if not connection.poll(self._limits.patience):
-            raise VideoError(
-                f"the decoder gave no frame for {self._limits.patience:g} s and was stopped",
-                where=source,
-                remedy="Raise the limit with --decoder-patience, or repair the file",
-            )
-        message = connection.recv_bytes(_LARGEST_MESSAGE)
-        return msgspec.msgpack.decode(message, type=ChunkHead | EndHead | FailureHead)
+    def _read(self, source: Any, options: VideoOptions, size: int) -> Reading:
+        begun = time.monotonic()
+        with open_video_file(source, options, self._limits.timeout) as video:
+            try:
+                yield from self._converse(video, options, size, begun)
+            except _EarlierLossError:
+                yield from self._converse(video, options, size, begun)
 
-    def _chunk(self, connection: Connection, head: ChunkHead) -> FrameChunk:
-        content = connection.recv_bytes(_LARGEST_MESSAGE)
-        if len(content) != int(np.prod(head.shape)) or len(head.times) != head.shape[0]:
-            raise OSError("the decoder sent something else than it said")
-        images = np.frombuffer(content, dtype=np.uint8).reshape(head.shape)
-        return FrameChunk(images, np.array(head.times, dtype=np.float64))
-
-    def _loss(self, source: Any) -> VideoError:
-        """Why the process is gone."""
-        process = self._process
-        if self._closed or process is None:
-            return VideoError("reading was stopped", where=source)
+    def _converse(
+        self, video: VideoFile, options: VideoOptions, size: int, begun: float
+    ) -> Reading:
+        """Read a video that is open, in a process that has started."""
+        channel = self._started(gpu=options.decoder != "cpu")
+        number = next(self._numbers)
+        fresh, self._fresh = self._fresh, False
+        conversation = Conversation(
+            channel,
+            number,
+            options,
+            size,
+            name=video.name,
+            timeout=self._limits.timeout,
+            begun=begun,
+        )
+        what = (video.size, video.label) if video.sequence is None else video.sequence
+        request = pickle.dumps((what, options, size))
         try:
-            code = process.wait(timeout=5)
+            channel.send(number, request, video.descriptor, conversation.deadline())
+            yield from conversation.parts()
+        except DeadlineError:
+            raise conversation.late() from None
+        except (EOFError, OSError) as error:
+            if not (fresh or conversation.heard or self._closed):
+                # It may have died of the video before this one.
+                raise _EarlierLossError from error
+            raise self._loss(video.name) from error
+        except VtlocError:
+            raise
+        except Exception as error:
+            raise VideoError(
+                f"decoding it made the decoder talk nonsense ({error}); it was stopped",
+                where=video.name,
+                remedy="The file is damaged or hostile; do not trust it",
+            ) from error
+        finally:
+            # What is still under way belongs to a video that nobody waits for.
+            if not conversation.over or conversation.near_limit:
+                self._stop()
+                self._forget()
+
+    def _loss(self, name: str) -> VideoError:
+        """Why the process is gone."""
+        process, channel = self._process, self._channel
+        if self._closed or process is None or channel is None:
+            return VideoError("reading was stopped", where=name)
+        try:
+            code = process.wait(timeout=_END_TIMEOUT)
         except subprocess.TimeoutExpired:
-            code = 0
+            return VideoError(
+                "decoding it made the decoder close its line; it was stopped",
+                where=name,
+                remedy="The file is damaged or hostile; do not trust it",
+            )
+        if -code in _FROM_OUTSIDE:
+            return DecoderLostError(
+                f"the decoder process was ended from outside (by {signal.Signals(-code).name})",
+                where=name,
+                remedy="Try it again; where memory is short, lower --decoder-memory or --workers",
+            )
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        if words := _plain(channel.last_words()):
+            how += f": {words}"
         return VideoError(
             f"decoding it crashed the decoder (ended {how})",
-            where=source,
+            where=name,
             remedy="The file is damaged or hostile; repair it, or raise --decoder-memory",
         )
 
-    def _start(self) -> Connection:
-        with self._lock:
+    def _started(self, *, gpu: bool) -> Channel:
+        """The line to a process that is ready."""
+        if self._owner != os.getpid():
+            raise UsageError(
+                "a decoder process belongs to the process that made it",
+                remedy="Make a DecoderProcess after the fork",
+            )
+        with self._state:
             if self._closed:
                 raise VideoError("reading was stopped")
-            if self._process is not None and self._process.poll() is not None:
-                self._forget()
-            if self._connection is None:
-                self._connection, self._process = _spawn(self._limits.memory)
-            return self._connection
+            if self._process is not None and (self._process.poll() is not None or self._gpu != gpu):
+                self._end()
+            if self._channel is not None:
+                return self._channel
+            child = start_child(self._limits.memory, gpu=gpu)
+            channel = Channel(
+                child.line, child.words, _echo if os.environ.get("VTLOC_DEBUG") else None
+            )
+            self._process, self._channel, self._gpu = child.process, channel, gpu
+            self._fresh = True
+        try:
+            self._greet(channel)
+        except BaseException:
+            self._stop()
+            self._forget()
+            raise
+        return channel
+
+    def _greet(self, channel: Channel) -> None:
+        """Hear that the process is ready, and in what sandbox."""
+        try:
+            ready = channel.receive(0, Deadline(_START_TIMEOUT))
+        except DeadlineError:
+            raise BackendError(
+                f"the decoder process was not ready after {_START_TIMEOUT:g} s",
+                remedy="See whether the machine is overloaded",
+            ) from None
+        except (EOFError, OSError) as error:
+            raise self._stillborn(channel) from error
+        except NonsenseError as error:
+            raise BackendError(f"the decoder process does not start: {error}") from error
+        if not isinstance(ready, Ready):
+            raise BackendError("the decoder process does not start: it did not say what it is")
+        self._sandbox = report = SandboxReport(ready.held, ready.missing)
+        _seen.append(report)
+        del _seen[:-_REMEMBERED]
+        if self._limits.require_sandbox and not report.complete:
+            raise BackendError(
+                f"the decoder's sandbox is not complete: {report}",
+                remedy="Use a kernel with Landlock and seccomp, decode on the processor, or leave "
+                "--require-sandbox away",
+            )
+
+    def _stillborn(self, channel: Channel) -> VtlocError:
+        """Why a process ended before its first video."""
+        process = self._process
+        if self._closed or process is None:
+            return VideoError("reading was stopped")
+        code = 0
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(timeout=_END_TIMEOUT)
+        if -code in _FROM_OUTSIDE:
+            return DecoderLostError(
+                f"the decoder process was ended from outside (by {signal.Signals(-code).name})",
+                remedy="Try it again; where memory is short, lower --decoder-memory or --workers",
+            )
+        words = _plain(channel.last_words()) or f"it ended with exit code {code}"
+        return BackendError(
+            f"the decoder process does not start: {words}",
+            remedy="See what vtloc-run doctor says of video decoding, or raise --decoder-memory",
+        )
 
     def _stop(self) -> None:
-        with self._lock:
-            process = self._process
-            if process is not None:
-                process.kill()
-                process.wait()
-            # Whoever still reads from it sees its end, and closes it.
-            if not self._reading:
-                self._forget()
+        """End the process; whoever still reads from it sees its end."""
+        with self._state:
+            if self._process is not None:
+                _kill(self._process)
 
     def _forget(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._process = self._connection = None
+        with self._state:
+            self._end()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            _kill(self._process)
+        if self._channel is not None:
+            self._channel.close()
+        self._process = self._channel = None
 
 
-def _spawn(memory: int) -> tuple[Connection, subprocess.Popen[bytes]]:
-    here, there = socket.socketpair()
-    with there:
-        process = subprocess.Popen(  # noqa: S603 - the interpreter at hand, and numbers
-            [sys.executable, "-m", _MODULE, str(there.fileno()), str(memory)],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=[there.fileno()],
-            # The child finds this package wherever this process found it.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-        )
-    return Connection(here.detach()), process
+class _EarlierLossError(Exception):
+    """A process that had served other videos was gone before it said anything about this one."""
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    # One that waits for storage that never answers cannot be ended, and is left behind.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_END_TIMEOUT)
+
+
+def _echo(said: bytes) -> None:
+    sys.stderr.write(said.decode("utf-8", "replace"))
+
+
+def _plain(text: str) -> str:
+    return "".join(one for one in text if one.isprintable())[:_LONGEST_WORDS]

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vtloc_runtime.errors import BackendError, MissingExtraError, UsageError, VideoError
-from vtloc_runtime.system.nvidia_driver import fitting_extra
 from vtloc_runtime.video.decoders.nvdec import capabilities
 
 if TYPE_CHECKING:
@@ -162,7 +161,7 @@ def _silent_gpu(ordinal: int, error: Exception) -> BackendError:
 
 def _import_codec(ordinal: int) -> Any:
     missing = MissingExtraError.of(
-        "PyNvVideoCodec", extra=fitting_extra("decode-gpu"), purpose="decoding on the GPU"
+        "PyNvVideoCodec", extra="decode-gpu", purpose="decoding on the GPU"
     )
     try:
         return importlib.import_module("PyNvVideoCodec")
@@ -178,5 +177,5 @@ def _import_cuda() -> Any:
         return importlib.import_module("cuda.core")
     except ImportError as error:
         raise MissingExtraError.of(
-            "cuda-core", extra=fitting_extra("decode-gpu"), purpose="decoding on the GPU"
+            "cuda-core", extra="decode-gpu", purpose="decoding on the GPU"
         ) from error

@@ -1,0 +1,195 @@
+"""One reading as the parent hears it: every message is checked before a frame is made of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from vtloc_runtime.errors import VideoError
+from vtloc_runtime.video.isolation.channel import (
+    Channel,
+    Deadline,
+    NonsenseError,
+)
+from vtloc_runtime.video.isolation.chunks import ChunkBuilder, ReadingEnd
+from vtloc_runtime.video.isolation.messages import (
+    LONGEST_TEXT,
+    MOST_WARNINGS,
+    Again,
+    End,
+    Picture,
+    Ready,
+    Refusal,
+)
+
+if TYPE_CHECKING:
+    from vtloc_runtime.video import VideoOptions
+    from vtloc_runtime.video.isolation.chunks import Reading
+
+RAISE_MEMORY = "It may need more memory: raise the limit with --decoder-memory"
+_ROUNDING = 0.01
+_STARVED = "the decoder may have run out of memory"
+
+
+class Conversation:
+    """Receives the frames of one video.
+
+    Args:
+        channel: The line to the process; the request has been sent.
+        number: The request's number.
+        options: How the video was to be sampled, limits included.
+        size: Pictures in one chunk at most.
+        name: What messages call the video.
+        timeout: Seconds without a new frame after which it is given up.
+        begun: When the reading began, by the monotonic clock.
+
+    Attributes:
+        heard: Whether the process has said anything about the video.
+        over: Whether the process has said its last word on the video, and waits for the next.
+        near_limit: Whether the process came close to its limit of memory.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        number: int,
+        options: VideoOptions,
+        size: int,
+        *,
+        name: str,
+        timeout: float,
+        begun: float,
+    ) -> None:
+        self._channel = channel
+        self._number = number
+        self._limits = options.limits
+        self._name = name
+        self._timeout = timeout
+        self._end = begun + options.limits.wall_seconds
+        self._most = _most_frames(options)
+        self._builder = ChunkBuilder(size, options.preprocessing.size)
+        self._frames = 0
+        self._time = 0.0
+        self.heard = False
+        self.over = False
+        self.near_limit = False
+
+    def parts(self) -> Reading:
+        """The chunks and the end of the video.
+
+        Raises:
+            VideoError: The video cannot be read.
+            DeadlineError: The next frame, or the whole video, takes too long.
+            NonsenseError: The process said something that no decoder says.
+            OSError, EOFError: The process has gone.
+        """
+        builder = self._builder
+        while True:
+            deadline = self.deadline()
+            message = self._channel.receive(self._number, deadline)
+            self.heard = True
+            if isinstance(message, Picture):
+                if builder.full:
+                    yield builder.take()
+                    # What whoever takes the chunk did meanwhile is not the decoder's time.
+                    deadline = self.deadline()
+                self._picture(message, deadline)
+                continue
+            if isinstance(message, Again):
+                yield from self._again(message)
+            elif isinstance(message, End):
+                ending = self._ending(message)
+                if len(builder):
+                    yield builder.take()
+                yield ending
+                return
+            else:
+                raise self._refusal(message)
+
+    def deadline(self) -> Deadline:
+        """When the next frame must be there."""
+        return Deadline(min(self._timeout, self._end - time.monotonic()))
+
+    def _picture(self, message: Picture, deadline: Deadline) -> None:
+        self._count(message.time, 1)
+        room = self._builder.slot.data.cast("B")
+        self._channel.receive_into(room, deadline)
+        self._builder.add(message.time)
+
+    def _again(self, message: Again) -> Reading:
+        if self._builder.last is None:
+            raise NonsenseError("a frame repeats one that never came")
+        self._count(message.time, message.count)
+        for _ in range(message.count):
+            if self._builder.crowded:
+                yield self._builder.take()
+            self._builder.again(message.time)
+
+    def _count(self, seconds: float, frames: int) -> None:
+        """Count frames, and hold the video to its limits whatever the process did."""
+        if not self._time <= seconds < math.inf:
+            raise NonsenseError(f"a frame of {seconds} s follows one of {self._time} s")
+        if frames < 1:
+            raise NonsenseError(f"{frames} frames were announced")
+        if seconds > self._limits.seconds:
+            raise NonsenseError(f"a frame of {seconds} s lies beyond the limit")
+        if self._frames + frames > self._most:
+            raise NonsenseError(f"more than {self._most} frames came")
+        self._time = seconds
+        self._frames += frames
+
+    def _ending(self, message: End) -> ReadingEnd:
+        if not self._time <= message.duration < math.inf:
+            raise NonsenseError(f"a video of {message.duration} s shows a frame at {self._time} s")
+        if len(message.warnings) > MOST_WARNINGS:
+            raise NonsenseError(f"{len(message.warnings)} warnings came")
+        warnings = [_checked(one) for one in message.warnings]
+        if message.near_limit and warnings:
+            warnings.append(_STARVED)
+        self.over, self.near_limit = True, message.near_limit
+        return ReadingEnd(message.duration, tuple(warnings))
+
+    def _refusal(self, message: Ready | Refusal) -> VideoError:
+        if isinstance(message, Ready):
+            raise NonsenseError("the decoder began anew in the middle of a video")
+        what = _checked(message.what)
+        remedy = None if message.remedy is None else _checked(message.remedy)
+        self.over, self.near_limit = True, message.near_limit
+        return VideoError(
+            what, where=self._name, remedy=RAISE_MEMORY if message.near_limit else remedy
+        )
+
+    def late(self) -> VideoError:
+        """The error for a deadline that has passed."""
+        if time.monotonic() >= self._end - _ROUNDING:
+            return VideoError(
+                f"takes more than {self._limits.wall_seconds:g} s to read",
+                where=self._name,
+                remedy="Raise the limit with --video-timeout, or Limits.wall_seconds, "
+                "if it is worth it",
+            )
+        return VideoError(
+            f"the decoder gave no frame for {self._timeout:g} s and was stopped",
+            where=self._name,
+            remedy="Raise the limit with --decoder-timeout, or repair the file",
+        )
+
+
+def _most_frames(options: VideoOptions) -> int:
+    """Frames that a reader that keeps to the options can give."""
+    if options.instants is not None:
+        return min(options.limits.frames, len(options.instants))
+    # One more for the instant zero.
+    return min(options.limits.frames, int(options.limits.seconds * options.rate) + 1)
+
+
+def _checked(text: str) -> str:
+    """Text of a decoder, fit for messages and records.
+
+    Raises:
+        NonsenseError: It is too long.
+    """
+    if len(text) > LONGEST_TEXT:
+        raise NonsenseError(f"a text of {len(text)} characters came")
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)

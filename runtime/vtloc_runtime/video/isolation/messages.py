@@ -1,0 +1,91 @@
+"""What a decoder process and its parent say to each other.
+
+Each message is a header (the request's number, the length of what follows) and MessagePack. The
+bytes of a picture follow their message without a header: their length is known. Requests are
+pickled, because they come from the parent, and carry the video's descriptor beside them.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TypeAlias
+
+import msgspec
+
+HEADER = struct.Struct("!QI")
+"""Number of the request, and bytes of the message."""
+
+REQUEST = struct.Struct("!QQ")
+"""The same before a request, which may carry a sequence of pictures."""
+
+LONGEST_MESSAGE = 2**16
+"""Bytes of a message at most, pictures apart."""
+
+MOST_WARNINGS = 32
+LONGEST_TEXT = 500
+"""Bounds of what a decoder may say about a video."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The process is ready for its first video; its number is 0.
+
+    Attributes:
+        held: Layers of the sandbox that are in force, with a detail each.
+        missing: Those that are not, with the reason.
+    """
+
+    held: dict[str, str]
+    missing: dict[str, str]
+
+
+class Picture(msgspec.Struct, frozen=True, tag="picture"):
+    """A frame unlike the one before it; ``S * S * 3`` bytes follow.
+
+    Attributes:
+        time: When it came on screen, seconds.
+    """
+
+    time: float
+
+
+class Again(msgspec.Struct, frozen=True, tag="again"):
+    """Frames equal to the one before them.
+
+    Attributes:
+        time: When they came on screen, seconds.
+        count: How many.
+    """
+
+    time: float
+    count: int
+
+
+class End(msgspec.Struct, frozen=True, tag="end"):
+    """The video has been read.
+
+    Attributes:
+        duration: When the last frame leaves the screen, seconds.
+        warnings: What the reader had to say.
+        near_limit: Whether the process came close to its limit of memory.
+    """
+
+    duration: float
+    warnings: list[str]
+    near_limit: bool
+
+
+class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
+    """The video cannot be read.
+
+    Attributes:
+        what: What went wrong.
+        remedy: What can be done.
+        near_limit: Whether the process came close to its limit of memory.
+    """
+
+    what: str
+    remedy: str | None
+    near_limit: bool
+
+
+Message: TypeAlias = Ready | Picture | Again | End | Refusal
