@@ -168,8 +168,10 @@ class ServingOptions:
         """How far decoders may go."""
         from vtloc_runtime.video.isolation.limits import DecoderLimits
 
-        # CUDA reserves more address space than any limit that would mean something.
-        memory = int(self.decoder_memory * _GIBIBYTE) if self.decoder == "cpu" else 0
+        # CUDA reserves more address space than any limit that would mean something; lanes that
+        # decode on a GPU beside processors go without.
+        limited = self.decoder in {"cpu", "auto"}
+        memory = int(self.decoder_memory * _GIBIBYTE) if limited else 0
         return DecoderLimits(
             memory=memory,
             timeout=self.decoder_timeout,
