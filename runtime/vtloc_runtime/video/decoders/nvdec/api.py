@@ -55,7 +55,7 @@ class NvdecApi:
             codec: FFmpeg's name of the codec.
             pixels: FFmpeg's name of the pixel format.
             width: Of a picture; 0 where it is not known yet.
-            height: Likewise.
+            height: Rows of pixels.
             where: The video's name.
 
         Raises:
@@ -98,7 +98,7 @@ _OPENED: dict[int, NvdecApi] = {}
 
 
 def open_nvdec(decoder: str) -> NvdecApi:
-    """The GPU decoder that a name stands for, found once in a process.
+    """The GPU decoder that a name means, made once in a process.
 
     Args:
         decoder: ``"nvdec"``, or ``"nvdec:N"`` for the GPU with that ordinal.
@@ -123,7 +123,7 @@ def gpu_ordinal(decoder: str) -> int:
     """The GPU in a decoder's name.
 
     Raises:
-        UsageError: It is no name of a decoder on a GPU.
+        UsageError: It does not name a decoder on a GPU.
     """
     match = _NAME.match(decoder)
     if match is None:
