@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -53,9 +54,8 @@ def test_auto_is_the_processors_where_no_nvdec_answers() -> None:
             lane_decoders("nvdec", None, 3)
 
 
-def test_nvdec_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with nvdec_double.installed():
-        monkeypatch.setitem(sys.modules, "PyNvVideoCodec", None)
+def test_nvdec_that_is_not_installed_is_named() -> None:
+    with nvdec_double.installed(), mock.patch.dict(sys.modules, {"PyNvVideoCodec": None}):
         with pytest.raises(MissingExtraError, match=r"\[decode-gpu-cu13\]"):
             lane_decoders("nvdec")
         assert set(lane_decoders("auto")) == {"cpu"}
