@@ -40,7 +40,7 @@ def configure(
         )
     try:
         return msgspec.convert(dict(values), kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, ValueError, OverflowError, RecursionError) as error:
         raise ConfigurationError(str(error), where=where) from error
 
 
@@ -48,13 +48,13 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
-        ConfigurationError: The file is missing or no TOML.
+        ConfigurationError: The file is missing or is not valid TOML.
     """
     content = read_whole(path, ConfigurationError)
     try:
-        return tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the file is no TOML: {error}", where=path) from error
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"the file is not valid TOML: {error}", where=path) from error
 
 
 def write_toml(path: Path, values: Mapping[str, Any]) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
 from safetensors import SafetensorError
 
 from vtloc_runtime.errors import OutputError, VtlocError
+from vtloc_runtime.system.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,9 +27,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     Raises:
         OutputError: The file cannot be written.
     """
+    from safetensors.torch import save
+
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {_HEADER: json.dumps(dict(header), sort_keys=True)}
-    write_whole(path, safetensors.torch.save(plain, metadata=metadata))
+    write_whole(path, save(plain, metadata=metadata))
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -40,18 +40,11 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    # The process id keeps two writers of one file out of each other's half-written copy.
-    half = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with half.open("wb") as file:
+        with atomic_write(path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        half.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            half.unlink(missing_ok=True)
         raise OutputError(f"cannot write the file: {error.strerror}", where=path) from error
 
 
@@ -61,6 +54,9 @@ def read_whole(path: Path, error: type[VtlocError]) -> bytes:
         return path.read_bytes()
     except OSError as cause:
         raise error(f"cannot read the file: {cause.strerror}", where=path) from cause
+    except ValueError as cause:
+        # A name with a NUL character in it.
+        raise error(f"cannot read the file: {cause}", where=path) from cause
 
 
 def parse_tensors(
@@ -73,19 +69,23 @@ def parse_tensors(
         path: Where they come from, for the message.
         error: What to raise.
     """
+    from safetensors.torch import load
+
     try:
-        tensors = safetensors.torch.load(content)
-    except (SafetensorError, ValueError, KeyError) as cause:
-        raise error(f"the file is damaged or no safetensors: {cause}", where=path) from cause
+        tensors = load(content)
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as cause:
+        raise error(
+            f"the file is damaged or not in safetensors format: {cause}", where=path
+        ) from cause
     # The format: eight bytes of length, then a JSON object; both were checked just now.
     length = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
     try:
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
         # Other programs' files carry their metadata plain.
         header = dict(json.loads(metadata[_HEADER])) if _HEADER in metadata else metadata
-    except (TypeError, ValueError) as cause:
+    except (TypeError, ValueError, RecursionError) as cause:
         raise error("the header is damaged", where=path) from cause
-    return tensors, {name: str(text) for name, text in header.items()}
+    return tensors, {str(name): str(text) for name, text in header.items()}
 
 
 def json_entry(
@@ -94,7 +94,7 @@ def json_entry(
     """A JSON object kept as text in a header; anything else raises ``error``."""
     try:
         value = json.loads(header[key])
-    except (KeyError, ValueError) as cause:
+    except (KeyError, ValueError, RecursionError) as cause:
         raise error(f"the header holds no readable {key!r}", where=path) from cause
     if not isinstance(value, dict):
         raise error(f"{key!r} in the header is not an object", where=path)

@@ -1,24 +1,28 @@
-"""Claim: a run killed at any moment, again and again, ends as an undisturbed one does.
+"""Claim: a run stopped at any moment, again and again, ends as an undisturbed one does.
 
-Starts ``vtloc-run`` over small videos, kills it (SIGKILL), starts it again with the same command
-until it ends, and compares the results with those of a run that nobody disturbed. Half of the kills
-fall at any moment of a run, its start and its end included; the others where the results file grows
-before one's eyes, that is, between a record's write and its arrival on the disk. Goes on until
-enough runs were killed. Prints how many results were lost, duplicated or different.
+Starts ``vtloc-run`` over small videos, stops it, starts it again with the same command until it
+ends, and compares the results with those of a run that nobody disturbed. It is stopped by SIGKILL,
+and by signals to its whole process group, decoders included: SIGTERM, SIGHUP and SIGINT in turn.
+Half of the stops fall at any moment of a run, its start and its end included; the others while the
+results file grows, that is, between a record's write and its arrival on the disk. Prints how many
+results were lost, duplicated, or different, false failures included.
 
-    python -m benchmarks.durability.resume --kills 60
+    python -m benchmarks.durability.resume --kills 200 --signals 48
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -54,23 +58,30 @@ def start(videos: Path, out: Path, extra: list[str]) -> subprocess.Popen[bytes]:
         [*PROGRAM, str(videos), *queries, "--no-cache", "--quiet", "-o", str(out), *extra],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 
-def kill(process: subprocess.Popen[bytes], out: Path, seconds: float, growths: int) -> bool:
-    """Kill a run after some time, or once its file has grown so often, whichever is first.
+def stop(
+    process: subprocess.Popen[bytes], out: Path, seconds: float, growths: int, number: int
+) -> bool:
+    """Signal a run after some time, or once its file has grown so often, whichever is first.
 
     Returns:
-        Whether there was still something to kill.
+        Whether there was still something to stop.
     """
     began, size = time.perf_counter(), _size(out)
     while process.poll() is None:
         if (now := _size(out)) != size:
             size, growths = now, growths - 1
         if not growths or time.perf_counter() - began > seconds:
-            process.kill()
-            # A run may have ended by itself in the meantime.
-            return process.wait() < 0
+            if number == signal.SIGKILL:
+                process.kill()
+            else:
+                os.killpg(process.pid, number)
+            # A run may have ended by itself in the meantime. One that stops in an orderly way
+            # leaves with 128 and the signal's number.
+            return process.wait() in {-number, 128 + number}
         time.sleep(0.0005)
     return False
 
@@ -82,57 +93,86 @@ def _size(path: Path) -> int:
 def results(out: Path) -> list[tuple[str, str]]:
     """Each record's id and answer."""
     records = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    return [(record["id"], json.dumps(record["moments"])) for record in records]
+    return [(record["id"], json.dumps(record.get("moments"))) for record in records]
+
+
+@dataclass
+class Damage:
+    """What stopping runs did to their results."""
+
+    stopped: int = 0
+    in_writing: int = 0
+    rounds: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    different: int = 0
+
+    def count(self, found: list[tuple[str, str]], whole: dict[str, str]) -> None:
+        """Compare a run's results with those of the undisturbed one."""
+        counts = Counter(record for record, _ in found)
+        self.lost += len(whole.keys() - counts.keys())
+        self.duplicated += sum(count - 1 for count in counts.values())
+        self.different += sum(whole.get(record) != answer for record, answer in found)
+
+
+def stop_runs(
+    folder: Path, whole: dict[str, str], extra: list[str], wanted: int, numbers: tuple[int, ...]
+) -> Damage:
+    """Stop runs until enough were stopped; each is given again until it ends."""
+    damage = Damage()
+    chance = random.Random(len(numbers))
+    length = 8.0
+    while damage.stopped < wanted:
+        out = folder / f"{numbers[0]}-{damage.rounds}.jsonl"
+        damage.rounds += 1
+        while True:
+            began = time.perf_counter()
+            process = start(folder / "videos", out, extra)
+            number = numbers[damage.stopped % len(numbers)]
+            written = chance.random() < 0.5
+            seconds = 10 * length if written else chance.uniform(0, length)
+            growths = chance.randint(1, len(whole) // 8) if written else -1
+            if not stop(process, out, seconds, growths, number):
+                # The machine may be faster by now than it was at first.
+                length = min(length, 1.5 * (time.perf_counter() - began))
+                break
+            damage.stopped += 1
+            damage.in_writing += written
+        damage.count(results(out), whole)
+    return damage
 
 
 def main() -> None:
-    """Kill runs and print the count."""
+    """Stop runs and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=60, help="runs to kill")
+    parser.add_argument("--signals", type=int, default=12, help="signals to the whole group")
     parser.add_argument("--videos", type=int, default=40, help="videos in a run")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bundle", help="a bundle; without it the one that ships with vtloc")
     options = parser.parse_args()
     extra = ["--bundle", options.bundle] if options.bundle else []
-    chance = random.Random(options.seed)
-    lost = duplicated = different = killed = in_writing = rounds = 0
+    group = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_videos(folder / "videos", options.videos)
-        began = time.perf_counter()
         if start(folder / "videos", folder / "whole.jsonl", extra).wait() != 0:
             sys.exit("the undisturbed run failed")
-        length = time.perf_counter() - began
         whole = dict(results(folder / "whole.jsonl"))
-        while killed < options.kills:
-            out = folder / f"{rounds}.jsonl"
-            rounds += 1
-            while True:
-                process = start(folder / "videos", out, extra)
-                began = time.perf_counter()
-                if chance.random() < 0.5:
-                    hit = kill(process, out, chance.uniform(0, length), -1)
-                else:
-                    hit = kill(process, out, 10 * length, chance.randint(1, options.videos // 4))
-                    in_writing += hit
-                if not hit:
-                    # The machine may be faster by now than it was at first.
-                    length = min(length, 1.5 * (time.perf_counter() - began))
-                    break
-                killed += 1
-            found = results(out)
-            counts = Counter(record for record, _ in found)
-            lost += len(whole.keys() - counts.keys())
-            duplicated += sum(count - 1 for count in counts.values())
-            different += sum(whole.get(record) != answer for record, answer in found)
-    print("| killed | of these in writing | rounds | jobs each | lost | duplicated | different |")
-    print("|--:|--:|--:|--:|--:|--:|--:|")
+        found = {
+            "SIGKILL": stop_runs(folder, whole, extra, options.kills, (signal.SIGKILL,)),
+            "to the group": stop_runs(folder, whole, extra, options.signals, group),
+        }
     print(
-        f"| {killed} | {in_writing} | {rounds} | {len(whole)} "
-        f"| {lost} | {duplicated} | {different} |"
+        "| signal | stopped | of these in writing | rounds | jobs each | lost | doubled | false |"
     )
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
+    for name, damage in found.items():
+        print(
+            f"| {name} | {damage.stopped} | {damage.in_writing} | {damage.rounds} | {len(whole)} "
+            f"| {damage.lost} | {damage.duplicated} | {damage.different} |"
+        )
     print(f"\n{machine_line('onnxruntime')}")
-    sys.exit(bool(lost or duplicated or different))
+    sys.exit(any(d.lost or d.duplicated or d.different for d in found.values()))
 
 
 if __name__ == "__main__":

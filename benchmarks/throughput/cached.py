@@ -24,11 +24,11 @@ import numpy as np
 from benchmarks.throughput.machine import machine_line
 from vtloc_runtime import Localizer
 from vtloc_runtime.batch.jobs import Job, VideoJobs
-from vtloc_runtime.batch.results_file import Journal
+from vtloc_runtime.batch.results_file import ResultsFile
 from vtloc_runtime.batch.worker_pool import PipelineOptions, run_jobs
 from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.feature_cache import FeatureCache
-from vtloc_runtime.localize.video_encoder import EncodedVideo
 from vtloc_runtime.networks.interface import Array, Network, WrappedNetwork
 from vtloc_runtime.networks.load import open_network, preferred_precision
 
@@ -113,11 +113,11 @@ def measure(
     options = PipelineOptions(lanes=1, cache=cache)
     before = sum(network.seconds for network in networks.values())
     began = time.perf_counter()
-    with Journal(out, run="measured") as journal:
+    with ResultsFile(out, run="measured") as results:
         for records in run_jobs(localizer, jobs, run="measured", options=options):
             if failed := [record.error for record in records if record.failed]:
                 raise SystemExit(str(failed[0]))
-            journal.append(records)
+            results.append(records)
     took = time.perf_counter() - began
     return took, took - (sum(network.seconds for network in networks.values()) - before)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from vtloc_runtime.bundle.manifest import (
 )
 from vtloc_runtime.errors import BundleError, OutputError
 from vtloc_runtime.localize.absence import SHARE, ReferenceFrames
+from vtloc_runtime.system.atomic_write import atomic_write
 
 REFERENCE_NAME = "reference.safetensors"
 """Where a bundle keeps the frames that sentences are held against."""
@@ -196,19 +195,9 @@ def store_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file so that it is either the old one or the new one, whatever happens."""
-    temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-            temporary = file.name
+        with atomic_write(path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-        temporary = None
     except OSError as error:
         raise OutputError(f"cannot write: {error.strerror}", where=path) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)

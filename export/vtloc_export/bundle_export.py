@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from vtloc.encoders import TextEncoder, VisualEncoder, load_text_encoder, load_visual_encoder
 from vtloc_export.graph.polygraphy_checks import lint
 from vtloc_export.graph.tracing import export_graph, typed_network
-from vtloc_export.manifest_writing import describe, file_name
-from vtloc_export.network_export import ExportedNetwork, export_network, network_widths
+from vtloc_export.manifest_writing import describe
+from vtloc_export.network_export import ExportedNetwork, export_network, file_name, network_widths
 from vtloc_export.options import ExportOptions
 from vtloc_export.sources import LocalizerSource, load_source
 from vtloc_export.staging import check_place, staged_bundle, write_manifest
@@ -139,7 +139,9 @@ def _export(
             graph = export_graph(typed_network(network, module), network, widths)
         exported = export_network(network, module, widths, precision, graph=graph, spared=spared)
         file = folder / file_name(network, precision)
-        file.write_bytes(exported.content)
+        file.write_bytes(exported.files.content)
+        if exported.files.external is not None:
+            (folder / exported.files.location).write_bytes(exported.files.external)
         if options.lint and (wrong := lint(file)):
             raise ExportError(
                 f"polygraphy check lint: {wrong[0]}", where=f"the {network} network in {precision}"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from vtloc_export.network_export import file_name
 from vtloc_export.parity.bounds import promises
-from vtloc_export.signatures import SIGNATURES, Precision
+from vtloc_export.signatures import SIGNATURES
+from vtloc_runtime import __version__
 from vtloc_runtime.bundle.manifest import (
     NETWORK_NAMES,
     SCHEMA_VERSION,
+    ExternalFile,
     Manifest,
     NetworkEntry,
     NetworkFile,
@@ -24,6 +26,7 @@ from vtloc_runtime.bundle.manifest import (
 
 if TYPE_CHECKING:
     from vtloc.encoders import VisualEncoder
+    from vtloc_export.graph.external_weights import SavedGraph
     from vtloc_export.network_export import ExportedNetwork
     from vtloc_export.options import ExportOptions
     from vtloc_export.sources import LocalizerSource
@@ -50,7 +53,7 @@ def describe(
     """
     config = source.network.config
     provenance = Provenance(
-        created_by=f"vtloc-export {_version()}",
+        created_by=f"vtloc-export {__version__}",
         visual_encoder=source.visual_encoder,
         text_encoder=source.text_encoder,
         checkpoint_sha256=source.checkpoint_sha256,
@@ -80,11 +83,6 @@ def describe(
     )
 
 
-def file_name(network: NetworkName, precision: Precision) -> str:
-    """The name of a network's file in a bundle."""
-    return f"{network}.{precision}.onnx"
-
-
 def _shared_space(
     visual: VisualEncoder, widths: Mapping[NetworkName, Mapping[str, int]]
 ) -> SharedSpace | None:
@@ -106,9 +104,10 @@ def _network_entry(
     variants: dict[str, NetworkFile] = {
         item.precision: NetworkFile(
             file=file_name(network, item.precision),
-            sha256=hashlib.sha256(item.content).hexdigest(),
+            sha256=hashlib.sha256(item.files.content).hexdigest(),
             inputs=tuple(tensor.entry(widths, item.precision) for tensor in signature.inputs),
             outputs=tuple(tensor.entry(widths, item.precision) for tensor in signature.outputs),
+            external=_external(item.files),
         )
         for item in made
         if item.network == network
@@ -116,6 +115,13 @@ def _network_entry(
     named = ("feature", "token", "sentence", "hidden")
     dims = {name: widths[name] for name in named if name in widths}
     return NetworkEntry(dims=dims, variants=variants, islands={"fp16": spared} if spared else {})
+
+
+def _external(files: SavedGraph) -> tuple[ExternalFile, ...]:
+    if files.external is None:
+        return ()
+    sha256 = hashlib.sha256(files.external).hexdigest()
+    return (ExternalFile(file=files.location, sha256=sha256, bytes=len(files.external)),)
 
 
 def _measured(made: Sequence[ExportedNetwork]) -> dict[str, Any]:
@@ -129,10 +135,3 @@ def _measured(made: Sequence[ExportedNetwork]) -> dict[str, Any]:
             }
         measured.setdefault(item.network, {})[item.precision] = entry
     return measured
-
-
-def _version() -> str:
-    try:
-        return version("vtloc")
-    except PackageNotFoundError:
-        return "from source"

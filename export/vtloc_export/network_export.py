@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vtloc_export.graph.compact_weights import compact_graph
+from vtloc_export.graph.external_weights import SavedGraph, saved_graph
 from vtloc_export.graph.tracing import export_graph, typed_network
 from vtloc_export.parity.comparison import (
     SMALL,
@@ -23,7 +24,6 @@ from vtloc_export.parity.probes import probes
 from vtloc_export.precision.activation_ranges import LayerRange, activation_ranges, check_ranges
 from vtloc_export.precision.graph_check import check_half_precision
 from vtloc_export.precision.policy import POLICIES
-from vtloc_runtime.errors import ExportError
 
 if TYPE_CHECKING:
     import torch
@@ -45,14 +45,14 @@ class ExportedNetwork:
     Attributes:
         network: Which network.
         precision: In what precision.
-        content: The ONNX file's bytes.
+        files: Its ONNX file, and the file beside it where that is too small.
         parity: Its outputs against PyTorch in FP32.
         ranges: The largest activations, in half precision only.
     """
 
     network: NetworkName
     precision: Precision
-    content: bytes
+    files: SavedGraph
     parity: tuple[OutputParity, ...]
     ranges: tuple[LayerRange, ...] = ()
 
@@ -85,11 +85,21 @@ def export_network(
         return _export_half(network, module, widths, spared)
     plain = graph or export_graph(typed_network(network, module), network, widths)
     model = compact_graph(plain, network) if precision == "compact" else plain
-    content = _serialized(model, network)
+    files = saved_graph(model, network, external_name(network, precision))
     tried = probes(network, widths)
-    parity = compare(network, onnxruntime_evaluate(content), reference, tried)
+    parity = compare(network, onnxruntime_evaluate(files.opened()), reference, tried)
     check(parity, network=network, precision=precision, against="ONNX Runtime")
-    return ExportedNetwork(network, precision, content, parity)
+    return ExportedNetwork(network, precision, files, parity)
+
+
+def file_name(network: NetworkName, precision: Precision) -> str:
+    """The name of a network's ONNX file in a bundle."""
+    return f"{network}.{precision}.onnx"
+
+
+def external_name(network: NetworkName, precision: Precision) -> str:
+    """The name of the file beside it that holds the weights where the ONNX file cannot."""
+    return f"{file_name(network, precision)}.data"
 
 
 def network_widths(
@@ -132,10 +142,13 @@ def _export_half(
     check_ranges(ranges, network=network)
     model = export_graph(typed, network, widths)
     check_half_precision(model, POLICIES[network].sparing(spared))
-    content = _serialized(model, network)
+    files = saved_graph(model, network, external_name(network, "fp16"))
     # ONNX Runtime computes FP16 in FP32 on a CPU: it proves the graph's shapes, and no more.
     shapes = compare(
-        network, onnxruntime_evaluate(content, half=True), reference, probes(network, widths)
+        network,
+        onnxruntime_evaluate(files.opened(), half=True),
+        reference,
+        probes(network, widths),
     )
     check(shapes, network=network, precision="fp16", against="ONNX Runtime")
     parity = compare(network, torch_evaluate(typed, network), reference, probes(network, widths))
@@ -144,16 +157,4 @@ def _export_half(
         tried = probes(network, widths, SMALL[network])
         rounded = compare(network, reference_evaluate(model), reference, tried)
         check(rounded, network=network, precision="fp16", against="ONNX's evaluator")
-    return ExportedNetwork(network, "fp16", content, parity, ranges[:_RANGES_KEPT])
-
-
-def _serialized(model: ModelProto, network: NetworkName) -> bytes:
-    try:
-        content: bytes = model.SerializeToString()
-    except ValueError as error:
-        raise ExportError(
-            "the graph is larger than the 2 GiB that one ONNX file may hold",
-            where=f"the {network} network",
-            remedy="Export it in fp16 only, or take a smaller encoder",
-        ) from error
-    return content
+    return ExportedNetwork(network, "fp16", files, parity, ranges[:_RANGES_KEPT])

@@ -135,15 +135,15 @@ def _localizer_graph(bundle: Bundle) -> ModelProto:
             f"from one of {', '.join(_TRUSTED)}",
             where=bundle.path,
         )
-    variant = variants[precision]
-    model: ModelProto = onnx.load_from_string(bundle.read(variant.file, variant.sha256))
+    content = bundle.onnx(variants[precision]).single("exporting again")
+    model: ModelProto = onnx.load_from_string(content)
     return model
 
 
 def _decoding(metadata: Mapping[str, str], path: Path) -> Decoding:
     try:
         return msgspec.json.decode(metadata.get("decoding", "{}"), type=Decoding)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"decoding in its metadata is not valid: {error}", where=path
         ) from error

@@ -24,9 +24,15 @@ def check_place(out: Path, *, overwrite: bool) -> None:
     if not out.exists():
         return
     if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST_NAME).is_file()):
-        raise OutputError("it exists and is no bundle; it is left alone", where=out)
+        raise OutputError(
+            "this exists and is not a bundle, so it is not replaced",
+            where=out,
+            remedy="Choose another place with --out",
+        )
     if not overwrite and any(out.iterdir()):
-        raise OutputError("there is a bundle already", where=out, remedy="Add --overwrite")
+        raise OutputError(
+            "a bundle already exists there", where=out, remedy="Replace it with --overwrite"
+        )
 
 
 @contextmanager
@@ -72,7 +78,9 @@ def _move(staging: Path, place: Path) -> None:
     if not place.exists():
         staging.replace(place)
         return
-    # Two renames: a reader sees the old bundle or the new one, and a crash leaves the old one.
+    # Folders cannot be exchanged portably: between the two renames there is no bundle at the
+    # place. A program that opens it just then fails; a crash just then leaves the old bundle
+    # beside it, under the name below.
     retired = place.with_name(f".{place.name}.{os.getpid()}.old")
     place.replace(retired)
     try:

@@ -22,7 +22,7 @@ from vtloc_calibration.scores.answers import ask_encoded
 from vtloc_calibration.scores.labelled import LabelledQuery
 from vtloc_runtime.errors import CalibrationError
 from vtloc_runtime.localize.absence import ReferenceFrames
-from vtloc_runtime.localize.video_encoder import EncodedVideo
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 
 if TYPE_CHECKING:
     from vtloc_calibration.scores.answers import Answers

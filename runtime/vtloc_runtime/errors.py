@@ -180,15 +180,25 @@ class MissingExtraError(VtlocError):
     kind = "missing-extra"
 
     @classmethod
-    def of(cls, package: str, *, extra: str, purpose: str) -> MissingExtraError:
+    def of(
+        cls, package: str, *, extra: str, purpose: str, cause: ImportError | None = None
+    ) -> MissingExtraError:
         """Name the extra that brings ``package``.
 
         Args:
             package: The import name that was not found.
-            extra: The extra of this distribution that brings it.
+            extra: The extra of this distribution that brings it, where
+                `vtloc_runtime.system.installation.EXTRAS` names none.
             purpose: What it is needed for.
+            cause: What importing it raised; a package that is installed but cannot be loaded
+                gets its reason.
         """
+        from vtloc_runtime.system.installation import EXTRAS, install_command
+
+        state = "is not installed"
+        if cause is not None and not isinstance(cause, ModuleNotFoundError):
+            state = f"cannot be loaded: {cause}"
         return cls(
-            f"{purpose} needs the package {package}, which is not installed",
-            remedy=f'Install it with: pip install "vtloc[{extra}]"',
+            f"{purpose} needs the package {package}, which {state}",
+            remedy=f"Install it with: {install_command(EXTRAS.get(package, extra))}",
         )

@@ -22,5 +22,5 @@ def test_vit_b_32_is_exported_in_every_precision(precision):
     words = export_network("text", text, widths["text"], precision)
     parameters = sum(parameter.numel() for parameter in visual.parameters())
     low, high = {"fp32": (4, 4.1), "fp16": (2, 2.05), "compact": (1, 1.2)}[precision]
-    assert low * parameters * 0.98 < len(frames.content) < high * parameters
+    assert low * parameters * 0.98 < len(frames.files.content) < high * parameters
     assert words.parity

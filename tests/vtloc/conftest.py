@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vtloc.features.store import FrameFeatures, FramesEntry, FrameStore, TokensEntry, TokenStore
+from vtloc.features.store import FramesEntry, FrameStore, TokensEntry, TokenStore
+from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 WIDTH = 16
 
@@ -62,9 +63,7 @@ def write_split(path: Path, videos: int, frames: FrameStore, tokens: TokenStore)
         concept = chance.normal(size=WIDTH)
         features = 0.3 * chance.normal(size=(count, WIDTH))
         features[start:end] += concept
-        frames.write(
-            name, FrameFeatures(features.astype(np.float32), np.arange(count) * 1.0, count)
-        )
+        frames.write(name, EncodedVideo(features.astype(np.float32), np.arange(count) * 1.0, count))
         query = f"the moment of {name}"
         sentences[query] = (concept + 0.2 * chance.normal(size=(3, WIDTH))).astype(np.float32)
         moments = [[start, end]]

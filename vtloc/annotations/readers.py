@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +23,7 @@ import msgspec
 from vtloc.annotations.examples import Example, Split, annotated
 from vtloc.tensor_file import read_whole
 from vtloc_runtime.errors import AnnotationError
+from vtloc_runtime.system.text import numbered_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -96,7 +98,7 @@ def _decode(content: bytes, place: Path) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise AnnotationError(f"the file is no UTF-8 text: {error}", where=place) from error
+        raise AnnotationError(f"the file is not UTF-8 text: {error}", where=place) from error
 
 
 def _recognize(place: Path, text: str) -> Benchmark:
@@ -121,7 +123,7 @@ def _recognize(place: Path, text: str) -> Benchmark:
 def _activitynet(text: str, place: Path) -> Iterator[Example]:
     try:
         videos = msgspec.json.decode(text, type=dict[str, _ActivityNetVideo])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise AnnotationError(f"the file is not valid: {error}", where=place) from error
     for video, entry in videos.items():
         if len(entry.timestamps) != len(entry.sentences):
@@ -136,7 +138,7 @@ def _activitynet(text: str, place: Path) -> Iterator[Example]:
 
 
 def _charades(text: str, place: Path, durations: Mapping[str, float]) -> Iterator[Example]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in numbered_lines(text):
         if not line.strip():
             continue
         match = _CHARADES_LINE.fullmatch(line.strip())
@@ -155,7 +157,7 @@ def _number(text: str, place: Path, line: int) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise AnnotationError(f"{text!r} is no time", where=f"{place}:{line}") from error
+        raise AnnotationError(f"{text!r} is not a time", where=f"{place}:{line}") from error
 
 
 def _charades_durations(place: Path, durations: str | Path | None) -> dict[str, float]:
@@ -179,7 +181,7 @@ def _charades_durations(place: Path, durations: str | Path | None) -> dict[str, 
 def _durations(text: str, place: Path) -> dict[str, float]:
     try:
         videos = msgspec.json.decode(text, type=dict[str, _CharadesVideo])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise AnnotationError(f"the file is not valid: {error}", where=place) from error
     return {video: entry.duration for video, entry in videos.items()}
 
@@ -195,7 +197,7 @@ def _highlights(text: str, place: Path) -> Iterator[Example]:
     for where, line in _lines(text, place):
         try:
             row = msgspec.json.decode(line, type=_HighlightsQuery)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise AnnotationError(f"the line is not valid: {error}", where=where) from error
         yield annotated(str(row.qid), row.vid, row.duration, row.query, row.relevant_windows)
 
@@ -204,13 +206,13 @@ def _plain(text: str, place: Path) -> Iterator[Example]:
     for where, line in _lines(text, place):
         try:
             row = msgspec.json.decode(line, type=_PlainQuery)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise AnnotationError(f"the line is not valid: {error}", where=where) from error
         yield annotated(str(row.id), row.video, row.duration, row.query, row.moments)
 
 
 def _lines(text: str, place: Path) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in numbered_lines(text):
         if line.strip():
             yield f"{place}:{number}", line
 
@@ -222,6 +224,6 @@ def _check(examples: tuple[Example, ...], place: Path) -> None:
     for example in examples:
         if example.id in seen:
             raise AnnotationError(f"two queries have the id {example.id}", where=place)
-        if not example.duration > 0:
+        if not 0 < example.duration < math.inf:
             raise AnnotationError(f"{example.video} has no positive duration", where=place)
         seen.add(example.id)

@@ -1,23 +1,104 @@
-"""``vtloc ablate``: which features each arm of a table is trained on."""
+"""``vtloc ablate``: train every arm of a table, each on the features that it names."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from vtloc.features.sources import open_frames, open_tokens
-from vtloc.training.ablation import Arm, ArmData
-from vtloc.training.experiment import Experiment, gather, localizer_config
-from vtloc_runtime.errors import ConfigurationError
+import typer
+
+from vtloc.cli.options import (
+    DurationsOption,
+    EpochsOption,
+    Format,
+    FormatOption,
+    RateOption,
+    RunDeviceOption,
+    TrainOption,
+    ValidationOption,
+)
+from vtloc.cli.train import data_section, read_experiment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from vtloc.annotations import Split
+    from vtloc.training.ablation import Arm, ArmData
+    from vtloc.training.experiment import Experiment
 
 DEFAULT = ""
 """Label of features that were given without one."""
+
+
+def ablate(
+    ablation: Annotated[
+        str,
+        typer.Argument(help="A TOML file of arms, or: components, text, backbone, design."),
+    ],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of the runs; finished ones are kept.")],
+    configuration: Annotated[
+        str, typer.Option(help="The configuration that all arms share.")
+    ] = "paper",
+    train_annotations: TrainOption = None,
+    validation: ValidationOption = None,
+    frames: Annotated[
+        list[str] | None, typer.Option(help="Frame features, PATH or LABEL=PATH; repeatable.")
+    ] = None,
+    tokens: Annotated[
+        list[str] | None, typer.Option(help="Token features, PATH or LABEL=PATH; repeatable.")
+    ] = None,
+    frames_per_second: RateOption = None,
+    durations: DurationsOption = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per arm.")] = 1,
+    epochs: EpochsOption = None,
+    device: RunDeviceOption = None,
+    style: FormatOption = Format.TABLE,
+) -> None:
+    """Train every arm of an ablation, and print its table beside the paper's figures."""
+    from rich.console import Console
+
+    from vtloc.evaluation.table import print_table, title_of
+    from vtloc.training.ablation import Ablation, run_ablation
+    from vtloc.training.progress import ProgressDisplay
+
+    console = Console(stderr=True, markup=False)
+    arms = Ablation.read(ablation)
+    given = ArmFeatures.parse(frames or [], tokens or [], frames_per_second)
+    experiment = read_experiment(
+        configuration,
+        data=data_section(
+            train_annotations=train_annotations,
+            validation=validation,
+            frames=given.first_frames(),
+            tokens=given.first_tokens(),
+            frames_per_second=frames_per_second,
+            durations=durations,
+        ),
+        training={"epochs": epochs, "device": device},
+    )
+    splits: list[Split] = []
+
+    def prepare(arm: Arm) -> ArmData | None:
+        prepared = given.prepare(arm, experiment)
+        if prepared is None:
+            return None
+        splits.append(prepared[1])
+        return prepared[0]
+
+    with ProgressDisplay(console) as display:
+        results = run_ablation(
+            arms,
+            prepare,
+            folder=out,
+            seeds=range(seeds),
+            training=experiment.training,
+            losses=experiment.losses,
+            listener=display,
+            progress=console.print,
+        )
+    where = f", {title_of(splits[0], strict=False)}" if splits else ""
+    print_table(f"{arms.title}{where}", [row for r in results for row in r.rows()], style.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +137,11 @@ class ArmFeatures:
             ConfigurationError: The experiment names no data.
             VtlocError: As `vtloc.training.experiment.gather` says.
         """
+        from vtloc.features.sources import open_frames, open_tokens
+        from vtloc.training.ablation import ArmData
+        from vtloc.training.experiment import gather, localizer_config
+        from vtloc_runtime.errors import ConfigurationError
+
         if experiment.data is None:
             raise ConfigurationError(
                 "no data is named",
@@ -85,8 +171,8 @@ class ArmFeatures:
 
 
 def _labelled(entries: Sequence[str]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for entry in entries:
         label, separator, path = entry.partition("=")
-        found[label if separator else DEFAULT] = Path(path if separator else label)
-    return found
+        paths[label if separator else DEFAULT] = Path(path if separator else label)
+    return paths

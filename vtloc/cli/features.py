@@ -1,31 +1,85 @@
-"""``vtloc features``: a store filled with progress shown."""
+"""``vtloc features``: fill a store with the features of videos and sentences."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import typer
 
-from vtloc.annotations import read_split
-from vtloc.encoders import load_text_encoder, load_visual_encoder
-from vtloc.features.extraction import (
-    encode_queries,
-    encode_videos,
-    find_videos,
-    frame_store,
-    token_store,
-)
-from vtloc.tensor_file import write_whole
-from vtloc.training.device import training_device
+from vtloc.cli.options import DeviceOption, DurationsOption
+from vtloc_runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     from rich.console import Console
+    from rich.progress import Progress
 
     from vtloc_runtime.errors import VtlocError
+
+FAILURES_NAME = "failures.jsonl"
+
+
+def features(
+    videos: Annotated[list[Path] | None, typer.Argument(help="Videos, or folders of them.")] = None,
+    *,
+    out: Annotated[Path, typer.Option(help="Store to fill; what it already holds is kept.")],
+    encoder: Annotated[
+        str | None, typer.Option(help="Frame encoder, such as open_clip:ViT-B-32:openai.")
+    ] = None,
+    queries: Annotated[
+        list[Path] | None, typer.Option(help="Annotations whose sentences to encode; repeatable.")
+    ] = None,
+    text_encoder: Annotated[
+        str | None, typer.Option(help="Text encoder, such as hf:bert-base-uncased.")
+    ] = None,
+    frames_per_second: Annotated[
+        float, typer.Option(help="Frames to sample per second of video.")
+    ] = 1.0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Frames encoded at once.")] = 32,
+    half: Annotated[bool, typer.Option("--half", help="Store float16, half the size.")] = False,
+    durations: DurationsOption = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Encode videos and sentences into a store of features.
+
+    Run the same command again to resume. A video that cannot be read is listed in failures.jsonl
+    and does not stop the others; the exit code is then 1.
+    """
+    from rich.console import Console
+
+    if not videos and not queries:
+        raise UsageError("there is nothing to encode", remedy="Name videos, or --queries")
+    if videos and encoder is None:
+        raise UsageError("videos need a frame encoder", remedy="Give --encoder")
+    if queries and text_encoder is None:
+        raise UsageError("sentences need a text encoder", remedy="Give --text-encoder")
+    console = Console(stderr=True, markup=False)
+    failed = 0
+    if videos and encoder is not None:
+        failed = encode_all_videos(
+            videos,
+            out,
+            encoder,
+            frames_per_second=frames_per_second,
+            batch_size=batch_size,
+            half=half,
+            device=device,
+            console=console,
+        )
+    if queries and text_encoder is not None:
+        encode_all_queries(
+            queries,
+            out,
+            text_encoder,
+            durations=durations,
+            half=half,
+            device=device,
+            console=console,
+        )
+    if failed:
+        raise typer.Exit(1)
 
 
 def encode_all_videos(
@@ -44,6 +98,11 @@ def encode_all_videos(
     Raises:
         VtlocError: The encoder or the store cannot be used.
     """
+    from vtloc.encoders import load_visual_encoder
+    from vtloc.features.extraction import encode_videos, find_videos, frame_store
+    from vtloc.tensor_file import write_whole
+    from vtloc.training.device import training_device
+
     files = find_videos(videos)
     encoder = load_visual_encoder(encoder_name).to(training_device(device))
     store = frame_store(out, encoder, frames_per_second=frames_per_second)
@@ -63,9 +122,9 @@ def encode_all_videos(
     lines = (
         {"video": str(video), "kind": error.kind, "error": str(error)} for video, error in failures
     )
-    if failures or (out / "failures.jsonl").exists():
+    if failures or (out / FAILURES_NAME).exists():
         text = "".join(json.dumps(line) + "\n" for line in lines)
-        write_whole(out / "failures.jsonl", text.encode())
+        write_whole(out / FAILURES_NAME, text.encode())
     console.print(f"{stored} videos encoded, {kept} already stored, {len(failures)} failed")
     return len(failures)
 
@@ -85,6 +144,11 @@ def encode_all_queries(
     Raises:
         VtlocError: An annotation file cannot be read, or the encoder or store cannot be used.
     """
+    from vtloc.annotations import read_split
+    from vtloc.encoders import load_text_encoder
+    from vtloc.features.extraction import encode_queries, token_store
+    from vtloc.training.device import training_device
+
     sentences = [
         example.query
         for path in annotations
@@ -102,6 +166,14 @@ def encode_all_queries(
 
 
 def _progress(console: Console) -> Progress:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

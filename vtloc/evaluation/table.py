@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from vtloc.evaluation.baselines import best_constant_window, constant_window, whole_video
 from vtloc.evaluation.metrics import Scores, score
+from vtloc_runtime.system import tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from rich.table import Table
 
     from vtloc.annotations.examples import Split
 
@@ -79,20 +79,6 @@ def columns_of(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(column for row in rows for column in row.values))
 
 
-def rich_table(title: str, rows: Sequence[Row]) -> Table:
-    """The table for a terminal."""
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    columns = columns_of(rows)
-    for column in columns:
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(row.name, *(_cell(row, column) for column in columns))
-    return table
-
-
 def markdown_table(title: str, rows: Sequence[Row]) -> str:
     """The table for a document."""
     columns = columns_of(rows)
@@ -110,16 +96,15 @@ def markdown_table(title: str, rows: Sequence[Row]) -> str:
 
 def print_table(title: str, rows: Sequence[Row], style: Style) -> None:
     """Print a table on standard output."""
-    from rich.console import Console
-
-    out = Console()
     if style == "table":
-        out.print(rich_table(title, rows))
+        columns = columns_of(rows)
+        cells = [[row.name, *(_cell(row, column) for column in columns)] for row in rows]
+        tables.print_table(title, ["", *columns], cells)
     elif style == "markdown":
-        out.out(markdown_table(title, rows), highlight=False)
+        sys.stdout.write(markdown_table(title, rows))
     else:
         plain = {"title": title, "rows": [{"name": row.name, **row.values} for row in rows]}
-        out.out(json.dumps(plain, indent=2), highlight=False)
+        sys.stdout.write(json.dumps(plain, indent=2) + "\n")
 
 
 def _cell(row: Row, column: str) -> str:

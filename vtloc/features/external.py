@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtloc.features.store import FrameFeatures
 from vtloc_runtime.errors import FeatureError, MissingExtraError
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,19 +38,21 @@ class ArrayFiles:
         Raises:
             FeatureError: There is none.
         """
-        names = (
-            (file.stem for file in self.path.glob("*.npz"))
-            if self._hdf5 is None
-            else iter(self._hdf5.keys())
-        )
-        name = next(iter(names), None)
+        with _reading(self.path):
+            names = (
+                (file.stem for file in self.path.glob("*.npz"))
+                if self._hdf5 is None
+                else iter(self._hdf5.keys())
+            )
+            name = next(iter(names), None)
         if name is None:
             raise FeatureError("there are no features", where=self.path)
         return str(name)
 
     def __contains__(self, name: str) -> bool:
         if self._hdf5 is not None:
-            return name in self._hdf5
+            with _reading(self.path):
+                return name in self._hdf5
         return (self.path / f"{name}.npz").is_file()
 
     def read(self, name: str) -> NDArray[np.float32]:
@@ -59,12 +62,12 @@ class ArrayFiles:
             FeatureError: It is missing, damaged, or no finite matrix.
         """
         where = f"{self.path}:{name}"
-        try:
+        with _reading(where):
             array = self._read_npz(name) if self._hdf5 is None else self._read_hdf5(name)
-        except (OSError, KeyError, ValueError, EOFError) as error:
-            raise FeatureError(f"cannot read the features: {error}", where=where) from error
         if array.ndim != 2 or not len(array) or not np.isfinite(array).all():
-            raise FeatureError(f"features of shape {array.shape} are no finite matrix", where=where)
+            raise FeatureError(
+                f"features of shape {array.shape} are not a matrix of finite numbers", where=where
+            )
         return array
 
     def _read_npz(self, name: str) -> NDArray[np.float32]:
@@ -86,6 +89,16 @@ class ArrayFiles:
         if len(names) == 1:
             return names[0]
         raise KeyError(f"none of {', '.join(self.keys)} among {', '.join(names)}")
+
+
+@contextmanager
+def _reading(where: object) -> Iterator[None]:
+    """Turn whatever a damaged file makes numpy, zipfile, zlib or h5py raise into one error."""
+    try:
+        yield
+    except Exception as error:  # their exceptions are of every kind, and listed nowhere
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FeatureError(f"cannot read the features: {reason}", where=where) from error
 
 
 class ForeignFrames:
@@ -115,7 +128,7 @@ class ForeignFrames:
     def __contains__(self, video: str) -> bool:
         return video in self._files
 
-    def frames(self, video: str) -> FrameFeatures:
+    def frames(self, video: str) -> EncodedVideo:
         """Read a video's features.
 
         Raises:
@@ -128,7 +141,7 @@ class ForeignFrames:
                 where=self._files.path,
             )
         times = np.arange(len(features)) / self.frames_per_second
-        return FrameFeatures(features, times, len(features) / self.frames_per_second)
+        return EncodedVideo(features, times, len(features) / self.frames_per_second)
 
 
 class ForeignTokens:
@@ -170,7 +183,5 @@ def _open_hdf5(path: Path) -> Any:
         import h5py
     except ImportError as error:
         raise MissingExtraError.of("h5py", extra="train", purpose="reading HDF5") from error
-    try:
+    with _reading(path):
         return h5py.File(path, "r")
-    except OSError as error:
-        raise FeatureError(f"the file is no HDF5: {error}", where=path) from error

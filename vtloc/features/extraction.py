@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from vtloc.features.store import FrameFeatures, FramesEntry, FrameStore, TokensEntry, TokenStore
-from vtloc_runtime.batch.jobs import VIDEO_SUFFIXES
+from vtloc.features.store import FramesEntry, FrameStore, TokensEntry, TokenStore
+from vtloc_runtime.batch.folder_listing import VIDEO_SUFFIXES
 from vtloc_runtime.errors import UsageError, VideoError, VtlocError
+from vtloc_runtime.localize import video_encoder as visual
+from vtloc_runtime.localize.video_encoder import VideoEncoder
+from vtloc_runtime.networks.interface import Array, Network, TensorSpec
+from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from vtloc.encoders import TextEncoder, VisualEncoder
-    from vtloc_runtime.video import VideoOptions
 
 _Item = TypeVar("_Item")
 
@@ -103,62 +106,75 @@ def encode_videos(
         half: Whether to store float16.
 
     Yields:
-        What became of each, as it is done; a video that fails does not stop the others.
+        What became of each, as it is done. Videos are decoded in a process of their own: one that
+        cannot be read, or that crashes the decoder, does not stop the others.
 
     Raises:
         OutputError: The store cannot be written.
     """
-    for video in videos:
-        if video.stem in store:
-            yield EncodedFile(video)
-            continue
-        try:
-            encoded, warnings = encode_video(
-                video, encoder, frames_per_second=store.frames_per_second, batch_size=batch_size
-            )
-        except VideoError as error:
-            yield EncodedFile(video, error=error)
-            continue
-        store.write(video.stem, encoded, half=half)
-        yield EncodedFile(video, len(encoded.times), warnings)
+    frames = VideoEncoder(
+        _FrameNetwork(encoder), store.entry, encoder=encoder.name, batch=batch_size, reuse=0.0
+    )
+    with DecoderProcess() as decoder:
+        for video in videos:
+            if video.stem in store:
+                yield EncodedFile(video)
+                continue
+            try:
+                encoded = frames.encode(video, read=decoder.read)
+            except VideoError as error:
+                yield EncodedFile(video, error=error)
+                continue
+            store.write(video.stem, encoded, half=half)
+            yield EncodedFile(video, len(encoded), encoded.warnings)
 
 
-def encode_video(
-    video: Path, encoder: VisualEncoder, *, frames_per_second: float, batch_size: int = 32
-) -> tuple[FrameFeatures, tuple[str, ...]]:
-    """Encode one video; a batch of pictures is held at a time.
+class _FrameNetwork(Network):
+    """A frame encoder behind the runtime's interface, so that its encode loop serves here too.
 
     Args:
-        video: The file.
-        encoder: The frame encoder.
-        frames_per_second: How densely to sample.
-        batch_size: Frames at once.
-
-    Returns:
-        The features, and what the reader had to say.
-
-    Raises:
-        VideoError: The video cannot be read, or shows nothing.
+        encoder: The frame encoder, on the device where it runs.
     """
-    from vtloc_runtime.video import VideoOptions, open_video
 
-    options: VideoOptions = VideoOptions(
-        frames_per_second=frames_per_second, preprocessing=encoder.preprocessing
-    )
-    device = _device_of(encoder)
-    features: list[NDArray[np.float32]] = []
-    times: list[float] = []
-    with open_video(video, options) as reader:
-        for group in _groups(reader, batch_size):
-            pictures = torch.from_numpy(np.stack([frame.image for frame in group]))
-            with torch.inference_mode():
-                features.append(encoder(pictures.to(device)).float().cpu().numpy())
-            times.extend(frame.time for frame in group)
-        duration, warnings = reader.duration, tuple(reader.warnings)
-    if not features:
-        raise VideoError("the video shows no frame", where=video)
-    encoded = FrameFeatures(np.concatenate(features), np.array(times), duration)
-    return encoded, warnings
+    def __init__(self, encoder: VisualEncoder) -> None:
+        size = encoder.preprocessing.size
+        self._encoder = encoder
+        self._device = _device_of(encoder)
+        self._inputs = {visual.INPUT: TensorSpec(visual.INPUT, "uint8", ("batch", size, size, 3))}
+        self._outputs = {
+            visual.OUTPUT: TensorSpec(visual.OUTPUT, "float32", ("batch", encoder.dimension))
+        }
+
+    @property
+    def name(self) -> str:
+        """Which network this is."""
+        return "visual"
+
+    @property
+    def backend(self) -> str:
+        """PyTorch, and the device."""
+        return f"torch:{self._device}"
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """Every input by name."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """Every output by name."""
+        return self._outputs
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Encode a batch of pictures, uint8 [B, S, S, 3], into features, float32 [B, Dv]."""
+        # What another process sent is read-only; torch warns about sharing such memory.
+        pictures = torch.from_numpy(np.array(inputs[visual.INPUT]))
+        with torch.inference_mode():
+            features = self._encoder(pictures.to(self._device)).float().cpu().numpy()
+        return {visual.OUTPUT: features}
+
+    def close(self) -> None:
+        """Nothing is held that Python does not free."""
 
 
 def token_store(folder: Path, encoder: TextEncoder) -> TokenStore:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from vtloc.features.external import ForeignFrames, ForeignTokens
-from vtloc.features.store import FrameFeatures, FrameStore, TokenStore
+from vtloc.features.store import FrameStore, TokenStore
 from vtloc_runtime.errors import FeatureError
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ class FrameSource(Protocol):
 
     def __contains__(self, video: str) -> bool: ...
 
-    def frames(self, video: str) -> FrameFeatures:
+    def frames(self, video: str) -> EncodedVideo:
         """Read a video's features.
 
         Raises:
@@ -99,7 +100,7 @@ class JoinedFrames:
     def __contains__(self, video: str) -> bool:
         return all(video in source for source in self._sources)
 
-    def frames(self, video: str) -> FrameFeatures:
+    def frames(self, video: str) -> EncodedVideo:
         """Read a video's features from every source.
 
         Raises:
@@ -108,7 +109,7 @@ class JoinedFrames:
         parts = [source.frames(video) for source in self._sources]
         length = min(len(part.features) for part in parts)
         features = np.concatenate([part.features[:length] for part in parts], axis=1)
-        return FrameFeatures(features, parts[0].times[:length], parts[0].duration)
+        return EncodedVideo(features, parts[0].times[:length], parts[0].duration)
 
 
 def open_frames(

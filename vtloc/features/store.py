@@ -14,18 +14,18 @@ Every file is written whole or not at all, so an interrupted run is continued by
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import math
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, unquote
 
 import msgspec
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 
 from vtloc.tensor_file import parse_tensors, read_whole, write_tensors, write_whole
 from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.errors import FeatureError
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,21 +36,6 @@ if TYPE_CHECKING:
     from vtloc.annotations.examples import Example
 
 _SCHEMA = 1
-
-
-@dataclass(frozen=True, slots=True)
-class FrameFeatures:
-    """An encoded video.
-
-    Attributes:
-        features: [T, Dv] float32.
-        times: [T] float64, when each frame came on screen, seconds.
-        duration: The video's end, seconds.
-    """
-
-    features: NDArray[np.float32]
-    times: NDArray[np.float64]
-    duration: float
 
 
 class FramesEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -150,7 +135,7 @@ class FrameStore:
         files = (self.folder / "frames").glob("*.safetensors")
         return tuple(sorted(unquote(file.name.removesuffix(".safetensors")) for file in files))
 
-    def frames(self, video: str) -> FrameFeatures:
+    def frames(self, video: str) -> EncodedVideo:
         """Read a video's features.
 
         Raises:
@@ -159,18 +144,26 @@ class FrameStore:
         place = self._file(video)
         tensors, header = parse_tensors(read_whole(place, FeatureError), place, FeatureError)
         features, times = tensors.get("features"), tensors.get("times")
-        if features is None or times is None or features.shape != (len(times), self.dimension):
+        if (
+            features is None
+            or times is None
+            or times.ndim != 1
+            or not len(times)
+            or features.shape != (len(times), self.dimension)
+        ):
             raise FeatureError(
-                f"the file holds no features of width {self.dimension} with their times",
+                f"the file does not hold features of width {self.dimension} with their times",
                 where=place,
             )
         try:
             duration = float(header["duration"])
         except (KeyError, ValueError) as error:
-            raise FeatureError("the header names no duration", where=place) from error
-        return FrameFeatures(features.float().numpy(), times.double().numpy(), duration)
+            raise FeatureError("the header has no duration", where=place) from error
+        if not (features.isfinite().all() and times.isfinite().all() and math.isfinite(duration)):
+            raise FeatureError("the features or their times are not finite", where=place)
+        return EncodedVideo(features.float().numpy(), times.double().numpy(), duration)
 
-    def write(self, video: str, encoded: FrameFeatures, *, half: bool = False) -> None:
+    def write(self, video: str, encoded: EncodedVideo, *, half: bool = False) -> None:
         """Store a video's features.
 
         Args:
@@ -181,6 +174,8 @@ class FrameStore:
         Raises:
             OutputError: The file cannot be written.
         """
+        import torch
+
         features = torch.from_numpy(encoded.features)
         tensors = {
             "features": features.half() if half else features,
@@ -262,12 +257,14 @@ class TokenStore:
         try:
             with safe_open(shard, framework="pt") as file:
                 tokens = file.get_tensor(key)
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
             raise FeatureError(f"the file is damaged: {error}", where=shard) from error
-        if tokens.ndim != 2 or tokens.shape[1] != self.dimension:
+        if tokens.ndim != 2 or tokens.shape[1] != self.dimension or not len(tokens):
             raise FeatureError(
                 f"tokens have shape {tuple(tokens.shape)}, not N by {self.dimension}", where=shard
             )
+        if not tokens.isfinite().all():
+            raise FeatureError("the tokens are not finite", where=shard)
         return np.asarray(tokens.float().numpy())
 
     def write(self, tokens: Mapping[str, NDArray[np.float32]], *, half: bool = False) -> None:
@@ -280,6 +277,8 @@ class TokenStore:
         Raises:
             OutputError: The file cannot be written.
         """
+        import torch
+
         last = max((int(file.stem) for file in self._files()), default=-1)
         place = self.folder / "tokens" / f"{last + 1:05d}.safetensors"
         tensors = {_key(sentence): torch.from_numpy(array) for sentence, array in tokens.items()}
@@ -295,7 +294,7 @@ class TokenStore:
         try:
             with safe_open(shard, framework="pt") as file:
                 self._shards.update(dict.fromkeys(file.keys(), shard))
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
             raise FeatureError(f"the file is damaged: {error}", where=shard) from error
 
 
@@ -307,8 +306,9 @@ def _read_entry(place: Path, kind: type[_Entry]) -> _Entry:
     content = read_whole(place, FeatureError)
     try:
         entry = msgspec.json.decode(content, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise FeatureError(f"the description is not valid: {error}", where=place) from error
+    _check(entry, place)
     if entry.schema != _SCHEMA:
         raise FeatureError(
             f"the store has schema {entry.schema}; this version reads {_SCHEMA}",
@@ -318,7 +318,17 @@ def _read_entry(place: Path, kind: type[_Entry]) -> _Entry:
     return entry
 
 
+def _check(entry: FramesEntry | TokensEntry, place: Path) -> None:
+    if entry.dimension < 1:
+        raise FeatureError(f"the width of features cannot be {entry.dimension}", where=place)
+    if isinstance(entry, FramesEntry) and not 0 < entry.frames_per_second < math.inf:
+        raise FeatureError(
+            f"frames_per_second must be positive, not {entry.frames_per_second:g}", where=place
+        )
+
+
 def _create(place: Path, entry: FramesEntry | TokensEntry) -> None:
+    _check(entry, place)
     if not place.exists():
         write_whole(place, msgspec.json.format(msgspec.json.encode(entry)) + b"\n")
         return

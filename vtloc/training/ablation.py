@@ -159,7 +159,7 @@ def run_ablation(
     training: TrainingConfig | None = None,
     losses: LossConfig | None = None,
     listener: TrainingListener | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> list[ArmResult]:
     """Train every arm with every seed; what was trained already in ``folder`` is not again.
 
@@ -171,7 +171,7 @@ def run_ablation(
         training: What all arms share; None is the paper's recipe.
         losses: What all arms share; None is the paper's.
         listener: Hears of steps and epochs.
-        say: Told which arm is trained.
+        progress: Called with the arm and seed that starts.
 
     Raises:
         VtlocError: As `vtloc.training.train` says.
@@ -184,7 +184,7 @@ def run_ablation(
             continue
         scores: list[Scores] = []
         for seed in seeds:
-            say(f"{arm.name}, seed {seed}")
+            progress(f"{arm.name}, seed {seed}")
             budget = asdict(training or TrainingConfig()) | arm.training | {"seed": seed}
             terms = asdict(losses or LossConfig()) | arm.losses
             found = _run_arm(

@@ -243,7 +243,7 @@ def run_experiment(
     folder: Path,
     *,
     listener: TrainingListener | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> TrainingResult:
     """Train as a configuration says; ``folder`` gets it as ``run.toml`` beside the checkpoint.
 
@@ -251,7 +251,7 @@ def run_experiment(
         experiment: The configuration, with its data.
         folder: Where everything goes; a run that was cut off there goes on.
         listener: Hears of steps and epochs.
-        say: Told what was left out.
+        progress: Called with each note about what was left out.
 
     Raises:
         ConfigurationError: The configuration names no data.
@@ -264,9 +264,8 @@ def run_experiment(
         )
     ingredients = gather(experiment.data, seed=experiment.training.seed)
     for note in ingredients.notes:
-        say(note)
+        progress(note)
     config = localizer_config(experiment.localizer, ingredients.frames, ingredients.tokens)
-    experiment.write(folder / CONFIGURATION_NAME)
     return train(
         seeded_network(config, seed=experiment.training.seed),
         ingredients.train,
@@ -278,6 +277,8 @@ def run_experiment(
         losses=experiment.losses,
         metadata={"validation": ingredients.split.title, "notes": "; ".join(ingredients.notes)},
         listener=listener,
+        # Only a folder that is this run's own gets a new record of how it was made.
+        started=lambda: experiment.write(folder / CONFIGURATION_NAME),
     )
 
 
@@ -317,10 +318,10 @@ def _find(name: str | Path) -> Path:
 
 
 def _beside(data: DataConfig, folder: Path, *, given: set[str]) -> DataConfig:
-    """Paths in a file are relative to that file; those given on the command line are not."""
+    """Absolute paths: those in a file are relative to it, those of the command line are not."""
 
     def place(field_name: str, path: str) -> str:
-        return path if field_name in given else str(folder / path)
+        return str((Path() if field_name in given else folder).absolute() / path)
 
     return replace(
         data,

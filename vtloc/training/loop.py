@@ -18,11 +18,11 @@ from vtloc.model.samples import batches
 from vtloc.training.config import TrainingConfig
 from vtloc.training.device import training_device
 from vtloc.training.metrics_log import MetricsJournal
-from vtloc.training.resume_state import Progress, load_state, save_state
+from vtloc.training.resume_state import TrainingProgress, load_state, save_state
 from vtloc_runtime.errors import ConfigurationError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from vtloc.evaluation.metrics import Scores
     from vtloc.model import LocalizerConfig
@@ -34,6 +34,9 @@ _Item = TypeVar("_Item")
 CHECKPOINT_NAME = "checkpoint.safetensors"
 STATE_NAME = "state.safetensors"
 METRICS_NAME = "metrics.jsonl"
+
+_MAY_CHANGE = {"device", "epochs", "patience"}
+"""Settings of a run that may differ when it is resumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +111,16 @@ def train(
     losses: LossConfig | None = None,
     metadata: Mapping[str, str] | None = None,
     listener: TrainingListener | None = None,
+    started: Callable[[], None] = lambda: None,
 ) -> TrainingResult:
     """Train a network until its epochs are over or validation stops getting better.
 
     After each epoch ``folder`` holds ``checkpoint.safetensors`` (the best epoch so far),
     ``metrics.jsonl`` (a line an epoch) and ``state.safetensors``. Called again with the same
     arguments after a kill, training goes on from the last whole epoch and, on the same machine,
-    ends with the same weights to the bit; of a run that has ended it just gives the result.
+    ends with the same weights to the bit; of a run that has ended it just gives the result. The
+    device, and the limits ``epochs`` and ``patience``, may differ between calls: a finished run
+    goes on when it is given more. A cosine schedule then follows the new number of epochs.
 
     Args:
         network: Freshly made, best by `seeded_network`; it is trained in place.
@@ -127,6 +133,8 @@ def train(
         losses: What to minimize; None is the paper's.
         metadata: Kept in the checkpoint.
         listener: Hears of steps and epochs.
+        started: Called once the folder has been found to be new or this run's own, before
+            anything in it is written.
 
     Raises:
         ConfigurationError: The loss stopped being finite, or there is nothing to learn from.
@@ -144,6 +152,8 @@ def train(
     if not len(source):
         raise ConfigurationError("there is no sample to learn from", where="training")
     run.resume()
+    started()
+    run.journal.rewind(run.progress.epochs)
     while not run.ended():
         began = time.monotonic()
         terms = run.learn(source)
@@ -188,13 +198,15 @@ class _Run:
         self.config = config
         self.loss_config = losses
         self.listener = listener
-        self.progress = Progress()
+        self.progress = TrainingProgress()
         self.journal = MetricsJournal(folder / METRICS_NAME)
         self.optimizer = torch.optim.Adam(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self.settings: dict[str, Any] = {
-            "training": asdict(config),
+            "training": {
+                name: value for name, value in asdict(config).items() if name not in _MAY_CHANGE
+            },
             "losses": asdict(losses),
             "localizer": network.config.to_json(),
         }
@@ -208,7 +220,6 @@ class _Run:
         state = self.folder / STATE_NAME
         if state.exists():
             self.progress = load_state(state, self.network, self.optimizer, self.settings)
-        self.journal.rewind(self.progress.epochs)
 
     def ended(self) -> bool:
         progress = self.progress
@@ -288,10 +299,8 @@ class _Run:
         }
         self.journal.append(row)
         old = self.progress
-        steps = int(next(iter(self.optimizer.state.values()))["step"])
-        self.progress = Progress(
+        self.progress = TrainingProgress(
             epochs=report.epoch + 1,
-            steps=steps,
             best_epoch=report.epoch if report.best else old.best_epoch,
             best_score=report.validation.mean_iou if report.best else old.best_score,
         )

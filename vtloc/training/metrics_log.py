@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from vtloc.tensor_file import write_whole
+import msgspec
+
+from vtloc.tensor_file import read_whole, write_whole
 from vtloc_runtime.errors import MissingExtraError, OutputError
 
 if TYPE_CHECKING:
@@ -26,15 +28,18 @@ class MetricsJournal:
         self.path = path
 
     def read(self) -> list[dict[str, Any]]:
-        """Every whole line; a line that a crash cut short is passed over."""
+        """Every whole line, up to the first that is cut short or damaged."""
         if not self.path.exists():
             return []
         rows = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in read_whole(self.path, OutputError).split(b"\n"):
             try:
-                rows.append(json.loads(line))
-            except ValueError:
+                row = msgspec.json.decode(line)
+            except (msgspec.DecodeError, ValueError, RecursionError):
                 break
+            if not isinstance(row, dict) or not isinstance(row.get("epoch"), int):
+                break
+            rows.append(row)
         return rows
 
     def rewind(self, epochs: int) -> None:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from vtloc.tensor_file import json_entry, parse_tensors, read_whole, write_tensors
 from vtloc_runtime.errors import CheckpointError
 
@@ -18,18 +20,16 @@ _FORMAT = "vtloc-training-state"
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """How far training came.
 
     Attributes:
         epochs: Epochs done.
-        steps: Steps done.
         best_epoch: The epoch with the best validation mIoU, counted from zero; -1 before any.
         best_score: That mIoU, percent.
     """
 
     epochs: int = 0
-    steps: int = 0
     best_epoch: int = -1
     best_score: float = -1.0
 
@@ -38,7 +38,7 @@ def save_state(
     path: Path,
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    progress: Progress,
+    progress: TrainingProgress,
     settings: dict[str, Any],
 ) -> None:
     """Write weights, optimizer and progress.
@@ -67,7 +67,7 @@ def save_state(
 
 def load_state(
     path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]
-) -> Progress:
+) -> TrainingProgress:
     """Bring network and optimizer to where a run stood.
 
     Raises:
@@ -75,18 +75,19 @@ def load_state(
     """
     tensors, header = parse_tensors(read_whole(path, CheckpointError), path, CheckpointError)
     if header.get("format") != _FORMAT:
-        raise CheckpointError("the file is no state of a training run", where=path)
+        raise CheckpointError("the file is not the state of a training run", where=path)
     found = json_entry(header, "settings", path, CheckpointError)
-    wanted = json.loads(json.dumps(settings))
-    if found != wanted:
-        changed = sorted(k for k in found.keys() | wanted.keys() if found.get(k) != wanted.get(k))
+    changed = _differences(json.loads(json.dumps(settings)), found)
+    if changed:
         raise CheckpointError(
-            f"the run was configured otherwise ({', '.join(changed)})",
+            f"the folder holds a run with other settings: {'; '.join(changed)}",
             where=path,
             remedy="Choose another folder, or remove the old run",
         )
     try:
-        progress = Progress(**json_entry(header, "progress", path, CheckpointError))
+        progress = msgspec.convert(
+            json_entry(header, "progress", path, CheckpointError), TrainingProgress
+        )
         network.load_state_dict(_under("network/", tensors))
         for name, weight in network.named_parameters():
             values = _under(f"optimizer/{name}/", tensors)
@@ -95,9 +96,25 @@ def load_state(
                 key: value if key == "step" else value.to(weight.device)
                 for key, value in values.items()
             }
-    except (TypeError, RuntimeError) as error:
-        raise CheckpointError(f"the state does not fit the network: {error}", where=path) from error
+    except (TypeError, RuntimeError, msgspec.ValidationError) as error:
+        raise CheckpointError(
+            f"the state does not fit the network: {' '.join(str(error).split())[:200]}", where=path
+        ) from error
     return progress
+
+
+def _differences(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """Fields that are set now and differ from those of the stored run."""
+    changed = []
+    for section, fields in wanted.items():
+        stored = found.get(section)
+        before = stored if isinstance(stored, dict) else {}
+        changed += [
+            f"{section}.{name} is {before.get(name)!r} there and {value!r} here"
+            for name, value in fields.items()
+            if before.get(name) != value
+        ]
+    return changed
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vtloc_runtime.errors import OutputError
+from vtloc_runtime.system.atomic_write import atomic_write
 
 
 @contextmanager
@@ -48,7 +49,8 @@ def write_json(value: dict[str, Any], path: Path) -> None:
     text = json.dumps(finite(value), indent=2, allow_nan=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        with atomic_write(path) as file:
+            file.write(f"{text}\n".encode())
     except OSError as error:
         raise OutputError(f"cannot write the report: {error.strerror}", where=path) from error
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -13,7 +12,8 @@ from rich.table import Table
 
 from vtloc_calibration.cli.console import progress_bar, say, write_json
 from vtloc_calibration.cli.precision import int8, sensitivity
-from vtloc_runtime.errors import UsageError, VtlocError
+from vtloc_runtime.cli.program import VersionOption, new_application, run_program
+from vtloc_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from vtloc_calibration.samples.samples import SampledVideo
@@ -21,13 +21,7 @@ if TYPE_CHECKING:
     from vtloc_calibration.scores.report import ScoreReport, Target
     from vtloc_runtime.bundle.bundle import Bundle
 
-app = typer.Typer(
-    name="vtloc-calibrate",
-    help="Make a bundle smaller, and honest about its confidence.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
+app = new_application()
 
 
 BundleArgument = Annotated[Path, typer.Argument(help="The bundle, a directory.")]
@@ -45,8 +39,8 @@ DryRunOption = Annotated[
 
 
 @app.callback()
-def _program() -> None:
-    """Make a bundle smaller, and honest about its confidence."""
+def program(version: VersionOption = False) -> None:
+    """Calibrate the scores of a bundle, and write its networks in INT8."""
 
 
 @app.command()
@@ -259,7 +253,7 @@ def _sampled_videos(
 
 def _read_sentences(path: Path) -> tuple[str, ...]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the sentences: {error}", where=path) from error
     sentences = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
@@ -291,10 +285,10 @@ app.command()(sensitivity)
 app.command()(int8)
 
 
-def main() -> None:
-    """Run the command line; every error of vtloc becomes one line and its exit code."""
-    try:
-        app()
-    except VtlocError as error:
-        print(f"vtloc-calibrate: {error}", file=sys.stderr)  # noqa: T201 (the error line itself)
-        sys.exit(error.exit_code)
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code.
+
+    Args:
+        arguments: What follows the program's name; None reads it from the process.
+    """
+    run_program(app, "vtloc-calibrate", arguments, extra="calibration")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -69,22 +70,22 @@ def sensitivity(
     from vtloc_runtime.bundle.bundle import Bundle
 
     opened, drawn = Bundle.open(bundle), Samples.load(samples)
-    answers = _answer_trial(opened, labels, videos)
-    studies = []
-    for name in _networks(network):
-        found, _ = _study(
-            opened,
-            name,
-            drawn,
-            precision=precision,
-            answers=answers,
-            granularity=granularity,
-            ranges=ranges,
-        )
-        studies.append(found)
-        _show_study(found)
-        if found.choice.holds and not dry_run:
-            opened = store_islands(opened, name, precision, found.choice.islands)
+    with _answer_trial(opened, labels, videos) as answers:
+        studies = []
+        for name in _networks(network):
+            found, _ = _study(
+                opened,
+                name,
+                drawn,
+                precision=precision,
+                answers=answers,
+                granularity=granularity,
+                ranges=ranges,
+            )
+            studies.append(found)
+            _show_study(found)
+            if found.choice.holds and not dry_run:
+                opened = store_islands(opened, name, precision, found.choice.islands)
     _report(studies, precision, report)
     _refuse_broken(studies)
 
@@ -116,48 +117,51 @@ def int8(
     from vtloc_runtime.bundle.bundle import Bundle
 
     opened, drawn = Bundle.open(bundle), Samples.load(samples)
-    answers = _answer_trial(opened, labels, videos)
-    processor: Processor = "cpu" if base is None and target is None else "gpu"
-    studies, measured = [], dict(opened.manifest.provenance.parity.get("int8", {}))
-    written: dict[NetworkName, bytes] = {}
-    for name in _networks(network):
-        found, content = _study(
-            opened,
-            name,
-            drawn,
-            precision="int8",
-            answers=answers,
-            granularity=granularity,
-            ranges=ranges,
-            base=base,
-            processor=processor,
-            # Answers about every module would mean encoding the videos again for each.
-            rank_answers=False,
-        )
-        studies.append(found)
-        _show_study(found)
-        if not found.choice.holds:
-            continue
-        like = base or base_precision(opened, name)
-        file = opened.variant(name, like)
-        source = opened.read(file.file, file.sha256)
-        opened = store_variant(opened, name, "int8", content, like=like)
-        opened = store_islands(opened, name, "int8", found.choice.islands)
-        written[name] = content
-        payoff = measure_payoff(
-            {like: source, "int8": content}, name, list(drawn.split()[1].batches(name))[:4]
-        )
-        say(f"{name}: {payoff.verdict('int8', like)}; {len(content)} bytes, {len(source)} before")
-        figures = {**found.summary(), "bytes": len(content), **payoff.to_json()}
-        if target is not None:
-            compilation = compile_variant(opened, name, "int8", target=target)
-            _show_compilation(name, compilation)
-            figures["compiled"] = compilation.to_json()
-        figures["processor"] = processor
-        measured[name] = figures
-    drift = None
-    if answers is not None and written:
-        measured["task"], drift = _task(answers, written)
+    with _answer_trial(opened, labels, videos) as answers:
+        processor: Processor = "cpu" if base is None and target is None else "gpu"
+        studies, measured = [], dict(opened.manifest.provenance.parity.get("int8", {}))
+        written: dict[NetworkName, bytes] = {}
+        for name in _networks(network):
+            found, content = _study(
+                opened,
+                name,
+                drawn,
+                precision="int8",
+                answers=answers,
+                granularity=granularity,
+                ranges=ranges,
+                base=base,
+                processor=processor,
+                # Answers about every module would mean encoding the videos again for each.
+                rank_answers=False,
+            )
+            studies.append(found)
+            _show_study(found)
+            if not found.choice.holds:
+                continue
+            like = base or base_precision(opened, name)
+            file = opened.variant(name, like)
+            source = opened.read(file.file, file.sha256)
+            opened = store_variant(opened, name, "int8", content, like=like)
+            opened = store_islands(opened, name, "int8", found.choice.islands)
+            written[name] = content
+            payoff = measure_payoff(
+                {like: source, "int8": content}, name, list(drawn.split()[1].batches(name))[:4]
+            )
+            say(
+                f"{name}: {payoff.verdict('int8', like)}; "
+                f"{len(content)} bytes, {len(source)} before"
+            )
+            figures = {**found.summary(), "bytes": len(content), **payoff.to_json()}
+            if target is not None:
+                compilation = compile_variant(opened, name, "int8", target=target)
+                _show_compilation(name, compilation)
+                figures["compiled"] = compilation.to_json()
+            figures["processor"] = processor
+            measured[name] = figures
+        drift = None
+        if answers is not None and written:
+            measured["task"], drift = _task(answers, written)
     store_parity(opened, "int8", measured)
     _report(studies, "int8", report)
     _refuse_broken(studies)
@@ -176,15 +180,21 @@ def _networks(chosen: Sequence[str] | None) -> tuple[NetworkName, ...]:
     return tuple(name for name in NETWORK_NAMES if name in chosen)
 
 
-def _answer_trial(bundle: Bundle, labels: Path | None, videos: Path | None) -> AnswerTrial | None:
+@contextmanager
+def _answer_trial(
+    bundle: Bundle, labels: Path | None, videos: Path | None
+) -> Iterator[AnswerTrial | None]:
+    """Asks labelled sentences; None without labels."""
     from vtloc_calibration.quantize.trials import AnswerTrial
     from vtloc_calibration.scores.labelled import read_labelled
 
     if labels is None:
-        return None
+        yield None
+        return
     if videos is None:
         raise UsageError("give --videos too, the folder that holds the videos of --labels")
-    return AnswerTrial(bundle, read_labelled(labels, videos=videos, skip_missing=True))
+    with AnswerTrial(bundle, read_labelled(labels, videos=videos, skip_missing=True)) as trial:
+        yield trial
 
 
 def _study(

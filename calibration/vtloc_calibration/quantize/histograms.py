@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from vtloc_runtime.errors import CalibrationError, MissingExtraError
+from vtloc_runtime.errors import CalibrationError
+from vtloc_runtime.networks.onnxruntime_package import ERRORS_ONLY, import_onnxruntime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +31,6 @@ STEPS = 127
 
 _BINS = 2048
 _PERCENTILE = 0.9999
-_ERRORS_ONLY = 3
 
 
 class Histogram:
@@ -136,10 +136,7 @@ def collect(
     """
     from onnx import ModelProto, ValueInfoProto
 
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError.of("onnxruntime", extra="cpu", purpose="calibration") from error
+    onnxruntime = import_onnxruntime(extra="cpu", purpose="calibration")
     opened = ModelProto()
     opened.CopyFrom(model)
     inputs = {one.name for one in model.graph.input}
@@ -148,7 +145,7 @@ def collect(
         ValueInfoProto(name=name) for name in tensors if name not in known | inputs
     )
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
+    options.log_severity_level = ERRORS_ONLY
     session = onnxruntime.InferenceSession(
         opened.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

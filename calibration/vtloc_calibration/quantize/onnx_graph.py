@@ -199,6 +199,6 @@ def base_graph(bundle: Bundle, network: NetworkName, *, precision: str | None = 
         BundleError: The bundle lacks it, or the file was altered.
     """
     file = bundle.variant(network, precision or base_precision(bundle, network))
-    model = load_graph(bundle.read(file.file, file.sha256), where=bundle.path / file.file)
+    model = load_graph(bundle.onnx(file).single("calibration"), where=bundle.path / file.file)
     widen_constants(model)
     return model

@@ -135,7 +135,7 @@ def compile_variant(
     file = bundle.variant(network, precision)
     request = PlanRequest(
         title=f"{network} {precision}",
-        model=bundle.read(file.file, file.sha256),
+        model=bundle.onnx(file).single("measuring an engine"),
         network=file,
         profiles=network_profiles(file.inputs, (default_traffic(bundle),)),
         settings=EngineSettings(),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -60,6 +61,8 @@ class _Footage:
 class AnswerTrial:
     """Asks a bundle the same sentences again and again, each time with another network.
 
+    It holds networks open: use it in a ``with`` block, or call ``close``.
+
     Args:
         bundle: Whose answers.
         labelled: Sentences about videos; those that are not in their video are left out.
@@ -75,17 +78,29 @@ class AnswerTrial:
         from vtloc_runtime.networks.load import open_network
 
         self._bundle = without_calibration(bundle)
-        self._networks: dict[NetworkName, Network] = {
-            name: open_network(bundle, name, precision=base_precision(bundle, name))
-            for name in NETWORK_NAMES
-        }
+        self._networks: dict[NetworkName, Network] = {}
         self._footage: list[_Footage] = []
+        with ExitStack() as opened:
+            for name in NETWORK_NAMES:
+                network = open_network(bundle, name, precision=base_precision(bundle, name))
+                self._networks[name] = opened.enter_context(network)
+            self._read_videos(labelled, frames)
+            self._before = self.answers({})
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read_videos(self, labelled: Sequence[LabelledQuery], frames: int) -> None:
         localizer = self._localizer(self._networks)
         left = frames
         by_video: dict[str, list[LabelledQuery]] = {}
-        for one in labelled:
-            if one.present:
-                by_video.setdefault(str(one.video), []).append(one)
+        for query in labelled:
+            if query.present:
+                by_video.setdefault(str(query.video), []).append(query)
         for queries in by_video.values():
             read = _read(localizer, queries, most=left)
             if read is not None:
@@ -93,12 +108,6 @@ class AnswerTrial:
                 left -= len(read.images)
         if not self._footage:
             raise CalibrationError("no labelled video can be read, so there is nothing to ask")
-        self._before = self.answers({})
-
-    @property
-    def sentences(self) -> int:
-        """How many are asked."""
-        return len(self._before)
 
     def answers(self, replaced: Mapping[NetworkName, bytes]) -> tuple[Moment, ...]:
         """The best moment of every sentence.
@@ -106,29 +115,26 @@ class AnswerTrial:
         Args:
             replaced: ONNX files that stand in for the bundle's own networks.
         """
-        from vtloc_runtime.localize.video_encoder import EncodedVideo
+        from vtloc_runtime.localize.encoded_video import EncodedVideo
         from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork
 
-        opened: dict[NetworkName, Network] = {
-            name: OnnxRuntimeNetwork(name, content) for name, content in replaced.items()
-        }
-        try:
-            localizer = self._localizer({**self._networks, **opened})
-            found: list[Moment] = []
-            for one in self._footage:
-                features = one.features
+        moments: list[Moment] = []
+        with ExitStack() as opened:
+            networks = dict(self._networks)
+            for name, content in replaced.items():
+                networks[name] = opened.enter_context(OnnxRuntimeNetwork(name, content))
+            localizer = self._localizer(networks)
+            for footage in self._footage:
+                features = footage.features
                 if "visual" in replaced:
-                    features = _encode(localizer, one.images)
-                encoded = EncodedVideo(features, one.times, one.duration)
-                asked = [query.query for query in one.queries]
+                    features = _encode(localizer, footage.images)
+                encoded = EncodedVideo(features, footage.times, footage.duration)
+                asked = [query.query for query in footage.queries]
                 for answer in localizer.localize(encoded, asked):
                     if answer.best is None:
                         raise CalibrationError("the localizer gave no moment")
-                    found.append(answer.best)
-            return tuple(found)
-        finally:
-            for network in opened.values():
-                network.close()
+                    moments.append(answer.best)
+        return tuple(moments)
 
     def drift(self, answers: Sequence[Moment]) -> AnswerDrift:
         """How far answers moved from those of the bundle's own networks."""
@@ -150,7 +156,7 @@ class AnswerTrial:
     def accuracy(self, answers: Sequence[Moment] | None = None) -> TaskAccuracy:
         """How right answers are; None judges those of the bundle's own networks."""
         given = self._before if answers is None else answers
-        queries = [query for one in self._footage for query in one.queries]
+        queries = [query for footage in self._footage for query in footage.queries]
         overlaps = np.array(
             [query.overlap(moment) for query, moment in zip(queries, given, strict=True)]
         )
@@ -158,8 +164,7 @@ class AnswerTrial:
 
     def close(self) -> None:
         """Free the networks."""
-        for network in self._networks.values():
-            network.close()
+        self._opened.close()
 
     def _localizer(self, networks: Mapping[NetworkName, Network]) -> Localizer:
         from vtloc_runtime.localize.localizer import Localizer

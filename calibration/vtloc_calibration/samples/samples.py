@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +20,7 @@ from vtloc_calibration.samples.coverage import check_coverage, coverage
 from vtloc_calibration.samples.recorder import Amount, RecordedNetwork, Recorder
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import CalibrationError, OutputError, VideoError
+from vtloc_runtime.system.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,8 +109,10 @@ class Samples:
         content = save(tensors, metadata={"format": _FORMAT, "summary": text})
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+            with atomic_write(path) as file:
+                file.write(content)
+            with atomic_write(path.with_suffix(".json")) as file:
+                file.write(f"{text}\n".encode())
         except OSError as error:
             raise OutputError(f"cannot write the samples: {error.strerror}", where=path) from error
 
@@ -133,7 +137,8 @@ class Samples:
                 for key in file.keys():  # noqa: SIM118 (no mapping: it cannot be iterated)
                     network, index, name = key.split("/")
                     calls[network].setdefault(int(index), {})[name] = file.get_tensor(key)
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            summary = json.loads(metadata["summary"])
+        except (OSError, SafetensorError, ValueError, KeyError, RecursionError) as error:
             raise CalibrationError(
                 f"cannot read the samples: {error}",
                 where=path,
@@ -142,7 +147,7 @@ class Samples:
         ordered = {
             name: tuple(found[index] for index in sorted(found)) for name, found in calls.items()
         }
-        return cls(ordered, json.loads(metadata["summary"]))
+        return cls(ordered, summary)
 
 
 def draw_samples(
@@ -169,25 +174,28 @@ def draw_samples(
     """
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.networks.load import open_network, preferred_precision
+    from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
     wanted = amount or Amount()
     random = np.random.default_rng(seed)
     order = random.permutation(len(videos))[: wanted.videos]
     recorder = Recorder(wanted, random)
-    networks: dict[NetworkName, Network] = {
-        name: RecordedNetwork(open_network(bundle, name, precision=precision), recorder)
-        for name in NETWORK_NAMES
-    }
+    networks: dict[NetworkName, Network] = {}
     chosen = precision or preferred_precision(bundle, "visual", backend="onnxruntime", device="cpu")
     encoder = bundle.variant("visual", chosen).sha256
     read: list[str] = []
     unreadable: dict[str, str] = {}
     seconds = 0.0
-    with Localizer(bundle, networks, encoder=encoder, batch=8) as localizer:
+    with ExitStack() as opened:
+        for name in NETWORK_NAMES:
+            network = open_network(bundle, name, precision=precision)
+            networks[name] = RecordedNetwork(opened.enter_context(network), recorder)
+        localizer = Localizer(bundle, networks, encoder=encoder, batch=8)
+        decoder = opened.enter_context(DecoderProcess())
         for done, index in enumerate(sorted(order), start=1):
             video = videos[index]
             try:
-                encoded = localizer.encode_video(video.video)
+                encoded = localizer.encode_video(video.video, read=decoder.read)
             except VideoError as error:
                 unreadable[video.video.name] = str(error)
                 recorder.drop_video()

@@ -16,6 +16,7 @@ from vtloc_calibration.scores.report import ScoredAnswer
 from vtloc_runtime.errors import AnnotationError, CalibrationError, OutputError, VideoError
 from vtloc_runtime.localize.absence import ReferenceFrames, margin
 from vtloc_runtime.localize.similarity import cosine_curve
+from vtloc_runtime.system.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from vtloc_calibration.scores.labelled import LabelledQuery
     from vtloc_calibration.scores.report import ScoreReport
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 LEAST_REFERENCE = 100
 """Frames of other videos below which nearly all of them is no share to speak of."""
@@ -222,9 +223,11 @@ def write_answers(found: Answers, path: Path) -> None:
     lines = [json.dumps(asdict(one), ensure_ascii=False) for one in found.answers]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        with atomic_write(path) as file:
+            file.writelines(f"{line}\n".encode() for line in lines)
         if found.reference is not None:
-            path.with_suffix(_REFERENCE_SUFFIX).write_bytes(found.reference.to_bytes())
+            with atomic_write(path.with_suffix(_REFERENCE_SUFFIX)) as file:
+                file.write(found.reference.to_bytes())
     except OSError as error:
         raise OutputError(f"cannot write the answers: {error.strerror}", where=path) from error
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from vtloc_export.parity.answers import ParityReport, verify_bundle
-from vtloc_export.parity.measures import worst
-from vtloc_runtime.errors import ParityError
+from vtloc_runtime.system.tables import print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from vtloc_export.parity.answers import ParityReport
 
 
 def verify_command(
@@ -26,11 +27,16 @@ def verify_command(
         bool, typer.Option("--json", help="Print the report as JSON on standard output.")
     ] = False,
 ) -> None:
-    """Hold every precision and backend of a bundle against its PyTorch model in FP32.
+    """Compare every precision and backend of a bundle with its PyTorch model in FP32.
 
-    Tensors: how far each network's outputs are. Answers: how many best moments stay where they
-    were. Task, with --data: how recall and mIoU move. A broken bound is exit code 1.
+    Tensors: how far each network's outputs differ. Answers: how many best moments stay the same.
+    Task, with --data: how recall and mIoU change. A difference beyond its bound is exit code 1.
     """
+    from rich.console import Console
+
+    from vtloc_export.parity.answers import verify_bundle
+    from vtloc_runtime.errors import ParityError
+
     console = Console(stderr=True)
     with console.status("opening the bundle") as status:
         report = verify_bundle(bundle, data=data, told=status.update)
@@ -43,28 +49,45 @@ def verify_command(
 
 
 def _print(report: ParityReport) -> None:
-    console = Console()
-    tensors = Table(title="Tensors, against PyTorch in FP32")
-    for column in ("network", "precision", "computed by", "max abs", "mean abs", "cosine",
-                   "relative L2", ""):  # fmt: skip
-        tensors.add_column(column)
+    from vtloc_export.parity.measures import worst
+
+    rows = []
     for item in report.tensors:
         most = worst(parity.worst for parity in item.outputs)
-        tensors.add_row(
-            item.network, item.precision, item.arithmetic, f"{most.max_abs:.1e}",
+        rows.append([
+            f"{item.network} {item.precision}", item.arithmetic, f"{most.max_abs:.1e}",
             f"{most.mean_abs:.1e}", f"{most.cosine:.6f}", f"{most.relative_l2:.1e}",
-            item.broken or "ok",
-        )  # fmt: skip
-    console.print(tensors)
-    answers = Table(title="Answers, against PyTorch in FP32")
-    for column in ("backend", "precision", "queries", "same", "IoU", "drift (points)", ""):
-        answers.add_column(column)
+            "BROKEN" if item.broken else "ok",
+        ])  # fmt: skip
+    print_table(
+        "Tensors, compared with PyTorch in FP32",
+        ["network", "computed by", "max abs", "mean abs", "cosine", "rel. L2", "bound"],
+        rows,
+    )
+    rows = []
     for chain in report.answers:
-        drift = ", ".join(f"{name} {value:+.2f}" for name, value in chain.drift.items())
-        answers.add_row(
-            chain.backend, chain.precision, str(chain.queries), f"{chain.same:.1%}",
-            f"{chain.iou:.4f}", drift or "no labels", chain.broken or "ok",
-        )  # fmt: skip
-    console.print(answers)
-    for reason in report.unverified:
-        console.print(f"not verified here: {reason}", markup=False)
+        drift = max(chain.drift.items(), key=lambda entry: abs(entry[1]), default=None)
+        rows.append([
+            f"{chain.backend} {chain.precision}", str(chain.queries), f"{chain.same:.1%}",
+            f"{chain.iou:.4f}", "no labels" if drift is None else f"{drift[0]} {drift[1]:+.2f}",
+            "BROKEN" if chain.broken else "ok",
+        ])  # fmt: skip
+    print_table(
+        "Answers, compared with PyTorch in FP32",
+        ["backend", "queries", "same", "IoU", "largest drift (points)", "bound"],
+        rows,
+    )
+    for reason in report.broken:
+        sys.stdout.write(f"broken: {reason}\n")
+    for reason in _grouped(report.unverified):
+        sys.stdout.write(f"not verified here: {reason}\n")
+
+
+def _grouped(reasons: Iterable[str]) -> Iterator[str]:
+    """Each reason once, after everything that it applies to."""
+    concerned: dict[str, list[str]] = {}
+    for reason in reasons:
+        what, _, why = reason.partition(": ")
+        concerned.setdefault(why, []).append(what)
+    for why, parts in concerned.items():
+        yield f"{'; '.join(parts)}: {why}"

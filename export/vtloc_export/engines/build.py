@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -17,6 +14,7 @@ from vtloc_export.engines.builder import Plan, PlanRequest, build_plan
 from vtloc_export.engines.profiles import Traffic, check_traffic, default_traffic, network_profiles
 from vtloc_export.engines.progress import SilentProgress
 from vtloc_export.engines.target import BackendChoice, EngineBuilder, choose_builder
+from vtloc_runtime import __version__
 from vtloc_runtime.bundle.engine_file import (
     ENGINE_SCHEMA_VERSION,
     LOG_SUFFIX,
@@ -30,6 +28,7 @@ from vtloc_runtime.bundle.engine_file import (
 )
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import EngineError, OutputError, UsageError
+from vtloc_runtime.system.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,7 +132,7 @@ def build_engines(
             continue
         request = PlanRequest(
             title=f"{name} {options.precision}",
-            model=bundle.read(file.file, file.sha256),
+            model=bundle.onnx(file).single("building an engine"),
             network=file,
             profiles=identity.profiles,
             settings=settings,
@@ -187,7 +186,7 @@ def _write(bundle: Bundle, identity: EngineIdentity, request: PlanRequest, plan:
         inputs=request.network.inputs,
         outputs=request.network.outputs,
         build_seconds=round(plan.seconds, 3),
-        created_by=f"vtloc-export {_own_version()}",
+        created_by=f"vtloc-export {__version__}",
     )
     # The sidecar goes first and comes last: a plan is never described by another one's.
     with _writing(sidecar_path):
@@ -248,25 +247,9 @@ def _write_line(file: TextIO, line: str) -> None:
         file.write(f"{line}\n")
 
 
-def _own_version() -> str:
-    try:
-        return importlib.metadata.version("vtloc")
-    except importlib.metadata.PackageNotFoundError:
-        return "from a source tree"
-
-
 def _write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with atomic_write(path) as file:
+            file.write(content)

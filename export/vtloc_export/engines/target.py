@@ -15,6 +15,7 @@ from vtloc_runtime.networks.tensorrt.api import (
     import_flavour,
     open_device,
 )
+from vtloc_runtime.system.installation import install_command
 
 BackendChoice = Literal["auto", "tensorrt", "tensorrt-rtx"]
 LOCAL = "local"
@@ -76,8 +77,8 @@ def choose_builder(backend: BackendChoice, target: str) -> EngineBuilder:
             reasons.append(error.what)
     raise EngineError(
         f"no builder for {target}: {'; '.join(reasons)}",
-        remedy='Run this on the GPU with pip install "vtloc[tensorrt]", or compile ahead of time '
-        'with pip install "vtloc[tensorrt-rtx]" and a --target such as sm80',
+        remedy=f"Run this on the GPU with {install_command('tensorrt')}, or compile ahead of time "
+        f"with {install_command('tensorrt-rtx')} and a --target such as sm80",
     )
 
 

@@ -186,14 +186,14 @@ def tensor_parity(
     import onnx
 
     variant = bundle.variant(network, precision)
-    content = bundle.read(variant.file, variant.sha256)
+    file = bundle.onnx(variant)
     reference = torch_evaluate(module, network)
     rounded = precision == "fp16" and runs_in_reference(network, module)
     if rounded:
-        evaluate = reference_evaluate(onnx.load_from_string(content))
+        evaluate = reference_evaluate(onnx.load_from_string(file.single("the evaluator")))
         tried = probes(network, widths, SMALL[network], seed=2)
     else:
-        evaluate = onnxruntime_evaluate(content, half=precision == "fp16")
+        evaluate = onnxruntime_evaluate(file, half=precision == "fp16")
         tried = probes(network, widths, seed=2)
     outputs = compare(network, evaluate, reference, tried)
     arithmetic = "onnx.reference" if rounded else "onnxruntime:cpu"

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from vtloc_export.parity.measures import BOUNDS, Bound, Difference, difference, worst
 from vtloc_export.parity.probes import Lengths, Probe, probes
-from vtloc_export.precision.policy import TypedNetwork
 from vtloc_export.signatures import SIGNATURES, Precision, Signature
-from vtloc_runtime.errors import ExportError, MissingExtraError, ParityError
+from vtloc_runtime.bundle.onnx_file import OnnxFile
+from vtloc_runtime.errors import ExportError, ParityError
 from vtloc_runtime.networks.interface import Array
+from vtloc_runtime.networks.onnxruntime_backend import session_options
+from vtloc_runtime.networks.onnxruntime_package import import_onnxruntime
 
 if TYPE_CHECKING:
+    import torch
     from onnx import ModelProto
 
     from vtloc_runtime.bundle.manifest import NetworkName
@@ -52,6 +54,10 @@ class OutputParity:
 
 def torch_evaluate(module: torch.nn.Module, network: NetworkName) -> Evaluate:
     """Runs a PyTorch module: the network itself, or a typed one in its own precision."""
+    import torch
+
+    from vtloc_export.precision.policy import TypedNetwork
+
     signature = SIGNATURES[network]
     half = isinstance(module, TypedNetwork) and module.half_precision
 
@@ -66,23 +72,23 @@ def torch_evaluate(module: torch.nn.Module, network: NetworkName) -> Evaluate:
     return evaluate
 
 
-def onnxruntime_evaluate(model: bytes, *, half: bool = False) -> Evaluate:
+def onnxruntime_evaluate(model: OnnxFile | bytes, *, half: bool = False) -> Evaluate:
     """Runs a graph with ONNX Runtime on the CPU.
+
+    Args:
+        model: The network; bytes are an ONNX file that needs no other.
+        half: Give it its floating inputs in half precision.
 
     Raises:
         ExportError: ONNX Runtime does not take the graph.
         MissingExtraError: ONNX Runtime is not installed.
     """
+    onnxruntime = import_onnxruntime(extra="export", purpose="checking an export")
+    file = model if isinstance(model, OnnxFile) else OnnxFile(model)
     try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError.of(
-            "onnxruntime", extra="export", purpose="checking an export"
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            file.content, session_options(file), providers=["CPUExecutionProvider"]
+        )
     except Exception as error:
         raise ExportError(f"ONNX Runtime refuses the graph: {_first_line(error)}") from error
     names = [output.name for output in session.get_outputs()]
@@ -220,6 +226,8 @@ def _in_precision(inputs: Mapping[str, Array], *, half: bool) -> dict[str, Array
 
 
 def _as_tensor(array: Array, *, half: bool) -> torch.Tensor:
+    import torch
+
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor.half() if half and tensor.dtype == torch.float32 else tensor
 

@@ -2,7 +2,8 @@
 
 ======================  ==========================================================================
 ``.txt``                a video a line; ``#`` begins a comment
-``.csv``                columns ``video``, ``query`` and, if wanted, ``id``
+``.csv``, ``.tsv``      columns ``video``, ``query`` and, if wanted, ``id``, between commas,
+                        semicolons or tabs
 ``.jsonl``              objects with ``video`` and ``query`` or ``queries``, and perhaps ``id``
 ActivityNet Captions    a JSON object of videos with ``sentences``
 Charades-STA            lines such as ``AO8RW 0.0 6.9##a person sits down``
@@ -17,22 +18,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vtloc_runtime.batch.folder_listing import list_videos
 from vtloc_runtime.errors import JobError
+from vtloc_runtime.system.text import numbered_lines
 
-LIST_SUFFIXES = frozenset({".txt", ".csv", ".jsonl", ".json"})
-# fmt: off
-VIDEO_SUFFIXES = frozenset({
-    ".3gp", ".avi", ".divx", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg",
-    ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
-})
-# fmt: on
+LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".jsonl", ".json"})
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _CHARADES = re.compile(r"(\S+) (\S+) (\S+)##(.*)")
 
 
@@ -51,33 +50,42 @@ class JobLine:
     id: str | None = None
 
 
-def read_list(path: Path, *, videos: Path | None = None) -> list[JobLine]:
-    """Read a list or a benchmark's annotations.
+def read_list(path: Path, *, videos: Path | None = None) -> Iterator[JobLine]:
+    """Read a list or a benchmark's annotations, line by line.
 
     Args:
         path: The file; what it is shows in its suffix and its content.
         videos: Where the videos of a benchmark's annotations lie.
+
+    Yields:
+        What each line asks for.
 
     Raises:
         JobError: It cannot be read, is malformed, or is empty.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise JobError(f"cannot read the list: {error.strerror}", where=path) from error
     except UnicodeDecodeError as error:
-        raise JobError("the list is not UTF-8 text", where=path) from error
+        raise JobError(
+            "the list is not UTF-8 text", where=path, remedy="Save it as UTF-8"
+        ) from error
+    except (OSError, ValueError) as error:
+        # ValueError: a name with a NUL in it.
+        reason = getattr(error, "strerror", None) or error
+        raise JobError(f"cannot read the list: {reason}", where=path) from error
     read, annotations = _layout(path, text)
-    lines = list(read(path, text))
-    if not lines:
+    lines = _in_folder(read(path, text), path, videos) if annotations else read(path, text)
+    line = None
+    for line in lines:
+        yield line
+    if line is None:
         raise JobError("the list is empty", where=path)
-    return _in_folder(lines, path, videos) if annotations else lines
 
 
 def _layout(path: Path, text: str) -> tuple[Callable[[Path, str], Iterator[JobLine]], bool]:
     """How to read a list, and whether it names videos as annotations do."""
     suffix = path.suffix.lower()
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = next((line for _, line in numbered_lines(text) if line.strip()), "")
     if suffix == ".json":
         return _read_activitynet, True
     if suffix == ".jsonl":
@@ -88,58 +96,75 @@ def _layout(path: Path, text: str) -> tuple[Callable[[Path, str], Iterator[JobLi
     return _read_csv, False
 
 
-def _in_folder(lines: list[JobLine], path: Path, videos: Path | None) -> list[JobLine]:
+def _in_folder(lines: Iterable[JobLine], path: Path, videos: Path | None) -> Iterator[JobLine]:
     """Annotated lines with the paths of their videos; one that is missing keeps its bare name."""
-    if videos is None:
-        raise JobError(
-            "these annotations name videos without their place",
-            where=path,
-            remedy="Say where the videos lie with --videos FOLDER",
-        )
-    if not videos.is_dir():
-        raise JobError("the folder of the videos is no folder", where=videos)
-    known = {
-        file.name[: -len(file.suffix)]: str(file)
-        for file in sorted(videos.rglob("*"))
-        if file.suffix.lower() in VIDEO_SUFFIXES
-    }
-    return [
-        JobLine(known.get(line.video, str(videos / line.video)), line.queries, line.id)
-        for line in lines
-    ]
+    known: dict[str, str] | None = None
+    for line in lines:
+        if videos is None:
+            raise JobError(
+                "these annotations name videos without their place",
+                where=path,
+                remedy="Say where the videos lie with --videos FOLDER",
+            )
+        if known is None:
+            known = _by_name(videos)
+        yield JobLine(known.get(line.video, str(videos / line.video)), line.queries, line.id)
+
+
+def _by_name(videos: Path) -> dict[str, str]:
+    """The videos of a folder by their names without endings."""
+    if not os.path.isdir(videos):
+        raise JobError("--videos does not name a folder", where=videos)
+    return {Path(file).stem: file for file in list_videos(videos).videos}
 
 
 def _read_text(path: Path, text: str) -> Iterator[JobLine]:
-    for line in text.splitlines():
+    for _, line in numbered_lines(text):
         if (name := line.strip()) and not name.startswith("#"):
             yield JobLine(_locate(name, path), ())
 
 
 def _read_csv(path: Path, text: str) -> Iterator[JobLine]:
-    rows = csv.DictReader(io.StringIO(text), strict=True)
+    delimiter, columns = _header(path, text)
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    rows.fieldnames = columns
     try:
-        columns = [name.strip().lower() for name in rows.fieldnames or ()]
-        rows.fieldnames = columns
-        if "video" not in columns:
-            raise JobError(
-                f"the list has columns {', '.join(columns) or 'none'}, not video",
-                where=path,
-                remedy="Begin it with the line: video,query",
-            )
+        next(rows, None)
         for row in rows:
             where = f"{path}:{rows.line_num}"
-            if not (row["video"] or "").strip():
-                raise JobError("the row names no video", where=where)
             if None in row:
                 raise JobError(
                     "the row has more fields than the header",
                     where=where,
-                    remedy='Put sentences with commas into "quotation marks"',
+                    remedy=f'Put sentences with "{delimiter}" into "quotation marks"',
                 )
+            if not any((value or "").strip() for value in row.values()):
+                continue
+            if not (row["video"] or "").strip():
+                raise JobError("the row names no video", where=where)
             queries = (row["query"] or "",) if "query" in columns else ()
             yield JobLine(_locate(row["video"].strip(), path), queries, row.get("id") or None)
     except csv.Error as error:
-        raise JobError(f"the row is no CSV: {error}", where=f"{path}:{rows.line_num}") from error
+        where = f"{path}:{rows.line_num}"
+        raise JobError(f"the row is not valid CSV: {error}", where=where) from error
+
+
+def _header(path: Path, text: str) -> tuple[str, list[str]]:
+    """The delimiter under which the header has a column ``video``, and the columns."""
+    for delimiter in ",;\t":
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        try:
+            columns = [name.strip().lower() for name in next(reader, [])]
+        except csv.Error as error:
+            raise JobError(f"the header is not valid CSV: {error}", where=f"{path}:1") from error
+        if "video" in columns:
+            return delimiter, columns
+    first = next((line.strip() for _, line in numbered_lines(text)), "")
+    raise JobError(
+        f"the list begins with {first[:60]!r}, which names no column video",
+        where=path,
+        remedy="Begin it with the line: video,query",
+    )
 
 
 def _read_json_lines(path: Path, text: str) -> Iterator[JobLine]:
@@ -148,15 +173,21 @@ def _read_json_lines(path: Path, text: str) -> Iterator[JobLine]:
 
 def _json_objects(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each line's place, and the object that it holds."""
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in numbered_lines(text):
         if not line.strip():
             continue
         where = f"{path}:{number}"
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise JobError(f"the line is no JSON: {error}", where=where) from error
+        entry = _parse(line, "the line", where)
         yield where, entry if isinstance(entry, dict) else {}
+
+
+def _parse(text: str, what: str, where: object) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise JobError(f"{what} is nested too deeply", where=where) from error
+    except ValueError as error:
+        raise JobError(f"{what} is not valid JSON: {error}", where=where) from error
 
 
 def _json_line(entry: dict[str, Any], path: Path, where: str) -> JobLine:
@@ -172,7 +203,7 @@ def _json_line(entry: dict[str, Any], path: Path, where: str) -> JobLine:
     if not isinstance(queries, list) or not all(isinstance(query, str) for query in queries):
         raise JobError("query is one sentence, queries a list of them", where=where)
     name = entry.get("id")
-    if name is not None and not isinstance(name, (str, int)):
+    if name is not None and (isinstance(name, bool) or not isinstance(name, (str, int))):
         raise JobError("id is text or a number", where=where)
     return JobLine(
         _locate(entry["video"], path), tuple(queries), None if name is None else str(name)
@@ -180,18 +211,23 @@ def _json_line(entry: dict[str, Any], path: Path, where: str) -> JobLine:
 
 
 def _locate(name: str, listed_in: Path) -> str:
-    """A listed path as it stands, or beside the list where only that exists."""
-    beside = listed_in.parent / name
-    return str(beside) if not Path(name).exists() and beside.exists() else name
+    """A listed path as it is, or beside the list where only that exists."""
+    if is_address(name):
+        return name
+    # Names that no file can have, too long ones for instance, do not exist; reading says so.
+    beside = os.path.join(listed_in.parent, name)
+    return beside if not os.path.exists(name) and os.path.exists(beside) else name
+
+
+def is_address(name: str) -> bool:
+    """Whether a name is a URL, which is never looked for on disk."""
+    return _ADDRESS.match(name) is not None
 
 
 def _read_activitynet(path: Path, text: str) -> Iterator[JobLine]:
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise JobError(f"the list is no JSON: {error}", where=path) from error
+    content = _parse(text, "the list", path)
     if not isinstance(content, dict):
-        raise JobError("the list is no object of videos", where=path)
+        raise JobError("the list is not an object of videos", where=path)
     for video, entry in content.items():
         sentences = entry.get("sentences") if isinstance(entry, dict) else None
         if not isinstance(sentences, list) or not all(isinstance(s, str) for s in sentences):
@@ -201,7 +237,7 @@ def _read_activitynet(path: Path, text: str) -> Iterator[JobLine]:
 
 
 def _read_charades(path: Path, text: str) -> Iterator[JobLine]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in numbered_lines(text):
         if not line.strip():
             continue
         found = _CHARADES.fullmatch(line)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vtloc_runtime.batch.job_files import LIST_SUFFIXES, VIDEO_SUFFIXES, JobLine, read_list
+from vtloc_runtime.batch.folder_listing import PICTURE_SUFFIXES, VIDEO_SUFFIXES, list_videos
+from vtloc_runtime.batch.job_files import LIST_SUFFIXES, JobLine, is_address, read_list
 from vtloc_runtime.errors import JobError, UsageError
 
 __all__ = ["VIDEO_SUFFIXES", "Job", "VideoJobs", "group_by_video", "read_jobs", "read_videos"]
@@ -48,7 +51,11 @@ class VideoJobs:
 
 
 def read_jobs(
-    inputs: Sequence[str], queries: Sequence[str] = (), *, videos: Path | None = None
+    inputs: Sequence[str],
+    queries: Sequence[str] = (),
+    *,
+    videos: Path | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> list[Job]:
     """Expand videos, folders, patterns and lists into jobs.
 
@@ -57,44 +64,60 @@ def read_jobs(
             ``vtloc_runtime.batch.job_files`` reads them.
         queries: Sentences for every video that brings none of its own.
         videos: Where the videos of a benchmark's annotations lie.
+        notice: Called with a line for people about files that were passed over.
+
+    A subfolder that cannot be looked into becomes a job that fails, so that it is not forgotten.
 
     Raises:
         JobError: A list cannot be read, or says nothing that could be searched for.
         UsageError: A video comes without a sentence.
     """
     jobs: list[Job] = []
-    given: Counter[str] = Counter()
-    repeated: Counter[tuple[str, str]] = Counter()
-    for line in _lines(inputs, videos):
-        asked = line.queries or tuple(queries)
+    given: set[str] = set()
+    repeated: Counter[str] = Counter()
+    # Long lists name the same videos and sentences over and over.
+    known: dict[str, str] = {}
+    common = tuple(queries)
+    for line in _lines(inputs, videos, notice):
+        asked = line.queries or common
         if not asked:
-            raise UsageError(
-                "no sentence to look for", where=line.video, remedy='Add one with -q "sentence"'
-            )
+            raise _no_sentence(line.video, inputs)
+        video = known.setdefault(line.video, line.video)
         for index, query in enumerate(asked):
-            if line.id is None:
-                repeated[line.video, query] += 1
-                name = _job_id(line.video, query, repeated[line.video, query])
-            else:
+            if line.id is not None:
                 name = line.id if len(asked) == 1 else f"{line.id}.{index + 1}"
-            given[name] += 1
-            if given[name] > 1:
-                raise JobError(f"the id {name!r} stands twice", where=line.video)
-            jobs.append(Job(name, line.video, query))
+            elif (name := _job_id(video, query)) in given:
+                repeated[name] += 1
+                name = f"{name}-{repeated[name] + 1}"
+            if name in given:
+                raise JobError(f"two jobs have the id {name!r}", where=video)
+            given.add(name)
+            jobs.append(Job(name, video, known.setdefault(query, query)))
     return jobs
 
 
-def read_videos(inputs: Sequence[str], *, videos: Path | None = None) -> list[str]:
+def read_videos(
+    inputs: Sequence[str],
+    *,
+    videos: Path | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> list[str]:
     """Expand videos, folders, patterns and lists into videos, each once, in order.
 
     Args:
         inputs: As ``read_jobs`` takes them; sentences in lists are passed over.
         videos: Where the videos of a benchmark's annotations lie.
+        notice: Called with a line for people about files that were passed over.
 
     Raises:
         JobError: A list cannot be read, or names no video.
     """
-    return list(dict.fromkeys(line.video for line in _lines(inputs, videos)))
+    return list(dict.fromkeys(line.video for line in _lines(inputs, videos, notice)))
+
+
+def input_files(inputs: Iterable[str]) -> Iterator[str]:
+    """The lists among what a command line names, which no output may replace."""
+    return (item for item in inputs if _is_list(item))
 
 
 def group_by_video(jobs: Iterable[Job]) -> list[VideoJobs]:
@@ -105,43 +128,78 @@ def group_by_video(jobs: Iterable[Job]) -> list[VideoJobs]:
     return [VideoJobs(video, tuple(members)) for video, members in groups.items()]
 
 
-def _job_id(video: str, query: str, occurrence: int) -> str:
-    # Surrogates stand for bytes of file names that are no text.
+def _job_id(video: str, query: str) -> str:
+    # Surrogates stand for bytes of file names that are not text.
     content = f"{video}\0{query}".encode("utf-8", "surrogatepass")
-    name = hashlib.sha256(content).hexdigest()[:16]
-    return name if occurrence == 1 else f"{name}-{occurrence}"
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _lines(inputs: Sequence[str], videos: Path | None) -> Iterator[JobLine]:
+def _no_sentence(video: str, inputs: Sequence[str]) -> UsageError:
+    """The error of a video without a sentence; the sentence may lie among the videos."""
+    stray = [word for word in inputs if _looks_like_a_sentence(word)]
+    if stray and len(stray) < len(inputs):
+        meant = shlex.join([word for word in inputs if word not in stray])
+        asked = " ".join(f"-q {shlex.quote(word)}" for word in stray)
+        remedy = f"Did you mean: vtloc-run {meant} {asked}"
+    else:
+        remedy = 'Add one with -q "sentence"'
+    return UsageError("no sentence to look for", where=video, remedy=remedy)
+
+
+def _looks_like_a_sentence(word: str) -> bool:
+    path = Path(word)
+    return not (path.suffix or os.sep in word or is_address(word) or os.path.exists(word))
+
+
+def _is_list(item: str) -> bool:
+    return not is_address(item) and Path(item).suffix.lower() in LIST_SUFFIXES
+
+
+def _lines(
+    inputs: Sequence[str], videos: Path | None, notice: Callable[[str], None] | None
+) -> Iterator[JobLine]:
     for item in inputs:
-        path = Path(item)
-        if path.is_dir():
-            yield from _folder(path)
-        elif path.suffix.lower() in LIST_SUFFIXES:
-            yield from read_list(path, videos=videos)
-        elif not path.exists() and glob.has_magic(item):
-            # A pattern is relative to where the user stands, which Path.glob cannot say.
-            found = sorted(glob.glob(item, recursive=True))  # noqa: PTH207 - see above
-            if not found:
-                raise JobError("no file matches the pattern", where=item)
-            yield from (JobLine(name, ()) for name in found if Path(name).is_file())
+        if is_address(item):
+            yield JobLine(item, ())
+        elif os.path.isdir(item):
+            yield from _folder(item, notice)
+        elif _is_list(item):
+            yield from read_list(Path(item), videos=videos)
+        elif not os.path.lexists(item) and glob.has_magic(item):
+            yield from _pattern(item)
         else:
             yield JobLine(item, ())
 
 
-def _folder(folder: Path) -> Iterator[JobLine]:
-    try:
-        files = sorted(
-            file
-            for file in folder.rglob("*")
-            if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()
-        )
-    except OSError as error:
-        raise JobError(f"cannot list the folder: {error.strerror}", where=folder) from error
+def _pattern(pattern: str) -> Iterator[JobLine]:
+    # A pattern is relative to the current folder, which Path.glob cannot say.
+    names = sorted(glob.glob(pattern, recursive=True))
+    files = [name for name in names if not os.path.isdir(name)]
     if not files:
         raise JobError(
-            "the folder holds no video",
-            where=folder,
-            remedy=f"Videos are told by their endings: {' '.join(sorted(VIDEO_SUFFIXES))}",
+            "the pattern matches folders only" if names else "no file matches the pattern",
+            where=pattern,
         )
-    return (JobLine(str(file), ()) for file in files)
+    return (JobLine(name, ()) for name in files)
+
+
+def _folder(folder: str, notice: Callable[[str], None] | None) -> Iterator[JobLine]:
+    listing = list_videos(folder)
+    pictures = {s: n for s, n in listing.passed_over.items() if s in PICTURE_SUFFIXES}
+    if not listing.videos and not listing.unreadable:
+        others = _counted(listing.passed_over)
+        raise JobError(
+            "the folder holds no video" + (f", but {others}" if others else ""),
+            where=folder,
+            remedy="In folders, videos are known by their endings: "
+            f"{' '.join(sorted(VIDEO_SUFFIXES))}. Name other files one by one",
+        )
+    if pictures and notice is not None:
+        notice(f"{folder}: passed over {_counted(pictures)}; name those that are videos")
+    return (JobLine(name, ()) for name in (*listing.videos, *listing.unreadable))
+
+
+def _counted(passed_over: Mapping[str, int]) -> str:
+    """File counts by ending, the most frequent first: ``12 .srt, 3 .txt``."""
+    ordered = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in ordered[:8])

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import math
+import os
+import re
+import stat
+import zlib
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from vtloc_runtime.errors import OutputError, VtlocError
+from vtloc_runtime.errors import BackendError, NetworkError, OutputError, VtlocError
+from vtloc_runtime.system.text import ascii_json_controls, unicode_name
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.jobs import Job
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.moments import Localization
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 _MILLISECONDS = 3
 _SCORE_DIGITS = 4
+_MICROSECONDS = 6
+PASSING_KINDS = frozenset({NetworkError.kind, BackendError.kind})
+"""Kinds of failures whose cause lies outside the video and the sentence."""
+
+_CHECK = re.compile(rb',"check":"([0-9a-f]{8})"\}')
+_CHECK_LENGTH = len(b',"check":"00000000"}')
 
 
 class FoundMoment(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +59,29 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str | None = None
 
 
+class FileState(msgspec.Struct, frozen=True):
+    """What tells one version of a video file from the next.
+
+    Attributes:
+        size: Bytes.
+        modified: When it was last changed, seconds since 1970, to the microsecond.
+    """
+
+    size: int
+    modified: float
+
+    @classmethod
+    def read(cls, video: str) -> FileState | None:
+        """The state of a file; None where there is no such regular file."""
+        try:
+            state = os.stat(video)
+        except (OSError, ValueError):
+            return None
+        if not stat.S_ISREG(state.st_mode):
+            return None
+        return cls(state.st_size, round(state.st_mtime_ns / 1e9, _MICROSECONDS))
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The outcome of one job: moments, or an error.
 
@@ -60,6 +94,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             where the job failed.
         error: Why the job failed; absent where it did not.
         duration: The video's length, seconds.
+        size: The video file's size, bytes; absent where it is no file.
+        modified: When the file was last changed, seconds since 1970, to the microsecond.
         backend: What ran the networks, and where.
         warnings: What the reader of the answer should know.
         timings: Seconds spent on the video, by stage; its jobs share them.
@@ -72,14 +108,47 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     moments: tuple[FoundMoment, ...] | None = None
     error: Failure | None = None
     duration: float | None = None
+    size: int | None = None
+    modified: float | None = None
     backend: str = ""
     warnings: tuple[str, ...] = ()
     timings: dict[str, float] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that JSON cannot hold."""
+        numbers: list[float | None] = [self.duration, self.modified, *self.timings.values()]
+        for moment in self.moments or ():
+            numbers += (moment.start, moment.end, moment.score)
+        if not all(number is None or math.isfinite(number) for number in numbers):
+            raise ValueError("a number is not finite")
 
     @property
     def failed(self) -> bool:
         """Whether the job has no answer."""
         return self.error is not None
+
+    def is_outdated(self, now: FileState | None) -> bool:
+        """Whether the video file is another one than the record speaks of.
+
+        A file that is gone makes no answer wrong. One that is there now, and was not when the job
+        failed, does.
+
+        Args:
+            now: The file's state; None where there is no file.
+        """
+        if now is None:
+            return False
+        if self.size is None or self.modified is None:
+            return self.failed
+        return (self.size, self.modified) != (now.size, now.modified)
+
+    @property
+    def final(self) -> bool:
+        """Whether the outcome says something about the job.
+
+        A network or device that failed says nothing about the video; the job is done again.
+        """
+        return self.error is None or self.error.kind not in PASSING_KINDS
 
 
 def answer_record(
@@ -90,83 +159,107 @@ def answer_record(
     backend: str,
     run: str,
     timings: dict[str, float],
+    state: FileState | None = None,
 ) -> Record:
-    """The record of a job that was answered; times to the millisecond."""
-    return Record(
-        id=job.id,
-        video=job.video,
-        query=job.query,
-        run=run,
-        moments=tuple(
-            FoundMoment(
-                start=round(moment.start, _MILLISECONDS),
-                end=round(moment.end, _MILLISECONDS),
-                score=round(moment.score, _SCORE_DIGITS),
-            )
-            for moment in localization.moments
-        ),
-        duration=round(video.duration, _MILLISECONDS),
-        backend=backend,
-        warnings=(*video.warnings, *localization.warnings),
-        timings={stage: round(seconds, _MILLISECONDS) for stage, seconds in timings.items()},
-    )
+    """The record of a job that was answered; times to the millisecond.
+
+    Raises:
+        NetworkError: A time or score is not finite.
+    """
+    try:
+        return Record(
+            id=unicode_name(job.id),
+            video=unicode_name(job.video),
+            query=unicode_name(job.query),
+            run=run,
+            moments=tuple(
+                FoundMoment(
+                    start=round(moment.start, _MILLISECONDS),
+                    end=round(moment.end, _MILLISECONDS),
+                    score=round(moment.score, _SCORE_DIGITS),
+                )
+                for moment in localization.moments
+            ),
+            duration=round(video.duration, _MILLISECONDS),
+            size=None if state is None else state.size,
+            modified=None if state is None else state.modified,
+            backend=backend,
+            warnings=tuple(map(unicode_name, (*video.warnings, *localization.warnings))),
+            timings={stage: round(seconds, _MILLISECONDS) for stage, seconds in timings.items()},
+        )
+    except (ValueError, OverflowError) as error:
+        raise NetworkError(f"the answer cannot be kept: {error}", where=job.video) from error
 
 
-def failure_record(job: Job, error: Exception, *, run: str) -> Record:
+def failure_record(
+    job: Job, error: Exception, *, run: str, state: FileState | None = None
+) -> Record:
     """The record of a job that failed."""
-    return Record(id=job.id, video=job.video, query=job.query, run=run, error=describe(error))
+    return Record(
+        id=unicode_name(job.id),
+        video=unicode_name(job.video),
+        query=unicode_name(job.query),
+        run=run,
+        size=None if state is None else state.size,
+        modified=None if state is None else state.modified,
+        error=describe(error),
+    )
 
 
 def describe(error: Exception) -> Failure:
     """An error as plain values; one that nobody foresaw is of the kind ``internal``."""
+    if isinstance(error, MemoryError):
+        error = BackendError("there is not enough memory", remedy="Use fewer --workers")
     if isinstance(error, VtlocError):
-        return Failure(kind=error.kind, what=error.what, where=error.where, remedy=error.remedy)
+        return Failure(
+            kind=error.kind,
+            what=unicode_name(error.what),
+            where=None if error.where is None else unicode_name(error.where),
+            remedy=None if error.remedy is None else unicode_name(error.remedy),
+        )
     what = next(iter(str(error).splitlines()), "") or "no message"
-    return Failure(kind="internal", what=f"{type(error).__name__}: {what}")
+    return Failure(kind="internal", what=unicode_name(f"{type(error).__name__}: {what}"))
 
 
 def encode_record(record: Record) -> bytes:
-    """One line of JSON, its line feed included."""
-    return msgspec.json.encode(_without_surrogates(record)) + b"\n"
+    """One line of JSON, its line feed included.
+
+    The last field, ``check``, is the CRC-32 of the line before it. Characters that a terminal
+    would obey, or that cut lines elsewhere, are written as JSON's escapes.
+    """
+    content = msgspec.json.encode(record)
+    if not content.isascii() or b"\x7f" in content:
+        content = ascii_json_controls(content.decode()).encode()
+    body = content[:-1]
+    return body + b',"check":"%08x"}\n' % zlib.crc32(body)
 
 
-def decode_record(line: bytes, *, where: object = None) -> Record:
+def decode_record(line: bytes, *, where: object = None, checked: bool = False) -> Record:
     """Read one line back.
 
+    Args:
+        line: With or without its line feed.
+        where: The place, for messages.
+        checked: Also refuse a line without a checksum, which another program may have written.
+
     Raises:
-        OutputError: It is no record.
+        OutputError: It is not a record, or does not match its checksum.
     """
+    line = line.rstrip(b"\r\n")
+    check = _CHECK.fullmatch(line, max(0, len(line) - _CHECK_LENGTH))
+    whole = check is not None and int(check[1], 16) == zlib.crc32(line[: check.start()])
+    if not whole and (checked or check is not None):
+        raise OutputError("the line is damaged: its checksum does not match", where=where)
     try:
         return msgspec.json.decode(line, type=Record)
-    except msgspec.MsgspecError as error:
-        raise OutputError(f"the line is no result: {error}", where=where) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise OutputError(f"the line is not a result: {error}", where=where) from error
 
 
-def exit_code(records: Sequence[Record], codes: dict[str, int]) -> int:
-    """0 where all jobs were answered, a failure's own code where all failed alike, else 1.
-
-    Args:
-        records: Every record of the run.
-        codes: Exit code by kind of error.
-    """
-    kinds = {record.error.kind for record in records if record.error is not None}
-    if not kinds:
-        return 0
-    if len(kinds) == 1 and all(record.failed for record in records):
-        return codes.get(kinds.pop(), 1)
-    return 1
-
-
-def _without_surrogates(record: Record) -> Record:
-    """File names may hold bytes that are no text; JSON has no place for them."""
-
-    def clean(value: Any) -> Any:
-        return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
-    changes = {name: clean(getattr(record, name)) for name in ("id", "video", "query")}
-    if record.error is not None:
-        error = record.error
-        changes["error"] = Failure(
-            **{name: clean(getattr(error, name)) for name in error.__struct_fields__}
-        )
-    return msgspec.structs.replace(record, **changes)
+def is_record(line: bytes) -> bool:
+    """Whether a line is a record that matches its checksum."""
+    try:
+        decode_record(line, checked=True)
+    except OutputError:
+        return False
+    return True

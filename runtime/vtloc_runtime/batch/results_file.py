@@ -1,86 +1,109 @@
-"""The results file, which is its own journal: what stands in it need not be done again.
+"""The results file: one record a line, and the checkpoint from which an interrupted run resumes.
 
 Every record is one line, written whole and brought to the disk before the next. A process that is
 killed leaves at most one torn line at the end; the next run cuts it off and goes on from there.
+Each line ends with a checksum, so damage is found and never taken for an answer.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from vtloc_runtime.batch.records import Record, decode_record, encode_record
+from vtloc_runtime.batch.records import Record, decode_record, encode_record, is_record
 from vtloc_runtime.errors import OutputError
+from vtloc_runtime.system.atomic_write import atomic_write, sync_folder
+from vtloc_runtime.system.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _REMEDY = "Choose another place with --out"
+_BOM = b"\xef\xbb\xbf"
+_TRIES = 10
+
+BEGINNING = 2**16
+"""Bytes of a file that show whether vtloc wrote it."""
 
 
-class Journal:
+class ResultsFile:
     """A results file that is open for more records.
 
     Args:
         path: Where it lies; its folder is made if need be. A pipe or a device is only written.
         run: What the answers depend on; a file with answers of another run is refused.
-        overwrite: Begin anew, whatever the file holds.
+        overwrite: Begin again. The old results are given up when the first new one is written.
+        repair: Keep the whole lines of a damaged file; the file as it was is kept beside it.
+
+    Attributes:
+        path: Where it lies.
+        damaged: How many lines ``repair`` dropped.
+        kept_aside: Where the damaged file was kept; None where nothing was damaged.
 
     Raises:
-        OutputError: It cannot be written, holds something else, or another process writes it.
+        OutputError: It cannot be written, holds something else, is damaged, or another process
+            writes it.
     """
 
-    def __init__(self, path: str | Path, *, run: str = "", overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        run: str = "",
+        overwrite: bool = False,
+        repair: bool = False,
+    ) -> None:
         self.path = Path(path)
-        self.records: list[Record] = []
-        self._descriptor = _open(self.path)
+        self.damaged = 0
+        self.kept_aside: Path | None = None
+        self._descriptor = _open_locked(self.path)
         try:
             self._regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+            self._size = os.fstat(self._descriptor).st_size
+            self._overwrite = False
             if self._regular:
-                _lock(self._descriptor, self.path)
-                if overwrite:
-                    os.ftruncate(self._descriptor, 0)
-                self.records = self._read(run)
+                self._begin(run, overwrite=overwrite, repair=repair)
         except BaseException:
             os.close(self._descriptor)
             raise
 
-    @property
-    def done(self) -> set[str]:
-        """Ids of the jobs that need not be done again."""
-        return {record.id for record in self.records}
+    def records(self) -> Iterator[Record]:
+        """What the file holds, in order, read from the disk."""
+        if self._regular and not self._overwrite:
+            for _, line in self._lines():
+                with contextlib.suppress(OutputError):
+                    yield decode_record(line.removeprefix(_BOM), checked=True)
 
     def append(self, records: Iterable[Record]) -> None:
         """Write records and bring them to the disk: all of them, or none.
 
         Raises:
-            OutputError: The disk is full or gone; what stood there before still stands.
+            OutputError: The disk is full, or the file is not the one that was opened any more;
+                what was written before is kept.
             BrokenPipeError: Nobody reads the pipe any more.
         """
-        added = list(records)
-        content = memoryview(b"".join(encode_record(record) for record in added))
-        before = os.lseek(self._descriptor, 0, os.SEEK_END) if self._regular else 0
+        content = b"".join(encode_record(record) for record in records)
         try:
-            while content:
-                content = content[os.write(self._descriptor, content) :]
             if self._regular:
-                os.fdatasync(self._descriptor)
+                self._check_place()
+                if self._overwrite:
+                    os.ftruncate(self._descriptor, 0)
+                    self._size, self._overwrite = 0, False
+            self._write(content)
         except BrokenPipeError:
             raise
         except OSError as error:
-            if self._regular:
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._descriptor, before)
-            raise OutputError(
-                f"cannot write results: {error.strerror}", where=self.path, remedy=_REMEDY
-            ) from error
-        self.records.extend(added)
+            self._undo()
+            raise _unwritable(self.path, error) from error
+        self._size += len(content)
 
-    def forget(self, ids: set[str]) -> None:
+    def drop(self, ids: set[str]) -> None:
         """Take records out, so that their jobs are done again.
 
         The file is replaced in one step: a crash leaves either the old one or the new one.
@@ -88,24 +111,9 @@ class Journal:
         Raises:
             OutputError: The disk is full or gone.
         """
-        kept = [record for record in self.records if record.id not in ids]
-        if not self._regular or len(kept) == len(self.records):
-            return
-        fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
-            fresh.write_bytes(b"".join(encode_record(record) for record in kept))
-            descriptor = _open(fresh)
-            _lock(descriptor, fresh)
-            os.fsync(descriptor)
-            fresh.replace(self.path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                fresh.unlink()
-            raise OutputError(
-                f"cannot write results: {error.strerror}", where=self.path, remedy=_REMEDY
-            ) from error
-        os.close(self._descriptor)
-        self._descriptor, self.records = descriptor, kept
+        if ids and self._regular and not self._overwrite:
+            self._check_place()
+            self._rewrite(ids)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -124,54 +132,225 @@ class Journal:
     ) -> None:
         self.close()
 
-    def _read(self, run: str) -> list[Record]:
-        """The records that stand in the file, after cutting off a torn last line."""
-        size = os.fstat(self._descriptor).st_size
-        content = b""
-        while len(content) < size and (
-            part := os.pread(self._descriptor, size - len(content), len(content))
-        ):
-            content += part
-        whole = content.rfind(b"\n") + 1
-        torn = content[whole:]
-        # Only what this program may have begun to write is cut off, never a stranger's text.
-        if torn.strip(b"\0") and not b'{"id":"'.startswith(torn[:7]):
-            raise self._stranger(content.count(b"\n") + 1)
-        records = []
-        for number, line in enumerate(content[:whole].splitlines(), start=1):
+    def _begin(self, run: str, *, overwrite: bool, repair: bool) -> None:
+        """Check what the file holds, and make it fit for more."""
+        beginning = os.pread(self._descriptor, BEGINNING, 0)
+        if not holds_results(beginning):
+            raise OutputError(
+                "the file holds something other than results; it is left alone",
+                where=self.path,
+                remedy=_REMEDY,
+            )
+        if overwrite:
+            self._overwrite = self._size > 0
+            return
+        complete, damaged = self._scan(run)
+        if damaged and not repair:
+            more = f" ({len(damaged)} lines are damaged)" if len(damaged) > 1 else ""
+            raise OutputError(
+                f"the line is damaged: its checksum does not match{more}",
+                where=f"{self.path}:{damaged[0]}",
+                remedy="Keep the whole lines with --repair, or begin again with --overwrite",
+            )
+        if damaged:
+            self.damaged, self.kept_aside = len(damaged), self._keep_aside()
+            self._rewrite(set())
+        elif complete < self._size:
+            self._cut(complete)
+
+    def _scan(self, run: str) -> tuple[int, list[int]]:
+        """Where the last whole line ends, and the numbers of lines that are damaged."""
+        complete, damaged = 0, []
+        for number, content in self._lines():
+            line = content.removeprefix(_BOM)
+            whole = line.endswith(b"\n")
+            complete += len(content) if whole else 0
+            if not line.strip():
+                continue
+            if not whole:
+                # What an interrupted run has begun is cut off; anything else is damage.
+                if not _may_begin_a_record(line.strip(b"\0")):
+                    damaged.append(number)
+                continue
             try:
-                record = decode_record(line)
-            except OutputError as error:
-                raise self._stranger(number) from error
+                record = decode_record(line, checked=True)
+            except OutputError:
+                damaged.append(number)
+                continue
             if record.run != run:
                 raise OutputError(
                     "the file holds answers of another run (another bundle, backend or options)",
                     where=f"{self.path}:{number}",
-                    remedy="Choose another file, or begin anew with --overwrite",
+                    remedy="Choose another file, or begin again with --overwrite",
                 )
-            records.append(record)
-        if torn:
-            os.ftruncate(self._descriptor, whole)
-        return records
+        return complete, damaged
 
-    def _stranger(self, number: int) -> OutputError:
-        return OutputError(
-            "the file holds something other than results",
-            where=f"{self.path}:{number}",
-            remedy="Choose another file, or begin anew with --overwrite",
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """Number, from 1, and content of each line, its line feed included where it has one."""
+        try:
+            with os.fdopen(os.dup(self._descriptor), "rb") as file:
+                file.seek(0)
+                yield from enumerate(file, start=1)
+        except OSError as error:
+            raise OutputError(
+                f"cannot read the results: {error.strerror}", where=self.path, remedy=_REMEDY
+            ) from error
+
+    def _cut(self, size: int) -> None:
+        """Remove the line that an interrupted run did not finish."""
+        try:
+            os.ftruncate(self._descriptor, size)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        self._size = size
+
+    def _keep_aside(self) -> Path:
+        """Copy the damaged file beside itself, under a name that is free."""
+        target = Path(os.path.realpath(self.path))
+        try:
+            for number in range(1, 1000):
+                aside = target.with_name(f"{target.name}.damaged-{number}")
+                with contextlib.suppress(FileExistsError), aside.open("xb") as copy:
+                    copy.writelines(line for _, line in self._lines())
+                    copy.flush()
+                    os.fsync(copy.fileno())
+                    shutil.copymode(target, aside)
+                    return aside
+        except OSError as error:
+            raise _unwritable(aside, error) from error
+        raise OutputError("too many damaged files are kept there", where=target.parent)
+
+    def _rewrite(self, dropped: set[str]) -> None:
+        """Replace the file by its whole lines but some; nobody else can lock it meanwhile."""
+        descriptor = -1
+        seen = set(dropped)
+        try:
+            with atomic_write(self.path) as file:
+                for record in self.records():
+                    if record.id not in seen:
+                        seen.add(record.id)
+                        file.write(encode_record(record))
+                size = file.tell()
+                # The copy shares the file's lock, and outlives the block.
+                descriptor = os.dup(file.fileno())
+                _lock(descriptor, self.path)
+                _append_only(descriptor)
+        except BaseException as error:
+            if descriptor >= 0:
+                os.close(descriptor)
+            if isinstance(error, OSError):
+                raise _unwritable(self.path, error) from error
+            raise
+        os.close(self._descriptor)
+        self._descriptor, self._size = descriptor, size
+
+    def _check_place(self) -> None:
+        """Make sure that the path still leads to the file that is open, as it was left.
+
+        Raises:
+            OutputError: It was moved, deleted, replaced, or changed by something else.
+        """
+        changed = OutputError(
+            "the results file was moved, deleted or changed during the run",
+            where=self.path,
+            remedy="Bring it back and give the same command again to go on",
         )
+        try:
+            seen = os.stat(self.path)
+        except OSError as error:
+            raise changed from error
+        held = os.fstat(self._descriptor)
+        if not os.path.samestat(seen, held) or held.st_size != self._size:
+            raise changed
+
+    def _write(self, content: bytes) -> None:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+        if self._regular:
+            os.fdatasync(self._descriptor)
+
+    def _undo(self) -> None:
+        """Take back what was written of records that did not fit."""
+        if self._regular:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
+
+
+def holds_results(beginning: bytes) -> bool:
+    """Whether a file holds results that vtloc wrote, or nothing yet.
+
+    Args:
+        beginning: The file's first ``BEGINNING`` bytes.
+    """
+    *complete, torn = beginning.removeprefix(_BOM).split(b"\n")
+    if any(is_record(line) for line in complete):
+        return True
+    # The first append may have been torn, or may be longer than the part that was read.
+    return not any(line.strip() for line in complete) and _may_begin_a_record(torn.strip(b"\0"))
+
+
+def _may_begin_a_record(text: bytes) -> bool:
+    """Whether a line may be what is left of a record that was not written to its end."""
+    for key in (b'{"id":"', b'","video":"', b'","query":"'):
+        if not text.startswith(key):
+            return key.startswith(text)
+        text = text[len(key) :]
+        end = _end_of_string(text)
+        if end < 0:
+            return True
+        text = text[end:]
+    return True
+
+
+def _end_of_string(text: bytes) -> int:
+    """Where a JSON string's closing quotation mark is; -1 where there is none."""
+    index = 0
+    while (index := text.find(b'"', index)) >= 0:
+        before = text[:index]
+        if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:
+            return index
+        index += 1
+    return -1
+
+
+def _open_locked(path: Path) -> int:
+    """Open and lock the file that the path leads to, even where another is put there meanwhile."""
+    for _ in range(_TRIES):
+        descriptor = _open(path)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return descriptor
+            _lock(descriptor, path)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+    raise OutputError("another run keeps replacing this file", where=path, remedy=_REMEDY)
 
 
 def _open(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        special = path.exists() and not path.is_file() and not path.is_dir()
+        known = os.path.exists(path)
+        special = known and not path.is_file() and not path.is_dir()
         how = os.O_WRONLY if special else os.O_RDWR | os.O_CREAT | os.O_APPEND
-        return os.open(path, how | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write results: {error.strerror}", where=path, remedy=_REMEDY
-        ) from error
+        descriptor = os.open(path, how | os.O_CLOEXEC, 0o666)
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from error
+    if not known:
+        sync_folder(os.path.dirname(os.path.realpath(path)))
+    return descriptor
+
+
+def _append_only(descriptor: int) -> None:
+    import fcntl
+
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
 
 
 def _lock(descriptor: int, path: Path) -> None:
@@ -186,3 +365,8 @@ def _lock(descriptor: int, path: Path) -> None:
     except OSError:
         # Some network file systems know no locks; two runs on one file are then the user's care.
         return
+
+
+def _unwritable(path: Path, error: OSError | ValueError) -> OutputError:
+    reason = getattr(error, "strerror", None) or error
+    return OutputError(f"cannot write results: {plain(str(reason))}", where=path, remedy=_REMEDY)

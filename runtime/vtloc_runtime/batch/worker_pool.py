@@ -12,28 +12,36 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from vtloc_runtime.batch.records import Record, answer_record, failure_record
+from vtloc_runtime.batch.records import FileState, Record, answer_record, failure_record
 from vtloc_runtime.batch.task_order import in_task_order
-from vtloc_runtime.errors import QueryError, UsageError
+from vtloc_runtime.errors import DecoderLostError, QueryError
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.jobs import Job, VideoJobs
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
 
 Progress = Callable[[str, float], None]
 """Told a video and how far into it the reading has come, seconds; called from any lane."""
+
+
+_SETTLING = 0.2
+"""Seconds after a decoder's end in which a signal to the whole group reaches this process."""
+
+
+class StoppedWorkError(Exception):
+    """A task was given up because the run stops; it has no result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +92,12 @@ def run_jobs(
         The records of one video, in the order of its jobs.
 
     Raises:
-        UsageError: ``moments`` is not positive.
+        UsageError: ``moments`` is not a whole number from 1 to 100.
     """
-    if moments < 1:
-        raise UsageError(f"{moments} moments cannot be found", remedy="Ask for 1 or more")
+    # Here, for the localizer's module brings the networks along.
+    from vtloc_runtime.localize.localizer import check_moments
+
+    check_moments(moments)
     chosen = options or PipelineOptions()
 
     def work(video: VideoJobs, read: Read) -> list[Record]:
@@ -99,6 +109,7 @@ def run_jobs(
             cache=chosen.cache,
             progress=progress,
             read=read,
+            stop=stop,
         )
 
     return run_lanes(work, list(videos), chosen, stop=stop)
@@ -113,6 +124,7 @@ def answer_video(
     cache: FeatureCache | None = None,
     progress: Progress | None = None,
     read: Read = read_here,
+    stop: Callable[[], bool] | None = None,
 ) -> list[Record]:
     """Answer every job of one video; whatever fails becomes a record.
 
@@ -124,17 +136,24 @@ def answer_video(
         cache: Where encoded videos are kept.
         progress: Told how far the reading has come.
         read: Where the decoding happens.
+        stop: Whether the run is being stopped.
+
+    Raises:
+        StoppedWorkError: The decoder was ended while the run is being stopped.
     """
-    askable, refused = _sort_out_queries(localizer, video.jobs, run=run)
+    state = FileState.read(video.video)
+    askable, refused = _sort_out_queries(localizer, video.jobs, run=run, state=state)
     found: list[Record] = []
     if askable:
         try:
             encoded = encode_cached(
-                localizer, video.video, cache=cache, progress=progress, read=read
+                localizer, video.video, cache=cache, progress=progress, read=read, stop=stop
             )
-            found = _answer_jobs(localizer, encoded, askable, moments=moments, run=run)
+            found = _answer_jobs(localizer, encoded, askable, moments=moments, run=run, state=state)
+        except StoppedWorkError:
+            raise
         except Exception as error:  # noqa: BLE001 - one video's failure must not end the run
-            found = [failure_record(job, error, run=run) for job in askable]
+            found = [failure_record(job, error, run=run, state=state) for job in askable]
     by_id = {record.id: record for record in (*refused, *found)}
     return [by_id[job.id] for job in video.jobs]
 
@@ -146,6 +165,7 @@ def encode_cached(
     cache: FeatureCache | None = None,
     progress: Progress | None = None,
     read: Read = read_here,
+    stop: Callable[[], bool] | None = None,
 ) -> EncodedVideo:
     """Encode a video, or take it from the cache.
 
@@ -155,21 +175,59 @@ def encode_cached(
         cache: Where encoded videos are kept.
         progress: Told how far the reading has come.
         read: Where the decoding happens.
+        stop: Whether the run is being stopped.
 
     Raises:
         VideoError: The video cannot be read.
+        StoppedWorkError: The decoder was ended while the run is being stopped.
     """
 
     def encode() -> EncodedVideo:
-        def reached(seconds: float) -> None:
-            if progress is not None:
-                progress(video, seconds)
-
-        return localizer.encode_video(video, progress=reached, read=read)
+        return encode_again(localizer, video, progress=progress, read=read, stop=stop)
 
     if cache is None:
         return encode()
     return cache.fetch(video, localizer.encoder.signature, encode)
+
+
+def encode_again(
+    localizer: Localizer,
+    video: str,
+    *,
+    progress: Progress | None = None,
+    read: Read = read_here,
+    stop: Callable[[], bool] | None = None,
+) -> EncodedVideo:
+    """Encode a video, and once more where its decoder was ended by a signal.
+
+    Args:
+        localizer: What encodes.
+        video: A path or an address.
+        progress: Told how far the reading has come; what it raises is passed over.
+        read: Where the decoding happens.
+        stop: Whether the run is being stopped.
+
+    Raises:
+        VideoError: The video cannot be read.
+        StoppedWorkError: The decoder was ended while the run is being stopped.
+    """
+
+    def reached(seconds: float) -> None:
+        if progress is not None:
+            with suppress(Exception):
+                progress(video, seconds)
+
+    for last in (False, True):
+        try:
+            return localizer.encode_video(video, progress=reached, read=read)
+        except DecoderLostError as error:
+            # A signal to the whole group ends decoders before this process has heard of it.
+            time.sleep(_SETTLING)
+            if stop is not None and stop():
+                raise StoppedWorkError from error
+            if last:
+                raise
+    raise AssertionError("unreachable")
 
 
 def run_lanes(
@@ -182,7 +240,7 @@ def run_lanes(
     """Do tasks in several lanes at once, each with a reader of its own.
 
     Args:
-        work: Does one task; must not raise.
+        work: Does one task; must raise nothing but ``StoppedWorkError``, which gives no result.
         tasks: What to do.
         options: How the work is spread.
         stop: Asked before each task; once it says True no more are begun.
@@ -262,7 +320,8 @@ class _Lanes(Generic[_Task, _Answer]):
     def _lane(self, read: Read) -> None:
         try:
             while (task := self._take()) is not None:
-                self._done.put((task[0], self._work(task[1], read)))
+                with suppress(StoppedWorkError):
+                    self._done.put((task[0], self._work(task[1], read)))
             self._done.put(None)
         except BaseException as error:  # noqa: BLE001 - raised again where results are taken
             self._done.put(error)
@@ -275,7 +334,7 @@ class _Lanes(Generic[_Task, _Answer]):
 
 
 def _sort_out_queries(
-    localizer: Localizer, jobs: Iterable[Job], *, run: str
+    localizer: Localizer, jobs: Iterable[Job], *, run: str, state: FileState | None
 ) -> tuple[list[Job], list[Record]]:
     """The jobs whose sentences can be searched for, and records of those that cannot."""
     askable, refused = [], []
@@ -283,19 +342,33 @@ def _sort_out_queries(
         try:
             localizer.check_query(job.query)
         except QueryError as error:
-            refused.append(failure_record(job, error, run=run))
+            refused.append(failure_record(job, error, run=run, state=state))
         else:
             askable.append(job)
     return askable, refused
 
 
 def _answer_jobs(
-    localizer: Localizer, video: EncodedVideo, jobs: list[Job], *, moments: int, run: str
+    localizer: Localizer,
+    video: EncodedVideo,
+    jobs: list[Job],
+    *,
+    moments: int,
+    run: str,
+    state: FileState | None,
 ) -> list[Record]:
     began = time.perf_counter()
     answers = localizer.localize(video, [job.query for job in jobs], moments=moments)
     timings = {**video.timings, "localize": time.perf_counter() - began}
     return [
-        answer_record(job, answer, video, backend=localizer.backend, run=run, timings=timings)
+        answer_record(
+            job,
+            answer,
+            video,
+            backend=localizer.backend,
+            run=run,
+            timings=timings,
+            state=state,
+        )
         for job, answer in zip(jobs, answers, strict=True)
     ]

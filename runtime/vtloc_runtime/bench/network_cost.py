@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtloc_runtime.errors import MissingExtraError
+from vtloc_runtime.networks.onnxruntime_backend import session_options
+from vtloc_runtime.networks.onnxruntime_package import import_onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,26 +58,22 @@ def network_cost(
         MissingExtraError: ONNX Runtime is not installed.
         BundleError: The bundle lacks the precision, or the file was altered.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError.of(
-            "onnxruntime", extra="cpu", purpose="counting a network's operations"
-        ) from error
-    file = bundle.variant(network, precision)
-    model = bundle.read(file.file, file.sha256)
+    onnxruntime = import_onnxruntime(extra="cpu", purpose="counting a network's operations")
+    file = bundle.onnx(bundle.variant(network, precision))
     with tempfile.TemporaryDirectory() as folder:
-        options = onnxruntime.SessionOptions()
+        options = session_options(file)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         # As it stands in the file: fused operators would hide their products.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            file.content, options, providers=["CPUExecutionProvider"]
+        )
         outputs = session.run(None, dict(inputs))
         profile = Path(session.end_profiling()).read_text(encoding="utf-8")
     moved = sum(array.nbytes for array in (*inputs.values(), *map(np.asarray, outputs)))
-    return NetworkCost(_operations(json.loads(profile)), len(model), moved)
+    weights = len(file.content) + sum(map(len, file.external.values()))
+    return NetworkCost(_operations(json.loads(profile)), weights, moved)
 
 
 def _operations(events: list[dict[str, Any]]) -> float:

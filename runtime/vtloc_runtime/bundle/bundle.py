@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import dataclass, replace
-from pathlib import Path
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 
+from vtloc_runtime.bundle.digest import ENGINES_FOLDER, digest_of, naming_files, parse_digest
 from vtloc_runtime.bundle.manifest import (
     MANIFEST_NAME,
-    NETWORK_NAMES,
     READABLE_VERSIONS,
     Manifest,
     NetworkFile,
     NetworkName,
     PresenceTest,
-    ScoreCalibration,
-    SharedSpace,
 )
-from vtloc_runtime.errors import BundleError
+from vtloc_runtime.bundle.manifest_check import check_manifest, path_fault
+from vtloc_runtime.bundle.onnx_file import OnnxFile
+from vtloc_runtime.errors import BundleError, UsageError
+from vtloc_runtime.system.untrusted_json import convert, decode_json, read_file
 
 DEFAULT_BUNDLE = Path(__file__).parent / "default"
 """The bundle that ships with the project."""
+DEFAULT_BUNDLE_DIGEST = "sha256:ff1e3157969db7751ef2e69dc6731c9a57fa3c0f45f184812586964e1c3d5a38"
+"""Its digest, for programs that pin it, and to tell whether it is still as it was shipped."""
 
 _EXPORT_AGAIN = "Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE"
+_LARGEST_MANIFEST = 16 * 2**20
+_LARGEST_TOKENIZER = 256 * 2**20
+_LARGEST_FILE = 2**31
+"""Bytes: the most that one ONNX file may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +45,36 @@ class Bundle:
     Attributes:
         path: The directory.
         manifest: What ``bundle.json`` says.
+        hashes: sha256 of ``bundle.json`` and of each engine's sidecar, by path in the bundle, as
+            they were when it was opened.
+        pinned: Whether these hashes were compared with a digest: then only they are accepted.
     """
 
     path: Path
     manifest: Manifest
+    hashes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    pinned: bool = False
 
     @classmethod
-    def open(cls, path: str | Path | None = None) -> Bundle:
+    def open(cls, path: str | Path | None = None, *, digest: str | None = None) -> Bundle:
         """Read and check a bundle's manifest; no network is loaded yet.
 
         Args:
             path: The bundle's directory; None opens the one that ships with the project.
+            digest: The digest that it must have, ``"sha256:..."``; None takes any bundle.
 
         Raises:
-            BundleError: There is no bundle, its schema is unknown, or it contradicts itself.
+            BundleError: There is no bundle, its schema is unknown, it contradicts itself, or it
+                has another digest.
+            UsageError: The path or the digest cannot be one.
         """
-        folder = DEFAULT_BUNDLE if path is None else Path(path)
-        manifest = _read_manifest(folder / MANIFEST_NAME)
-        _check_consistency(manifest, folder)
-        bundle = cls(folder, manifest)
+        folder = _folder(path)
+        content = _read_manifest(folder / MANIFEST_NAME)
+        manifest = _decode_manifest(content, folder / MANIFEST_NAME)
+        bundle = cls(folder, manifest, naming_files(folder, content))
+        if digest is not None:
+            bundle = bundle.require(digest)
+        check_manifest(manifest, folder)
         for file in bundle.files():
             if not bundle.resolve(file).is_file():
                 raise BundleError(
@@ -61,14 +82,40 @@ class Bundle:
                 )
         return bundle
 
+    @property
+    def digest(self) -> str:
+        """What pins the bundle: one hash over its manifest and its engines' sidecars.
+
+        These hold the hashes of every other file, so nothing that runs can change without it.
+        """
+        return digest_of(self.hashes)
+
+    def require(self, digest: str) -> Bundle:
+        """The same bundle, once its digest was found to be the one that is wanted.
+
+        Raises:
+            BundleError: It has another digest.
+            UsageError: That is not a digest.
+        """
+        wanted = parse_digest(digest)
+        if self.digest != wanted:
+            raise BundleError(
+                f"the bundle's digest is {self.digest}, not {wanted}",
+                where=self.path,
+                remedy="Something in it was altered, or engines were built or removed since; "
+                "take the right digest from where the bundle came from",
+            )
+        return replace(self, pinned=True)
+
     def files(self) -> tuple[str, ...]:
         """Every file that the manifest names."""
         networks = self.manifest.networks.values()
-        variants = (variant.file for network in networks for variant in network.variants.values())
+        variants = [variant for network in networks for variant in network.variants.values()]
+        external = (one.file for variant in variants for one in variant.external)
         presence = self.presence
         # Two precisions of a network may share a file.
         return (
-            *dict.fromkeys(variants),
+            *dict.fromkeys((*(variant.file for variant in variants), *external)),
             self.manifest.tokenizer.file,
             *(() if presence is None else (presence.file,)),
         )
@@ -76,37 +123,63 @@ class Bundle:
     def resolve(self, file: str) -> Path:
         """Where a file of the manifest lies.
 
+        A file may be a symbolic link, as in the cache of the Hugging Face Hub: it is read only as
+        far as its hash is right, wherever it lies.
+
         Raises:
             BundleError: The path leads out of the bundle.
         """
-        root = self.path.resolve()
-        target = (root / file).resolve()
-        if not target.is_relative_to(root):
-            raise BundleError(f"the path {file!r} leads out of the bundle", where=self.path)
-        return target
+        if fault := path_fault(file):
+            raise BundleError(fault, where=self.path)
+        return self.path / file
 
-    def read(self, file: str, sha256: str) -> bytes:
+    def read(self, file: str, sha256: str, *, limit: int = _LARGEST_FILE) -> bytes:
         """The bytes of a file, once their hash was found to be right.
 
+        Args:
+            file: Its path in the bundle.
+            sha256: The hash that it must have.
+            limit: Most bytes that it may have.
+
         Raises:
-            BundleError: The file is missing, unreadable or altered.
+            BundleError: The file is missing, unreadable, too large or altered.
         """
         target = self.resolve(file)
-        try:
-            content = target.read_bytes()
-        except OSError as error:
-            raise BundleError(
-                f"cannot read the file: {error.strerror}", where=target, remedy=_EXPORT_AGAIN
-            ) from error
+
+        def fail(what: str) -> BundleError:
+            return BundleError(what, where=target, remedy=_EXPORT_AGAIN)
+
+        content = read_file(target, fail=fail, limit=limit)
         found = hashlib.sha256(content).hexdigest()
         if found != sha256:
-            raise BundleError(
+            raise fail(
                 f"the file was altered: its sha256 is {found[:12]}…, "
-                f"the manifest says {sha256[:12]}…",
-                where=target,
-                remedy=_EXPORT_AGAIN,
+                f"the manifest says {sha256[:12]}…"
             )
         return content
+
+    def onnx(self, file: NetworkFile) -> OnnxFile:
+        """A network's verified bytes, and those of every file that it may read.
+
+        Args:
+            file: One of the manifest's.
+
+        Raises:
+            BundleError: A file is missing or altered, the network is no ONNX file or reads a file
+                that the manifest does not name, or it might never come to an end.
+        """
+        folder = PurePosixPath(file.file).parent
+        external = {}
+        for entry in file.external:
+            path = PurePosixPath(entry.file)
+            if not path.is_relative_to(folder):
+                raise BundleError(
+                    f"the external data {entry.file!r} does not lie beside {file.file!r}",
+                    where=self.path,
+                )
+            content = self.read(entry.file, entry.sha256, limit=entry.bytes)
+            external[str(path.relative_to(folder))] = content
+        return OnnxFile(self.read(file.file, file.sha256), external, where=self.resolve(file.file))
 
     def variant(self, network: NetworkName, precision: str) -> NetworkFile:
         """The file of a network in a precision.
@@ -129,7 +202,8 @@ class Bundle:
         Raises:
             BundleError: The file is missing or altered.
         """
-        return self.read(self.manifest.tokenizer.file, self.manifest.tokenizer.sha256)
+        entry = self.manifest.tokenizer
+        return self.read(entry.file, entry.sha256, limit=_LARGEST_TOKENIZER)
 
     @property
     def presence(self) -> PresenceTest | None:
@@ -150,74 +224,49 @@ class Bundle:
     @property
     def engines(self) -> Path:
         """The folder of TensorRT plans; it need not exist."""
-        return self.path / "engines"
+        return self.path / ENGINES_FOLDER
 
 
-def _read_manifest(path: Path) -> Manifest:
-    if not path.parent.is_dir():
-        raise BundleError("there is no such bundle", where=path.parent, remedy=_EXPORT_AGAIN)
+def _folder(path: object) -> Path:
+    if path is None:
+        return DEFAULT_BUNDLE
+    if not isinstance(path, (str, os.PathLike)) or not str(path):
+        raise UsageError(f"{path!r} is not the path of a bundle", remedy="Name its directory")
+    folder = Path(path)
     try:
-        content = path.read_bytes()
-    except OSError as error:
+        mode = folder.stat().st_mode
+    except (OSError, ValueError) as error:
+        # ValueError: a name with a NUL in it.
+        reason = getattr(error, "strerror", None) or error
         raise BundleError(
-            f"the bundle has no readable manifest: {error.strerror}",
-            where=path,
-            remedy=_EXPORT_AGAIN,
+            f"there is no such bundle: {reason}", where=repr(str(path))[1:-1], remedy=_EXPORT_AGAIN
         ) from error
-    try:
-        version = json.loads(content).get("schema")
-    except (ValueError, AttributeError) as error:
-        raise BundleError(
-            f"the manifest is not a JSON object: {error}", where=path, remedy=_EXPORT_AGAIN
-        ) from error
-    if version not in READABLE_VERSIONS:
+    if stat.S_ISDIR(mode):
+        return folder
+    if folder.name == MANIFEST_NAME:
+        return folder.parent
+    raise BundleError("a bundle is a directory", where=folder, remedy="Name the directory")
+
+
+def _read_manifest(path: Path) -> bytes:
+    def fail(what: str) -> BundleError:
+        return BundleError(f"the bundle's manifest: {what}", where=path, remedy=_EXPORT_AGAIN)
+
+    return read_file(path, fail=fail, limit=_LARGEST_MANIFEST)
+
+
+def _decode_manifest(content: bytes, path: Path) -> Manifest:
+    def fail(what: str) -> BundleError:
+        return BundleError(f"the bundle's manifest: {what}", where=path, remedy=_EXPORT_AGAIN)
+
+    fields = decode_json(content, dict[str, Any], fail=fail)
+    version = fields.get("schema")
+    # True and 1.0 equal 1, and are not versions.
+    if type(version) is not int or version not in READABLE_VERSIONS:
         known = " and ".join(str(one) for one in READABLE_VERSIONS)
         raise BundleError(
-            f"the manifest has schema {version!r}; this version reads {known}",
+            f"the manifest has schema {version!r:.40}; this version reads {known}",
             where=path,
             remedy="Use the vtloc that wrote the bundle, or export the bundle again",
         )
-    try:
-        return msgspec.json.decode(content, type=Manifest)
-    except msgspec.ValidationError as error:
-        raise BundleError(
-            f"the manifest is not valid: {error}", where=path, remedy=_EXPORT_AGAIN
-        ) from error
-
-
-def _check_consistency(manifest: Manifest, folder: Path) -> None:
-    if missing := set(NETWORK_NAMES) - manifest.networks.keys():
-        raise BundleError(
-            f"the manifest names no {', '.join(sorted(missing))} network",
-            where=folder,
-            remedy=_EXPORT_AGAIN,
-        )
-    if manifest.frames_per_second <= 0:
-        raise BundleError("frames_per_second is not positive", where=folder)
-    if not 0 <= manifest.windows.overlap < manifest.windows.frames:
-        raise BundleError("windows overlap by more than they hold", where=folder)
-    shared = manifest.shared_space
-    if shared is None and manifest.decoding.strategy in {"similarity", "combined"}:
-        raise BundleError("decoding by similarity needs a shared space", where=folder)
-    widths = {name: network.dims for name, network in manifest.networks.items()}
-    if shared is not None and (
-        shared.stop - shared.start != widths["text"].get("sentence")
-        or shared.stop > widths["visual"].get("feature", 0)
-    ):
-        raise BundleError("the shared space does not fit the networks' widths", where=folder)
-    if manifest.score_calibration is not None:
-        _check_calibration(manifest.score_calibration, shared, folder)
-
-
-def _check_calibration(
-    calibration: ScoreCalibration, shared: SharedSpace | None, folder: Path
-) -> None:
-    raw, presence = calibration.raw, calibration.presence
-    if not raw or len(raw) != len(calibration.probability) or list(raw) != sorted(raw):
-        raise BundleError("the calibration of scores is no map from rising scores", where=folder)
-    if presence is None:
-        return
-    if shared is None:
-        raise BundleError("telling presence by cosine needs a shared space", where=folder)
-    if not 0 <= presence.share <= 1:
-        raise BundleError(f"a share of {presence.share:g} of frames is impossible", where=folder)
+    return convert(fields, Manifest, fail=fail)

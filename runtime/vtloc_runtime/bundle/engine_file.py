@@ -8,14 +8,15 @@ same name. Nothing is deserialized before its hash was checked against that file
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from vtloc_runtime.bundle.manifest import Entry, NetworkName, TensorEntry
+from vtloc_runtime.bundle.manifest_check import path_fault
 from vtloc_runtime.errors import EngineError
+from vtloc_runtime.system.untrusted_json import convert, decode_json, read_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -157,14 +158,18 @@ class Engine:
         return self.sidecar_path.with_name(self.sidecar.plan)
 
     @classmethod
-    def open(cls, sidecar_path: Path) -> Engine:
+    def open(cls, sidecar_path: Path, *, sha256: str | None = None) -> Engine:
         """Read a sidecar; the plan stays unread.
 
+        Args:
+            sidecar_path: Where the sidecar lies.
+            sha256: The hash that the sidecar must have; None takes any.
+
         Raises:
-            EngineError: The sidecar is unreadable, of an unknown schema, or names a plan that is
-                not beside it.
+            EngineError: The sidecar is unreadable, altered, of an unknown schema, or names a plan
+                that is not beside it.
         """
-        return cls(sidecar_path, _read_sidecar(sidecar_path))
+        return cls(sidecar_path, _read_sidecar(sidecar_path, sha256))
 
     def read_plan(self) -> bytes:
         """The plan's bytes, once their hash was found to be right.
@@ -172,21 +177,16 @@ class Engine:
         Raises:
             EngineError: The plan is missing, unreadable or altered.
         """
-        try:
-            plan = self.plan_path.read_bytes()
-        except OSError as error:
-            raise EngineError(
-                f"cannot read the plan: {error.strerror}",
-                where=self.plan_path,
-                remedy=_build_again(self.identity),
-            ) from error
+
+        def fail(what: str) -> EngineError:
+            return EngineError(what, where=self.plan_path, remedy=_build_again(self.identity))
+
+        plan = read_file(self.plan_path, fail=fail, limit=self.sidecar.plan_bytes)
         found = hashlib.sha256(plan).hexdigest()
         if found != self.sidecar.plan_sha256:
-            raise EngineError(
+            raise fail(
                 f"the plan was altered: its sha256 is {found[:12]}…, "
-                f"the sidecar says {self.sidecar.plan_sha256[:12]}…",
-                where=self.plan_path,
-                remedy=_build_again(self.identity),
+                f"the sidecar says {self.sidecar.plan_sha256[:12]}…"
             )
         return plan
 
@@ -212,37 +212,30 @@ def _build_again(identity: EngineIdentity) -> str:
     )
 
 
-def _read_sidecar(path: Path) -> EngineSidecar:
-    remedy = "Delete the engine and build it again with: vtloc-export trt BUNDLE"
-    try:
-        content = path.read_bytes()
-        version = json.loads(content).get("schema")
-    except OSError as error:
+def _read_sidecar(path: Path, sha256: str | None) -> EngineSidecar:
+    def fail(what: str) -> EngineError:
+        return EngineError(
+            f"the engine's sidecar: {what}",
+            where=path,
+            remedy="Delete the engine and build it again with: vtloc-export trt BUNDLE",
+        )
+
+    content = read_file(path, fail=fail)
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise fail("it is not among the files that the bundle's digest pins")
+    fields = decode_json(content, dict[str, Any], fail=fail)
+    version = fields.get("schema")
+    if type(version) is not int or version != ENGINE_SCHEMA_VERSION:
         raise EngineError(
-            f"cannot read the engine's sidecar: {error.strerror}", where=path, remedy=remedy
-        ) from error
-    except (ValueError, AttributeError) as error:
-        raise EngineError(
-            f"the engine's sidecar is not a JSON object: {error}", where=path, remedy=remedy
-        ) from error
-    if version != ENGINE_SCHEMA_VERSION:
-        raise EngineError(
-            f"the sidecar has schema {version!r}; this version reads {ENGINE_SCHEMA_VERSION}",
+            f"the sidecar has schema {version!r:.40}; this version reads {ENGINE_SCHEMA_VERSION}",
             where=path,
             remedy="Use the vtloc that built the engine, or build it again",
         )
-    try:
-        sidecar = msgspec.json.decode(content, type=EngineSidecar)
-    except msgspec.ValidationError as error:
-        raise EngineError(
-            f"the engine's sidecar is not valid: {error}", where=path, remedy=remedy
-        ) from error
-    if "/" in sidecar.plan or "\\" in sidecar.plan or sidecar.plan in {"", ".", ".."}:
-        raise EngineError(
-            f"the sidecar names the plan {sidecar.plan!r}, which is not beside it",
-            where=path,
-            remedy=remedy,
-        )
+    sidecar = convert(fields, EngineSidecar, fail=fail)
+    if "/" in sidecar.plan or path_fault(sidecar.plan):
+        raise fail(f"it names the plan {sidecar.plan[:80]!r}, which is not beside it")
+    if not sidecar.plan_bytes > 0:
+        raise fail(f"it says that the plan has {sidecar.plan_bytes} bytes")
     return sidecar
 
 

@@ -35,7 +35,21 @@ class TensorEntry(Entry, frozen=True, kw_only=True):
     shape: tuple[int | str, ...]
 
 
-class NetworkFile(Entry, frozen=True, kw_only=True):
+class ExternalFile(Entry, frozen=True, kw_only=True):
+    """A file that holds weights of a network beside its ONNX file, which ends at 2 GiB.
+
+    Attributes:
+        file: Path inside the bundle, with forward slashes.
+        sha256: Hash of the file's bytes, lower-case hex.
+        bytes: The file's size.
+    """
+
+    file: str
+    sha256: str
+    bytes: int
+
+
+class NetworkFile(Entry, frozen=True, kw_only=True, omit_defaults=True):
     """One ONNX file: a network in one precision.
 
     Attributes:
@@ -43,12 +57,14 @@ class NetworkFile(Entry, frozen=True, kw_only=True):
         sha256: Hash of the file's bytes, lower-case hex.
         inputs: What the graph takes.
         outputs: What it gives.
+        external: The only other files that its weights may lie in ("external data").
     """
 
     file: str
     sha256: str
     inputs: tuple[TensorEntry, ...]
     outputs: tuple[TensorEntry, ...]
+    external: tuple[ExternalFile, ...] = ()
 
 
 class NetworkEntry(Entry, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from vtloc_runtime.bench.measure import BenchOptions, bench
 from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.cli.options import BundleDigestOption
 from vtloc_runtime.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def bench_command(  # noqa: PLR0917 - the parameters of a command are its option
         Path | None,
         typer.Option(help=f"Put the table into this document, between {BEGIN} and {END}."),
     ] = None,
+    bundle_digest: BundleDigestOption = None,
 ) -> None:
     """Measure each stage and the whole, beside the roofline of this machine."""
     options = BenchOptions(
@@ -70,7 +72,7 @@ def bench_command(  # noqa: PLR0917 - the parameters of a command are its option
     if table is not None:
         _read_document(table)
     console = Console(stderr=True)
-    opened = Bundle.open(bundle)
+    opened = Bundle.open(bundle, digest=bundle_digest)
     with console.status("measuring") as status:
         report = bench(opened, options, progress=lambda what: status.update(f"measuring {what}"))
     Console().print(bench_table(report))

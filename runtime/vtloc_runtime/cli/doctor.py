@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtloc_runtime.cli.main import leave_with
-from vtloc_runtime.cli.options import BundleOption  # noqa: TC001 - typer reads it
+from vtloc_runtime.cli.options import BundleDigestOption, BundleOption
+from vtloc_runtime.cli.program import new_application
 from vtloc_runtime.errors import BackendError, BundleError
 
 if TYPE_CHECKING:
     from vtloc_runtime.cli.examination import Diagnosis
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = new_application()
 
 _MARKS = {"ok": ("ok", "green"), "absent": ("absent", "yellow"), "problem": ("problem", "red")}
 
@@ -26,19 +26,20 @@ _MARKS = {"ok": ("ok", "green"), "absent": ("absent", "yellow"), "problem": ("pr
 def doctor(
     *,
     bundle: BundleOption = None,
+    bundle_digest: BundleDigestOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
+) -> int:
     """Say what this machine can run, and why not the rest.
 
     Every backend is tried on the bundle, not only looked for.
     """
-    leave_with(lambda: _examine(bundle, as_json=json))
+    return _examine(bundle, bundle_digest, as_json=json)
 
 
-def _examine(bundle: Path | None, *, as_json: bool) -> int:
+def _examine(bundle: Path | None, digest: str | None, *, as_json: bool) -> int:
     from vtloc_runtime.cli.examination import examine
 
-    diagnosis = examine(bundle)
+    diagnosis = examine(bundle, digest=digest)
     if as_json:
         import msgspec
 
@@ -56,7 +57,7 @@ def _print(diagnosis: Diagnosis) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from vtloc_runtime.cli.terminal import plain
+    from vtloc_runtime.system.text import plain
 
     console = Console(markup=False, highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vtloc_runtime.batch.jobs import read_videos
-from vtloc_runtime.batch.records import Failure, describe
+from vtloc_runtime.batch.lost_backend import end_on_lost_backend
+from vtloc_runtime.batch.records import PASSING_KINDS, Failure, describe
 from vtloc_runtime.cli.interrupts import Interruption
-from vtloc_runtime.cli.main import INTERRUPTED, PROGRAM, exit_codes, leave_with
+from vtloc_runtime.cli.main import PROGRAM
 from vtloc_runtime.cli.options import (
     BackendOption,
     BatchOption,
+    BundleDigestOption,
     BundleOption,
     CacheSizeOption,
     DecoderMemoryOption,
@@ -35,9 +37,11 @@ from vtloc_runtime.cli.options import (
     VideoTimeoutOption,
     WorkersOption,
 )
-from vtloc_runtime.cli.terminal import RunProgress, sandbox_note
-from vtloc_runtime.errors import VideoError
+from vtloc_runtime.cli.program import exit_codes, new_application
+from vtloc_runtime.cli.terminal import RunProgress, print_line, sandbox_note, write_lines
+from vtloc_runtime.errors import OutputError, VideoError
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
+from vtloc_runtime.system.text import ascii_json_controls, unicode_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -50,7 +54,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.video_encoder import VideoEncoder
     from vtloc_runtime.video.isolation.chunks import Read
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = new_application()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ def encode(
     *,
     videos_folder: VideosOption = None,
     bundle: BundleOption = None,
+    bundle_digest: BundleDigestOption = None,
     backend: BackendOption = "onnxruntime",
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -103,7 +108,7 @@ def encode(
     require_sandbox: RequireSandboxOption = False,
     ray: RayOption = None,
     quiet: QuietOption = False,
-) -> None:
+) -> int:
     """Encode videos into the cache, so that later runs need not decode them.
 
     Prints one JSON object a video. What is in the cache already is not encoded again, so the same
@@ -111,6 +116,7 @@ def encode(
     """
     options = ServingOptions(
         bundle=bundle,
+        bundle_digest=bundle_digest,
         backend=backend,
         device=device,
         precision=precision,
@@ -127,8 +133,8 @@ def encode(
         max_duration=max_duration,
         require_sandbox=require_sandbox,
     )
-    leave_with(
-        lambda: run_encode(read_videos(videos, videos=videos_folder), options, ray=ray, quiet=quiet)
+    return run_encode(
+        read_videos(videos, videos=videos_folder, notice=print_line), options, ray=ray, quiet=quiet
     )
 
 
@@ -153,33 +159,42 @@ def run_encode(
 
     from vtloc_runtime.bundle.bundle import Bundle
 
-    bundle = Bundle.open(options.bundle)
+    bundle = Bundle.open(options.bundle, digest=options.bundle_digest)
     pipeline = options.pipeline(in_order=False)
+    if pipeline.cache is None:
+        raise OutputError("there is no place for the cache", remedy="Name one in VTLOC_CACHE")
     outcomes: list[EncodeOutcome] = []
     shown = sys.stderr.isatty() and not quiet
     with (
+        Interruption(graceful=True) as interruption,
         RunProgress(len(videos), shown=shown) as progress,
         _opened(bundle, videos, options, ray=ray, pipeline=pipeline, progress=progress) as begin,
-        Interruption(graceful=True) as interruption,
-        closing(begin(lambda: interruption.asked)) as found,
+        closing(_ending_on_loss(begin(lambda: interruption.asked))) as found,
     ):
         for outcome in found:
             outcomes.append(outcome)
             progress.advance(outcome.video)
             with progress.paused():
-                sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")
-                sys.stdout.buffer.flush()
+                line = ascii_json_controls(msgspec.json.encode(outcome).decode())
+                write_lines(f"{line}\n".encode())
     stopped = interruption.asked and len(outcomes) < len(videos)
     if not quiet:
         failed = sum(outcome.error is not None for outcome in outcomes)
         frames = sum(outcome.frames for outcome in outcomes if not outcome.cached)
         word = "stopped" if stopped else "done"
-        typer.echo(
+        print_line(
             f"{PROGRAM}: {word}: {len(outcomes) - failed} of {len(videos)} videos are in the "
-            f"cache, {frames} frames encoded{sandbox_note()}",
-            err=True,
+            f"cache, {frames} frames encoded{sandbox_note()}"
         )
-    return INTERRUPTED if stopped else _exit_code(outcomes)
+    return interruption.exit_code if stopped else _exit_code(outcomes)
+
+
+def _ending_on_loss(
+    outcomes: Generator[EncodeOutcome, None, None],
+) -> Generator[EncodeOutcome, None, None]:
+    """End where the backend is lost, or the cache cannot be written any more."""
+    kinds = PASSING_KINDS | {OutputError.kind}
+    return end_on_lost_backend(outcomes, lambda outcome: outcome.error, kinds=kinds)
 
 
 @contextmanager
@@ -220,29 +235,35 @@ class EncodeVideos:
     cache: FeatureCache
 
     def do(
-        self, localizer: Localizer, task: str, read: Read, *, progress: Progress | None = None
+        self,
+        localizer: Localizer,
+        task: str,
+        read: Read,
+        *,
+        progress: Progress | None = None,
+        stop: Callable[[], bool] | None = None,
     ) -> EncodeOutcome:
-        """Encode one video, unless it is there; whatever fails stands in the outcome."""
-
-        def reached(seconds: float) -> None:
-            if progress is not None:
-                progress(task, seconds)
+        """Encode one video, unless it is there; whatever fails becomes the outcome."""
+        from vtloc_runtime.batch.worker_pool import StoppedWorkError, encode_again
 
         try:
             key = _key(self.cache, task, localizer.encoder, read)
             encoded = self.cache.get(key)
             cached = encoded is not None
             if encoded is None:
-                encoded = localizer.encode_video(task, progress=reached, read=read)
+                encoded = encode_again(localizer, task, progress=progress, read=read, stop=stop)
                 self.cache.put(key, encoded)
+        except StoppedWorkError:
+            raise
         except Exception as error:  # noqa: BLE001 - one video's failure must not end the run
-            return EncodeOutcome(task, error=describe(error))
+            return EncodeOutcome(unicode_name(task), error=describe(error))
         duration = round(encoded.duration, 3)
-        return EncodeOutcome(task, len(encoded), duration, cached, encoded.warnings)
+        warnings = tuple(map(unicode_name, encoded.warnings))
+        return EncodeOutcome(unicode_name(task), len(encoded), duration, cached, warnings)
 
     def give_up(self, task: str, error: ClusterError) -> EncodeOutcome:
         """What became of a video that ended every worker."""
-        return EncodeOutcome(task, error=describe(error))
+        return EncodeOutcome(unicode_name(task), error=describe(error))
 
 
 def encode_videos(
@@ -270,7 +291,7 @@ def encode_videos(
 
     work = EncodeVideos(options.cache or FeatureCache())
     return run_lanes(
-        lambda video, read: work.do(localizer, video, read, progress=progress),
+        lambda video, read: work.do(localizer, video, read, progress=progress, stop=stop),
         videos,
         options,
         stop=stop,

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE_DIGEST, Bundle
 from vtloc_runtime.errors import VtlocError
+from vtloc_runtime.networks.onnxruntime_package import import_onnxruntime
+from vtloc_runtime.system.installation import install_command
 from vtloc_runtime.system.processors import available_processors, processor_instructions
 
 if TYPE_CHECKING:
@@ -84,14 +86,15 @@ class Diagnosis:
         return asdict(self)
 
 
-def examine(bundle: str | Path | None = None) -> Diagnosis:
+def examine(bundle: str | Path | None = None, *, digest: str | None = None) -> Diagnosis:
     """Look at the machine, the installed packages and a bundle.
 
     Args:
         bundle: The bundle's directory; None looks at the one that ships with the project.
+        digest: The digest that the bundle must have; None takes any.
     """
     findings = [_machine(), *_packages(), _driver(), _video_decoding(), _sandbox(), _gpu_decoding()]
-    opened, bundle_findings = _bundle(bundle)
+    opened, bundle_findings = _bundle(bundle, digest)
     services = () if opened is None else tuple(_try(opened, *place) for place in _SERVICES)
     return Diagnosis((*findings, *bundle_findings), services)
 
@@ -118,7 +121,7 @@ def _packages() -> Iterator[Finding]:
     ):
         found = _version(package)
         if found is None:
-            remedy = f'pip install "vtloc[{extra}]"'
+            remedy = install_command(extra)
             yield Finding(package, "absent", f"only needed for {purpose}", remedy)
         else:
             yield Finding(package, "ok", found)
@@ -137,12 +140,11 @@ def _onnxruntime() -> Finding:
             "pip uninstall onnxruntime onnxruntime-gpu, then install the one you want",
         )
     if not builds:
-        return Finding("onnxruntime", "absent", "needed on processors", 'pip install "vtloc[cpu]"')
+        return Finding("onnxruntime", "absent", "needed on processors", install_command("cpu"))
     try:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime(extra="cpu", purpose="running on processors")
         providers = ", ".join(onnxruntime.get_available_providers())
-    except (ImportError, AttributeError, OSError) as error:
+    except (VtlocError, ImportError, AttributeError, OSError) as error:
         return Finding(
             "onnxruntime",
             "problem",
@@ -218,7 +220,7 @@ def _gpu_decoding() -> Finding:
     """Whether NVDEC answers: the package loads nowhere but beside a driver."""
     subject, found = "GPU decoding", _version("pynvvideocodec")
     if found is None:
-        remedy = 'pip install "vtloc[decode-gpu]"'
+        remedy = install_command("decode-gpu")
         return Finding(subject, "absent", "only needed for --decoder nvdec", remedy)
     from vtloc_runtime.video.decoders.choice import require_decoder
 
@@ -230,12 +232,12 @@ def _gpu_decoding() -> Finding:
     return Finding(subject, "ok", f"pynvvideocodec {found}: NVDEC answers")
 
 
-def _bundle(path: str | Path | None) -> tuple[Bundle | None, list[Finding]]:
+def _bundle(path: str | Path | None, digest: str | None) -> tuple[Bundle | None, list[Finding]]:
     try:
-        bundle = Bundle.open(path)
+        bundle = Bundle.open(path, digest=digest)
         for network in bundle.manifest.networks.values():
             for variant in network.variants.values():
-                bundle.read(variant.file, variant.sha256)
+                bundle.onnx(variant)
         bundle.tokenizer()
     except VtlocError as error:
         detail = f"{error.where}: {error.what}" if error.where else error.what
@@ -246,6 +248,7 @@ def _bundle(path: str | Path | None) -> tuple[Bundle | None, list[Finding]]:
     }
     detail = ", ".join(f"{name} {found}" for name, found in precisions.items())
     findings = [Finding("bundle", "ok", f"{bundle.manifest.name}, every hash right: {detail}")]
+    findings.append(Finding("bundle digest", "ok", _digest(bundle)))
     plans = sorted(bundle.engines.glob("*.plan"))
     if plans:
         findings.append(Finding("engines", "ok", ", ".join(plan.name for plan in plans)))
@@ -255,10 +258,17 @@ def _bundle(path: str | Path | None) -> tuple[Bundle | None, list[Finding]]:
     return bundle, findings
 
 
+def _digest(bundle: Bundle) -> str:
+    if bundle.pinned:
+        return f"{bundle.digest}, as asked for"
+    shipped = bundle.digest == DEFAULT_BUNDLE_DIGEST
+    return f"{bundle.digest}{', as it was shipped' if shipped else ''}"
+
+
 def _try(bundle: Bundle, backend: str, device: str) -> Service:
     """Open the bundle in one way and ask it two sentences, unequal so that one is padded."""
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
     size = bundle.manifest.preprocessing.size
     try:

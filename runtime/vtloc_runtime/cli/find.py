@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from vtloc_runtime.cli.main import PROGRAM, leave_with, program_version
 from vtloc_runtime.cli.options import (
     BackendOption,
     BatchOption,
+    BundleDigestOption,
     BundleOption,
     CacheSizeOption,
     DecoderMemoryOption,
@@ -30,6 +30,7 @@ from vtloc_runtime.cli.options import (
     VideoTimeoutOption,
     WorkersOption,
 )
+from vtloc_runtime.cli.program import VersionOption, new_application
 from vtloc_runtime.cli.search import SearchOptions, search
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 
@@ -40,16 +41,10 @@ run), vtloc-run bench (how fast).
 Exit codes: 0 every sentence was answered; 1 some were not, the rest were; where all failed alike,
 and for errors before the work: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backend, 7 network,
 8 output, 9 job list, 14 features, 16 engine, 17 missing package, 19 cluster; 70 a fault of vtloc
-itself; 130 interrupted; 141 the reader of the output has gone.
+itself; 130 interrupted, 143 by SIGTERM; 141 the reader of the output has gone.
 """
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"{PROGRAM} {program_version()}")
-        raise typer.Exit
+app = new_application()
 
 
 @app.command(epilog=_EPILOG)
@@ -77,15 +72,20 @@ def find(
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin --out anew instead of going on.")
+        bool, typer.Option("--overwrite", help="Replace the results in --out.")
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Do the jobs again that --out says failed.")
+    ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Drop the damaged lines of --out; the old file is kept."),
     ] = False,
     moments: Annotated[
         int, typer.Option("--moments", "-k", min=1, help="Moments for each sentence at most.")
     ] = 1,
     bundle: BundleOption = None,
+    bundle_digest: BundleDigestOption = None,
     backend: BackendOption = "onnxruntime",
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -125,11 +125,8 @@ def find(
         Path | None, typer.Option("--report", help="Also write a page that shows the moments.")
     ] = None,
     quiet: QuietOption = False,
-    version: Annotated[  # noqa: ARG001 - its callback has done the work by now
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
-    ] = False,
-) -> None:
+    version: VersionOption = False,  # noqa: ARG001 - its callback has done the work by now
+) -> int:
     """Find the moments of videos that sentences describe.
 
     Prints a table on a terminal and JSON lines into a pipe or --out. One video's failure is a
@@ -137,6 +134,7 @@ def find(
     """
     serving = ServingOptions(
         bundle=bundle,
+        bundle_digest=bundle_digest,
         backend=backend,
         device=device,
         precision=precision,
@@ -160,6 +158,7 @@ def find(
         out=out,
         overwrite=overwrite,
         retry_failed=retry_failed,
+        repair=repair,
         moments=moments,
         always_answer=always_answer,
         in_order=in_order,
@@ -168,4 +167,4 @@ def find(
         report=report,
         quiet=quiet,
     )
-    leave_with(lambda: search(videos, query or [], options))
+    return search(videos, query or [], options)

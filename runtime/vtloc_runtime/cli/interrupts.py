@@ -2,42 +2,118 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import socket
 import sys
 import threading
 from types import FrameType
 from typing import Any, Self
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SHOW_CURSOR = b"\x1b[?25h"
+
+
+class Stopped(KeyboardInterrupt):
+    """Someone asked to stop, and there is nothing to finish first.
+
+    Args:
+        number: The signal that asked.
+    """
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__()
+        self.exit_code = exit_code_of(number)
 
 
 class Interruption:
-    """Listens for SIGINT and SIGTERM inside its ``with`` block.
+    """Listens for SIGINT, SIGTERM and SIGHUP inside its ``with`` block.
+
+    The second signal ends the process at once, whatever its threads are in the middle of: the
+    results file is made for that, and decoders end with their parent.
 
     Args:
-        graceful: Whether the first signal only asks to stop; otherwise it stops at once.
+        graceful: Whether the first signal only asks to stop; otherwise it raises ``Stopped``.
 
     Attributes:
         asked: Whether someone asked to stop.
+        exit_code: The exit code of a run that stopped for it.
     """
 
     def __init__(self, *, graceful: bool) -> None:
         self.asked = False
+        self.exit_code = exit_code_of(signal.SIGINT)
         self._graceful = graceful
+        self._heard = 0
         self._before: dict[int, Any] = {}
+        self._wakeup = -1
+        self._sockets: tuple[socket.socket, socket.socket] | None = None
 
     def __enter__(self) -> Self:
         # Only the main thread may listen; elsewhere the program around it does.
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._hear) for number in _SIGNALS}
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        here, there = self._sockets = socket.socketpair()
+        there.setblocking(False)
+        # Handlers run only between two steps of Python. The interpreter writes each signal's
+        # number here at once, so that a long native call cannot keep the second from being heard.
+        self._wakeup = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, args=(here,), name="signals", daemon=True).start()
+        for number in _SIGNALS:
+            # What is ignored stays ignored: nohup, or a shell's background job.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._hear)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # None stands for a handler that was not set by Python, which it cannot put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._before = {}
+        if self._sockets is not None:
+            signal.set_wakeup_fd(self._wakeup)
+            self._sockets[1].close()
+            self._sockets = None
 
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
-        if not self._graceful or self.asked:
-            raise KeyboardInterrupt
+    def _watch(self, here: socket.socket) -> None:
+        with here:
+            while numbers := here.recv(64):
+                for number in numbers:
+                    if number in _SIGNALS:
+                        self._count(number)
+
+    def _count(self, number: int) -> None:
+        self._heard += 1
+        if self._heard == 1:
+            self.exit_code = exit_code_of(number)
+            if self._graceful:
+                _write("\nfinishing what is in flight; once more stops at once\n")
+            self.asked = True
+        else:
+            _leave(exit_code_of(number))
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
         self.asked = True
-        sys.stderr.write("\nfinishing what is in flight; once more stops at once\n")
+        if not self._graceful:
+            raise Stopped(number)
+
+
+def exit_code_of(number: int) -> int:
+    """The exit code of a program that a signal ended: 130 for SIGINT, 143 for SIGTERM."""
+    return 128 + number
+
+
+def _leave(code: int) -> None:
+    """End the process without waiting for anything."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if sys.stderr.isatty():
+            # A progress bar has hidden it.
+            _write(_SHOW_CURSOR.decode())
+    os._exit(code)
+
+
+def _write(text: str) -> None:
+    # The stream may be in the middle of a write of its own; the descriptor may be closed.
+    with contextlib.suppress(OSError):
+        os.write(2, text.encode())

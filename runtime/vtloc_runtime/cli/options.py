@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from vtloc_runtime.errors import OutputError
+
 if TYPE_CHECKING:
     from vtloc_runtime.batch.worker_pool import PipelineOptions
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.localize.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 _GIBIBYTE = 2**30
 
+
+def _bundle_folder(named: Path | None) -> Path | None:
+    """A bundle's folder, also where its manifest was named."""
+    if named is not None and named.name == "bundle.json" and os.path.isfile(named):
+        return named.parent
+    return named
+
+
 BundleOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--bundle", "-b", help="A bundle; without it the one that ships with vtloc."),
+    typer.Option(
+        "--bundle",
+        "-b",
+        callback=_bundle_folder,
+        help="A bundle; without it the one that ships with vtloc.",
+    ),
+]
+BundleDigestOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--bundle-digest",
+        envvar="VTLOC_BUNDLE_DIGEST",
+        metavar="sha256:...",
+        help="Refuse a bundle of another digest; vtloc-run doctor prints a bundle's own.",
+    ),
 ]
 BackendOption: TypeAlias = Annotated[
     str, typer.Option("--backend", help="onnxruntime or tensorrt.")
@@ -131,6 +157,7 @@ class ServingOptions:
     decoder_timeout: float
     decoding: str | None = None
     decoder: str = "cpu"
+    bundle_digest: str | None = None
     video_timeout: float | None = None
     max_duration: float = 86_400.0
     require_sandbox: bool = False
@@ -158,7 +185,6 @@ class ServingOptions:
             BackendError: The sandbox that was required is not complete here.
         """
         from vtloc_runtime.batch.worker_pool import PipelineOptions
-        from vtloc_runtime.localize.feature_cache import FeatureCache
         from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
         if self.require_sandbox:
@@ -168,8 +194,27 @@ class ServingOptions:
             lanes=self.workers,
             limits=self.decoder_limits,
             in_order=in_order,
-            cache=FeatureCache(bound=int(self.cache_size * _GIBIBYTE)) if self.cache else None,
+            cache=self._open_cache() if self.cache else None,
         )
+
+    def _open_cache(self) -> FeatureCache | None:
+        """Open the cache; where nobody named its folder, a run goes on without it.
+
+        Raises:
+            OutputError: The folder that was named cannot be made.
+        """
+        from vtloc_runtime.cli.terminal import print_line
+        from vtloc_runtime.localize.feature_cache import FOLDER_VARIABLE, FeatureCache
+
+        try:
+            return FeatureCache(
+                bound=int(self.cache_size * _GIBIBYTE), timeout=self.decoder_timeout
+            )
+        except OutputError as error:
+            if os.environ.get(FOLDER_VARIABLE):
+                raise
+            print_line(f"vtloc-run: warning: working without a cache: {error}")
+            return None
 
     def open_localizer(self, bundle: Bundle, *, lanes: int) -> Localizer:
         """Open the localizer, with as many threads a run as the lanes leave to each.

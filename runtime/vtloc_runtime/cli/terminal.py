@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Self
+
+from vtloc_runtime.errors import OutputError
+from vtloc_runtime.system.text import plain
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -81,11 +84,43 @@ class RunProgress:
             self._progress.start()
 
 
+def print_line(text: str) -> None:
+    """Print one line for people on standard error, where that can be written to."""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"{plain(' '.join(text.split()))}\n")
+        sys.stderr.flush()
+
+
+def write_lines(content: bytes) -> None:
+    """Write results to standard output.
+
+    Raises:
+        OutputError: It is closed, or the disk behind it is full.
+        BrokenPipeError: Nobody reads the pipe any more.
+    """
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError, AttributeError) as error:
+        raise _unwritable(error) from error
+
+
 def print_records(records: Sequence[Record]) -> None:
-    """Print one video's answers as a table on standard output."""
+    """Print one video's answers as a table on standard output.
+
+    Raises:
+        OutputError: It cannot be written to.
+    """
     from rich.console import Console
 
-    Console(file=sys.stdout, markup=False, highlight=False).print(moments_table(records))
+    try:
+        Console(file=sys.stdout, markup=False, highlight=False).print(moments_table(records))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritable(error) from error
 
 
 def moments_table(records: Sequence[Record]) -> Table:
@@ -126,18 +161,10 @@ def moments_table(records: Sequence[Record]) -> Table:
     return table
 
 
-def summary(records: Sequence[Record]) -> str:
-    """One line that says how a run went."""
-    videos = len({record.video for record in records})
-    found = sum(bool(record.moments) for record in records)
-    failed = sum(record.failed for record in records)
-    absent = len(records) - found - failed
-    parts = [f"{found} found"]
-    parts += [f"{absent} with no such moment"] * (absent > 0)
-    parts += [f"{failed} failed"] * (failed > 0)
-    return (
-        f"{videos} {'video' if videos == 1 else 'videos'}, "
-        f"{len(records)} {'sentence' if len(records) == 1 else 'sentences'}: {', '.join(parts)}"
+def _unwritable(error: Exception) -> OutputError:
+    return OutputError(
+        f"cannot write to standard output: {getattr(error, 'strerror', None) or error}",
+        remedy="Name a file with --out",
     )
 
 
@@ -151,9 +178,3 @@ def sandbox_note() -> str:
     if report.complete:
         return "; decoded in a complete sandbox"
     return f"; decoded in a sandbox without {', '.join(report.missing)}"
-
-
-def plain(text: str) -> str:
-    """Text that any terminal takes: no control characters, no halves of characters."""
-    whole = text.encode("utf-8", "replace").decode()
-    return "".join(character if character.isprintable() else "�" for character in whole)

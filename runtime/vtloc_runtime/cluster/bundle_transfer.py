@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME, Manifest
 from vtloc_runtime.errors import BundleError
 from vtloc_runtime.localize.feature_cache import default_folder
+from vtloc_runtime.system.atomic_write import atomic_write, sync_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,14 @@ class BundleParcel:
         sha256: Hash of ``bundle.json``, which holds the hashes of all the other files.
         manifest: What the driver read there, its own changes included.
         content: Where its files can be had, as Ray names it; None where they are not sent.
+        digest: The digest that it must have on every machine, where the driver pinned it.
     """
 
     path: str | None
     sha256: str
     manifest: Manifest
     content: Any = None
+    digest: str | None = None
 
     @classmethod
     def of(cls, bundle: Bundle, send: Callable[[dict[str, bytes]], Any] | None) -> BundleParcel:
@@ -42,13 +44,14 @@ class BundleParcel:
                 sends nothing. The bundle that ships with vtloc is never sent.
         """
         sha256 = _hash(bundle.path / MANIFEST_NAME)
+        digest = bundle.digest if bundle.pinned else None
         if bundle.path.resolve() == DEFAULT_BUNDLE.resolve():
-            return cls(None, sha256, bundle.manifest)
+            return cls(None, sha256, bundle.manifest, digest=digest)
         content = None
         if send is not None:
             paths = [path for path in bundle.path.rglob("*") if path.is_file()]
             content = send({str(p.relative_to(bundle.path)): p.read_bytes() for p in paths})
-        return cls(str(bundle.path.resolve()), sha256, bundle.manifest, content)
+        return cls(str(bundle.path.resolve()), sha256, bundle.manifest, content, digest)
 
     def open(self, fetch: Callable[[Any], dict[str, bytes]], *, node: str) -> Bundle:
         """Open the bundle on this machine.
@@ -69,9 +72,10 @@ class BundleParcel:
                     remedy="Bring the driver's bundle to the node, or remove that one: "
                     "then it is sent",
                 )
-            found = Bundle.open(local)
+            found = Bundle.open(local, digest=self.digest)
         elif self.content is not None:
-            found = Bundle.open(_unpack(self.sha256, lambda: fetch(self.content)))
+            folder = _unpack(self.sha256, lambda: fetch(self.content))
+            found = Bundle.open(folder, digest=self.digest)
         else:
             raise BundleError("there is no such bundle", where=f"{node}: {local}")
         return replace(found, manifest=self.manifest)
@@ -82,15 +86,22 @@ def _unpack(name: str, fetch: Callable[[], dict[str, bytes]]) -> Path:
     folder = default_folder().parent / "bundles" / name
     if folder.is_dir():
         return folder
-    draft = folder.with_name(f".{name}.{os.getpid()}")
+    content = fetch()
     try:
-        for file, content in fetch().items():
-            target = draft / file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-        draft.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=".vtloc-", dir=folder.parent, ignore_cleanup_errors=True
+        ) as name_of_draft:
+            draft = Path(name_of_draft) / "bundle"
+            draft.mkdir()
+            for file, part in content.items():
+                target = draft / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_write(target) as written:
+                    written.write(part)
+            draft.rename(folder)
+        sync_folder(folder.parent)
     except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
         # Another worker of this machine may have been faster.
         if not folder.is_dir():
             raise BundleError(

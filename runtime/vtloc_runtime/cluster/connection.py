@@ -102,8 +102,8 @@ def open_cluster(address: str) -> Iterator[Cluster]:
                 where=address,
                 remedy="The driver must run on a node of the cluster, with the same Ray and Python",
             ) from error
-    _spare_standard_output()
     try:
+        _spare_standard_output()
         yield Cluster(address, ray.get_runtime_context().get_node_id())
     finally:
         ray.shutdown()
@@ -161,9 +161,11 @@ def _spare_standard_output() -> None:
 
     It has no option for that; its debugger does the same.
     """
-    from ray._private import worker
+    # A Ray that keeps it elsewhere only prints more.
+    with contextlib.suppress(ImportError):
+        from ray._private import worker
 
-    worker._worker_logs_enabled = False
+        worker._worker_logs_enabled = False
 
 
 def _local_options() -> dict[str, Any]:

@@ -14,15 +14,19 @@ import json
 import os
 import threading
 import time
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
-from vtloc_runtime.errors import OutputError
-from vtloc_runtime.localize.video_encoder import EncodedVideo
+from vtloc_runtime.errors import OutputError, VtlocError
+from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.file_identity import Content, FileState, identify
+from vtloc_runtime.system.atomic_write import atomic_write
+from vtloc_runtime.system.untrusted_json import decode_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,18 +34,36 @@ if TYPE_CHECKING:
 DEFAULT_BOUND = 10 * 2**30
 FOLDER_VARIABLE = "VTLOC_CACHE"
 
-_VERSION = "2"
+DEFAULT_TIMEOUT = 30.0
+"""Seconds that the storage of a video may take for one answer."""
+
+_VERSION = "3"
 _SUFFIX = ".safetensors"
+_NOTES = "notes"
+_NO_DIGEST = "0" * 64
+_LARGEST_NOTE = 4096
+# A file written in the same moment as it is read may change without a sign of it.
+_SETTLED = 2 * 10**9
 _ABANDONED = 3600.0
 # Making room frees a little more than needed, so that it is not done for every entry.
 _ROOM = 0.9
 
 
 def default_folder() -> Path:
-    """Where the cache lies: ``$VTLOC_CACHE``, or the user's cache folder."""
+    """Where the cache lies: ``$VTLOC_CACHE``, or the user's cache folder.
+
+    Raises:
+        OutputError: The user has no home folder.
+    """
     if named := os.environ.get(FOLDER_VARIABLE):
         return Path(named)
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    except RuntimeError as error:
+        raise OutputError(
+            "the cache has no place: this user has no home folder",
+            remedy=f"Name a folder in {FOLDER_VARIABLE}, or go without: --no-cache",
+        ) from error
     return Path(home) / "vtloc" / "features"
 
 
@@ -50,33 +72,47 @@ class FeatureCache:
 
     Args:
         folder: Where entries lie; None takes the default place. Made if need be.
-        bound: Most bytes that entries may take together.
+        bound: Most bytes that entries and notes may take together.
+        timeout: Seconds that the storage of a video may take for one answer.
 
     Raises:
         OutputError: The folder cannot be made or written.
     """
 
-    def __init__(self, folder: str | Path | None = None, *, bound: int = DEFAULT_BOUND) -> None:
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        *,
+        bound: int = DEFAULT_BOUND,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
         self.folder = Path(folder) if folder is not None else default_folder()
         self.bound = bound
+        self.timeout = timeout
         self._default = folder is None and FOLDER_VARIABLE not in os.environ
         self._lock = threading.Lock()
         self._size: int | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise OutputError(
-                f"the cache cannot be made: {error.strerror}",
+                f"the cache cannot be made: {getattr(error, 'strerror', None) or error}",
                 where=self.folder,
                 remedy=f"Name another folder in {FOLDER_VARIABLE}, or go without: --no-cache",
             ) from error
 
     def __reduce__(self) -> tuple[object, ...]:
         # On another machine the default place is that machine's own.
-        return _open_cache, (None if self._default else self.folder.absolute(), self.bound)
+        folder = None if self._default else self.folder.absolute()
+        return _open_cache, (folder, self.bound, self.timeout)
 
     def fetch(
-        self, video: str | Path, signature: str, encode: Callable[[], EncodedVideo]
+        self,
+        video: str | Path,
+        signature: str,
+        encode: Callable[[], EncodedVideo],
+        *,
+        stop: Callable[[], bool] | None = None,
     ) -> EncodedVideo:
         """The encoded video: from the cache, or made now and kept.
 
@@ -86,11 +122,13 @@ class FeatureCache:
             video: The video's path.
             signature: What the features depend on beside the video.
             encode: Makes them.
+            stop: Asked while a large file is read for its name; once it says True the cache is
+                left out.
 
         Raises:
-            VideoError: ``encode`` could not read the video.
+            VideoError: ``encode`` could not read the video, or its storage did not answer.
         """
-        key = self.key(video, signature)
+        key = self.key(video, signature, stop=stop)
         if key is None:
             return encode()
         known = self.get(key)
@@ -98,26 +136,45 @@ class FeatureCache:
             return known
         encoded = encode()
         # The file may have changed while it was being read.
-        if self.key(video, signature) == key:
+        if self.key(video, signature, stop=stop) == key:
             with contextlib.suppress(OutputError):
                 self.put(key, encoded)
         return encoded
 
-    def key(self, video: str | Path, signature: str) -> str | None:
-        """The name of an entry; None where the video is no regular file that can be read."""
-        content = self._content(Path(video))
+    def key(
+        self, video: str | Path, signature: str, *, stop: Callable[[], bool] | None = None
+    ) -> str | None:
+        """The name of an entry; None where the video is no regular file that can be read.
+
+        A file is known by the hash of its content, so a copy or a new name is the same video. One
+        of more than 4 GiB, or that takes more than a minute to read, is known by its ends, its
+        size, its inode and the times of its last changes: a copy is another video.
+
+        Args:
+            video: The video's path.
+            signature: What the features depend on beside the video.
+            stop: Asked while the file is read; once it says True the answer is None.
+
+        Raises:
+            VideoError: The file's storage did not answer.
+        """
+        content = identify(video, known=self._recall, timeout=self.timeout, stop=stop)
         if content is None:
             return None
-        return hashlib.sha256(f"{_VERSION}\0{content}\0{signature}".encode()).hexdigest()
+        self._note(content)
+        return hashlib.sha256(f"{_VERSION}\0{content.name}\0{signature}".encode()).hexdigest()
 
     def get(self, key: str) -> EncodedVideo | None:
-        """An entry, or None; a damaged one is removed."""
+        """An entry, or None; a damaged one is removed.
+
+        One that cannot be read now (too many open files, storage that fails) is left alone.
+        """
         path = self._path(key)
         try:
-            encoded = _read(path)
-        except FileNotFoundError:
+            encoded = _decode(path.read_bytes(), key)
+        except (OSError, MemoryError):
             return None
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, it is made anew
+        except (VtlocError, ValueError, TypeError):
             with contextlib.suppress(OSError):
                 path.unlink()
             return None
@@ -131,68 +188,68 @@ class FeatureCache:
         Raises:
             OutputError: It cannot be written.
         """
-        path = self._path(key)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open("wb") as file:
-                for part in _serialize(encoded):
-                    file.write(part)
-                size = file.tell()
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
+            size = self._write(self._path(key), _encode(encoded, key))
         except OSError as error:
-            with contextlib.suppress(OSError):
-                draft.unlink()
             raise OutputError(
                 f"the cache cannot be written: {error.strerror}", where=self.folder
             ) from error
         self._make_room(size)
 
+    def _write(self, path: Path, parts: tuple[bytes | memoryview, ...]) -> int:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            for part in parts:
+                file.write(part)
+            return file.tell()
+
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}{_SUFFIX}"
 
-    def _content(self, video: Path) -> str | None:
-        """Hash of a file's content, remembered by size and time of change."""
+    def _recall(self, path: str, state: FileState) -> str | None:
+        """The name of a file's content, where a note of its present state has it."""
+        note = self._note_path(path)
         try:
-            if not video.is_file():
-                return None
-            state = video.stat()
-            note = self._note(video, state)
-            with contextlib.suppress(OSError):
-                known = note.read_text(encoding="ascii")
-                if len(known) == 2 * hashlib.blake2b().digest_size:
-                    return known
-            with video.open("rb") as file:
-                found = hashlib.file_digest(file, "blake2b").hexdigest()
-        except (OSError, ValueError):
+            content = note.read_bytes()[:_LARGEST_NOTE]
+            known = decode_json(content, _Note, fail=OutputError)
+        except (OSError, VtlocError):
+            return None
+        if known.state != asdict(state) or known.check != _check(known.name, state):
             return None
         with contextlib.suppress(OSError):
-            note.parent.mkdir(parents=True, exist_ok=True)
-            draft = note.with_name(f".{note.name}.{os.getpid()}.{threading.get_ident()}")
-            draft.write_text(found, encoding="ascii")
-            draft.replace(note)
-        return found
+            os.utime(note)
+        return known.name
 
-    def _note(self, video: Path, state: os.stat_result) -> Path:
-        parts = (str(video.resolve()), state.st_size, state.st_mtime_ns, state.st_ino, state.st_dev)
-        name = hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
-        return self.folder / "notes" / name[:2] / name
+    def _note(self, content: Content) -> None:
+        """Remember the name of a file's content, unless that is known or may be wrong soon."""
+        state = content.state
+        settled = time.time_ns() - max(state.changed, state.modified) > _SETTLED
+        if content.noted or not settled:
+            return
+        path = self._note_path(content.path)
+        note = _Note(content.name, asdict(state), _check(content.name, state))
+        text = msgspec.json.encode(note)
+        with contextlib.suppress(OSError):
+            self._make_room(self._write(path, (text,)))
+
+    def _note_path(self, video: str) -> Path:
+        # One note a path, whatever becomes of the file there.
+        name = hashlib.sha256(os.fsencode(video)).hexdigest()
+        return self.folder / _NOTES / name[:2] / name
 
     def _make_room(self, added: int) -> None:
-        """Remove the entries used longest ago, once the bound is passed."""
+        """Remove what was used longest ago, once the bound is passed."""
         with self._lock:
             if self._size is not None and self._size + added <= self.bound:
                 self._size += added
                 return
             # Other processes add entries too, so the count begins anew from what is there.
-            entries = sorted(self._entries())
-            self._size = sum(size for _, size, _ in entries)
+            kept = sorted(self._kept())
+            self._size = sum(size for _, size, _ in kept)
             self._remove_drafts()
             if self._size <= self.bound:
                 return
-            for _, size, path in entries:
+            for _, size, path in kept:
                 if self._size <= _ROOM * self.bound:
                     return
                 with contextlib.suppress(OSError):
@@ -201,70 +258,132 @@ class FeatureCache:
 
     def _remove_drafts(self) -> None:
         """Remove what killed processes left half written."""
-        for path in self.folder.glob("??/.*"):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > _ABANDONED:
-                    path.unlink()
+        for pattern in ("??/.*", f"{_NOTES}/??/.*"):
+            for path in self.folder.glob(pattern):
+                with contextlib.suppress(OSError):
+                    if time.time() - path.lstat().st_mtime > _ABANDONED:
+                        path.unlink()
 
-    def _entries(self) -> list[tuple[int, int, Path]]:
-        """When each entry was last used, its size, and its path."""
+    def _kept(self) -> list[tuple[int, int, Path]]:
+        """When each entry and note was last used, its size, and its path.
+
+        A note is used whenever its entry is, so one whose entry is gone grows old and goes too.
+        """
         found = []
-        for path in self.folder.glob(f"??/*{_SUFFIX}"):
-            with contextlib.suppress(OSError):
-                state = path.stat()
-                found.append((state.st_mtime_ns, state.st_size, path))
+        for pattern in (f"??/*{_SUFFIX}", f"{_NOTES}/??/[!.]*"):
+            for path in self.folder.glob(pattern):
+                with contextlib.suppress(OSError):
+                    state = path.lstat()
+                    found.append((state.st_mtime_ns, state.st_size, path))
         return found
 
 
-def _open_cache(folder: Path | None, bound: int) -> FeatureCache:
-    return FeatureCache(folder, bound=bound)
+class _Note(msgspec.Struct, frozen=True):
+    """What a file's content was called in one state of the file."""
+
+    name: str
+    state: dict[str, int]
+    check: str
 
 
-def _serialize(encoded: EncodedVideo) -> Iterator[bytes | memoryview]:
+def _check(name: str, state: FileState) -> str:
+    return hashlib.sha256(f"{name} {state}".encode()).hexdigest()[:16]
+
+
+def _open_cache(folder: Path | None, bound: int, timeout: float) -> FeatureCache:
+    return FeatureCache(folder, bound=bound, timeout=timeout)
+
+
+class _Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+class _Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    version: str
+    duration: str
+    encoder: str
+    warnings: str
+    digest: str
+
+
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    facts: _Facts = msgspec.field(name="__metadata__")
+    times: _Tensor
+    features: _Tensor
+    index: _Tensor | None = None
+
+
+_KINDS = {"times": ("F64", np.float64), "features": ("F32", np.float32), "index": ("I64", np.int64)}
+
+
+def _encode(encoded: EncodedVideo, key: str) -> tuple[bytes | memoryview, ...]:
     """A safetensors file, part by part: the library would hold a long video's features twice."""
-    features = np.ascontiguousarray(encoded.features, dtype=np.float32)
-    times = np.ascontiguousarray(encoded.times, dtype=np.float64)
+    arrays: dict[str, NDArray[np.generic]] = {"times": encoded.times, "features": encoded.rows}
+    if encoded.index is not None:
+        arrays["index"] = encoded.index
     header: dict[str, object] = {
         "__metadata__": {
             "version": _VERSION,
-            "duration": repr(encoded.duration),
+            "duration": repr(float(encoded.duration)),
             "encoder": encoded.encoder,
             "warnings": json.dumps(list(encoded.warnings)),
-            "digest": _digest(features, times),
+            "digest": _NO_DIGEST,
         }
     }
-    end = 0
-    for name, kind, array in (("times", "F64", times), ("features", "F32", features)):
-        begin, end = end, end + array.nbytes
-        header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": [begin, end]}
+    body, end = [], 0
+    for name, array in arrays.items():
+        kind, dtype = _KINDS[name]
+        plain = np.ascontiguousarray(array, dtype=dtype)
+        begin, end = end, end + plain.nbytes
+        header[name] = {"dtype": kind, "shape": plain.shape, "data_offsets": [begin, end]}
+        body.append(plain.data.cast("B"))
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    yield len(text).to_bytes(8, "little") + text
-    yield times.data.cast("B")
-    yield features.data.cast("B")
+    text = text.replace(_NO_DIGEST.encode(), _digest(key, text, *body).encode(), 1)
+    return (len(text).to_bytes(8, "little") + text, *body)
 
 
-def _read(path: Path) -> EncodedVideo:
-    from safetensors import safe_open
+def _decode(content: bytes, key: str) -> EncodedVideo:
+    """Read what ``_encode`` wrote for the same key; every bit of it is checked.
 
-    # Opened first by itself, because the library's own error for a missing file is another.
-    with path.open("rb"), safe_open(path, framework="numpy") as file:
-        facts = file.metadata()
-        features, times = file.get_tensor("features"), file.get_tensor("times")
-    if facts["digest"] != _digest(features, times):
-        raise OutputError("the entry is damaged", where=path)
+    Raises:
+        VtlocError: It is damaged, or the entry of another key.
+        ValueError: Likewise.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    text, body = content[8:end], memoryview(content)[end:]
+    header = decode_json(text, _Header, fail=OutputError)
+    facts = header.facts
+    bare = text.replace(facts.digest.encode(), _NO_DIGEST.encode(), 1)
+    if facts.version != _VERSION or facts.digest != _digest(key, bare, body):
+        raise OutputError("the entry is damaged, or another's")
+    arrays = {}
+    for name, (_, dtype) in _KINDS.items():
+        tensor: _Tensor | None = getattr(header, name)
+        if tensor is not None:
+            begin, stop = tensor.data_offsets
+            arrays[name] = np.frombuffer(body[begin:stop], dtype=dtype).reshape(tensor.shape)
     return EncodedVideo(
-        features,
-        times,
-        float(facts["duration"]),
-        facts["encoder"],
-        tuple(json.loads(facts["warnings"])),
+        arrays["features"],
+        arrays["times"],
+        float(facts.duration),
+        facts.encoder,
+        tuple(json.loads(facts.warnings)),
+        index=arrays.get("index"),
     )
 
 
-def _digest(*arrays: NDArray[Any]) -> str:
-    """A checksum against accidents; nobody gains by forging their own cache."""
-    state = 0
-    for array in arrays:
-        state = zlib.crc32(np.ascontiguousarray(array).data, state)
-    return f"{state:08x}"
+def _digest(key: str, header: bytes, *body: bytes | memoryview) -> str:
+    """A checksum against accidents over all of an entry; nobody gains by forging their own cache.
+
+    Args:
+        key: The entry's name, so that one in another's place is found out.
+        header: The header, its digest blank.
+        body: The numbers.
+    """
+    state = hashlib.blake2b(key.encode() + b"\0" + header, digest_size=32)
+    for part in body:
+        state.update(part)
+    return state.hexdigest()

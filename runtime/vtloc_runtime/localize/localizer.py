@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import numbers
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self, get_args, overload
 
 import numpy as np
 
 from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.digest import DIGEST_VARIABLE
 from vtloc_runtime.bundle.manifest import DecodingStrategy
-from vtloc_runtime.errors import BackendError, FeatureError, UsageError
+from vtloc_runtime.errors import BackendError, FeatureError, QueryError, UsageError
 from vtloc_runtime.localize.absence import PresenceCheck
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.localize.moments import Localization
 from vtloc_runtime.localize.similarity import cosine_curves
 from vtloc_runtime.localize.spans import decode, to_moments
 from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
 from vtloc_runtime.localize.tokenizer import QueryTokenizer
-from vtloc_runtime.localize.video_encoder import EncodedVideo, Observer, VideoEncoder, tell
+from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, tell
 from vtloc_runtime.localize.windowed_logits import BoundaryLogits
+from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.load import open_network, preferred_precision, resolve_device
+from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
+from vtloc_runtime.system.arguments import check_real, check_text, check_whole
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 
 if TYPE_CHECKING:
@@ -34,6 +41,12 @@ if TYPE_CHECKING:
 
 _BATCH_ON_CPU = 16
 _BATCH_ON_GPU = 64
+_MOST_THREADS = 4096
+_LARGEST_BATCH = 65_536
+_MOST_KEPT = 10**9
+_LONGEST_RUN = 10.0**6
+MOST_MOMENTS = 100
+"""Moments of one sentence that can be asked for."""
 _BY_SIMILARITY = frozenset({"similarity", "combined"})
 """Strategies that compare frames and sentences in the space that they share."""
 
@@ -102,6 +115,7 @@ class Localizer:
         cls,
         bundle: str | Path | Bundle | None = None,
         *,
+        digest: str | None = None,
         backend: str = "onnxruntime",
         device: str | None = None,
         precision: str | None = None,
@@ -111,12 +125,15 @@ class Localizer:
         decoding: str | None = None,
         decoder: str = "cpu",
         kept_sentences: int = DEFAULT_KEPT,
+        run_timeout: float = DEFAULT_RUN_TIMEOUT,
         observer: Observer | None = None,
     ) -> Localizer:
         """Open a bundle's three networks.
 
         Args:
             bundle: The bundle's directory; None takes the one that ships with the project.
+            digest: The digest that the bundle must have, ``"sha256:..."``, as ``vtloc-run
+                doctor`` prints it; None takes ``$VTLOC_BUNDLE_DIGEST``, or any bundle.
             backend: ``"onnxruntime"`` or ``"tensorrt"``.
             device: ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or several such as ``"cuda:0,cuda:1"``,
                 among which calls are shared out; None takes the backend's first.
@@ -129,21 +146,38 @@ class Localizer:
                 follows the video's noise. 0 shares among equal frames only.
             decoding: How logits become moments; None does as the bundle says.
             decoder: What decodes videos: ``"cpu"``, or ``"nvdec"``, ``"nvdec:N"`` for a GPU.
-            kept_sentences: Distinct sentences whose encoding is remembered.
+            kept_sentences: Distinct sentences whose encoding is remembered, within 256 MiB.
+            run_timeout: Seconds after which one run of a network is stopped, on ONNX Runtime.
             observer: Called with (stage, seconds, count) as each stage ends, from whatever
                 thread ran it; the stages are ``decode``, ``encode`` and ``localize``.
 
         Raises:
-            BundleError: The bundle is missing, altered, or lacks the precision.
+            UsageError: An argument cannot be meant; the message names it.
+            BundleError: The bundle is missing, altered, of another digest, or lacks the precision.
             BackendError: The backend is unknown or cannot serve here.
             EngineError: No TensorRT engine fits this machine.
             MissingExtraError: The backend's package is not installed.
         """
+        _check_options(
+            threads=threads, batch=batch, reuse=reuse, kept=kept_sentences, timeout=run_timeout
+        )
+        names = {
+            "backend": backend,
+            "device": device,
+            "precision": precision,
+            "decoding": decoding,
+            "decoder": decoder,
+        }
+        for option, text in names.items():
+            if text is not None:
+                check_text(text, option)
         if decoder != "cpu":
             from vtloc_runtime.video.decoders.choice import require_decoder
 
             require_decoder(decoder)
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        if digest := digest or os.environ.get(DIGEST_VARIABLE):
+            opened = opened.require(digest)
         device = resolve_device(backend, device)
         visual = precision or preferred_precision(opened, "visual", backend=backend, device=device)
         with ExitStack() as stack:
@@ -157,6 +191,7 @@ class Localizer:
                         device=device,
                         precision=precision,
                         threads=threads,
+                        timeout=run_timeout,
                     )
                 )
             localizer = cls(
@@ -246,11 +281,11 @@ class Localizer:
             VideoError: The video cannot be read.
             QueryError: A sentence is empty.
             FeatureError: The video was encoded by another network.
-            UsageError: ``moments`` is not positive.
+            UsageError: ``moments`` is not a whole number from 1 to ``MOST_MOMENTS``.
+            NetworkError: A network failed, or gave numbers that are not finite.
         """
-        if moments < 1:
-            raise UsageError(f"{moments} moments cannot be found", remedy="Ask for 1 or more")
-        asked = [queries] if isinstance(queries, str) else list(queries)
+        moments = check_moments(moments)
+        asked = [queries] if isinstance(queries, str) else _sentences(queries)
         sentences = self._sentences.encode(asked)
         if not sentences:
             return []
@@ -295,12 +330,15 @@ class Localizer:
             # This strategy reads the curve alone; the localizer network has nothing to say.
             starts = ends = np.zeros((rows, len(video)))
         else:
-            starts, ends = self._boundaries.of(video.features, sentences)
+            starts, ends = self._boundaries.of(video.table, sentences)
         compared = self._strategy in _BY_SIMILARITY or self._presence is not None
         curves = None
         if compared and manifest.shared_space is not None:
             vectors = [sentence.sentence for sentence in sentences]
-            curves = cosine_curves(video.features, vectors, manifest.shared_space)
+            curves = cosine_curves(video.rows, vectors, manifest.shared_space)
+            check_finite(curves, what="cosines of frames and sentence", network="visual")
+            if video.index is not None:
+                curves = curves[:, video.index]
         answers = []
         for row, sentence in enumerate(sentences):
             curve = None if curves is None else curves[row]
@@ -326,14 +364,50 @@ class Localizer:
 
     def _check_features(self, video: EncodedVideo) -> None:
         visual = self.bundle.manifest.networks["visual"]
-        width = visual.dims.get("feature", video.features.shape[1])
+        width = visual.dims.get("feature", video.rows.shape[1])
         known = {variant.sha256 for variant in visual.variants.values()}
-        if video.features.shape[1] != width or (video.encoder and video.encoder not in known):
+        if video.rows.shape[1] != width or (video.encoder and video.encoder not in known):
             raise FeatureError(
                 "the video was encoded by another network than this bundle's",
                 where=self.bundle.path,
                 remedy="Encode the video again with this bundle",
             )
+        # Else they would pass for a video that does not show what is asked for.
+        check_finite(video.rows, what="video's features", network="visual")
+
+
+def _check_options(
+    *, threads: object, batch: object, reuse: object, kept: object, timeout: object
+) -> None:
+    if threads is not None:
+        check_whole(threads, "threads", least=1, most=_MOST_THREADS)
+    if batch is not None:
+        check_whole(batch, "batch", least=1, most=_LARGEST_BATCH)
+    check_real(reuse, "reuse", least=0, most=255)
+    check_whole(kept, "kept_sentences", least=0, most=_MOST_KEPT)
+    check_real(timeout, "run_timeout", least=0.001, most=_LONGEST_RUN)
+
+
+def check_moments(moments: object) -> int:
+    """How many moments of one sentence are wanted, once that can be meant.
+
+    Raises:
+        UsageError: It is not a whole number from 1 to ``MOST_MOMENTS``.
+    """
+    if isinstance(moments, numbers.Integral) and not 1 <= int(moments) <= MOST_MOMENTS:
+        raise UsageError(
+            f"{moments} moments cannot be found", remedy=f"Ask for 1 to {MOST_MOMENTS}"
+        )
+    return check_whole(moments, "moments", least=1, most=MOST_MOMENTS)
+
+
+def _sentences(queries: object) -> list[str]:
+    if isinstance(queries, bytes | bytearray | Mapping) or not isinstance(queries, Iterable):
+        raise QueryError(
+            f"a sentence is text, not {type(queries).__name__}",
+            remedy="Give one sentence, or a list of them",
+        )
+    return list(queries)
 
 
 def _check_strategy(bundle: Bundle, strategy: str) -> DecodingStrategy:

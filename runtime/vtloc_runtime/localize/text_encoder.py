@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vtloc_runtime.errors import NetworkError
+from vtloc_runtime.networks.interface import check_finite
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from vtloc_runtime.networks.interface import Network
 
 DEFAULT_KEPT = 4096
+MOST_KEPT_BYTES = 256 * 2**20
+"""Bytes that remembered sentences take at most, however many may be kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +42,11 @@ class EncodedSentence:
     sentence: NDArray[np.floating]
     warnings: tuple[str, ...]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes, nearly."""
+        return self.tokens.nbytes + self.sentence.nbytes + 4 * len(self.text)
+
 
 class SentenceEncoder:
     """Runs the text network over sentences; safe to call from several threads.
@@ -45,7 +55,8 @@ class SentenceEncoder:
         network: The text network.
         tokenizer: Its tokenizer.
         batch: Sentences in one run at most.
-        kept: Distinct sentences remembered; the least recently used is forgotten first.
+        kept: Distinct sentences remembered, within ``MOST_KEPT_BYTES``; the least recently used is
+            forgotten first.
     """
 
     def __init__(
@@ -60,6 +71,7 @@ class SentenceEncoder:
         self._tokenizer = tokenizer
         self._batch = network.inputs["token_ids"].batch(batch)
         self._kept = kept
+        self._bytes = 0
         self._known: OrderedDict[str, EncodedSentence] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -76,6 +88,7 @@ class SentenceEncoder:
 
         Raises:
             QueryError: A sentence is empty, or nothing the tokenizer knows.
+            NetworkError: The text network failed, or gave numbers that are not finite.
         """
         tokenized = [self._tokenizer.tokenize(query) for query in queries]
         found = self._recall(query.text for query in tokenized)
@@ -93,11 +106,20 @@ class SentenceEncoder:
     def _run(self, queries: list[TokenizedQuery]) -> list[EncodedSentence]:
         ids, mask = self._tokenizer.batch(queries)
         result = self._network.run({"token_ids": ids, "token_mask": mask})
+        tokens, sentences = result["tokens"], result["sentence"]
+        if tokens.shape[:2] != ids.shape or sentences.shape[:1] != ids.shape[:1]:
+            raise NetworkError(
+                f"{len(queries)} sentences gave {tokens.shape} tokens and {sentences.shape} "
+                "sentences",
+                where=self._network.name,
+            )
+        check_finite(tokens, what="tokens", network=self._network.name)
+        check_finite(sentences, what="sentences", network=self._network.name)
         return [
             EncodedSentence(
                 query.text,
-                np.array(result["tokens"][row, : len(query.ids)]),
-                np.array(result["sentence"][row]),
+                np.array(tokens[row, : len(query.ids)]),
+                np.array(sentences[row]),
                 query.warnings,
             )
             for row, query in enumerate(queries)
@@ -115,6 +137,8 @@ class SentenceEncoder:
     def _remember(self, sentences: Iterable[EncodedSentence]) -> None:
         with self._lock:
             for sentence in sentences:
+                forgotten = self._known.pop(sentence.text, None)
+                self._bytes += sentence.nbytes - (forgotten.nbytes if forgotten else 0)
                 self._known[sentence.text] = sentence
-            while len(self._known) > self._kept:
-                self._known.popitem(last=False)
+            while self._known and (len(self._known) > self._kept or self._bytes > MOST_KEPT_BYTES):
+                self._bytes -= self._known.popitem(last=False)[1].nbytes

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from vtloc_runtime.errors import BundleError, QueryError
@@ -22,6 +24,8 @@ MOST_CHARACTERS = 16_384
 """Longer sentences are cut before they reach the tokenizer, whose work grows with the length."""
 
 _BYTE_ORDER_MARK = "\ufeff"
+_LARGEST_ID = 2**31 - 1
+_PLAIN_WORDS = "a dog on the beach"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,12 @@ class TokenizedQuery:
     text: str
     ids: tuple[int, ...]
     warnings: tuple[str, ...] = ()
+
+
+class _TokenizerFile(msgspec.Struct):
+    """The part of a ``tokenizer.json`` that is read here."""
+
+    model: dict[str, Any]
 
 
 def clean_query(query: object) -> str:
@@ -76,19 +86,20 @@ class QueryTokenizer:
     def __init__(self, content: bytes, *, max_tokens: int, pad_id: int) -> None:
         from tokenizers import Tokenizer
 
-        try:
-            self._tokenizer: Any = Tokenizer.from_str(content.decode("utf-8"))
-            unknown = json.loads(content)["model"].get("unk_token")
-        except Exception as error:
-            raise BundleError(f"the tokenizer cannot be read: {error}") from error
-        self._tokenizer.no_padding()
-        try:
-            self._tokenizer.enable_truncation(max_tokens)
-        except Exception as error:
-            raise BundleError(f"the tokenizer takes no {max_tokens} tokens: {error}") from error
-        self._unknown = unknown
+        if not 0 <= pad_id <= _LARGEST_ID:
+            raise _faulty(f"its padding id {pad_id} is not between 0 and {_LARGEST_ID}")
         self._max_tokens = max_tokens
         self._pad_id = pad_id
+        with _own_errors("cannot be read"):
+            model = msgspec.json.decode(content, type=_TokenizerFile).model
+            self._unknown = model.get("unk_token")
+            self._tokenizer: Any = Tokenizer.from_str(content.decode("utf-8"))
+            self._tokenizer.no_padding()
+        with _own_errors(f"does not take {max_tokens} tokens"):
+            self._tokenizer.enable_truncation(max_tokens)
+        # A tokenizer that fails on plain words would fail on every sentence.
+        with _own_errors("fails on plain words"):
+            self._tokenizer.encode(_PLAIN_WORDS)
 
     @classmethod
     def of(cls, bundle: Bundle, *, max_tokens: int | None = None) -> QueryTokenizer:
@@ -110,15 +121,15 @@ class QueryTokenizer:
 
         Raises:
             QueryError: The sentence is empty, or nothing the tokenizer knows.
+            BundleError: The tokenizer fails on it.
         """
         text = clean_query(query)
-        encoding = self._tokenizer.encode(text[:MOST_CHARACTERS])
-        ids = tuple(encoding.ids)
-        words = [
-            token
-            for token, special in zip(encoding.tokens, encoding.special_tokens_mask, strict=True)
-            if not special
-        ]
+        with _own_errors(f"fails on the sentence {_shorten(text)!r}"):
+            encoding = self._tokenizer.encode(text[:MOST_CHARACTERS])
+            ids = tuple(encoding.ids)
+            marks = zip(encoding.tokens, encoding.special_tokens_mask, strict=True)
+            words = [token for token, special in marks if not special]
+            overflowing = bool(encoding.overflowing)
         if not words:
             raise QueryError(
                 "the sentence holds nothing that the text network knows",
@@ -126,7 +137,7 @@ class QueryTokenizer:
                 remedy="Describe the moment in a few words",
             )
         warnings = []
-        if encoding.overflowing or len(text) > MOST_CHARACTERS:
+        if overflowing or len(text) > MOST_CHARACTERS:
             warnings.append(
                 f"the sentence is longer than {self._max_tokens} tokens; the rest was not read"
             )
@@ -150,6 +161,24 @@ class QueryTokenizer:
             ids[row, : len(query.ids)] = query.ids
             mask[row, : len(query.ids)] = True
         return ids, mask
+
+
+def _faulty(what: str) -> BundleError:
+    return BundleError(f"the bundle's tokenizer: {what}", remedy="Export the bundle again")
+
+
+@contextmanager
+def _own_errors(failure: str) -> Iterator[None]:
+    """Turn whatever the tokenizers package raises into a BundleError."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        # A panic in Rust is a BaseException, which ``except Exception`` would let through.
+        lines = str(error).splitlines()
+        reason = lines[0][:200] if lines else type(error).__name__
+        raise _faulty(f"it {failure}: {reason}") from error
 
 
 def _shorten(text: str, longest: int = 60) -> str:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
 
 from vtloc_runtime.errors import NetworkError, VideoError
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE, RULE, FrameReuse
 from vtloc_runtime.networks.dynamic_batching import FrameCombiner
+from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.replicas import device_count
 from vtloc_runtime.video.isolation.chunks import Read, ReadingEnd, read_here
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vtloc_runtime.bundle.manifest import Manifest
+    from vtloc_runtime.bundle.manifest import Preprocessing
     from vtloc_runtime.networks.interface import Network
     from vtloc_runtime.video import VideoOptions
 
@@ -44,36 +46,18 @@ def tell(listener: Callable[..., object] | None, *said: object) -> None:
         warnings.warn(f"a callback failed: {type(error).__name__}: {error}", stacklevel=2)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EncodedVideo:
-    """A video as the localizer sees it; encode once, ask as often as you like.
+class Sampling(Protocol):
+    """How videos become frames; a bundle's manifest is one."""
 
-    Attributes:
-        features: ``[T, Dv]`` float32, one row a frame.
-        times: ``[T]`` float64, when each frame came on screen, seconds.
-        duration: The video's end on the same clock, seconds.
-        encoder: Hash of the visual network that made the features; empty where unknown.
-        warnings: What the reader of the video had to say.
-        timings: Seconds spent decoding and encoding.
-    """
+    @property
+    def frames_per_second(self) -> float:
+        """Frames sampled per second of video."""
+        ...
 
-    features: NDArray[np.float32]
-    times: NDArray[np.float64]
-    duration: float
-    encoder: str = ""
-    warnings: tuple[str, ...] = ()
-    timings: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.features.ndim != 2 or self.times.shape != self.features.shape[:1]:
-            raise NetworkError(
-                f"{self.features.shape} features do not belong to {self.times.shape} times"
-            )
-        if not len(self.times):
-            raise VideoError("the video shows no frame")
-
-    def __len__(self) -> int:
-        return len(self.times)
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a decoded picture becomes a frame."""
+        ...
 
 
 class VideoEncoder:
@@ -81,7 +65,7 @@ class VideoEncoder:
 
     Args:
         network: The visual network.
-        manifest: Its bundle's manifest.
+        manifest: How videos are sampled: the manifest of its bundle.
         encoder: Hash of the network's file.
         batch: Frames in one run at most.
         reuse: Most grey levels by which a block of a frame may differ from the last encoded one
@@ -95,7 +79,7 @@ class VideoEncoder:
     def __init__(
         self,
         network: Network,
-        manifest: Manifest,
+        manifest: Sampling,
         *,
         encoder: str,
         batch: int,
@@ -190,14 +174,16 @@ class VideoEncoder:
             "encode": timer.seconds,
         }
         for stage, seconds in timings.items():
-            self._report(stage, seconds, features.rows)
+            self._report(stage, seconds, features.frames)
+        rows, index = features.table()
         return EncodedVideo(
-            features.array(),
+            rows,
             np.concatenate(times),
             ending.duration,
             self._encoder,
             ending.warnings,
             timings,
+            index,
         )
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -208,8 +194,17 @@ class VideoEncoder:
 
         Returns:
             ``[B, Dv]`` float32.
+
+        Raises:
+            NetworkError: The run failed, gave another shape, or gave features that are not finite.
         """
         features = self._network.run({INPUT: images})[OUTPUT]
+        if features.ndim != 2 or len(features) != len(images):
+            raise NetworkError(
+                f"{len(images)} frames gave features of the shape {features.shape}",
+                where=self._network.name,
+            )
+        check_finite(features, what="features", network=self._network.name)
         return np.asarray(features, dtype=np.float32)
 
     def _hold_time(self, began: float, options: VideoOptions, source: Any) -> None:
@@ -234,39 +229,37 @@ class _Features:
         self._run = run
         self._reuse = FrameReuse(reuse)
         self._table = np.empty((0, 0), dtype=np.float32)
-        self._known = self._table
-        self.rows = 0
+        self._rows = 0
+        self._index: list[NDArray[np.int64]] = []
+        self.frames = 0
 
     def add(self, images: NDArray[np.uint8], index: NDArray[np.int64]) -> None:
         """Add the next frames: pictures ``[M, S, S, 3]``, and which one each shows ``[N]``."""
-        # Row 0 stands for the last frame that was encoded before these.
         fresh: list[int] = []
-        rows = np.zeros(len(images), dtype=np.int64)
+        rows = np.empty(len(images), dtype=np.int64)
         for number, image in enumerate(images):
             if self._reuse.is_new(image):
                 fresh.append(number)
-            rows[number] = len(fresh)
+            rows[number] = self._rows + len(fresh) - 1
         self._reuse.release()
-        known = self._known
         if fresh:
             found = self._run(images if len(fresh) == len(images) else images[fresh])
-            known = np.concatenate([known, found]) if known.size else found
-            rows -= not self._known.size
-            self._known = found[-1:].copy()
-        self._reserve(self.rows + len(index), known.shape[1])
-        self._table[self.rows : self.rows + len(index)] = known[rows[index]]
-        self.rows += len(index)
+            self._reserve(self._rows + len(found), found.shape[1])
+            self._table[self._rows : self._rows + len(found)] = found
+            self._rows += len(found)
+        self._index.append(rows[index])
+        self.frames += len(index)
 
-    def array(self) -> NDArray[np.float32]:
-        """All features, ``[T, Dv]``; nothing can be added after that."""
+    def table(self) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+        """Features ``[M, Dv]``, and the row of each frame ``[T]``; nothing can be added later."""
         table = self._table
-        # Nobody else holds the table: its rows are handed out as copies only.
-        table.resize((self.rows, table.shape[1]), refcheck=False)
-        return table
+        # Nobody else holds the table yet.
+        table.resize((self._rows, table.shape[1]), refcheck=False)
+        return table, None if self._rows == self.frames else np.concatenate(self._index)
 
     def _reserve(self, rows: int, width: int) -> None:
         """Make room: grown in place, a long video's features never lie in memory twice."""
-        if not self.rows:
+        if not self._rows:
             self._table = np.empty((max(rows, _ROWS), width), dtype=np.float32)
         elif rows > len(self._table):
             self._table.resize((rows + _ROWS, width), refcheck=False)

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vtloc_runtime.errors import NetworkError
 from vtloc_runtime.localize.windows import Timeline, plan_windows
+from vtloc_runtime.networks.interface import check_finite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vtloc_runtime.bundle.manifest import Windows
+    from vtloc_runtime.localize.encoded_video import FrameFeatures
     from vtloc_runtime.localize.text_encoder import EncodedSentence
     from vtloc_runtime.networks.interface import Network
 
@@ -42,7 +45,7 @@ class BoundaryLogits:
         return self._network.inputs["features"].batch(_SENTENCES_AT_ONCE)
 
     def of(
-        self, features: NDArray[np.floating], sentences: Sequence[EncodedSentence]
+        self, features: FrameFeatures | NDArray[np.floating], sentences: Sequence[EncodedSentence]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Start and end logits of a whole video.
 
@@ -52,14 +55,16 @@ class BoundaryLogits:
 
         Returns:
             ``[sentences, T]`` each.
+
+        Raises:
+            NetworkError: The network failed, or gave logits that are not finite.
         """
         inputs = self._network.inputs
         tokens, token_mask = _side_by_side(sentences, inputs["tokens"].dtype)
-        features = features.astype(inputs["features"].dtype, copy=False)
         windows = plan_windows(len(features), frames=self._frames, overlap=self._overlap)
         timeline = Timeline(windows, len(sentences))
         for index, window in enumerate(windows):
-            part = features[window.start : window.stop]
+            part = features[window.start : window.stop].astype(inputs["features"].dtype, copy=False)
             result = self._network.run(
                 {
                     "features": np.repeat(part[None], len(sentences), axis=0),
@@ -68,11 +73,15 @@ class BoundaryLogits:
                     "token_mask": token_mask,
                 }
             )
-            timeline.add(
-                index,
-                result["start_logits"].astype(np.float64),
-                result["end_logits"].astype(np.float64),
-            )
+            logits = result["start_logits"], result["end_logits"]
+            for one in logits:
+                if one.shape != (len(sentences), len(window)):
+                    raise NetworkError(
+                        f"{len(window)} frames gave logits of the shape {one.shape}",
+                        where=self._network.name,
+                    )
+                check_finite(one, what="logits", network=self._network.name)
+            timeline.add(index, *(one.astype(np.float64) for one in logits))
         return timeline.logits()
 
 

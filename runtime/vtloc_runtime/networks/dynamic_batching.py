@@ -42,14 +42,21 @@ class FrameCombiner:
         request = _Request(images)
         with self._lock:
             self._waiting.append(request)
-        while not request.done.is_set():
-            with self._free:
-                together = self._take()
-                if together:
-                    self._serve(together)
-                    continue
-            # Another thread has taken it along; its result is on the way.
-            request.done.wait()
+        try:
+            while not request.done():
+                with self._free:
+                    # Cleared before the look at what has happened, so that nothing is missed.
+                    request.look.clear()
+                    if not request.done() and (together := self._take()):
+                        self._serve(together)
+                        continue
+                if not request.done():
+                    # Another thread has taken it along: its result comes, or it comes back.
+                    request.look.wait()
+        finally:
+            with self._lock:
+                if request in self._waiting:
+                    self._waiting.remove(request)
         return request.result()
 
     def _take(self) -> list[_Request]:
@@ -65,44 +72,54 @@ class FrameCombiner:
             return taken
 
     def _serve(self, requests: list[_Request]) -> None:
-        if len(requests) == 1:
-            requests[0].serve(self._run)
-            return
         try:
-            features = self._run(np.concatenate([request.images for request in requests]))
-        except Exception:  # noqa: BLE001 - each is tried alone, for an error of its own
-            for request in requests:
-                request.serve(self._run)
-        except BaseException as error:
-            for request in requests:
-                request.fail(error)
-            raise
-        else:
-            ends = np.cumsum([len(request.images) for request in requests])
-            for request, part in zip(requests, np.split(features, ends[:-1]), strict=True):
-                request.finish(part)
+            self._run_together(requests)
+        finally:
+            # An interrupt is this thread's own: the others' requests go back to their owners.
+            left = [request for request in requests if not request.done()]
+            with self._lock:
+                self._waiting.extendleft(reversed(left))
+            for request in left:
+                request.look.set()
+
+    def _run_together(self, requests: list[_Request]) -> None:
+        if len(requests) > 1:
+            try:
+                features = self._run(np.concatenate([request.images for request in requests]))
+            except Exception:  # noqa: BLE001 - each is tried alone, for an error of its own
+                features = None
+            if features is not None:
+                ends = np.cumsum([len(request.images) for request in requests])
+                for request, part in zip(requests, np.split(features, ends[:-1]), strict=True):
+                    request.finish(part)
+                return
+        for request in requests:
+            request.serve(self._run)
 
 
 class _Request:
     def __init__(self, images: NDArray[np.uint8]) -> None:
         self.images = images
-        self.done = threading.Event()
+        self.look = threading.Event()
         self._features: NDArray[np.float32] | None = None
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
+
+    def done(self) -> bool:
+        """Whether there is a result, or an error."""
+        return self._features is not None or self._error is not None
 
     def serve(self, run: Run) -> None:
+        """Run it alone; an error is kept for the thread that asked, an interrupt goes through."""
         try:
             self.finish(run(self.images))
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever asked
-            self.fail(error)
+        except Exception as error:  # noqa: BLE001 - raised again on the thread that asked
+            self._error = error
+            self.look.set()
 
     def finish(self, features: NDArray[np.float32]) -> None:
+        """Keep its part of what a run gave."""
         self._features = features
-        self.done.set()
-
-    def fail(self, error: BaseException) -> None:
-        self._error = error
-        self.done.set()
+        self.look.set()
 
     def result(self) -> NDArray[np.float32]:
         if self._features is None:

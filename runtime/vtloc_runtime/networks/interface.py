@@ -15,6 +15,8 @@ from vtloc_runtime.errors import NetworkError
 Array = NDArray[np.generic]
 """Any numpy array; what it holds stands in the tensor's specification."""
 
+_OUTPUT_REMEDY = "The network does not do what its file says; export the bundle again"
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
@@ -191,3 +193,67 @@ def check_inputs(
                         f"{known} and {length}",
                         where=network,
                     )
+
+
+def check_outputs(
+    specs: Mapping[str, TensorSpec],
+    outputs: Mapping[str, Array],
+    input_specs: Mapping[str, TensorSpec],
+    inputs: Mapping[str, Array],
+    *,
+    network: str,
+) -> None:
+    """Refuse outputs that are not what the network said, such as fewer rows than it was given.
+
+    Args:
+        specs: What it said of its outputs.
+        outputs: What it gave.
+        input_specs: What it said of its inputs.
+        inputs: What it was given.
+        network: Its name, for messages.
+
+    Raises:
+        NetworkError: An output is of another dtype or number of axes, or an axis has another
+            length than the specification, or than an input's axis of the same name.
+    """
+    lengths = {
+        axis: length
+        for name, spec in input_specs.items()
+        for axis, length in zip(spec.shape, inputs[name].shape, strict=True)
+    }
+    for name, spec in specs.items():
+        array = outputs[name]
+        wanted = tuple(
+            lengths.get(axis, length) if isinstance(axis, str) else axis
+            for axis, length in zip(spec.shape, array.shape, strict=False)
+        )
+        if str(array.dtype) != spec.dtype or array.ndim != len(spec.shape) or array.shape != wanted:
+            raise NetworkError(
+                f"it gave {name!r} as {array.dtype} {array.shape}, not {spec.dtype} "
+                f"{wanted if array.ndim == len(spec.shape) else spec.shape}",
+                where=network,
+                remedy=_OUTPUT_REMEDY,
+            )
+
+
+def check_finite(array: Array, *, what: str, network: str) -> None:
+    """Refuse numbers that are not finite: they would pass for an answer.
+
+    Args:
+        array: Floating numbers.
+        what: What they are, for the message.
+        network: The network that gave them.
+
+    Raises:
+        NetworkError: One of them is NaN or infinite.
+    """
+    # The sum is a single pass, and is not finite wherever one of its parts is not; it overflows
+    # seldom, and then the numbers are looked at one by one.
+    with np.errstate(all="ignore"):
+        if np.isfinite(np.sum(array, dtype=np.float32)) or np.isfinite(array).all():
+            return
+    raise NetworkError(
+        f"the {what} are not finite",
+        where=network,
+        remedy="Half precision overflowed, or the weights are damaged: try --precision fp32",
+    )

@@ -27,6 +27,7 @@ def open_network(
     device: str | None = None,
     precision: str | None = None,
     threads: int | None = None,
+    timeout: float | None = None,
 ) -> Network:
     """Open one network of a bundle.
 
@@ -38,6 +39,7 @@ def open_network(
             takes the backend's first.
         precision: Which precision; None takes the best that the bundle has for the device.
         threads: Threads of one run on the CPU; None takes what the process may use.
+        timeout: Seconds after which a run is stopped, on ONNX Runtime; None takes its default.
 
     Raises:
         BackendError: The backend is unknown, or cannot serve the device here.
@@ -51,7 +53,15 @@ def open_network(
     with ExitStack() as stack:
         copies = [
             stack.enter_context(
-                _open_copy(bundle, network, chosen, backend=backend, device=one, threads=threads)
+                _open_copy(
+                    bundle,
+                    network,
+                    chosen,
+                    backend=backend,
+                    device=one,
+                    threads=threads,
+                    timeout=timeout,
+                )
             )
             for one in device.split(",")
         ]
@@ -68,15 +78,23 @@ def _open_copy(
     backend: str,
     device: str,
     threads: int | None,
+    timeout: float | None,
 ) -> Network:
     """Open a network on one device."""
     if backend == "tensorrt":
         from vtloc_runtime.networks.tensorrt.network import load_tensorrt
 
         return load_tensorrt(bundle, network, precision, device)
-    from vtloc_runtime.networks.onnxruntime_backend import load_onnxruntime
+    from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT, load_onnxruntime
 
-    return load_onnxruntime(bundle, network, precision, device, threads=threads)
+    return load_onnxruntime(
+        bundle,
+        network,
+        precision,
+        device,
+        threads=threads,
+        timeout=DEFAULT_RUN_TIMEOUT if timeout is None else timeout,
+    )
 
 
 def resolve_device(backend: str, device: str | None) -> str:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtloc_runtime.errors import BackendError, BundleError, MissingExtraError, NetworkError
-from vtloc_runtime.networks.interface import Array, Network, TensorSpec, check_inputs
+from vtloc_runtime.bundle.onnx_file import OnnxFile
+from vtloc_runtime.errors import BackendError, BundleError, NetworkError
+from vtloc_runtime.networks.interface import (
+    Array,
+    Network,
+    TensorSpec,
+    check_inputs,
+    check_outputs,
+)
+from vtloc_runtime.networks.onnxruntime_package import ERRORS_ONLY, import_onnxruntime
+from vtloc_runtime.networks.run_watchdog import RunWatchdog
+from vtloc_runtime.system.installation import install_command
 from vtloc_runtime.system.processors import available_processors
 
 if TYPE_CHECKING:
@@ -26,7 +37,10 @@ _DTYPES = {
     "tensor(int64)": "int64",
     "tensor(bool)": "bool",
 }
-_ERRORS_ONLY = 3
+DEFAULT_RUN_TIMEOUT = 300.0
+"""Seconds after which a run is stopped; a batch takes seconds at most."""
+
+_watchdog = RunWatchdog()
 
 
 def load_onnxruntime(
@@ -36,8 +50,9 @@ def load_onnxruntime(
     device: str = "cpu",
     *,
     threads: int | None = None,
+    timeout: float = DEFAULT_RUN_TIMEOUT,
 ) -> OnnxRuntimeNetwork:
-    """Open a network of a bundle with ONNX Runtime, after its hash was checked.
+    """Open a network of a bundle with ONNX Runtime, after its hashes were checked.
 
     Args:
         bundle: The bundle.
@@ -45,18 +60,23 @@ def load_onnxruntime(
         precision: Which of its precisions.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         threads: Threads that one run uses on the CPU; None takes what the process may use.
+        timeout: Seconds after which a run is stopped.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
         BackendError: This ONNX Runtime cannot serve the device.
-        BundleError: The file is missing, altered, no network, or not what the manifest says.
+        BundleError: A file is missing, altered, no network, or not what the manifest says.
     """
     file = bundle.variant(network, precision)
-    content = bundle.read(file.file, file.sha256)
+    where = bundle.resolve(file.file)
     opened = OnnxRuntimeNetwork(
-        network, content, device=device, threads=threads, where=bundle.resolve(file.file)
+        network,
+        bundle.onnx(file),
+        device=device,
+        threads=threads,
+        timeout=timeout,
     )
-    _compare_with_manifest(opened, file, where=bundle.resolve(file.file))
+    _compare_with_manifest(opened, file, where=where)
     return opened
 
 
@@ -65,28 +85,30 @@ class OnnxRuntimeNetwork(Network):
 
     Args:
         name: Which network this is, for messages.
-        content: The ONNX file's bytes.
+        file: The network; bytes are an ONNX file that needs no other.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         threads: Threads that one run uses on the CPU; None takes what the process may use.
-        where: Where the bytes came from, for messages.
+        timeout: Seconds after which a run is stopped. Loading is not bounded.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
         BackendError: This ONNX Runtime cannot serve the device.
-        BundleError: The bytes are no network that ONNX Runtime can load.
+        BundleError: The bytes are no network that ONNX Runtime can load, or name other files.
     """
 
     def __init__(
         self,
         name: str,
-        content: bytes,
+        file: OnnxFile | bytes,
         *,
         device: str = "cpu",
         threads: int | None = None,
-        where: object = None,
+        timeout: float = DEFAULT_RUN_TIMEOUT,
     ) -> None:
         self._name = name
-        self._session: Any = _open_session(content, device, threads, where=where or name)
+        self._timeout = timeout
+        opened = file if isinstance(file, OnnxFile) else OnnxFile(file, where=name)
+        self._session: Any = _open_session(opened, device, threads)
         self._backend = f"onnxruntime:{device}"
         self._inputs = _specs(self._session.get_inputs())
         self._outputs = _specs(self._session.get_outputs())
@@ -115,56 +137,83 @@ class OnnxRuntimeNetwork(Network):
         """Compute every output.
 
         Raises:
-            NetworkError: An input is missing, unknown or of another shape, or the run failed.
+            NetworkError: An input is missing, unknown or of another shape, the run failed or took
+                too long, or an output is not what the network says.
         """
         session = self._session
         if session is None:
             raise NetworkError("the network is closed", where=self._name)
         check_inputs(self._inputs, inputs, network=self._name)
         feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
-        try:
-            results = session.run(list(self._outputs), feeds)
-        except Exception as error:
-            raise NetworkError(f"the run failed: {_first_line(error)}", where=self._name) from error
-        return dict(zip(self._outputs, results, strict=True))
+        options = _run_options()
+        with _watchdog.watch(self._timeout, partial(setattr, options, "terminate", True)) as watch:
+            try:
+                results = session.run(list(self._outputs), feeds, options)
+            except Exception as error:
+                if watch.expired:
+                    raise NetworkError(
+                        f"the run was stopped after {self._timeout:g} s",
+                        where=self._name,
+                        remedy="Take smaller batches, or give it more time",
+                    ) from error
+                raise NetworkError(
+                    f"the run failed: {_first_line(error)}", where=self._name
+                ) from error
+        found = dict(zip(self._outputs, results, strict=True))
+        check_outputs(self._outputs, found, self._inputs, inputs, network=self._name)
+        return found
 
     def close(self) -> None:
         """Free the session; a second call does nothing."""
         self._session = None
 
 
-def _open_session(content: bytes, device: str, threads: int | None, *, where: object) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError.of(
-            "onnxruntime", extra="cpu", purpose="The onnxruntime backend"
-        ) from error
-    if not hasattr(onnxruntime, "InferenceSession"):
-        raise BackendError(
-            "onnxruntime is installed but broken",
-            where=getattr(onnxruntime, "__path__", None),
-            remedy="onnxruntime and onnxruntime-gpu overwrite each other: "
-            "uninstall both, then install one",
+def _run_options() -> Any:
+    import onnxruntime
+
+    return onnxruntime.RunOptions()
+
+
+def session_options(file: OnnxFile) -> Any:
+    """Options of a session that reads no file but those that were verified.
+
+    Args:
+        file: The network; it must live until the session is open.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+    options = import_onnxruntime(extra="cpu", purpose="the onnxruntime backend").SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    # Else the bytes themselves decide, and ONNX Runtime's own format names files elsewhere.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    if file.external:
+        options.add_external_initializers_from_files_in_memory(
+            list(file.external),
+            list(file.external.values()),
+            [len(content) for content in file.external.values()],
         )
-    onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
+    return options
+
+
+def _open_session(file: OnnxFile, device: str, threads: int | None) -> Any:
+    onnxruntime = import_onnxruntime(extra="cpu", purpose="the onnxruntime backend")
     providers = _providers(onnxruntime, device)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
+    options = session_options(file)
     options.intra_op_num_threads = threads or available_processors()
     options.inter_op_num_threads = 1
     # Threads that wait by spinning take the processor from the decoder.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=providers)
+        session = onnxruntime.InferenceSession(file.content, options, providers=providers)
     except Exception as error:
         if device != "cpu":
             raise BackendError(
-                f"ONNX Runtime could not start on {device}: {_first_line(error)}", where=where
+                f"ONNX Runtime could not start on {device}: {_first_line(error)}", where=file.where
             ) from error
         raise BundleError(
             f"ONNX Runtime cannot load the network: {_first_line(error)}",
-            where=where,
+            where=file.where,
             remedy="Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE",
         ) from error
     session.disable_fallback()
@@ -193,7 +242,7 @@ def _providers(onnxruntime: Any, device: str) -> list[tuple[str, dict[str, Any]]
         raise BackendError(
             f"this ONNX Runtime has no CUDA; it offers {', '.join(available)}",
             where=device,
-            remedy='Replace it: pip uninstall onnxruntime; pip install "vtloc[gpu]"',
+            remedy=f"Replace it: pip uninstall onnxruntime; {install_command('gpu')}",
         )
     if hasattr(onnxruntime, "preload_dlls"):
         # Finds the CUDA libraries that pip installed, which the loader would not.

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vtloc_runtime.errors import MissingExtraError, OutputError
+from vtloc_runtime.system.atomic_write import atomic_write
+from vtloc_runtime.system.text import plain
 
 if TYPE_CHECKING:
     from vtloc_runtime.localize.moments import Localization
     from vtloc_runtime.report.filmstrip import Thumbnail
 
+_MARKER = b'<meta name="generator" content="vtloc">'
 _TEMPLATE = Path(__file__).with_name("page.html.j2")
 
 
@@ -56,14 +58,14 @@ def write_page(path: str | Path, videos: Sequence[VideoAnswers], *, title: str =
     except ImportError as error:
         raise MissingExtraError.of("jinja2", extra="report", purpose="The report") from error
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["clock"] = format_clock
+    environment.filters |= {"clock": format_clock, "plain": plain}
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     target = Path(path)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    content = template.render(title=title, videos=videos).encode("utf-8", "backslashreplace")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(template.render(title=title, videos=videos), encoding="utf-8")
-        draft.replace(target)
+        with atomic_write(target) as file:
+            file.write(content)
     except OSError as error:
         raise OutputError(
             f"the report cannot be written: {error.strerror}",
@@ -71,6 +73,15 @@ def write_page(path: str | Path, videos: Sequence[VideoAnswers], *, title: str =
             remedy="Name a folder that can be written to",
         ) from error
     return target
+
+
+def is_page(beginning: bytes) -> bool:
+    """Whether a file is a page that ``write_page`` wrote, and may be replaced by another.
+
+    Args:
+        beginning: The first bytes of the file, 1,024 or more.
+    """
+    return beginning.startswith(b"<!doctype html>") and _MARKER in beginning[:1024]
 
 
 def format_clock(seconds: float) -> str:

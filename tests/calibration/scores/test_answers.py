@@ -25,8 +25,8 @@ from vtloc_calibration.scores.report import Target, calibrate_scores
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import CalibrationError
 from vtloc_runtime.localize.absence import ReferenceFrames
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 Videos = list[tuple[Path, list[str]]]
 NAMES = list(COLOURS)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vtloc_export.cli.main import main, parse_precisions
+from vtloc_export.cli.main import main
+from vtloc_export.cli.onnx import parse_precisions
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import BundleError, CheckpointError, OutputError, UsageError
 

@@ -301,7 +301,7 @@ def test_tensorrt_that_is_not_installed_is_named(bundle, monkeypatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(MissingExtraError, match=r"vtloc\[tensorrt\]"):
+    with pytest.raises(MissingExtraError, match=r"\[tensorrt\]"):
         build_engines(bundle, EngineOptions("sm80", backend="tensorrt"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -99,14 +100,14 @@ def test_a_file_may_have_the_look_of_a_pattern(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "film,query\nx,y\n", "not video"),
-        ("a.csv", "", "not video"),
+        ("a.csv", "film,query\nx,y\n", "no column video"),
+        ("a.csv", "", "no column video"),
         ("a.csv", "video,query\nx,a,b\n", "more fields"),
         ("a.csv", "video,query\n,a\n", "names no video"),
         ("a.csv", "video,query\n", "empty"),
-        ("a.csv", 'video,query\na,"b\n', "no CSV"),
+        ("a.csv", 'video,query\na,"b\n', "not valid CSV"),
         ("a.txt", "# nothing\n", "empty"),
-        ("a.jsonl", "{", "no JSON"),
+        ("a.jsonl", "{", "not valid JSON"),
         ("a.jsonl", "[]", "no video"),
         ("a.jsonl", '{"video": 3}', "no video"),
         ("a.jsonl", '{"video": "a", "queries": "dog"}', "a list"),
@@ -114,11 +115,15 @@ def test_a_file_may_have_the_look_of_a_pattern(tmp_path: Path) -> None:
         ("a.jsonl", '{"video": "a", "query": "b", "queries": []}', "both"),
         ("a.jsonl", '{"video": "a", "query": "b", "id": []}', "text or a number"),
         ("a.json", "[]", "object of videos"),
-        ("a.json", "{", "no JSON"),
+        ("a.json", "{", "not valid JSON"),
         ("a.json", '{"v": {"sentences": "one"}}', "no sentences"),
         ("a.txt", "A 0 1##a dog\nfilm.mp4\n", "START END"),
         ("a.jsonl", '{"qid": 1, "vid": "a"}', "no query"),
-        ("a.jsonl", '{"video":"a","query":"b","id":1}\n{"video":"c","query":"d","id":1}', "twice"),
+        (
+            "a.jsonl",
+            '{"video":"a","query":"b","id":1}\n{"video":"c","query":"d","id":1}',
+            "two jobs",
+        ),
     ],
 )
 def test_a_list_that_cannot_be_meant_names_the_place(
@@ -127,7 +132,7 @@ def test_a_list_that_cannot_be_meant_names_the_place(
     listed = tmp_path / name
     listed.write_text(content)
     with pytest.raises(JobError, match=message) as caught:
-        read_jobs([str(listed)], ["dog"])
+        read_jobs([str(listed)], ["dog"], videos=tmp_path)
     assert caught.value.where
 
 
@@ -167,7 +172,7 @@ def test_a_benchmark_is_a_job_list(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="without their place") as caught:
         read_jobs([str(charades)])
     assert "--videos" in str(caught.value)
-    with pytest.raises(JobError, match="no folder"):
+    with pytest.raises(JobError, match="not name a folder"):
         read_jobs([str(charades)], videos=tmp_path / "elsewhere")
 
 
@@ -194,3 +199,154 @@ def test_jobs_of_one_video_go_together() -> None:
     jobs = read_jobs(["a.mp4", "b.mp4", "a.mp4"], ["one"])
     groups = group_by_video(jobs)
     assert [(group.video, len(group.jobs)) for group in groups] == [("a.mp4", 2), ("b.mp4", 1)]
+
+
+def videos_of(*inputs: object, notices: list[str] | None = None) -> list[str]:
+    notice = None if notices is None else notices.append
+    return [job.video for job in read_jobs([str(i) for i in inputs], ["dog"], notice=notice)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{'x' * 300}.mp4",
+        "a\0b.mp4",
+        "https://host/film.mp4?token=1",
+        "https://host/list.csv",
+        "rtsp://[::1]/x*",
+        "gone.mp4",
+        "bad\udcff.mp4",
+    ],
+)
+def test_a_name_that_leads_nowhere_is_a_job_that_fails_later(tmp_path: Path, name: str) -> None:
+    assert videos_of(name) == [name]
+    if "\udcff" not in name and "\0" not in name:
+        listed = tmp_path / "videos.txt"
+        listed.write_text(f"{name}\n")
+        assert videos_of(listed) == [name]
+
+
+def test_separators_of_unicode_cut_no_list(tmp_path: Path) -> None:
+    name = "a\u2028b\x85c\x0cd.mp4"
+    (tmp_path / "v.txt").write_text(f"{name}\n", encoding="utf-8")
+    assert videos_of(tmp_path / "v.txt") == [name]
+    (tmp_path / "v.jsonl").write_text(
+        f'{{"video": "{name[:3]}.mp4", "query": "{name[:3]}\x85"}}\n', encoding="utf-8"
+    )
+    (job,) = read_jobs([str(tmp_path / "v.jsonl")])
+    assert job.query == "a\u2028b\x85"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", 'video;query\na.mp4;"a dog; two"\n;\n\nb.mp4;a cat, running\n'),
+        ("a.tsv", "video\tquery\na.mp4\ta dog; two\n\t\nb.mp4\ta cat, running\n"),
+        ("a.csv", 'video,query\na.mp4,a dog; two\n,\nb.mp4,"a cat, running"\n'),
+    ],
+)
+def test_tables_come_with_any_usual_delimiter(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    jobs = read_jobs([str(tmp_path / name)])
+    assert asked(jobs) == [("a.mp4", "a dog; two"), ("b.mp4", "a cat, running")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", b"[" * 100_000),
+        ("a.json", b'{"a":' * 100_000),
+        ("a.jsonl", '{"video": "a", "query": "b"}'.encode("utf-16")),
+        ("a.jsonl", b'{"video": "a", "query": "b", "id": NaN}'),
+        ("a.jsonl", b'{"video": "a", "query": "b", "id": true}'),
+        ("a.csv", b'video\n"' + b"x" * 200_000 + b'"\n'),
+        ("a.csv", b"\xff\xfev\x00i\x00d\x00"),
+    ],
+)
+def test_lists_that_are_damaged_are_one_clear_error(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(JobError) as caught:
+        read_jobs([str(tmp_path / name)], ["dog"])
+    assert caught.value.where
+
+
+def test_a_sentence_among_the_videos_is_guessed() -> None:
+    with pytest.raises(UsageError) as caught:
+        read_jobs(["boat.mp4", "a boat"])
+    assert "vtloc-run boat.mp4 -q 'a boat'" in str(caught.value)
+
+
+def test_folders_skip_hidden_files_and_count_what_may_be_a_video(tmp_path: Path) -> None:
+    for name in ("a.mp4", "._a.mp4", ".trash/b.mp4", "c.asf", "d.M2V", "e.webp", "f.srt", "g.webp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "gone.mp4").symlink_to("nowhere")
+    notices: list[str] = []
+    found = [Path(video).name for video in videos_of(tmp_path, notices=notices)]
+    assert found == ["a.mp4", "c.asf", "d.M2V", "gone.mp4"]
+    assert len(notices) == 1
+    assert "2 .webp" in notices[0]
+
+
+def test_linked_folders_are_followed_once_and_never_in_circles(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.mp4").touch()
+    root = tmp_path / "root"
+    (root / "deep").mkdir(parents=True)
+    (root / "a.mp4").touch()
+    for link, target in (
+        ("x", "../elsewhere"),
+        ("y", "../elsewhere"),
+        ("deep/up", ".."),
+        ("top", "/"),
+    ):
+        (root / link).symlink_to(target)
+    assert [Path(video).name for video in videos_of(root)] == ["a.mp4", "b.mp4"]
+
+
+def test_a_folder_without_videos_says_what_it_holds(tmp_path: Path) -> None:
+    for name in ("a.srt", "b.srt", "c"):
+        (tmp_path / name).touch()
+    with pytest.raises(JobError, match=r"2 \.srt, 1 without ending"):
+        read_jobs([str(tmp_path)], ["dog"])
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+def test_folders_that_may_not_be_entered_are_jobs_that_fail(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "ok").mkdir()
+    (tmp_path / "ok" / "a.mp4").touch()
+    (tmp_path / "no").mkdir()
+    (tmp_path / "no" / "b.mp4").touch()
+    (tmp_path / "no").chmod(mode)
+    tmp_path.chmod(0o755)
+    try:
+        found = as_another_user(tmp_path)
+    finally:
+        (tmp_path / "no").chmod(0o755)
+    unread = "no" if mode == 0 else "no/b.mp4"
+    assert (
+        found == [str(tmp_path / "ok" / "a.mp4"), str(tmp_path / unread)][:: 1 if mode == 0 else -1]
+    )
+
+
+def as_another_user(folder: Path) -> list[str]:
+    """The videos that somebody without the rights of root finds; root may enter everything."""
+    if os.geteuid() != 0:
+        return videos_of(folder)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.chdir(folder)
+            os.seteuid(65534)
+            os.write(writing, "\n".join(videos_of(".")).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        shown = file.read().split("\n")
+    os.waitpid(child, 0)
+    return [str(folder / name.removeprefix("./")) for name in shown]

@@ -12,9 +12,9 @@ import pytest
 from tests.support.colours import write_colour_video
 from tests.support.crashing_decoder import crash_on
 from vtloc_runtime.batch.jobs import VideoJobs, group_by_video, read_jobs
-from vtloc_runtime.batch.records import Record
+from vtloc_runtime.batch.records import FileState, Record
 from vtloc_runtime.batch.worker_pool import PipelineOptions, run_jobs, run_lanes
-from vtloc_runtime.errors import UsageError, VideoError
+from vtloc_runtime.errors import DecoderLostError, UsageError, VideoError
 from vtloc_runtime.localize.feature_cache import FeatureCache
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.video.isolation.chunks import Read
@@ -254,3 +254,70 @@ def test_a_reading_without_an_end_is_no_video(localizer: Localizer) -> None:
 
     with pytest.raises(VideoError, match="no frame"):
         localizer.encode_video("film.mp4", read=nothing)
+
+
+def lose_decoders(
+    monkeypatch: pytest.MonkeyPatch, losses: int, begun: threading.Event | None = None
+) -> None:
+    """Have decoders ended by a signal from outside, as often as asked, after their first chunk."""
+    read = DecoderProcess.read
+    left = [losses]
+
+    def lost(self: DecoderProcess, source: Any, options: Any, size: int) -> Any:
+        for part in read(self, source, options, 1):
+            yield part
+            if left[0] > 0:
+                left[0] -= 1
+                if begun is not None:
+                    begun.set()
+                raise DecoderLostError("the decoder was ended from outside", where=source)
+
+    monkeypatch.setattr(DecoderProcess, "read", lost)
+
+
+def test_a_video_whose_decoder_was_ended_is_tried_once_more(
+    localizer: Localizer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    film = str(write_colour_video(tmp_path / "film.mp4", [("red", 1), ("blue", 1)] * 30))
+    lose_decoders(monkeypatch, 1)
+    (record,) = flat(run_jobs(localizer, videos([film], "red"), options=PipelineOptions(1)))
+    assert not record.failed
+    lose_decoders(monkeypatch, 2)
+    (record,) = flat(run_jobs(localizer, videos([film], "red"), options=PipelineOptions(1)))
+    assert record.error is not None
+    assert "ended from outside" in record.error.what
+
+
+def test_decoders_that_end_while_the_run_stops_leave_no_record(
+    localizer: Localizer, films: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    long = str(write_colour_video(tmp_path / "long.mp4", [("red", 1), ("blue", 1)] * 30))
+    stopped = threading.Event()
+    lose_decoders(monkeypatch, 100, stopped)
+    found = flat(
+        run_jobs(
+            localizer,
+            videos([long, *films], "red"),
+            options=PipelineOptions(2),
+            stop=stopped.is_set,
+        )
+    )
+    assert not any(record.failed for record in found)
+    assert len(found) < 7
+
+
+def test_progress_that_raises_costs_no_answer(localizer: Localizer, films: list[str]) -> None:
+    def broken(video: str, seconds: float) -> None:
+        raise RuntimeError(video, seconds)
+
+    found = flat(run_jobs(localizer, videos(films, "red"), options=HERE, progress=broken))
+    assert len(found) == len(films)
+    assert not any(record.failed for record in found)
+
+
+def test_records_keep_the_state_of_the_file(localizer: Localizer, films: list[str]) -> None:
+    for record in flat(run_jobs(localizer, videos(films, "red", " "), options=HERE)):
+        state = Path(record.video).stat()
+        assert record.size == state.st_size
+        assert record.modified == pytest.approx(state.st_mtime, abs=1e-5)
+        assert not record.is_outdated(FileState.read(record.video))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -10,8 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vtloc_runtime.cli.doctor import app as doctor
-from vtloc_runtime.cli.encode import app as encode
-from vtloc_runtime.cli.find import app as find
+from vtloc_runtime.cli.main import main
 from vtloc_runtime.video.isolation import decoder_process, launch
 
 MAIN = "from vtloc_runtime.video.isolation.decoder_child import main\n"
@@ -33,10 +35,14 @@ def no_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "_BOOT", launch._BOOT.replace(MAIN, without + MAIN))
 
 
-def run(video: Path, bundle: Path, *options: str, app: Any = find) -> Any:
-    sentence = ["-q", "red"] if app is find else []
-    asked = [str(video), *sentence, "--bundle", str(bundle), *options]
-    return CliRunner().invoke(app, asked)
+def run(video: Path, bundle: Path, *options: str, command: str = "") -> SimpleNamespace:
+    sentence = [] if command else ["-q", "red"]
+    words = [*command.split(), str(video), *sentence, "--bundle", str(bundle), *options]
+    output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with redirect_stdout(output), redirect_stderr(output), pytest.raises(SystemExit) as left:
+        main(words)
+    output.seek(0)
+    return SimpleNamespace(exit_code=left.value.code, output=output.read())
 
 
 def test_the_closing_line_says_which_sandbox_held(
@@ -61,7 +67,7 @@ def launch_report() -> Any:
 def test_a_layer_that_is_missing_is_named(
     colour_video: Path, colour_bundle: Path, no_landlock: None
 ) -> None:
-    result = run(colour_video, colour_bundle, app=encode)
+    result = run(colour_video, colour_bundle, command="encode")
     assert result.exit_code == 0
     assert "; decoded in a sandbox without landlock" in result.output
     found = msgspec.json.decode(
@@ -72,11 +78,11 @@ def test_a_layer_that_is_missing_is_named(
     assert "landlock (the kernel has none)" in finding["detail"]
 
 
-@pytest.mark.parametrize("app", [find, encode])
+@pytest.mark.parametrize("command", ["", "encode"])
 def test_a_sandbox_that_is_required_is_looked_for_before_any_work(
-    app: Any, colour_video: Path, colour_bundle: Path, no_landlock: None
+    command: str, colour_video: Path, colour_bundle: Path, no_landlock: None
 ) -> None:
-    result = run(colour_video, colour_bundle, "--require-sandbox", app=app)
+    result = run(colour_video, colour_bundle, "--require-sandbox", command=command)
     assert result.exit_code == 6
     assert "landlock (the kernel has none)" in result.output
 

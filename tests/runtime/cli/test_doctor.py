@@ -60,7 +60,7 @@ def test_what_is_not_installed_names_its_extra(
     for subject, extra in (("onnxruntime", "cpu"), ("tensorrt", "tensorrt"), ("jinja2", "report")):
         found = finding(diagnosis, subject)
         assert found.state == "absent"
-        assert f"vtloc[{extra}]" in found.remedy
+        assert f"[{extra}]" in found.remedy
 
 
 def test_a_missing_driver_is_no_problem_where_no_gpu_is_wanted(
@@ -113,4 +113,4 @@ def test_decoding_on_the_gpu_is_tried(colour_bundle: Path, monkeypatch: pytest.M
         assert found.state == "absent"
         assert "no NVDEC answers on GPU 0" in found.detail
     installed(monkeypatch, {})
-    assert "vtloc[decode-gpu]" in finding(examine(colour_bundle), "GPU decoding").remedy
+    assert "[decode-gpu]" in finding(examine(colour_bundle), "GPU decoding").remedy

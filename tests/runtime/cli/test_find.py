@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,9 +17,10 @@ from typing import Any
 import pytest
 
 from tests.support.colours import write_colour_video
-from vtloc_runtime.cli import main as cli
+from vtloc_runtime.cli import program as cli
 from vtloc_runtime.cli import search
-from vtloc_runtime.cli.main import COMMANDS, exit_codes, main
+from vtloc_runtime.cli.main import COMMANDS, main
+from vtloc_runtime.cli.program import exit_codes
 
 PROGRAM = [sys.executable, "-c", "from vtloc_runtime.cli.main import main; main()"]
 
@@ -177,14 +179,205 @@ def test_a_file_of_another_run_is_not_continued(
 
 
 def test_failed_jobs_are_done_again_on_request(
-    film: str, bundle: str, capsys: pytest.CaptureFixture[str]
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vtloc_runtime.errors import VideoError
+    from vtloc_runtime.localize.localizer import Localizer
+
+    def fail(*_: object, **__: object) -> None:
+        raise VideoError("it was not to be")
+
+    arguments = [film, "-q", "red", "-b", bundle, "-o", "results.jsonl", "--no-cache"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Localizer, "encode_video", fail)
+        assert run(*arguments) == 3
+    assert run(*arguments) == 3
+    assert run(*arguments, "--retry-failed") == 0
+    assert len(lines(Path("results.jsonl").read_text())) == 1
+
+
+def test_a_file_that_changed_or_came_is_done_again(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     arguments = [film, "late.mp4", "-q", "red", "-b", bundle, "-o", "results.jsonl"]
     assert run(*arguments) == 1
     shutil.copy(film, "late.mp4")
-    assert run(*arguments) == 1
-    assert run(*arguments, "--retry-failed") == 0
-    assert len(lines(Path("results.jsonl").read_text())) == 2
+    assert run(*arguments) == 0
+    write_colour_video(tmp_path / "film.mp4", [("blue", 3), ("red", 5)])
+    assert run(*arguments) == 0
+    entries = {entry["video"]: entry for entry in lines(Path("results.jsonl").read_text())}
+    assert len(entries) == 2
+    assert entries["film.mp4"]["moments"][0]["start"] == pytest.approx(3, abs=0.2)
+    before = Path("results.jsonl").read_bytes()
+    Path(film).unlink()
+    assert run(*arguments) == 0
+    assert Path("results.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("row", ["film.mp4,blue,7", "other.mp4,red,7"])
+def test_an_id_never_takes_the_answer_of_another_job(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str], row: str
+) -> None:
+    Path("jobs.csv").write_text("video,query,id\nfilm.mp4,red,7\n")
+    assert run("jobs.csv", "-b", bundle, "-o", "results.jsonl") == 0
+    before = Path("results.jsonl").read_bytes()
+    Path("jobs.csv").write_text(f"video,query,id\n{row}\n")
+    assert run("jobs.csv", "-b", bundle, "-o", "results.jsonl") == 9
+    complaint = capsys.readouterr().err
+    for word in ("'7'", "'red'", "film.mp4", row.split(",", maxsplit=1)[0], row.split(",")[1]):
+        assert word in complaint
+    assert Path("results.jsonl").read_bytes() == before
+
+
+def test_a_damaged_results_file_is_repaired_on_request(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [film, "-q", "red", "-q", "blue", "-b", bundle, "-o", "results.jsonl"]
+    run(*arguments)
+    whole = Path("results.jsonl").read_text()
+    Path("results.jsonl").write_text(whole.replace('"start":', '"start":9', 1))
+    assert run(*arguments) == 8
+    assert "results.jsonl:1" in capsys.readouterr().err
+    assert run(*arguments, "--repair") == 0
+    assert "1 damaged line was dropped" in capsys.readouterr().err
+
+    def answers(text: str) -> list[tuple[str, Any]]:
+        return sorted((entry["id"], entry["moments"]) for entry in lines(text))
+
+    assert answers(Path("results.jsonl").read_text()) == answers(whole)
+    assert Path("results.jsonl.damaged-1").exists()
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        ["--out", "film.mp4", "--overwrite"],
+        ["--out", "./x/../film.mp4"],
+        ["--out", "hard.mp4", "--overwrite"],
+        ["--report", "film.mp4"],
+        ["--report", "soft.mp4"],
+        ["--out", "jobs.jsonl", "--overwrite"],
+        ["--report", "jobs.jsonl"],
+        ["--report", "notes.txt"],
+        ["--out", "notes.txt", "--overwrite"],
+        ["--report", "page.html"],
+        ["--out", "bundle/bundle.json", "--overwrite"],
+        ["--report", "bundle/new.html"],
+        ["--out", "same", "--report", "x/../same"],
+    ],
+)
+def test_an_output_never_replaces_what_vtloc_did_not_write(
+    film: str,
+    bundle: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    outputs: list[str],
+) -> None:
+    from vtloc_runtime.localize.localizer import Localizer
+
+    monkeypatch.setattr(Localizer, "open", lambda *_, **__: pytest.fail("the work began"))
+    shutil.copytree(bundle, "bundle")
+    Path("x").mkdir()
+    Path("soft.mp4").symlink_to(film)
+    os.link(film, "hard.mp4")
+    Path("notes.txt").write_text("mine")
+    Path("page.html").write_text("<!doctype html><title>mine</title>")
+    Path("jobs.jsonl").write_text(f'{{"video": "{film}", "query": "red"}}\n')
+
+    def contents() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+    before = contents()
+    assert run(film, "jobs.jsonl", "-q", "red", "-b", "bundle", *outputs) == 8
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert contents() == before
+
+
+def test_results_that_serve_as_the_list_are_not_the_output(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(film, "-q", "red", "-b", bundle, "-o", "results.jsonl")
+    before = Path("results.jsonl").read_bytes()
+    assert run("results.jsonl", "-b", bundle, "-o", "results.jsonl", "--overwrite") == 8
+    assert Path("results.jsonl").read_bytes() == before
+
+
+def test_a_page_replaces_a_page(film: str, bundle: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("jinja2", reason="needs the report extra")
+    for query in ("red", "blue"):
+        assert run(film, "-q", query, "-b", bundle, "--report", "page.html") == 0
+    assert "blue" in Path("page.html").read_text()
+
+
+def test_a_bundle_may_be_named_by_its_manifest(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(film, "-q", "red", "-b", f"{bundle}/bundle.json") == 0
+
+
+@pytest.mark.parametrize("kind", ["BackendError", "NetworkError"])
+def test_a_lost_backend_ends_the_run_and_fails_no_video(
+    bundle: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    from vtloc_runtime import errors
+    from vtloc_runtime.localize.localizer import Localizer
+
+    films = many_films(tmp_path, 8)
+    encode, calls = Localizer.encode_video, []
+
+    def lost(self: Localizer, *arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 3:
+            raise getattr(errors, kind)("the device is gone")
+        return encode(self, *arguments, **options)
+
+    arguments = [*films, "-q", "red", "-b", bundle, "-o", "results.jsonl", "--no-cache"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Localizer, "encode_video", lost)
+        assert run(*arguments, "--workers", "1") == getattr(errors, kind).exit_code
+    assert "3 videos in a row failed" in capsys.readouterr().err
+    entries = lines(Path("results.jsonl").read_text())
+    assert len(entries) == 3
+    assert all(entry["moments"] for entry in entries)
+    assert run(*arguments) == 0
+
+
+def test_a_home_that_cannot_be_written_costs_the_cache_only(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VTLOC_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/dev/null")
+    assert run(film, "-q", "red", "-b", bundle) == 0
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "without a cache" in warning
+    assert run("encode", film, "-b", bundle) == 8
+    monkeypatch.setenv("VTLOC_CACHE", "/dev/null/cache")
+    assert run(film, "-q", "red", "-b", bundle) == 8
+
+
+def test_names_of_any_kind_are_records_and_do_no_harm(
+    film: str, bundle: str, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    odd = [b"bad\xff.mp4", b"\x1b]0;owned\x07\xe2\x80\xae.mp4"]
+    for name in odd:
+        shutil.copy(film, name)
+    names = [os.fsdecode(name) for name in odd]
+    gone = [f"{'x' * 300}.mp4", "https://h/film.mp4?token=1"]
+    code = run(*names, *gone, film, "-q", "red", "-b", bundle, "--report", "page.html")
+    assert code == 1
+    shown = capfdbinary.readouterr()
+    entries = lines(shown.out.decode())
+    assert [bool(entry.get("moments")) for entry in entries] == [True, True, False, False, True]
+    assert entries[0]["video"] == r"bad\xff.mp4"
+    for text in (shown.out, shown.err, Path("page.html").read_bytes()):
+        assert not {b"\x1b", b"\x07"} & {bytes([value]) for value in text}
+        assert "\u202e".encode() not in text
+    assert len(shown.err.splitlines()) == 3
 
 
 def test_a_report_shows_what_was_found(
@@ -299,6 +492,25 @@ def test_a_reader_that_leaves_ends_the_run_quietly(film: str, bundle: str) -> No
     assert complaint == b""
 
 
+@pytest.mark.parametrize(
+    ("redirection", "code"),
+    [("2>&-", 0), ("2>/dev/full", 0), (">&-", 8), (">/dev/full", 8), (">&- 2>&-", 8)],
+)
+@pytest.mark.parametrize("out", [False, True])
+def test_streams_that_take_nothing_are_no_fault_of_the_program(
+    film: str, bundle: str, redirection: str, code: int, out: bool
+) -> None:
+    words = [*PROGRAM, film, "gone.mp4", "-q", "red", "-b", bundle, *(["-o", "o.jsonl"] * out)]
+    ended = subprocess.run(
+        f"{shlex.join(words)} {redirection}", shell=True, capture_output=True, check=False
+    )
+    assert ended.returncode == (1 if out else code or 1)
+    assert b"Traceback" not in ended.stderr
+    assert b"fault" not in ended.stderr
+    if out:
+        assert len(lines(Path("o.jsonl").read_text())) == 2
+
+
 def many_films(folder: Path, count: int) -> list[str]:
     first = write_colour_video(folder / "film0.mp4", [("red", 20), ("blue", 20)])
     names = [str(first)]
@@ -336,6 +548,24 @@ def test_the_first_interrupt_finishes_what_is_in_flight(bundle: str, tmp_path: P
     entries = lines((tmp_path / "results.jsonl").read_text())
     assert 0 < len(entries) < 400
     assert len(entries) % 2 == 0
+
+
+def test_signals_to_the_whole_group_fail_no_video(bundle: str, tmp_path: Path) -> None:
+    films = many_films(tmp_path, 12)
+    arguments = [*films, "-q", "red", "-b", bundle, "-o", "results.jsonl", "--no-cache"]
+    for number, answered in ((signal.SIGTERM, 2), (signal.SIGHUP, 5), (None, 0)):
+        process = subprocess.Popen(
+            [*PROGRAM, *arguments], stderr=subprocess.PIPE, start_new_session=True
+        )
+        if number is not None:
+            wait_for_lines(tmp_path / "results.jsonl", answered)
+            os.killpg(process.pid, number)
+        process.communicate()
+        # A signal may come before anything listens to it.
+        assert process.returncode in ({0} if number is None else {128 + number, -number})
+    entries = lines((tmp_path / "results.jsonl").read_text())
+    assert len({entry["id"] for entry in entries}) == len(entries) == 12
+    assert all(entry["moments"] for entry in entries)
 
 
 def test_a_run_killed_again_and_again_ends_as_an_undisturbed_one(

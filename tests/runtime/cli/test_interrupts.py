@@ -3,27 +3,83 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
-from vtloc_runtime.cli.interrupts import Interruption
+from vtloc_runtime.cli import interrupts
+from vtloc_runtime.cli.interrupts import Interruption, Stopped
 
 
-def test_the_first_signal_asks_and_the_second_stops(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_signal_asks_and_the_second_stops(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: queue.Queue[int] = queue.Queue()
+    monkeypatch.setattr(interrupts, "_leave", left.put)
     with Interruption(graceful=True) as interruption:
         assert not interruption.asked
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
         assert interruption.asked
-        assert "once more stops at once" in capsys.readouterr().err
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(queue.Empty):
+            left.get(timeout=0.2)
+        assert interruption.exit_code == 143
+        assert "once more stops at once" in capfd.readouterr().err
+        os.kill(os.getpid(), signal.SIGINT)
+        assert left.get(timeout=5) == 130
+
+
+def test_the_second_signal_is_heard_inside_native_code() -> None:
+    program = (
+        "import hashlib, sys\n"
+        "from vtloc_runtime.cli.interrupts import Interruption\n"
+        "with Interruption(graceful=True):\n"
+        "    print('ready', flush=True)\n"
+        "    hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    for _ in range(2):
+        time.sleep(0.2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=5)
+    assert process.returncode == 130
+    assert complaint.count(b"once more") == 1
 
 
 def test_where_nothing_can_go_on_the_first_signal_stops() -> None:
     with Interruption(graceful=False), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_stop_knows_its_exit_code() -> None:
+    with pytest.raises(Stopped) as caught, Interruption(graceful=False):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.exit_code == 143
+
+
+def test_handlers_that_python_did_not_set_and_ignored_signals_are_no_trouble(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    real = signal.signal
+    monkeypatch.setattr(interrupts.signal, "signal", lambda *a: real(*a) and None)
+    try:
+        with Interruption(graceful=True):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        real(signal.SIGINT, signal.default_int_handler)
+        real(signal.SIGHUP, before)
 
 
 def test_handlers_are_put_back() -> None:

@@ -158,7 +158,7 @@ def test_without_ray_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     shown = refused(colour_video, colour_bundle, "--ray", "local", code=17, capfd=capfd)
-    assert 'pip install "vtloc[ray]"' in shown
+    assert "[ray]" in shown
 
 
 def test_ray_chooses_the_gpu(

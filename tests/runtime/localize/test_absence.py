@@ -18,7 +18,7 @@ from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import PresenceTest, ScoreCalibration
 from vtloc_runtime.errors import BundleError
 from vtloc_runtime.localize.absence import PresenceCheck, ReferenceFrames, margin
-from vtloc_runtime.localize.video_encoder import EncodedVideo
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 
 NAMES = list(COLOURS)
 

@@ -6,14 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vtloc_runtime.errors import OutputError, VideoError
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.feature_cache import FeatureCache, default_folder
-from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 
 def encoded(value: float = 1.0, frames: int = 4) -> EncodedVideo:
@@ -211,3 +213,199 @@ def test_the_folder_is_the_one_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be made"):
         FeatureCache(tmp_path / "file" / "cache")
+
+
+def settle(film: Path) -> None:
+    """Let a file look as if it was written long ago: notes are kept of such files only."""
+    os.utime(film, ns=(10**9, 10**9))
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vtloc_runtime.localize.feature_cache._SETTLED", -1)
+
+
+def with_index() -> EncodedVideo:
+    rows = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+    index = np.array([0, 0, 1, 1, 2, 2, 2], dtype=np.int64)
+    return EncodedVideo(rows, np.arange(7.0), 7.5, "e" * 64, ("öäü \u2028",), index=index)
+
+
+def test_features_that_frames_share_are_kept_once(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path / "cache")
+    cache.put("a" * 64, with_index())
+    found = cache.get("a" * 64)
+    assert found is not None
+    assert found.rows.shape == (3, 5)
+    assert same(found, with_index())
+    assert found.warnings == with_index().warnings
+
+
+@pytest.mark.parametrize("video", [encoded(), with_index()], ids=["plain", "shared"])
+def test_no_flipped_bit_changes_an_answer(tmp_path: Path, video: EncodedVideo) -> None:
+    """Whatever bit of an entry flips, it is found out, removed, and made anew."""
+    cache = FeatureCache(tmp_path / "cache")
+    key = "a" * 64
+    cache.put(key, video)
+    path = cache._path(key)
+    good = path.read_bytes()
+    generator = np.random.default_rng(7)
+    for place in generator.choice(8 * len(good), size=300, replace=False):
+        content = bytearray(good)
+        content[place // 8] ^= 1 << (place % 8)
+        path.write_bytes(content)
+        assert cache.get(key) is None, f"bit {place}"
+        assert not path.exists()
+    cache.put(key, video)
+    found = cache.get(key)
+    assert found is not None
+    assert same(found, video)
+
+
+def test_an_entry_in_anothers_place_is_not_believed(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path / "cache")
+    cache.put("a" * 64, encoded(1.0))
+    other = cache._path("b" * 64)
+    other.parent.mkdir()
+    shutil.copy(cache._path("a" * 64), other)
+    assert cache.get("b" * 64) is None
+    assert cache.get("a" * 64) is not None
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(24, "Too many open files"), PermissionError(13, "no"), MemoryError()]
+)
+def test_a_passing_error_removes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    cache = FeatureCache(tmp_path / "cache")
+    cache.put("a" * 64, encoded())
+
+    def fail(_path: Path) -> bytes:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", fail)
+        assert cache.get("a" * 64) is None
+    assert cache.get("a" * 64) is not None
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_file_changed_in_place_is_another_video(tmp_path: Path, film: Path) -> None:
+    """Its size and its time of modification are kept, as ``rsync --inplace -t`` keeps them."""
+    encode = Encoder()
+    cache = FeatureCache(tmp_path / "cache")
+    cache.fetch(film, "s", encode)
+    before = film.stat()
+    with film.open("r+b") as file:
+        file.write(b"SOME")
+    os.utime(film, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert film.stat().st_mtime_ns == before.st_mtime_ns
+    cache.fetch(film, "s", encode)
+    assert encode.calls == 2
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_known_file_is_not_read_again(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = FeatureCache(tmp_path / "cache")
+    first = cache.key(film, "s")
+    reads: list[int] = []
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda *given: reads.append(1) or real(*given))
+    assert cache.key(film, "s") == first
+    assert not reads
+
+
+@pytest.mark.usefixtures("settled")
+def test_notes_stay_within_the_bound(tmp_path: Path, film: Path) -> None:
+    cache = FeatureCache(tmp_path / "cache", bound=1_000)
+    for turn in range(40):
+        settle(film)
+        copy = tmp_path / f"{turn}.mp4"
+        shutil.copy(film, copy)
+        cache.fetch(copy, "s", Encoder())
+    kept = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in kept) <= 1_000
+    # One file in many states leaves one note.
+    roomy = FeatureCache(tmp_path / "roomy")
+    for turn in range(10):
+        film.write_bytes(b"a film" * (turn + 1))
+        roomy.fetch(film, "s", Encoder())
+    assert len([path for path in (tmp_path / "roomy/notes").rglob("*") if path.is_file()]) == 1
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"name":1}', b"\xff\xfe", b"[" * 100_000])
+def test_a_damaged_note_costs_one_reading(tmp_path: Path, film: Path, damage: bytes) -> None:
+    cache = FeatureCache(tmp_path / "cache")
+    key = cache.key(film, "s")
+    (note,) = (path for path in (tmp_path / "cache/notes").rglob("*") if path.is_file())
+    good = note.read_bytes()
+    note.write_bytes(damage)
+    assert cache.key(film, "s") == key
+    assert note.read_bytes() == good
+    for place in range(0, 8 * len(good), 37):
+        flipped = bytearray(good)
+        flipped[place // 8] ^= 1 << (place % 8)
+        note.write_bytes(flipped)
+        assert cache.key(film, "s") == key
+
+
+def test_drafts_of_notes_are_removed_too(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path / "cache")
+    draft = tmp_path / "cache" / "notes" / "ab" / ".half"
+    draft.parent.mkdir(parents=True)
+    draft.write_bytes(b"half")
+    os.utime(draft, (1, 1))
+    cache.put("c" * 64, encoded())
+    assert not draft.exists()
+
+
+def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
+    film = tmp_path / "huge.mp4"
+    with film.open("wb") as file:
+        file.write(b"head")
+        file.truncate(2**40)
+    cache = FeatureCache(tmp_path / "cache")
+    began = time.monotonic()
+    first = cache.key(film, "s")
+    assert time.monotonic() - began < 10
+    assert first is not None
+    with film.open("r+b") as file:
+        file.seek(2**39)
+        file.write(b"changed")
+    assert cache.key(film, "s") != first
+
+
+def test_storage_that_hangs_is_given_up(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    real = os.pread
+
+    def hang(*given: int) -> bytes:
+        release.wait(30)
+        return real(*given)
+
+    monkeypatch.setattr(os, "pread", hang)
+    cache = FeatureCache(tmp_path / "cache", timeout=0.3)
+    began = time.monotonic()
+    with pytest.raises(VideoError, match=r"no answer for 0\.3 s"):
+        cache.fetch(film, "s", Encoder())
+    assert time.monotonic() - began < 5
+    assert cache.key(film, "s", stop=lambda: True) is None
+    release.set()
+
+
+def test_a_user_without_a_home_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("VTLOC_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(OutputError, match="no home folder") as caught:
+        FeatureCache()
+    assert caught.value.remedy

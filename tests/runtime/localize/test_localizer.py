@@ -21,9 +21,9 @@ from vtloc_runtime.errors import (
     VideoError,
     VtlocError,
 )
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.moments import Localization
-from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 
 @pytest.fixture
@@ -271,3 +271,128 @@ def test_a_manifest_of_another_schema_is_refused(own_bundle: Path) -> None:
     edit_manifest(own_bundle, lambda manifest: manifest.update(schema=99))
     with pytest.raises(BundleError, match="schema 99"):
         Localizer.open(own_bundle)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"threads": 0}, {"threads": -1}, {"threads": 10**9}, {"threads": 1.5}, {"threads": True},
+        {"batch": 0}, {"batch": -1}, {"batch": "a"}, {"batch": 2**40},
+        {"reuse": -1}, {"reuse": float("nan")}, {"reuse": "2"}, {"reuse": 256},
+        {"kept_sentences": -1}, {"kept_sentences": 1.0}, {"run_timeout": 0},
+        {"run_timeout": float("inf")}, {"decoding": 3}, {"precision": 3}, {"device": 5},
+        {"backend": 5},
+        {"decoder": b"cpu"}, {"digest": "x"}, {"bundle": 5}, {"bundle": ""},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_option_that_cannot_be_meant_is_named(
+    colour_bundle: Path, option: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        Localizer.open(**{"bundle": colour_bundle, **option})
+    (name,) = option
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("moments", [0, -1, 101, 10**9, 1.5, float("nan"), "3", True, None])
+def test_a_number_of_moments_that_cannot_be_meant_is_refused(
+    localizer: Localizer, moments: Any
+) -> None:
+    with pytest.raises(UsageError, match="moments"):
+        localizer.localize(encoded(("red", 2)), "red", moments=moments)
+
+
+@pytest.mark.parametrize("queries", [None, 5, b"red", {"red": 1}, [None], [b"red"], object()])
+def test_what_is_no_sentence_is_refused(localizer: Localizer, queries: Any) -> None:
+    with pytest.raises(QueryError):
+        localizer.localize(encoded(("red", 2)), queries)
+
+
+ROWS = np.zeros((2, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (([[1]], [0], 1.0), UsageError),
+        ((ROWS.astype(int), np.arange(2.0), 2.0), UsageError),
+        ((ROWS.astype(complex), np.arange(2.0), 2.0), UsageError),
+        ((ROWS, np.array(["a", "b"]), 2.0), UsageError),
+        ((ROWS, np.arange(2), 2.0), UsageError),
+        ((ROWS, np.arange(2.0), "5"), UsageError),
+        ((ROWS, np.arange(2.0), None), UsageError),
+        ((ROWS, np.array([0.0, np.nan]), 2.0), FeatureError),
+        ((ROWS, np.array([0.0, np.inf]), np.inf), FeatureError),
+        ((ROWS, np.array([1.0, 0.0]), 2.0), FeatureError),
+        ((ROWS, np.array([-1.0, 0.0]), 2.0), FeatureError),
+        ((ROWS, np.arange(2.0), float("nan")), FeatureError),
+        ((ROWS, np.arange(2.0), float("inf")), FeatureError),
+        ((ROWS, np.arange(2.0), 0.5), FeatureError),
+        ((ROWS, np.arange(2.0), 2.0, "", (), {}, np.array([0, 2])), FeatureError),
+        ((ROWS, np.arange(2.0), 2.0, "", (), {}, np.array([-1, 0])), FeatureError),
+        ((ROWS, np.arange(2.0), 2.0, "", (), {}, np.array([0.0, 1.0])), UsageError),
+        ((ROWS, np.arange(2.0), 2.0, "", (), {}, np.array([0])), NetworkError),
+    ],
+)
+def test_an_encoded_video_agrees_with_itself(arguments: Any, error: type[VtlocError]) -> None:
+    with pytest.raises(error):
+        EncodedVideo(*arguments)
+
+
+def test_an_encoded_video_is_shown_without_its_arrays() -> None:
+    shown = repr(encoded(("red", 500)))
+    assert shown == "EncodedVideo(500 frames, 3 features each, 500.00 s, encoder='')"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("decoding", ["joint", "similarity"])
+def test_features_that_are_not_finite_are_no_answer(
+    tmp_path: Path, bad: float, decoding: str
+) -> None:
+    """Above all they are not "no such moment"."""
+    calibration = ScoreCalibration(raw=(0.0, 1.0), probability=(0.0, 1.0), threshold=0.9)
+    bundle = write_colour_bundle(tmp_path / "b", score_calibration=calibration)
+    video = encoded(("red", 4), ("blue", 4))
+    video.rows[5] = bad
+    with (
+        Localizer.open(bundle, decoding=decoding) as localizer,
+        pytest.raises(NetworkError, match="not finite"),
+    ):
+        localizer.localize(video, "red")
+
+
+def test_frames_that_share_features_hold_them_once(localizer: Localizer) -> None:
+    plain = encoded(("red", 40), ("green", 30), ("blue", 50))
+    rows, index = np.unique(plain.rows, axis=0, return_inverse=True)
+    shared = EncodedVideo(
+        rows, plain.times, plain.duration, index=index.reshape(-1).astype(np.int64)
+    )
+    assert shared.rows.shape == (3, 3)
+    assert np.array_equal(shared.features, plain.features)
+    queries = ["red", "the screen turns green", "blue"]
+    assert localizer.localize(shared, queries, moments=2) == (
+        localizer.localize(plain, queries, moments=2)
+    )
+
+
+def test_a_still_picture_is_encoded_and_kept_once(localizer: Localizer) -> None:
+    from vtloc_runtime.video import FrameSequence
+
+    still = np.zeros((1, 32, 32, 3), np.uint8).repeat(300, axis=0)
+    video = localizer.encode_video(FrameSequence(still, np.arange(300.0)))
+    assert len(video) == 300
+    assert video.rows.shape == (1, 3)
+    assert video.features.shape == (300, 3)
+
+
+def test_sentences_are_remembered_within_bytes_too(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vtloc_runtime.localize.text_encoder.MOST_KEPT_BYTES", 500)
+    with Localizer.open(colour_bundle) as localizer:
+        for count in range(1, 10):
+            localizer.localize(encoded(("red", 2)), "red " * count)
+        sentences = localizer._sentences
+        kept = sum(sentence.nbytes for sentence in sentences._known.values())
+        assert 0 < kept == sentences._bytes <= 500

@@ -95,3 +95,60 @@ def test_any_text_is_cleaned_or_refused(text: str) -> None:
         return
     assert cleaned == cleaned.strip()
     assert clean_query(cleaned) == cleaned
+
+
+def broken(**changes: object) -> bytes:
+    import json
+
+    fields = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [],
+        "normalizer": None, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": None,
+        "decoder": None,
+        "model": {"type": "WordLevel", "vocab": {"a": 0, "[UNK]": 1}, "unk_token": "[UNK]"},
+    }  # fmt: skip
+    return json.dumps({**fields, **changes}).encode()
+
+
+# A panic in Rust raises an exception that is no Exception.
+PANICS = {
+    "at load": broken(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+    "at use": broken(
+        post_processor={
+            "type": "TemplateProcessing",
+            "single": [{"Sequence": {"id": "B", "type_id": 0}}],
+            "pair": [],
+            "special_tokens": {},
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *PANICS.values(), b"", b"[]", b'{"model": 3}', b"\xff\xfe", b"[" * 100_000,
+        broken(model={"type": "Unigram", "vocab": []}),
+        broken(model={"type": "WordPiece", "vocab": {}, "unk_token": "[UNK]"}),
+    ],
+)  # fmt: skip
+def test_a_broken_tokenizer_is_one_error(content: bytes) -> None:
+    with pytest.raises(BundleError, match="tokenizer"):
+        QueryTokenizer(content, max_tokens=8, pad_id=0).tokenize("a dog")
+
+
+@pytest.mark.parametrize("limits", [(0, 2**70), (8, -1), (8, 2**31)])
+def test_ids_that_no_network_takes_are_refused(limits: tuple[int, int]) -> None:
+    with pytest.raises(BundleError, match="padding id"):
+        QueryTokenizer(broken(), max_tokens=limits[0], pad_id=limits[1])
+
+
+def test_an_interrupt_inside_a_tokenizer_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = QueryTokenizer(broken(), max_tokens=8, pad_id=0)
+
+    class Interrupted:
+        def encode(self, _text: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(tokenizer, "_tokenizer", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        tokenizer.tokenize("a dog")

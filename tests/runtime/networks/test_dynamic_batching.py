@@ -81,3 +81,39 @@ def test_one_caller_alone_is_served_at_once() -> None:
     assert network.sizes == [9]
     with pytest.raises(NetworkError, match="too bright"):
         combiner(frames(1, 255))
+
+
+def test_an_interrupt_stays_with_the_thread_that_it_hit() -> None:
+    """Whichever thread is interrupted while it serves all others, they get their features."""
+    lock = threading.Lock()
+    interrupts = [KeyboardInterrupt(), KeyboardInterrupt()]
+
+    def run(images: np.ndarray) -> np.ndarray:
+        time.sleep(0.01)
+        with lock:
+            if len({int(image[0, 0, 0]) for image in images}) > 1 and interrupts:
+                raise interrupts.pop()
+        return levels(images)
+
+    combiner = FrameCombiner(run, limit=64, at_once=1)
+    found: dict[int, object] = {}
+
+    def ask(level: int) -> None:
+        try:
+            found[level] = combiner(frames(2, level)).tolist()
+        except KeyboardInterrupt as error:
+            found[level] = error
+
+    threads = [threading.Thread(target=ask, args=(level,)) for level in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+    stopped = [level for level, value in found.items() if isinstance(value, KeyboardInterrupt)]
+    assert interrupts == []
+    assert len(stopped) == 2
+    assert {level: found[level] for level in range(8) if level not in stopped} == {
+        level: [[float(level)]] * 2 for level in range(8) if level not in stopped
+    }
+    assert not combiner._waiting

@@ -91,7 +91,7 @@ def test_a_device_that_this_build_cannot_serve_is_refused(
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(BackendError, match="no CUDA") as caught:
         load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32", "cuda:0")
-    assert "vtloc[gpu]" in str(caught.value)
+    assert "[gpu]" in str(caught.value)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:0", ""])
@@ -133,7 +133,7 @@ def test_a_missing_package_names_its_extra(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match="onnxruntime") as caught:
         load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32")
-    assert "vtloc[cpu]" in str(caught.value)
+    assert "[cpu]" in str(caught.value)
 
 
 def test_two_builds_that_overwrote_each_other_are_recognised(

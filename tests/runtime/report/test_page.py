@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from html.parser import HTMLParser
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from tests.support.failing_calls import failing_disk
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.localize.moments import Localization, Moment
 from vtloc_runtime.report import Thumbnail, VideoAnswers, write_page
-from vtloc_runtime.report.page import format_clock
+from vtloc_runtime.report.page import format_clock, is_page
 
 
 def answers(query: str = "a cat", *moments: Moment) -> VideoAnswers:
@@ -69,3 +72,38 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 )
 def test_times_read_as_people_write_them(seconds: float, shown: str) -> None:
     assert format_clock(seconds) == shown
+
+
+def test_controls_and_bidi_characters_do_not_reach_the_page(tmp_path: Path) -> None:
+    hostile = "a\x1b[31m\u202ecat\udcff"
+    shown = VideoAnswers(hostile, 10.0, (Localization(hostile, (), (hostile,)),), (), (hostile,))
+    page = write_page(tmp_path / "page.html", [shown], title=hostile).read_text("utf-8")
+    assert not set(page) & set("\x1b\u202e")
+    assert page.count(r"<bdi>a\x1b[31m\u202ecat\xff</bdi>") == 4
+    assert "default-src 'none'" in page
+
+
+def test_a_video_without_length_has_a_page_too(tmp_path: Path) -> None:
+    shown = VideoAnswers("film.mp4", 0.0, (Localization("a cat", (Moment(0.0, 0.0, 0.5),)),))
+    assert "a cat" in write_page(tmp_path / "page.html", [shown]).read_text()
+
+
+def test_a_page_is_known_by_its_mark(tmp_path: Path) -> None:
+    page = write_page(tmp_path / "page.html", [answers()])
+    assert is_page(page.read_bytes()[:1024])
+    assert not is_page(b"<!doctype html><html><title>mine</title>")
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_whatever_call_fails_the_old_page_stays_or_the_new_is_whole(
+    tmp_path: Path, lasting: bool
+) -> None:
+    path = tmp_path / "page.html"
+    for number in count(1):
+        path.write_text("old")
+        with failing_disk(number, lasting=lasting) as disk, suppress(OutputError):
+            write_page(path, [answers()])
+        assert path.read_text() == "old" or path.read_text().endswith("</html>")
+        assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
+        if not disk.reached:
+            return

@@ -68,6 +68,7 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
             if not getattr(logger, "ready", False):
                 raise TypeError("ILogger.__init__ was not called")
             self.logger, self.engine_host_code_allowed = logger, False
+            self.tempfile_control_flags = 3
             gpu.born("runtime")
 
         def __del__(self) -> None:
@@ -77,6 +78,8 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
             gpu.need_current()
             if self.engine_host_code_allowed:
                 raise RuleBroken("a plan was allowed to run code on the host")
+            if self.tempfile_control_flags:
+                raise RuleBroken("a plan was allowed to bring files that are loaded")
             if not serialized_engine.startswith(MAGIC):
                 self.logger.log(
                     Severity.ERROR,

@@ -9,7 +9,7 @@ import pytest
 
 from vtloc.annotations import read_split
 from vtloc.cli.main import main
-from vtloc.evaluation import answer
+from vtloc.evaluation.prediction import answer
 from vtloc.features.sources import open_frames, open_tokens
 from vtloc.model import load_checkpoint
 from vtloc.model.samples import StoredSamples
@@ -199,7 +199,7 @@ def test_arms_without_their_features_are_named_not_run(
     ("words", "code", "message"),
     [
         (("features", "--out", "s"), 2, "nothing to encode"),
-        (("features", "nothing", "--out", "s"), 2, "no frame encoder"),
+        (("features", "nothing", "--out", "s"), 2, "a frame encoder"),
         (("features", "x.mp4", "--out", "s", "--encoder", "psychic"), 12, "psychic"),
         (("train", "nothing.toml", "--out", "r"), 10, "no such configuration"),
         (("train", "paper", "--out", "r"), 10, "names no data"),

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vtloc.model import LocalizerConfig
 from vtloc.training.ablation import Ablation
-from vtloc.training.experiment import Experiment, gather, localizer_config, recipes
-from vtloc_runtime.errors import ConfigurationError, FeatureError
+from vtloc.training.experiment import (
+    Experiment,
+    gather,
+    localizer_config,
+    recipes,
+    run_experiment,
+)
+from vtloc_runtime.errors import CheckpointError, ConfigurationError, FeatureError
 
 
 def test_the_papers_recipe_is_the_default() -> None:
@@ -52,7 +59,7 @@ def test_the_components_table_is_the_papers() -> None:
         ("[losses]\nsigma = -1.0", "sigma"),
         ("[optimizer]\nkind = 'adam'", "unknown sections optimizer"),
         ("[data]\ntrain = 'a'", "validation"),
-        ("epochs =", "no TOML"),
+        ("epochs =", "not valid TOML"),
     ],
 )
 def test_configurations_that_cannot_be_meant_are_refused(
@@ -74,7 +81,7 @@ def test_paths_in_a_file_are_beside_it_and_given_ones_are_not(benchmark_files) -
     read = Experiment.read(path, data={"train": "elsewhere.json"}).data
     assert read is not None
     assert read.validation == str(benchmark_files.validation)
-    assert read.train == "elsewhere.json"
+    assert read.train == str(Path("elsewhere.json").absolute())
     assert read.frames[0].path == str(benchmark_files.store)
 
 
@@ -82,6 +89,36 @@ def test_what_was_written_can_be_read_again(benchmark_files, tmp_path: Path) -> 
     first = Experiment.read(benchmark_files.folder / "run.toml")
     first.write(tmp_path / "again.toml")
     assert Experiment.read(tmp_path / "again.toml") == first
+
+
+def test_a_run_records_a_configuration_that_can_be_read_from_anywhere(
+    benchmark_files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(benchmark_files.folder)
+    data = {"validation": "validation.jsonl", "tokens": {"path": "store"}}
+    run_experiment(Experiment.read("run.toml", data=data), Path("out"))
+    recorded = benchmark_files.folder / "out" / "run.toml"
+    monkeypatch.chdir(tmp_path)
+    again = Experiment.read(recorded).data
+    assert again is not None
+    assert again.train == str(benchmark_files.train)
+    assert again.validation == str(benchmark_files.validation)
+    assert again.frames[0].path == again.tokens.path == str(benchmark_files.store)
+    assert run_experiment(Experiment.read(recorded), tmp_path / "second").epochs == 2
+
+
+def test_a_refused_run_leaves_the_record_of_the_other(benchmark_files, tmp_path: Path) -> None:
+    first = Experiment.read(benchmark_files.folder / "run.toml")
+    run_experiment(first, tmp_path)
+    kept = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    for other in (
+        replace(first, training=replace(first.training, batch_size=4)),
+        replace(first, localizer={**first.localizer, "hidden_dim": 32}),
+        replace(first, losses=replace(first.losses, sigma=2.0)),
+    ):
+        with pytest.raises(CheckpointError, match="other settings"):
+            run_experiment(other, tmp_path)
+        assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == kept
 
 
 def test_widths_and_shared_space_come_from_the_features(benchmark_files) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from vtloc.evaluation import evaluate_network
+from vtloc.evaluation.prediction import evaluate_network
 from vtloc.model import LocalizerConfig, LossConfig, load_checkpoint
 from vtloc.model.samples import Sample
 from vtloc.tensor_file import parse_tensors
@@ -189,8 +189,29 @@ def test_training_stops_when_validation_stops_getting_better(tmp_path: Path) -> 
 
 def test_a_folder_of_another_run_is_not_taken_over(tmp_path: Path) -> None:
     run(tmp_path)
-    with pytest.raises(CheckpointError, match="configured otherwise"):
+    with pytest.raises(CheckpointError, match=r"training.learning_rate is .* there and 0.001 here"):
         run(tmp_path, replace(SHORT, learning_rate=1e-3))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_a_finished_run_can_be_lengthened_and_moved(tmp_path: Path, schedule) -> None:
+    config = replace(SHORT, schedule=schedule)
+    assert run(tmp_path, config).epochs == 3
+    longer = replace(config, epochs=5, patience=7, device="auto")
+    result = run(tmp_path, longer)
+    assert result.epochs == 5
+    rows = MetricsJournal(tmp_path / "metrics.jsonl").read()
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
+    assert result.best_score == max(row["validation"]["mIoU"] for row in rows)
+    # Asked for less, it gives what it has.
+    assert run(tmp_path, config) == result
+
+
+def test_what_a_constant_schedule_adds_is_what_a_longer_run_does(tmp_path: Path) -> None:
+    longer = replace(SHORT, epochs=4)
+    run(tmp_path / "short")
+    extended, whole = run(tmp_path / "short", longer), run(tmp_path / "whole", longer)
+    assert extended.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
 
 
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:

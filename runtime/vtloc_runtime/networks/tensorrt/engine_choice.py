@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vtloc_runtime.bundle.digest import ENGINES_FOLDER
 from vtloc_runtime.bundle.engine_file import (
     SIDECAR_SUFFIX,
     Engine,
@@ -26,7 +27,14 @@ def list_engines(bundle: Bundle) -> tuple[Engine, ...]:
     Raises:
         EngineError: A sidecar is damaged.
     """
-    return tuple(Engine.open(path) for path in _sidecars(bundle))
+    return tuple(_open(bundle, path) for path in _sidecars(bundle))
+
+
+def _open(bundle: Bundle, path: Path) -> Engine:
+    """An engine; of a bundle that is pinned by its digest, only one that the digest covers."""
+    if not bundle.pinned:
+        return Engine.open(path)
+    return Engine.open(path, sha256=bundle.hashes.get(f"{ENGINES_FOLDER}/{path.name}", ""))
 
 
 def _sidecars(bundle: Bundle) -> list[Path]:
@@ -63,7 +71,7 @@ def find_engine(
     engines: list[Engine] = []
     for path in _sidecars(bundle):
         try:
-            engines.append(Engine.open(path))
+            engines.append(_open(bundle, path))
         except EngineError as error:
             reasons.append(f"{path.name}: {error.what}")
     # What was timed on the GPU itself comes before what was compiled ahead of time.

@@ -257,8 +257,10 @@ def _deserialize(
 ) -> tuple[Any, Any]:
     plan = engine.read_plan()
     runtime = api.module.Runtime(logger)
-    # A plan may carry code for the host; ours never does, so none is ever run.
+    # A plan may carry code for the host, and files for TensorRT to write and load; ours carry
+    # neither. It narrows what a plan can do, and is no sandbox: a plan is as trusted as a program.
     runtime.engine_host_code_allowed = False
+    runtime.tempfile_control_flags = 0
     cuda_engine = runtime.deserialize_cuda_engine(plan)
     if cuda_engine is None:
         raise EngineError(

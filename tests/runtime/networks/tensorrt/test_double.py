@@ -57,6 +57,7 @@ def machine(gpu):
             self.errors.append(msg)
 
     runtime, stream = trt.Runtime(Logger()), device.create_stream()
+    runtime.tempfile_control_flags = 0
     plan = write_plan(small_bundle.visual().SerializeToString(), PROFILES)
     engine = runtime.deserialize_cuda_engine(plan)
     size = int(np.prod(SHAPE))

@@ -53,7 +53,7 @@ def test_several_threads_ask_one_localizer(gpu, bundle, video) -> None:
 
 
 def test_a_video_longer_than_the_widest_profile_goes_by_windows(gpu, bundle) -> None:
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
 
     generator = np.random.default_rng(0)
     long = EncodedVideo(
@@ -88,6 +88,6 @@ def test_nothing_changes_where_the_gpu_decodes_too(bundle, video) -> None:
 
 def test_a_decoder_that_cannot_serve_is_refused_before_any_video(gpu, bundle, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "PyNvVideoCodec", None)
-    with pytest.raises(MissingExtraError, match=r"vtloc\[decode-gpu\]"):
+    with pytest.raises(MissingExtraError, match=r"\[decode-gpu\]"):
         Localizer.open(bundle, backend="tensorrt", decoder="nvdec:3")
     assert gpu.leaks() == {}

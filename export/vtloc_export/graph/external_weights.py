@@ -1,0 +1,102 @@
+"""Weights outside an ONNX file: protobuf ends at 2 GiB, and a large encoder's weights do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vtloc_runtime.bundle.onnx_file import OnnxFile
+from vtloc_runtime.errors import ExportError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, TensorProto
+
+    from vtloc_runtime.bundle.manifest import NetworkName
+
+LARGEST_GRAPH = 2**31 - 2**24
+"""Bytes of weights up to which a graph is one file: protobuf's 2 GiB, less room for the nodes."""
+
+_LEAST = 1024
+"""Smaller tensors stay in the graph: shapes and axes that other tools read there."""
+_ALIGNED = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedGraph:
+    """A graph as the files that a bundle holds.
+
+    Attributes:
+        content: The ONNX file.
+        external: The file beside it that holds its weights; None where the ONNX file does.
+        location: What the ONNX file calls that file.
+    """
+
+    content: bytes = field(repr=False)
+    external: bytes | None = field(default=None, repr=False)
+    location: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return len(self.content) + len(self.external or b"")
+
+    def opened(self) -> OnnxFile:
+        """The network, ready to be run."""
+        external = {} if self.external is None else {self.location: self.external}
+        return OnnxFile(self.content, external, where=self.location or None)
+
+
+def saved_graph(
+    model: ModelProto, network: NetworkName, location: str, *, limit: int = LARGEST_GRAPH
+) -> SavedGraph:
+    """Serialize a graph, with its weights in a file beside it where one file cannot hold them.
+
+    Args:
+        model: The graph; as it was when this returns.
+        network: Which network, for messages.
+        location: The name of the file beside it.
+        limit: Bytes of weights from which they go there.
+
+    Raises:
+        ExportError: What remains in the graph is still larger than one file may be.
+    """
+    weights = [tensor for tensor in model.graph.initializer if len(tensor.raw_data) >= _LEAST]
+    if sum(len(tensor.raw_data) for tensor in weights) <= limit:
+        return SavedGraph(_serialized(model, network))
+    external = bytearray()
+    # Taken out and put back: a copy of the graph would hold every weight once more.
+    taken = [(tensor, tensor.raw_data) for tensor in weights]
+    try:
+        for tensor, numbers in taken:
+            external += b"\0" * (-len(external) % _ALIGNED)
+            _point(tensor, location, len(external), len(numbers))
+            external += numbers
+        content = _serialized(model, network)
+    finally:
+        for tensor, numbers in taken:
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+            tensor.raw_data = numbers
+    return SavedGraph(content, bytes(external), location)
+
+
+def _point(tensor: TensorProto, location: str, offset: int, length: int) -> None:
+    tensor.ClearField("raw_data")
+    tensor.data_location = type(tensor).EXTERNAL
+    for key, value in (("location", location), ("offset", offset), ("length", length)):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, str(value)
+
+
+def _serialized(model: ModelProto, network: NetworkName) -> bytes:
+    from google.protobuf.message import EncodeError
+
+    try:
+        content: bytes = model.SerializeToString()
+    except (ValueError, EncodeError) as error:
+        raise ExportError(
+            "the graph is larger than the 2 GiB that one ONNX file may hold",
+            where=f"the {network} network",
+            remedy="Export it in fp16 only, or take a smaller encoder",
+        ) from error
+    return content

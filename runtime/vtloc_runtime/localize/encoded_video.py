@@ -1,0 +1,121 @@
+"""A video as the localizer sees it: the features of its frames, and when each was on screen."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vtloc_runtime.errors import FeatureError, NetworkError, UsageError, VideoError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameFeatures:
+    """The features of frames; frames that share features hold them once.
+
+    Slicing gives the features of those frames as an array; ``len`` counts the frames.
+
+    Attributes:
+        rows: ``[M, Dv]``, the features that differ.
+        index: ``[T]`` int64, the row of each frame; None: each frame has its own.
+    """
+
+    rows: NDArray[np.floating]
+    index: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows if self.index is None else self.index)
+
+    def __getitem__(self, part: slice) -> NDArray[np.floating]:
+        return self.rows[part] if self.index is None else self.rows[self.index[part]]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class EncodedVideo:
+    """A video as the localizer sees it; encode once, ask as often as you like.
+
+    Attributes:
+        rows: ``[M, Dv]`` float32, the features of the frames that were encoded.
+        times: ``[T]`` float64, when each frame came on screen, seconds; it never falls.
+        duration: The video's end on the same clock, seconds.
+        encoder: Hash of the visual network that made the features; empty where unknown.
+        warnings: What the reader of the video had to say.
+        timings: Seconds spent decoding and encoding.
+        index: ``[T]`` int64, the row of each frame; None: each frame has its own.
+
+    Raises:
+        UsageError: Something is of another type.
+        NetworkError: There are not as many features as times.
+        FeatureError: Times fall, a time or the duration is not finite or is negative, or an index
+            names a row that is not there.
+        VideoError: There is no frame.
+    """
+
+    rows: NDArray[np.floating]
+    times: NDArray[np.float64]
+    duration: float
+    encoder: str = ""
+    warnings: tuple[str, ...] = ()
+    timings: dict[str, float] = field(default_factory=dict)
+    index: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        self._check_types()
+        if self.rows.ndim != 2 or self.times.shape != (len(self.table),):
+            raise NetworkError(
+                f"{self.rows.shape} features do not belong to {self.times.shape} times"
+            )
+        if not len(self.times):
+            raise VideoError("the video shows no frame")
+        if self.index is not None and not (
+            self.index.min() >= 0 and self.index.max() < len(self.rows)
+        ):
+            raise FeatureError(f"a frame's features are not among the {len(self.rows)} rows")
+        times = self.times
+        if not np.isfinite(times).all() or (np.diff(times) < 0).any() or times[0] < 0:
+            raise FeatureError("the times of the frames are not seconds that rise from 0 on")
+        if not (math.isfinite(self.duration) and self.duration >= times[-1]):
+            raise FeatureError(
+                f"the duration, {self.duration:g} s, lies before the last frame at {times[-1]:g} s"
+            )
+
+    @property
+    def table(self) -> FrameFeatures:
+        """The features of all frames, those that frames share held once."""
+        return FrameFeatures(self.rows, self.index)
+
+    @property
+    def features(self) -> NDArray[np.floating]:
+        """``[T, Dv]`` float32, one row a frame; copied where frames share features."""
+        return self.table[:]
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __repr__(self) -> str:
+        return (
+            f"EncodedVideo({len(self)} frames, {self.rows.shape[1]} features each, "
+            f"{self.duration:.2f} s, encoder={self.encoder[:12]!r})"
+        )
+
+    def _check_types(self) -> None:
+        # Programs build these by hand, whatever the annotations say.
+        rows: object = self.rows
+        times: object = self.times
+        index: object = self.index
+        duration: object = self.duration
+        for name, array in (("features", rows), ("times", times)):
+            if not (isinstance(array, np.ndarray) and array.dtype.kind == "f"):
+                raise UsageError(f"the {name} of a video are a NumPy array of floating numbers")
+        if index is not None and not (
+            isinstance(index, np.ndarray) and index.dtype.kind in "iu" and index.ndim == 1
+        ):
+            raise UsageError("the index of a video is a NumPy array of whole numbers, [T]")
+        if isinstance(duration, bool) or not isinstance(duration, numbers.Real):
+            raise UsageError(f"the duration of a video is seconds, not {duration!r:.60}")

@@ -1,0 +1,73 @@
+"""Arguments of the public API: refused by name where they cannot be meant."""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+from vtloc_runtime.errors import UsageError
+
+
+def check_whole(value: object, name: str, *, least: int, most: int) -> int:
+    """A whole number within bounds.
+
+    Args:
+        value: What was given.
+        name: The argument, for the message.
+        least: The smallest that is taken.
+        most: The largest that is taken.
+
+    Raises:
+        UsageError: It is no whole number, or out of bounds.
+    """
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, numbers.Integral)
+        or not least <= int(value) <= most
+    ):
+        raise UsageError(
+            f"{name} is {_shown(value)}; it must be a whole number from {least} to {most}"
+        )
+    return int(value)
+
+
+def check_real(value: object, name: str, *, least: float, most: float) -> float:
+    """A finite number within bounds.
+
+    Args:
+        value: What was given.
+        name: The argument, for the message.
+        least: The smallest that is taken.
+        most: The largest that is taken.
+
+    Raises:
+        UsageError: It is no number, not finite, or out of bounds.
+    """
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, numbers.Real)
+        or not math.isfinite(value)
+        or not least <= float(value) <= most
+    ):
+        raise UsageError(f"{name} is {_shown(value)}; it must be from {least:g} to {most:g}")
+    return float(value)
+
+
+def check_text(value: object, name: str) -> str:
+    """A text.
+
+    Args:
+        value: What was given.
+        name: The argument, for the message.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    if not isinstance(value, str):
+        raise UsageError(f"{name} is {_shown(value)}; it must be text")
+    return value
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"

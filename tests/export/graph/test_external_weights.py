@@ -1,0 +1,107 @@
+"""Graphs whose weights do not fit into one file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from vtloc_export import network_export
+from vtloc_export.bundle_export import export_bundle
+from vtloc_export.graph.external_weights import saved_graph
+from vtloc_export.options import ExportOptions
+from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.errors import BundleError, ExportError
+from vtloc_runtime.localize.localizer import Localizer
+from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork
+
+
+def product(rows, columns, *, parts=1):
+    """``y = x @ w0 + x @ w1 ...``, each weight of one value."""
+    nodes, weights = [], []
+    for part in range(parts):
+        nodes.append(helper.make_node("MatMul", ["x", f"w{part}"], [f"p{part}"]))
+        weight = np.full((rows, columns), part + 1, np.float32)
+        weights.append(numpy_helper.from_array(weight, f"w{part}"))
+    nodes.append(helper.make_node("Sum", [f"p{part}" for part in range(parts)], ["y"]))
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "product",
+        [value("x", TensorProto.FLOAT, ["batch", rows])],
+        [value("y", TensorProto.FLOAT, ["batch", columns])],
+        weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def test_a_small_graph_is_one_file():
+    model = product(32, 32)
+    files = saved_graph(model, "visual", "v.data")
+    assert files.external is None
+    assert files.content == model.SerializeToString()
+
+
+def test_a_large_graph_is_two_files_and_stays_as_it_was():
+    model = product(32, 32, parts=3)
+    before = model.SerializeToString()
+    files = saved_graph(model, "visual", "v.data", limit=5000)
+    assert model.SerializeToString() == before
+    assert len(files.external) == 3 * 4096
+    assert len(files.content) < 2000
+    with OnnxRuntimeNetwork("visual", files.opened()) as network:
+        found = network.run({"x": np.ones((2, 32), np.float32)})["y"]
+    assert found.tolist() == [[6 * 32] * 32] * 2
+
+
+def test_a_graph_that_is_too_large_without_its_weights_is_refused(monkeypatch):
+    from google.protobuf.message import EncodeError
+
+    class TooLarge:
+        graph = onnx.GraphProto()
+
+        def SerializeToString(self):  # noqa: N802
+            raise EncodeError("Failed to serialize proto")
+
+    with pytest.raises(ExportError, match="2 GiB"):
+        saved_graph(TooLarge(), "visual", "v.data")
+
+
+def test_a_bundle_of_two_files_a_network_answers_alike(checkpoint, bundle, tmp_path, monkeypatch):
+    real = saved_graph
+    monkeypatch.setattr(network_export, "saved_graph", lambda *given: real(*given, limit=10_000))
+    options = ExportOptions(precisions=("fp32",), lint=False)
+    out = export_bundle(checkpoint, tmp_path / "large", options).bundle
+    (entry,) = out.manifest.networks["visual"].variants["fp32"].external
+    assert entry.file == "visual.fp32.onnx.data"
+    content = (out.path / entry.file).read_bytes()
+    assert (entry.sha256, entry.bytes) == (hashlib.sha256(content).hexdigest(), len(content))
+    frames = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    found = []
+    for one in (out, bundle):
+        with Localizer.open(one, precision="fp32", threads=1) as localizer:
+            found.append(localizer.encoder.run(frames))
+    assert np.array_equal(*found)
+    (out.path / entry.file).write_bytes(b"\1" + content[1:])
+    with pytest.raises(BundleError, match="altered"):
+        Localizer.open(Bundle.open(out.path), precision="fp32")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not os.environ.get("VTLOC_TEST_SLOW"), reason="VTLOC_TEST_SLOW is not set; see make test-slow"
+)
+def test_more_than_two_gibibytes_are_exported_and_run():
+    """Takes 8 GB of memory and about half a minute."""
+    model = product(16_384, 8_192, parts=5)
+    files = saved_graph(model, "visual", "v.data")
+    del model
+    assert len(files.external) > 2**31
+    assert len(files.content) < 10_000
+    with OnnxRuntimeNetwork("visual", files.opened()) as network:
+        found = network.run({"x": np.ones((1, 16_384), np.float32)})["y"]
+    assert np.allclose(found, 15 * 16_384)
