@@ -18,6 +18,7 @@ from vtloc_runtime.errors import DecoderLostError, UsageError, VideoError
 from vtloc_runtime.localize.feature_cache import FeatureCache
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.video.isolation.chunks import Read
+from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 HERE = PipelineOptions(lanes=3, isolated=False)
 
