@@ -4,7 +4,7 @@ RUNTIME := .venv-runtime
 DEV := .venv
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: demo test lint types check test-gpu test-slow default-bundle benchmarks clean help
+.PHONY: demo test lint contracts types check test-gpu test-slow default-bundle benchmarks clean help
 
 help:  ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -35,10 +35,13 @@ lint: $(DEV)/.ready  ## Check style and format.
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 
+contracts: $(DEV)/.ready  ## Check which packages may import which.
+	$(DEV)/bin/lint-imports
+
 types: $(DEV)/.ready  ## Check types (mypy, strict).
 	$(DEV)/bin/mypy
 
-check: lint types test  ## Everything that CI checks.
+check: lint contracts types test  ## Everything that CI checks.
 
 # Labelled footage to calibrate scores on: make default-bundle LABELS=labels.jsonl VIDEOS=folder
 FOOTAGE := $(if $(LABELS),--labels $(LABELS) --videos $(VIDEOS))

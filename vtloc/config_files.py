@@ -1,4 +1,4 @@
-"""From plain values, as TOML and JSON give them, to configurations that can be meant."""
+"""Reads configurations from TOML and checks every field."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from vtloc.errors import ConfigurationError
 from vtloc.tensor_file import read_whole, write_whole
-from vtloc_runtime.errors import ConfigurationError, MissingExtraError
+from vtloc_runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,8 +58,13 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"the file is not valid TOML: {error}", where=path) from error
 
 
-def write_toml(path: Path, values: Mapping[str, Any]) -> None:
+def write_toml(path: Path, values: Mapping[str, Any], *, heading: str) -> None:
     """Write a TOML file.
+
+    Args:
+        path: The file.
+        values: Its tables.
+        heading: A comment for its first line.
 
     Raises:
         MissingExtraError: The package that writes TOML is not installed.
@@ -68,7 +74,7 @@ def write_toml(path: Path, values: Mapping[str, Any]) -> None:
         import tomli_w
     except ImportError as error:
         raise MissingExtraError.of("tomli_w", extra="train", purpose="writing TOML") from error
-    write_whole(path, tomli_w.dumps(_without_none(values)).encode())
+    write_whole(path, f"# {heading}\n{tomli_w.dumps(_without_none(values))}".encode())
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:

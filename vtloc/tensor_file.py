@@ -95,7 +95,7 @@ def json_entry(
     try:
         value = json.loads(header[key])
     except (KeyError, ValueError, RecursionError) as cause:
-        raise error(f"the header holds no readable {key!r}", where=path) from cause
+        raise error(f"the header has no valid {key!r}", where=path) from cause
     if not isinstance(value, dict):
         raise error(f"{key!r} in the header is not an object", where=path)
     return value

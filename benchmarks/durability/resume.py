@@ -152,6 +152,9 @@ def main() -> None:
     options = parser.parse_args()
     extra = ["--bundle", options.bundle] if options.bundle else []
     group = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    for number in group:
+        # Shells have background jobs ignore some, and what is ignored is inherited.
+        signal.signal(number, signal.SIG_DFL)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_videos(folder / "videos", options.videos)

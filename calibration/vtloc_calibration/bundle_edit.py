@@ -25,7 +25,7 @@ from vtloc_runtime.localize.absence import SHARE, ReferenceFrames
 from vtloc_runtime.system.atomic_write import atomic_write
 
 REFERENCE_NAME = "reference.safetensors"
-"""Where a bundle keeps the frames that sentences are held against."""
+"""Where a bundle keeps the frames that sentences are compared with."""
 
 
 def store_variant(

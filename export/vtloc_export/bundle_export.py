@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from vtloc.encoders import TextEncoder, VisualEncoder, load_text_encoder, load_visual_encoder
+from vtloc_export.errors import ExportError
 from vtloc_export.graph.polygraphy_checks import lint
 from vtloc_export.graph.tracing import export_graph, typed_network
 from vtloc_export.manifest_writing import describe
@@ -17,8 +18,8 @@ from vtloc_export.options import ExportOptions
 from vtloc_export.sources import LocalizerSource, load_source
 from vtloc_export.staging import check_place, staged_bundle, write_manifest
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName, TokenizerEntry
-from vtloc_runtime.errors import ExportError
+from vtloc_runtime.bundle.manifest import MANIFEST_NAME, NETWORK_NAMES, NetworkName, TokenizerEntry
+from vtloc_runtime.system.output_check import check_output
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,7 @@ TOKENIZER_NAME = "tokenizer.json"
 
 
 class ExportProgress(Protocol):
-    """Told what an export is doing."""
+    """Receives the steps of an export."""
 
     def begin(self, steps: int) -> None:
         """The export starts; so many steps lie ahead."""
@@ -72,10 +73,12 @@ def export_bundle(
         EncoderError: An encoder cannot be loaded.
         ExportError: A network cannot be exported in a precision.
         ParityError: An export's answers differ from PyTorch's.
-        OutputError: The bundle cannot be written.
+        OutputError: The bundle cannot be written, or would replace its source.
     """
     chosen, told = options or ExportOptions(), progress or _Silent()
     place = Path(out)
+    if Path(source).is_file() or (Path(source) / MANIFEST_NAME).is_file():
+        check_output(place, inputs=[("the source", source)])
     check_place(place, overwrite=chosen.overwrite)
     told.begin(2 + 3 * len(chosen.precisions) + 1)
     told.step("loading the localizer")

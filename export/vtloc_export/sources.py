@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from vtloc.errors import CheckpointError
 from vtloc.model import LocalizerConfig, LocalizerNetwork, load_checkpoint
 from vtloc_export.graph.parameter_names import read_parameters
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import Decoding, ScoreCalibration, Windows
-from vtloc_runtime.errors import BundleError, CheckpointError
+from vtloc_runtime.errors import BundleError
+from vtloc_runtime.system.text import first_line
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -136,7 +138,12 @@ def _localizer_graph(bundle: Bundle) -> ModelProto:
             where=bundle.path,
         )
     content = bundle.onnx(variants[precision]).single("exporting again")
-    model: ModelProto = onnx.load_from_string(content)
+    try:
+        model: ModelProto = onnx.load_from_string(content)
+    except Exception as error:  # protobuf's DecodeError, which onnx does not export
+        raise BundleError(
+            f"the localizer's graph is not valid ONNX: {first_line(error)}", where=bundle.path
+        ) from error
     return model
 
 
@@ -155,7 +162,9 @@ def _rate(metadata: Mapping[str, str], path: Path) -> float:
     except ValueError:
         rate = 0.0
     if not 0 < rate < float("inf"):
-        raise CheckpointError("frames_per_second in its metadata is no rate", where=path)
+        raise CheckpointError(
+            "frames_per_second in its metadata must be a positive number", where=path
+        )
     return rate
 
 

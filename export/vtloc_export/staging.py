@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -23,7 +24,7 @@ def check_place(out: Path, *, overwrite: bool) -> None:
     """
     if not out.exists():
         return
-    if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST_NAME).is_file()):
+    if not out.is_dir() or (any(out.iterdir()) and not _is_manifest(out / MANIFEST_NAME)):
         raise OutputError(
             "this exists and is not a bundle, so it is not replaced",
             where=out,
@@ -32,6 +33,12 @@ def check_place(out: Path, *, overwrite: bool) -> None:
     if not overwrite and any(out.iterdir()):
         raise OutputError(
             "a bundle already exists there", where=out, remedy="Replace it with --overwrite"
+        )
+    if stranger := _stranger(out):
+        raise OutputError(
+            f"the bundle there also holds {stranger}, which vtloc did not write",
+            where=out,
+            remedy="Move it elsewhere, or choose another place with --out",
         )
 
 
@@ -61,6 +68,35 @@ def staged_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
         raise OutputError(f"cannot write the bundle: {error.strerror}", where=out) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether a file is a bundle's manifest, of any schema: other programs use the name too."""
+    try:
+        content = msgspec.json.decode(path.read_bytes())
+    except (OSError, ValueError, msgspec.DecodeError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"schema", "networks"} <= content.keys()
+
+
+def _stranger(bundle: Path) -> Path | None:
+    """A file in a bundle that its manifest does not name; engines are its own too."""
+    if not (bundle / MANIFEST_NAME).is_file():
+        return None
+    named = {MANIFEST_NAME, *_strings(msgspec.json.decode((bundle / MANIFEST_NAME).read_bytes()))}
+    for file in sorted(bundle.rglob("*")):
+        inside = file.relative_to(bundle)
+        if not file.is_dir() and str(inside) not in named and inside.parts[0] != "engines":
+            return inside
+    return None
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _strings(entry)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -30,8 +30,9 @@ from vtloc_calibration.samples.samples import draw_samples
 from vtloc_calibration.scores.answers import ask, without_calibration, write_answers
 from vtloc_calibration.scores.labelled import read_labelled, with_absent
 from vtloc_calibration.scores.report import Target, calibrate_scores
+from vtloc_export.errors import ParityError
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.errors import OutputError, ParityError, UsageError, VtlocError
+from vtloc_runtime.errors import OutputError, UsageError, VtlocError
 from vtloc_runtime.localize.localizer import Localizer
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from recipes.default_bundle.prototypes import ClassPrototypes
 from recipes.default_bundle.recipe import Recipe
 from recipes.default_bundle.source import TEXT_ENCODER, VISUAL_ENCODER, Encoders
 from recipes.default_bundle.vocabulary import Split, load_vocabulary
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.scores.answers import ask_encoded
 from vtloc_calibration.scores.labelled import LabelledQuery
-from vtloc_runtime.errors import CalibrationError
 from vtloc_runtime.localize.absence import ReferenceFrames
 from vtloc_runtime.localize.encoded_video import EncodedVideo
 

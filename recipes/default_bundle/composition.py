@@ -10,7 +10,7 @@ import numpy as np
 from recipes.default_bundle.footage import FootageConfig, Segment, render
 from recipes.default_bundle.sentences import in_order, write_sentence
 from recipes.default_bundle.vocabulary import Relation
-from vtloc_runtime.errors import ConfigurationError
+from vtloc.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

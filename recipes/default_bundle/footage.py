@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtloc_runtime.errors import ConfigurationError
+from vtloc.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

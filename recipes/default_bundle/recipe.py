@@ -12,10 +12,10 @@ import msgspec
 from recipes.default_bundle.composition import CompositionConfig
 from recipes.default_bundle.footage import FootageConfig
 from vtloc.config_files import configure, read_toml
+from vtloc.errors import ConfigurationError
 from vtloc.model import LocalizerConfig, LossConfig
 from vtloc.training import TrainingConfig
 from vtloc_runtime.bundle.manifest import Decoding
-from vtloc_runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

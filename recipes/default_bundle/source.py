@@ -13,8 +13,8 @@ from recipes.default_bundle.composition import Composer
 from recipes.default_bundle.prototypes import ClassPrototypes
 from recipes.default_bundle.vocabulary import load_vocabulary
 from vtloc.encoders import load_text_encoder, load_visual_encoder
+from vtloc.errors import EncoderError
 from vtloc.model.samples import Sample
-from vtloc_runtime.errors import EncoderError
 from vtloc_runtime.localize.moments import Moment
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recipes.films.photographs import Shot, write_video
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.samples.samples import SampledVideo
-from vtloc_runtime.errors import CalibrationError, MissingExtraError
+from vtloc_runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,7 +17,8 @@ from vtloc.encoders.imagenet_labels import (
     class_synonyms,
     embed_texts,
 )
-from vtloc_runtime.errors import ConfigurationError, MissingExtraError
+from vtloc.errors import ConfigurationError
+from vtloc_runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

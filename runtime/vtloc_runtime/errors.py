@@ -103,34 +103,6 @@ class JobError(VtlocError):
     kind = "job"
 
 
-class ConfigurationError(VtlocError):
-    """A configuration with an unknown field or an impossible value."""
-
-    exit_code = 10
-    kind = "configuration"
-
-
-class CheckpointError(VtlocError):
-    """A checkpoint that is missing, damaged or of another shape."""
-
-    exit_code = 11
-    kind = "checkpoint"
-
-
-class EncoderError(VtlocError):
-    """An encoder that is unknown or whose weights cannot be found."""
-
-    exit_code = 12
-    kind = "encoder"
-
-
-class AnnotationError(VtlocError):
-    """Annotations that cannot be read as the benchmark they are said to be."""
-
-    exit_code = 13
-    kind = "annotation"
-
-
 class FeatureError(VtlocError):
     """Stored features that are missing, damaged or of another encoder."""
 
@@ -138,32 +110,11 @@ class FeatureError(VtlocError):
     kind = "feature"
 
 
-class ExportError(VtlocError):
-    """A network that could not be exported."""
-
-    exit_code = 15
-    kind = "export"
-
-
 class EngineError(VtlocError):
     """A TensorRT engine that could not be built, verified or loaded."""
 
     exit_code = 16
     kind = "engine"
-
-
-class ParityError(VtlocError):
-    """An export whose answers differ from the PyTorch model's by more than its bounds."""
-
-    exit_code = 1
-    kind = "parity"
-
-
-class CalibrationError(VtlocError):
-    """Samples or labels that no calibration can be founded on."""
-
-    exit_code = 18
-    kind = "calibration"
 
 
 class ClusterError(VtlocError):

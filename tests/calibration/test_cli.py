@@ -12,9 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from vtloc_calibration.cli.main import app, main
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.samples.samples import Samples
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.errors import CalibrationError, UsageError, VtlocError
+from vtloc_runtime.errors import UsageError, VtlocError
 from vtloc_runtime.localize.localizer import Localizer
 
 Videos = list[tuple[Path, list[str]]]

@@ -10,13 +10,15 @@ import onnx
 import pytest
 from tokenizers import Tokenizer
 
+from vtloc.errors import CheckpointError
 from vtloc.model import LocalizerConfig, LocalizerNetwork, load_checkpoint, save_checkpoint
 from vtloc_export import network_export as exporting
 from vtloc_export.bundle_export import export_bundle
+from vtloc_export.errors import ExportError, ParityError
 from vtloc_export.options import ExportOptions
 from vtloc_export.sources import load_source
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.errors import BundleError, CheckpointError, ExportError, OutputError, ParityError
+from vtloc_runtime.errors import BundleError, OutputError
 from vtloc_runtime.localize.absence import ReferenceFrames
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.video import FrameSequence
@@ -169,6 +171,13 @@ def test_sources_that_are_none_are_named(tmp_path):
         export_bundle(tmp_path / "none.safetensors", tmp_path / "bundle", QUICK)
     with pytest.raises(BundleError):
         export_bundle(tmp_path, tmp_path / "bundle", QUICK)
+
+
+def test_a_bundle_never_replaces_its_source(bundle):
+    again = ExportOptions(precisions=("fp32",), overwrite=True)
+    for place in (bundle.path, bundle.path / "engines" / "new"):
+        with pytest.raises(OutputError, match="the source, which is an input"):
+            export_bundle(bundle.path, place, again)
 
 
 def test_an_existing_bundle_is_refused_before_any_work(bundle, tmp_path):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from tests.support.colours import write_colour_bundle
 from vtloc_export.staging import check_place, staged_bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.errors import OutputError
@@ -11,7 +14,8 @@ from vtloc_runtime.errors import OutputError
 
 def old_bundle(folder):
     folder.mkdir()
-    (folder / MANIFEST_NAME).write_text("{}")
+    manifest = {"schema": 1, "networks": {"visual": {"file": "old.onnx"}}}
+    (folder / MANIFEST_NAME).write_text(json.dumps(manifest))
     (folder / "old.onnx").write_text("old")
     return folder
 
@@ -64,7 +68,7 @@ def test_what_is_no_bundle_is_left_alone(tmp_path, overwrite):
     (tmp_path / "photos" / "cat.jpg").write_text("cat")
     (tmp_path / "file").write_text("file")
     for name in ("photos", "file"):
-        with pytest.raises(OutputError, match="is no bundle"):
+        with pytest.raises(OutputError, match="is not a bundle"):
             check_place(tmp_path / name, overwrite=overwrite)
     assert (tmp_path / "photos" / "cat.jpg").read_text() == "cat"
 
@@ -84,3 +88,19 @@ def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path):
         staged_bundle(tmp_path / "file" / "bundle", overwrite=False),
     ):
         pass
+
+
+def test_files_of_others_are_never_replaced(tmp_path):
+    for name, content in (("bundle.json", "{}"), ("bundle.json", '{"schema": 1}'), ("a", "b")):
+        place = tmp_path / f"{name}{len(content)}"
+        place.mkdir()
+        (place / name).write_text(content)
+        with pytest.raises(OutputError, match="not a bundle"):
+            check_place(place, overwrite=True)
+    place = write_colour_bundle(tmp_path / "bundle")
+    (place / "engines").mkdir()
+    (place / "engines" / "visual.plan").write_bytes(b"plan")
+    check_place(place, overwrite=True)
+    (place / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"notes\.txt, which vtloc did not write"):
+        check_place(place, overwrite=True)

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from vtloc.annotations.examples import Example, Split, annotated
+from vtloc.errors import AnnotationError
 from vtloc.tensor_file import read_whole
-from vtloc_runtime.errors import AnnotationError
 from vtloc_runtime.system.text import numbered_lines
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _lines(text: str, place: Path) -> Iterator[tuple[str, str]]:
 
 def _check(examples: tuple[Example, ...], place: Path) -> None:
     if not examples:
-        raise AnnotationError("the file holds no annotation", where=place)
+        raise AnnotationError("the file contains no annotations", where=place)
     seen: set[str] = set()
     for example in examples:
         if example.id in seen:

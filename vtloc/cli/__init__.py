@@ -1,1 +1,1 @@
-"""What stands behind the commands of ``vtloc``, loaded when one is asked for."""
+"""The commands of ``vtloc``, a file each; heavy imports happen inside them."""

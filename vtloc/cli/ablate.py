@@ -137,10 +137,10 @@ class ArmFeatures:
             ConfigurationError: The experiment names no data.
             VtlocError: As `vtloc.training.experiment.gather` says.
         """
+        from vtloc.errors import ConfigurationError
         from vtloc.features.sources import open_frames, open_tokens
         from vtloc.training.ablation import ArmData
         from vtloc.training.experiment import gather, localizer_config
-        from vtloc_runtime.errors import ConfigurationError
 
         if experiment.data is None:
             raise ConfigurationError(

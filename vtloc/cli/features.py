@@ -11,6 +11,7 @@ import typer
 
 from vtloc.cli.options import DeviceOption, DurationsOption
 from vtloc_runtime.errors import UsageError
+from vtloc_runtime.system.output_check import check_output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,6 +57,13 @@ def features(
     if queries and text_encoder is None:
         raise UsageError("sentences need a text encoder", remedy="Give --text-encoder")
     console = Console(stderr=True, markup=False)
+    for name in filter(None, (encoder, text_encoder)):
+        if name.startswith("open_clip:") and name.count(":") == 1:
+            console.print(
+                f"warning: {name} names no pretrained weights, so they are random; "
+                f"write {name}:TAG, such as open_clip:ViT-B-32:openai",
+                soft_wrap=True,
+            )
     failed = 0
     if videos and encoder is not None:
         failed = encode_all_videos(
@@ -103,6 +111,7 @@ def encode_all_videos(
     from vtloc.tensor_file import write_whole
     from vtloc.training.device import training_device
 
+    check_output(out / FAILURES_NAME, ours=lambda content: content.startswith(b'{"video": '))
     files = find_videos(videos)
     encoder = load_visual_encoder(encoder_name).to(training_device(device))
     store = frame_store(out, encoder, frames_per_second=frames_per_second)

@@ -57,7 +57,7 @@ def train(
     """
     from rich.console import Console
 
-    from vtloc.training.experiment import run_experiment
+    from vtloc.training.experiment import CURVES_NAME, run_experiment
     from vtloc.training.loop import METRICS_NAME
     from vtloc.training.metrics_log import MetricsJournal, plot_curves
     from vtloc.training.progress import ProgressDisplay
@@ -77,7 +77,7 @@ def train(
     )
     with ProgressDisplay(console) as display:
         result = run_experiment(experiment, out, listener=display, progress=console.print)
-    plot_curves(MetricsJournal(out / METRICS_NAME), out / "curves.png")
+    plot_curves(MetricsJournal(out / METRICS_NAME), out / CURVES_NAME)
     console.print(
         f"best epoch {result.best_epoch + 1} of {result.epochs}, "
         f"mIoU {result.best_score:.2f}: {result.checkpoint}",

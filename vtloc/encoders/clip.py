@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from vtloc.encoders.clip_tokenizer import clip_tokenizer
 from vtloc.encoders.exportable_attention import write_out_attention
 from vtloc.encoders.interface import TextEncoder, VisualEncoder, normalised, scaled_pixels
+from vtloc.errors import EncoderError
 from vtloc_runtime.bundle.manifest import Preprocessing, SharedSpace
-from vtloc_runtime.errors import EncoderError, MissingExtraError
+from vtloc_runtime.errors import MissingExtraError
 
 _MASKED = -30000.0
 """Added to the score of a key that must not be seen; finite, also in half precision."""

@@ -18,8 +18,9 @@ from torch.nn import functional
 
 from vtloc.encoders.imagenet_labels import class_embeddings
 from vtloc.encoders.interface import VisualEncoder, normalised, scaled_pixels
+from vtloc.errors import EncoderError
 from vtloc_runtime.bundle.manifest import Preprocessing, SharedSpace
-from vtloc_runtime.errors import EncoderError, MissingExtraError
+from vtloc_runtime.errors import MissingExtraError
 from vtloc_runtime.system.installation import install_command
 
 CLASSES = 1000

@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vtloc_runtime.errors import EncoderError
+from vtloc.errors import EncoderError
 
 
 class WrittenAttention(nn.Module):

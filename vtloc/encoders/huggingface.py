@@ -14,7 +14,9 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from vtloc.encoders.interface import TextEncoder, masked_mean, normalised
-from vtloc_runtime.errors import EncoderError, MissingExtraError
+from vtloc.errors import EncoderError
+from vtloc_runtime.errors import MissingExtraError
+from vtloc_runtime.system.text import first_line
 
 _MOST_TOKENS = 512
 _TOKENIZER_FILES = (
@@ -122,7 +124,7 @@ def load_huggingface(source: str, *, name: str | None = None) -> HuggingFaceEnco
             wrapped = AutoTokenizer.from_pretrained(source, use_fast=True)
     except Exception as error:
         raise EncoderError(
-            f"cannot load it: {_first_line(error)}",
+            f"cannot load it: {first_line(error)}",
             where=f"hf:{source}",
             remedy="Give a directory that holds config.json, the weights and tokenizer.json",
         ) from error
@@ -155,7 +157,7 @@ def _check_tokenizer_files(folder: Path) -> None:
     # Without its files, transformers makes up an empty tokenizer that knows no word.
     if folder.is_dir() and not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise EncoderError(
-            "the directory holds no tokenizer",
+            "the directory contains no tokenizer",
             where=f"hf:{folder}",
             remedy="Put the model's tokenizer.json there",
         )
@@ -187,9 +189,8 @@ def _longest(model: nn.Module, announced: int, source: str) -> int:
         limits.append(int(positions) - first_position(model))
     sentence = Path(source) / "sentence_bert_config.json"
     if sentence.is_file():
-        limits.append(int(json.loads(sentence.read_text())["max_seq_length"]))
+        try:
+            limits.append(int(json.loads(sentence.read_bytes())["max_seq_length"]))
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise EncoderError("it names no max_seq_length", where=sentence) from error
     return min(limits)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

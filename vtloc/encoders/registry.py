@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.errors import EncoderError
+from vtloc.errors import EncoderError
 
 if TYPE_CHECKING:
     from vtloc.encoders.interface import TextEncoder, VisualEncoder
@@ -32,9 +32,7 @@ def load_visual_encoder(name: str) -> VisualEncoder:
         from vtloc.encoders.clip import load_clip_visual
 
         return load_clip_visual(rest)
-    raise EncoderError(
-        "there is no such frame encoder", where=name, remedy=f"Use one of: {_VISUAL_NAMES}"
-    )
+    raise EncoderError("unknown frame encoder", where=name, remedy=f"Use one of: {_VISUAL_NAMES}")
 
 
 def load_text_encoder(name: str) -> TextEncoder:
@@ -60,6 +58,4 @@ def load_text_encoder(name: str) -> TextEncoder:
         from vtloc.encoders.clip import load_clip_text
 
         return load_clip_text(rest)
-    raise EncoderError(
-        "there is no such text encoder", where=name, remedy=f"Use one of: {_TEXT_NAMES}"
-    )
+    raise EncoderError("unknown text encoder", where=name, remedy=f"Use one of: {_TEXT_NAMES}")

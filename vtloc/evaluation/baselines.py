@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtloc_runtime.errors import AnnotationError
+from vtloc.errors import AnnotationError
 from vtloc_runtime.localize.moments import Moment
 
 if TYPE_CHECKING:

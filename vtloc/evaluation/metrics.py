@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtloc_runtime.errors import AnnotationError
+from vtloc.errors import AnnotationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

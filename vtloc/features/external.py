@@ -46,7 +46,7 @@ class ArrayFiles:
             )
             name = next(iter(names), None)
         if name is None:
-            raise FeatureError("there are no features", where=self.path)
+            raise FeatureError("it contains no features", where=self.path)
         return str(name)
 
     def __contains__(self, name: str) -> bool:

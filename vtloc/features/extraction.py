@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from vtloc.features.store import FramesEntry, FrameStore, TokensEntry, TokenStore
-from vtloc_runtime.batch.folder_listing import VIDEO_SUFFIXES
+from vtloc_runtime.batch.folder_listing import list_videos
 from vtloc_runtime.errors import UsageError, VideoError, VtlocError
 from vtloc_runtime.localize import video_encoder as visual
 from vtloc_runtime.localize.video_encoder import VideoEncoder
@@ -54,20 +54,25 @@ def find_videos(paths: Iterable[Path]) -> tuple[Path, ...]:
     Raises:
         UsageError: There is none, or two would be stored under one name.
     """
-    found: dict[str, Path] = {}
-    for path in paths:
-        files = sorted(path.rglob("*")) if path.is_dir() else [path]
-        for file in files:
-            if path.is_dir() and (file.suffix.lower() not in VIDEO_SUFFIXES or not file.is_file()):
-                continue
-            other = found.setdefault(file.stem, file)
+    videos: dict[str, Path] = {}
+    given = tuple(paths)
+    for path in given:
+        for file in _listed(path) if path.is_dir() else [path]:
+            other = videos.setdefault(file.stem, file)
             if other.resolve() != file.resolve():
                 raise UsageError(
                     f"{other} and {file} would be stored under one name", where=file.stem
                 )
-    if not found:
-        raise UsageError("there is no video", where=", ".join(map(str, paths)))
-    return tuple(found.values())
+    if not videos:
+        raise UsageError("no video was found", where=", ".join(map(str, given)))
+    return tuple(videos.values())
+
+
+def _listed(folder: Path) -> list[Path]:
+    listing = list_videos(folder)
+    if listing.unreadable:
+        raise UsageError("cannot look into the folder", where=listing.unreadable[0])
+    return [Path(file) for file in listing.videos]
 
 
 def frame_store(folder: Path, encoder: VisualEncoder, *, frames_per_second: float) -> FrameStore:

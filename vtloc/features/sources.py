@@ -160,4 +160,4 @@ def open_tokens(path: str | Path, *, encoder: str | None = None) -> TokenSource:
 
 def _check_exists(place: Path) -> None:
     if not place.exists():
-        raise FeatureError("there are no features", where=place)
+        raise FeatureError("the features do not exist", where=place)

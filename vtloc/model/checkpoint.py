@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vtloc.errors import CheckpointError, ConfigurationError
 from vtloc.model.config import LocalizerConfig
 from vtloc.model.localizer import LocalizerNetwork
 from vtloc.tensor_file import json_entry, parse_tensors, read_whole, write_tensors
-from vtloc_runtime.errors import CheckpointError, ConfigurationError
 
 _FORMAT = "vtloc-localizer"
 _SCHEMA = "1"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from vtloc.config_files import configure
-from vtloc_runtime.errors import ConfigurationError
+from vtloc.errors import ConfigurationError
 
 Agreement = Literal["sentence", "printed", "votes"]
 """How routing logits grow; see `vtloc.model.routing`."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vtloc.errors import ConfigurationError
 from vtloc.model.fp32_ops import MASKED, unit_vectors
-from vtloc_runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from vtloc.model.localizer import LocalizerStates

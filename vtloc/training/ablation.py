@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtloc.config_files import configure, read_toml
+from vtloc.errors import ConfigurationError
 from vtloc.evaluation.prediction import evaluate_network
 from vtloc.evaluation.table import Row
 from vtloc.model import LossConfig, load_checkpoint
 from vtloc.training import TrainingConfig, seeded_network, train
-from vtloc_runtime.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -75,14 +75,14 @@ class Ablation:
                 ``text``, ``backbone``, ``design``).
 
         Raises:
-            ConfigurationError: There is none, or it cannot be meant as it stands.
+            ConfigurationError: There is none, or it is not valid.
         """
         folder = Path(str(files("vtloc.training") / "recipes" / "ablations"))
         shipped = {file.stem: file for file in folder.glob("*.toml")}
         path = shipped.get(str(name), Path(name))
         if not path.exists():
             raise ConfigurationError(
-                "there is no such ablation",
+                "the ablation does not exist",
                 where=path,
                 remedy=f"Give a TOML file, or one of: {', '.join(sorted(shipped))}",
             )

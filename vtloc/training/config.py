@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from vtloc_runtime.errors import ConfigurationError
+from vtloc.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from vtloc_runtime.bundle.manifest import DecodingStrategy

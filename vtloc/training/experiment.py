@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from vtloc.annotations import Split, filter_examples, read_split
 from vtloc.config_files import configure, read_toml, write_toml
+from vtloc.errors import ConfigurationError
 from vtloc.features.sources import JoinedFrames, open_frames, open_tokens
 from vtloc.model import LocalizerConfig, LossConfig
 from vtloc.model.samples import StoredSamples
 from vtloc.training import TrainingConfig, TrainingListener, TrainingResult, seeded_network, train
-from vtloc_runtime.errors import ConfigurationError, FeatureError
+from vtloc.training.loop import CHECKPOINT_NAME, METRICS_NAME, STATE_NAME
+from vtloc_runtime.errors import FeatureError
+from vtloc_runtime.system.output_check import check_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from vtloc.features.sources import FrameSource, TokenSource
 
 CONFIGURATION_NAME = "run.toml"
+CURVES_NAME = "curves.png"
+_HEADING = "Written by vtloc train."
 _FROM_DATA = {"feature_dim", "token_dim"}
 
 
@@ -90,7 +95,7 @@ class Experiment:
             data: Fields of its ``data`` section to set or replace.
 
         Raises:
-            ConfigurationError: There is none, or it cannot be meant as it stands.
+            ConfigurationError: There is none, or it is not valid.
         """
         path = _find(name)
         values = read_toml(path)
@@ -131,7 +136,7 @@ class Experiment:
         }
         if self.data is not None:
             values["data"] = asdict(self.data)
-        write_toml(path, values)
+        write_toml(path, values, heading=_HEADING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +267,7 @@ def run_experiment(
             "the configuration names no data",
             remedy="Add a [data] section, or give --train, --validation, --frames and --tokens",
         )
+    check_run_folder(folder)
     ingredients = gather(experiment.data, seed=experiment.training.seed)
     for note in ingredients.notes:
         progress(note)
@@ -280,6 +286,22 @@ def run_experiment(
         # Only a folder that is this run's own gets a new record of how it was made.
         started=lambda: experiment.write(folder / CONFIGURATION_NAME),
     )
+
+
+def check_run_folder(folder: Path) -> None:
+    """Refuse a folder in which a run would replace files that are not a run's.
+
+    Raises:
+        OutputError: Such a file is there; it is named.
+    """
+    if (folder / STATE_NAME).exists():
+        # Another run's, or no state at all: reading it tells.
+        return
+    record = folder / CONFIGURATION_NAME
+    check_output(record, ours=lambda content: content.startswith(f"# {_HEADING}".encode()))
+    if not record.exists():
+        for name in (CHECKPOINT_NAME, METRICS_NAME, CURVES_NAME):
+            check_output(folder / name)
 
 
 def _with_features(
@@ -310,7 +332,7 @@ def _find(name: str | Path) -> Path:
     path = Path(name)
     if not path.exists():
         raise ConfigurationError(
-            "there is no such configuration",
+            "the configuration does not exist",
             where=path,
             remedy=f"Give a TOML file, or one of: {', '.join(recipes())}",
         )

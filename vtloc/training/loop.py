@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
+from vtloc.errors import ConfigurationError
 from vtloc.evaluation.prediction import evaluate_network
 from vtloc.model import LocalizerNetwork, LossConfig, save_checkpoint, total_loss
 from vtloc.model.samples import batches
@@ -19,7 +20,7 @@ from vtloc.training.config import TrainingConfig
 from vtloc.training.device import training_device
 from vtloc.training.metrics_log import MetricsJournal
 from vtloc.training.resume_state import TrainingProgress, load_state, save_state
-from vtloc_runtime.errors import ConfigurationError, OutputError
+from vtloc_runtime.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from vtloc.errors import CheckpointError
 from vtloc.tensor_file import json_entry, parse_tensors, read_whole, write_tensors
-from vtloc_runtime.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch

@@ -14,6 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.system.atomic_write import atomic_write
+from vtloc_runtime.system.output_check import check_output
+
+_AUTHOR = "vtloc-calibrate"
 
 
 @contextmanager
@@ -44,9 +47,11 @@ def write_json(value: dict[str, Any], path: Path) -> None:
         path: The file.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: It cannot be written, or another program's file is there.
     """
-    text = json.dumps(finite(value), indent=2, allow_nan=False)
+    marked = {"created_by": _AUTHOR, **finite(value)}
+    text = json.dumps(marked, indent=2, allow_nan=False)
+    check_output(path, ours=lambda content: f'"created_by": "{_AUTHOR}"'.encode() in content)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:

@@ -214,10 +214,13 @@ def samples(
 ) -> None:
     """Record what the networks are given, from videos and sentences like those in production."""
     from vtloc_calibration.samples.recorder import Amount
-    from vtloc_calibration.samples.samples import draw_samples
+    from vtloc_calibration.samples.samples import check_samples_file, draw_samples
     from vtloc_runtime.bundle.bundle import Bundle
 
     opened = Bundle.open(bundle)
+    named = [("the bundle", bundle)]
+    lists = [("the list", given) for given in (labels, queries) if given is not None]
+    check_samples_file(out, inputs=[*named, *lists])
     found = _sampled_videos(videos, labels, queries)
     amount = Amount(videos=limit, frames=frames, frames_per_video=per_video)
     with progress_bar("videos", min(limit, len(found))) as advance:
@@ -233,7 +236,8 @@ def _sampled_videos(
     videos: Path, labels: Path | None, queries: Path | None
 ) -> tuple[SampledVideo, ...]:
     from vtloc_calibration.samples.samples import SampledVideo
-    from vtloc_calibration.scores.labelled import VIDEO_SUFFIXES, read_labelled
+    from vtloc_calibration.scores.labelled import read_labelled
+    from vtloc_runtime.batch.folder_listing import list_videos
 
     if (labels is None) == (queries is None):
         raise UsageError("give --labels or --queries, so that there are sentences to ask")
@@ -243,12 +247,12 @@ def _sampled_videos(
             asked.setdefault(one.video, []).append(one.query)
         return tuple(SampledVideo(video, tuple(own)) for video, own in asked.items())
     if not videos.is_dir():
-        raise UsageError("there is no such folder of videos", where=videos)
-    files = sorted(file for file in videos.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
+        raise UsageError("the folder of videos does not exist", where=videos)
+    files = list_videos(videos).videos
     if not files:
-        raise UsageError("the folder holds no video", where=videos)
+        raise UsageError("the folder contains no videos", where=videos)
     sentences = _read_sentences(queries) if queries is not None else ()
-    return tuple(SampledVideo(file, sentences) for file in files)
+    return tuple(SampledVideo(Path(file), sentences) for file in files)
 
 
 def _read_sentences(path: Path) -> tuple[str, ...]:
@@ -258,7 +262,7 @@ def _read_sentences(path: Path) -> tuple[str, ...]:
         raise UsageError(f"cannot read the sentences: {error}", where=path) from error
     sentences = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not sentences:
-        raise UsageError("the file holds no sentence", where=path)
+        raise UsageError("the file contains no sentences", where=path)
     return sentences
 
 

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from vtloc_calibration.cli.console import progress_bar, say, write_json
+from vtloc_export.errors import ParityError
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
-from vtloc_runtime.errors import ParityError, UsageError
+from vtloc_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from vtloc_calibration.quantize.island_search import AnswerDrift
@@ -174,7 +175,7 @@ def _networks(chosen: Sequence[str] | None) -> tuple[NetworkName, ...]:
         return NETWORK_NAMES
     if unknown := set(chosen) - set(NETWORK_NAMES):
         raise UsageError(
-            f"there is no network {', '.join(sorted(unknown))}",
+            f"unknown network {', '.join(sorted(unknown))}",
             remedy=f"Networks are {', '.join(NETWORK_NAMES)}",
         )
     return tuple(name for name in NETWORK_NAMES if name in chosen)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from vtloc_runtime.errors import CalibrationError
+from vtloc_calibration.errors import CalibrationError
 from vtloc_runtime.networks.onnxruntime_package import ERRORS_ONLY, import_onnxruntime
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def collect(
         count += 1
     if not count:
         raise CalibrationError(
-            "there is no sample to calibrate by",
+            "there are no samples to calibrate with",
             remedy="Draw samples with: vtloc-calibrate samples BUNDLE --out FILE",
         )
     return found

@@ -82,7 +82,7 @@ class ParityBounds:
         return None if effect.answers is None else self._broken_by_answers(effect.answers)
 
     def _broken_by_answers(self, answers: AnswerDrift) -> str | None:
-        if self.moved is not None and answers.moved > self.moved:
+        if self.moved is not None and answers.moved > self.moved + 1e-9:
             return f"{answers.moved:.1%} of answers move, {self.moved:.1%} may"
         if self.task is None:
             return None

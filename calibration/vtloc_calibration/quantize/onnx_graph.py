@@ -46,7 +46,7 @@ def load_graph(content: bytes, *, where: object = None) -> ModelProto:
     try:
         model = shape_inference.infer_shapes(onnx.load_from_string(content))
     except Exception as error:
-        raise BundleError(f"the file is no ONNX graph: {error}", where=where) from error
+        raise BundleError(f"the file is not a valid ONNX graph: {error}", where=where) from error
     taken = {node.name for node in model.graph.node}
     for index, node in enumerate(model.graph.node):
         if not node.name:

@@ -24,6 +24,7 @@ from vtloc_calibration.quantize.qdq import (
 )
 from vtloc_calibration.quantize.simulated_fp16 import round_to_half
 from vtloc_calibration.quantize.trials import NetworkTrial
+from vtloc_export.parity.bounds import ANSWER_BOUNDS
 from vtloc_export.parity.measures import BOUNDS
 
 if TYPE_CHECKING:
@@ -36,14 +37,17 @@ if TYPE_CHECKING:
     from vtloc_runtime.networks.interface import Array
 
 LoweredPrecision = Literal["fp16", "int8"]
-LOWERED_PRECISIONS: tuple[LoweredPrecision, ...] = get_args(LoweredPrecision)
 Granularity = Literal["module", "node"]
 
 PARITY_BOUNDS: Mapping[LoweredPrecision, ParityBounds] = {
-    "fp16": ParityBounds(BOUNDS["fp16"], moved=0.01, task=0.002),
-    "int8": ParityBounds(BOUNDS["int8"], task=0.01),
+    precision: ParityBounds(
+        BOUNDS[precision],
+        moved=1 - ANSWER_BOUNDS[precision].same,
+        task=ANSWER_BOUNDS[precision].drift / 100,
+    )
+    for precision in get_args(LoweredPrecision)
 }
-"""What each precision must hold, on outputs and on answers."""
+"""What each precision must hold, on outputs and on answers: what its bundle promises."""
 
 _JUDGED_CALLS, _JUDGED_BATCH = 10, 4
 

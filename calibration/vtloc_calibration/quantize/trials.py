@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.quantize.island_search import AnswerDrift, Effect
 from vtloc_calibration.quantize.onnx_graph import base_precision
 from vtloc_calibration.scores.answers import without_calibration
+from vtloc_export.parity.bounds import MOVED_SECONDS
 from vtloc_export.parity.comparison import Evaluate, compare, onnxruntime_evaluate
 from vtloc_export.parity.probes import Probe
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
-from vtloc_runtime.errors import CalibrationError, VideoError
+from vtloc_runtime.errors import VideoError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.localize.moments import Moment
     from vtloc_runtime.networks.interface import Array, Network
-
-MOVED_SECONDS = 0.1
-"""From here on an answer has moved."""
 
 _BATCH = 8
 

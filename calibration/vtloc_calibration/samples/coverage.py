@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtloc_runtime.errors import CalibrationError
+from vtloc_calibration.errors import CalibrationError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

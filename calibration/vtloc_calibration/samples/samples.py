@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.samples.coverage import check_coverage, coverage
 from vtloc_calibration.samples.recorder import Amount, RecordedNetwork, Recorder
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
-from vtloc_runtime.errors import CalibrationError, OutputError, VideoError
+from vtloc_runtime.errors import OutputError, VideoError
 from vtloc_runtime.system.atomic_write import atomic_write
+from vtloc_runtime.system.output_check import check_output
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,6 +101,7 @@ class Samples:
         """
         from safetensors.numpy import save
 
+        check_samples_file(path)
         tensors = {
             f"{network}/{index}/{name}": np.ascontiguousarray(array)
             for network, calls in self.calls.items()
@@ -133,7 +136,7 @@ class Samples:
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != _FORMAT:
-                    raise CalibrationError("the file holds no samples", where=path)
+                    raise CalibrationError("the file does not contain samples", where=path)
                 for key in file.keys():  # noqa: SIM118 (no mapping: it cannot be iterated)
                     network, index, name = key.split("/")
                     calls[network].setdefault(int(index), {})[name] = file.get_tensor(key)
@@ -148,6 +151,30 @@ class Samples:
             name: tuple(found[index] for index in sorted(found)) for name, found in calls.items()
         }
         return cls(ordered, summary)
+
+
+def check_samples_file(path: Path, *, inputs: Sequence[tuple[str, Path]] = ()) -> None:
+    """Refuse to write samples over a file that holds something else.
+
+    Args:
+        path: The safetensors file; its summary goes beside it, as ``.json``.
+        inputs: What each input is, and its path.
+
+    Raises:
+        OutputError: One of the two files is an input, or holds something else.
+    """
+    check_output(path, inputs=inputs, ours=is_samples)
+    summary = path.with_suffix(".json")
+    check_output(summary, inputs=inputs, ours=lambda content: b'"unreadable"' in content)
+
+
+def is_samples(beginning: bytes) -> bool:
+    """Whether a file holds samples, and may be replaced by others.
+
+    Args:
+        beginning: The first bytes of the file.
+    """
+    return f'"format":"{_FORMAT}"'.encode() in beginning
 
 
 def draw_samples(

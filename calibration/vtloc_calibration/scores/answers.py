@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from vtloc.errors import AnnotationError
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.scores.report import ScoredAnswer
-from vtloc_runtime.errors import AnnotationError, CalibrationError, OutputError, VideoError
+from vtloc_runtime.errors import OutputError, VideoError
 from vtloc_runtime.localize.absence import ReferenceFrames, margin
 from vtloc_runtime.localize.similarity import cosine_curve
 from vtloc_runtime.system.atomic_write import atomic_write

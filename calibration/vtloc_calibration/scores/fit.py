@@ -21,9 +21,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.scores.reliability import brier_score, checked_answers
 from vtloc_runtime.bundle.manifest import ScoreCalibration
-from vtloc_runtime.errors import CalibrationError, MissingExtraError
+from vtloc_runtime.errors import MissingExtraError
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

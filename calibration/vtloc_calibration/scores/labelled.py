@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vtloc_runtime.errors import AnnotationError
+from vtloc.errors import AnnotationError
+from vtloc_runtime.batch.folder_listing import NamedVideos
 from vtloc_runtime.localize.moments import Moment
-
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".ts", ".flv", ".gif")
 
 # Words that say nothing about what is seen; longer ones are compared between sentences.
 _FUNCTION_WORDS = frozenset(
@@ -80,12 +79,13 @@ def read_labelled(
     folder = Path(videos)
     if not folder.is_dir():
         raise AnnotationError("there is no such folder of videos", where=folder)
+    named = NamedVideos(folder)
     found: list[LabelledQuery] = []
     for example in read_split(path).examples:
-        video = _find_video(folder, example.video)
+        video = named.find(example.video)
         if video is not None:
             windows = tuple((moment.start, moment.end) for moment in example.moments)
-            found.append(LabelledQuery(video, example.video, example.query, windows))
+            found.append(LabelledQuery(Path(video), example.video, example.query, windows))
         elif not skip_missing:
             raise AnnotationError(
                 f"the video {example.video!r} of query {example.id} is not in {folder}",
@@ -95,14 +95,6 @@ def read_labelled(
     if not any(one.present for one in found):
         raise AnnotationError("no labelled moment has its video at hand", where=path)
     return tuple(found)
-
-
-def _find_video(folder: Path, name: str) -> Path | None:
-    for candidate in (name, *(name + suffix for suffix in VIDEO_SUFFIXES)):
-        file = folder / candidate
-        if file.is_file() and file.resolve().is_relative_to(folder.resolve()):
-            return file
-    return None
 
 
 def with_absent(

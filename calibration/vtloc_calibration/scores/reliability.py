@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vtloc_runtime.errors import CalibrationError
+from vtloc_calibration.errors import CalibrationError
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

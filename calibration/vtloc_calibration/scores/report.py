@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtloc_calibration.cli.console import finite
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.scores.fit import (
     MINIMUM_ANSWERS,
     Method,
@@ -34,7 +35,6 @@ from vtloc_calibration.scores.reliability import (
     reliability_bins,
 )
 from vtloc_runtime.bundle.manifest import ScoreCalibration
-from vtloc_runtime.errors import CalibrationError
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

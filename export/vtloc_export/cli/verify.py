@@ -34,8 +34,8 @@ def verify_command(
     """
     from rich.console import Console
 
+    from vtloc_export.errors import ParityError
     from vtloc_export.parity.answers import verify_bundle
-    from vtloc_runtime.errors import ParityError
 
     console = Console(stderr=True)
     with console.status("opening the bundle") as status:
@@ -64,6 +64,7 @@ def _print(report: ParityReport) -> None:
         ["network", "computed by", "max abs", "mean abs", "cosine", "rel. L2", "bound"],
         rows,
     )
+    sys.stdout.write("\n")
     rows = []
     for chain in report.answers:
         drift = max(chain.drift.items(), key=lambda entry: abs(entry[1]), default=None)

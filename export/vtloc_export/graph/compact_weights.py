@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vtloc_export.errors import ExportError
 from vtloc_export.precision.policy import HALF_LIMIT
-from vtloc_runtime.errors import ExportError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

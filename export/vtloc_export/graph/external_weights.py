@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vtloc_export.errors import ExportError
 from vtloc_runtime.bundle.onnx_file import OnnxFile
-from vtloc_runtime.errors import ExportError
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto

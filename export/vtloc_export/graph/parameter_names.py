@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from vtloc_export.errors import ExportError
 from vtloc_export.graph.compact_weights import widened
-from vtloc_runtime.errors import ExportError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vtloc_runtime.errors import ExportError, MissingExtraError
+from vtloc_export.errors import ExportError
+from vtloc_runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from vtloc_export.errors import ExportError
 from vtloc_export.graph.parameter_names import name_parameters
 from vtloc_export.graph.polygraphy_checks import sanitized
 from vtloc_export.graph.simplification import simplify
 from vtloc_export.parity.probes import Lengths, probes
 from vtloc_export.precision.policy import POLICIES, TypedNetwork
 from vtloc_export.signatures import DYNAMIC_AXES, FLOATING, SIGNATURES, Signature
-from vtloc_runtime.errors import ExportError, MissingExtraError
+from vtloc_runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -11,8 +11,15 @@ import numpy as np
 
 from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.evaluation.metrics import Scores, score
+from vtloc_export.errors import ParityError
 from vtloc_export.network_export import network_widths, runs_in_reference
-from vtloc_export.parity.bounds import ANSWER_BOUNDS, AnswerBound, answer_bound, tensor_bound
+from vtloc_export.parity.bounds import (
+    ANSWER_BOUNDS,
+    MOVED_SECONDS,
+    AnswerBound,
+    answer_bound,
+    tensor_bound,
+)
 from vtloc_export.parity.comparison import (
     SMALL,
     OutputParity,
@@ -28,7 +35,7 @@ from vtloc_export.parity.torch_backend import TorchNetwork
 from vtloc_export.sources import load_source
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
-from vtloc_runtime.errors import ParityError, VtlocError
+from vtloc_runtime.errors import VtlocError
 from vtloc_runtime.localize.localizer import Localizer
 
 if TYPE_CHECKING:
@@ -36,7 +43,7 @@ if TYPE_CHECKING:
 
     from vtloc_runtime.localize.moments import Localization
 
-SAME = 0.1
+SAME = MOVED_SECONDS
 """Seconds that the best moment's start and end may move and still count as the same answer."""
 TIE = 0.01
 """Moments whose scores are this close, relatively, are one answer as good as the other."""

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from vtloc_runtime.bundle.manifest import Manifest
 
 
+MOVED_SECONDS = 0.1
+"""An answer has moved where its start or end is this many seconds elsewhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerBound:
     """How far a precision's answers may be from the reference's.

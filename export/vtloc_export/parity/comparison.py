@@ -1,4 +1,4 @@
-"""A network's graph held against the PyTorch module that it came from."""
+"""Compares the graph of a network with the PyTorch module that it came from."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vtloc_export.errors import ExportError, ParityError
 from vtloc_export.parity.measures import BOUNDS, Bound, Difference, difference, worst
 from vtloc_export.parity.probes import Lengths, Probe, probes
 from vtloc_export.signatures import SIGNATURES, Precision, Signature
 from vtloc_runtime.bundle.onnx_file import OnnxFile
-from vtloc_runtime.errors import ExportError, ParityError
 from vtloc_runtime.networks.interface import Array
 from vtloc_runtime.networks.onnxruntime_backend import session_options
 from vtloc_runtime.networks.onnxruntime_package import import_onnxruntime
+from vtloc_runtime.system.text import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -90,14 +91,14 @@ def onnxruntime_evaluate(model: OnnxFile | bytes, *, half: bool = False) -> Eval
             file.content, session_options(file), providers=["CPUExecutionProvider"]
         )
     except Exception as error:
-        raise ExportError(f"ONNX Runtime refuses the graph: {_first_line(error)}") from error
+        raise ExportError(f"ONNX Runtime refuses the graph: {first_line(error)}") from error
     names = [output.name for output in session.get_outputs()]
 
     def evaluate(inputs: Mapping[str, Array]) -> dict[str, Array]:
         try:
             outputs = session.run(names, _in_precision(inputs, half=half))
         except Exception as error:
-            raise ExportError(f"ONNX Runtime fails: {_first_line(error)}") from error
+            raise ExportError(f"ONNX Runtime fails: {first_line(error)}") from error
         return dict(zip(names, outputs, strict=True))
 
     return evaluate
@@ -230,7 +231,3 @@ def _as_tensor(array: Array, *, half: bool) -> torch.Tensor:
 
     tensor = torch.from_numpy(np.ascontiguousarray(array))
     return tensor.half() if half and tensor.dtype == torch.float32 else tensor
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

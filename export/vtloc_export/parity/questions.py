@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtloc.annotations.readers import read_split
+from vtloc.errors import AnnotationError
 from vtloc_export.parity.probes import Lengths, probes
-from vtloc_runtime.errors import AnnotationError
 from vtloc_runtime.video import FrameSequence
 
 if TYPE_CHECKING:

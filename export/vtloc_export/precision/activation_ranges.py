@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from vtloc_export.errors import ExportError
 from vtloc_export.precision.policy import HALF_LIMIT, TypedNetwork
-from vtloc_runtime.errors import ExportError
 
 HEADROOM = 0.5
 """Share of half precision's range that a layer may use on probe inputs; real ones go further."""
@@ -38,11 +38,6 @@ class LayerRange:
     def share(self) -> float:
         """How much of half precision's range the layer uses, 1 being all of it."""
         return self.largest / HALF_LIMIT
-
-    @property
-    def outlier(self) -> float:
-        """How far the largest value stands out from the typical one."""
-        return self.largest / self.typical if 0 < self.typical < math.inf else 0.0
 
 
 class _Recorder(TorchFunctionMode):

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vtloc_export.errors import ExportError
 from vtloc_export.precision.policy import PrecisionPolicy, stays_single
-from vtloc_runtime.errors import ExportError
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto

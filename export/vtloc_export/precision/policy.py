@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from vtloc_runtime.errors import ExportError
+from vtloc_export.errors import ExportError
 
 if TYPE_CHECKING:
     from vtloc_runtime.bundle.manifest import NetworkName

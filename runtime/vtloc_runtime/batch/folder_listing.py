@@ -84,6 +84,32 @@ def list_videos(folder: str | Path) -> FolderListing:
     return FolderListing(tuple(sorted(videos)), tuple(sorted(unreadable)), passed_over)
 
 
+class NamedVideos:
+    """Finds the videos of annotations, which name them without folder and mostly without suffix.
+
+    Args:
+        folder: Where the videos are; its subfolders are searched too.
+
+    Raises:
+        JobError: The folder cannot be looked into.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._files: dict[str, str] = {}
+        for file in list_videos(folder).videos:
+            path = Path(file)
+            for name in (str(path.relative_to(folder)), path.name, path.stem):
+                self._files.setdefault(name, file)
+
+    def find(self, name: str) -> str | None:
+        """The path of a video, or None if there is none of that name.
+
+        Args:
+            name: Its path in the folder, its file's name, or that without the suffix.
+        """
+        return self._files.get(name)
+
+
 def _entries(place: str) -> Iterator[os.DirEntry[str]]:
     with os.scandir(place) as found:
         yield from (entry for entry in found if not entry.name.startswith("."))

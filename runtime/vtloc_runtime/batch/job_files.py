@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vtloc_runtime.batch.folder_listing import list_videos
+from vtloc_runtime.batch.folder_listing import NamedVideos
 from vtloc_runtime.errors import JobError
 from vtloc_runtime.system.text import numbered_lines
 
@@ -98,7 +98,7 @@ def _layout(path: Path, text: str) -> tuple[Callable[[Path, str], Iterator[JobLi
 
 def _in_folder(lines: Iterable[JobLine], path: Path, videos: Path | None) -> Iterator[JobLine]:
     """Annotated lines with the paths of their videos; one that is missing keeps its bare name."""
-    known: dict[str, str] | None = None
+    named: NamedVideos | None = None
     for line in lines:
         if videos is None:
             raise JobError(
@@ -106,16 +106,11 @@ def _in_folder(lines: Iterable[JobLine], path: Path, videos: Path | None) -> Ite
                 where=path,
                 remedy="Say where the videos lie with --videos FOLDER",
             )
-        if known is None:
-            known = _by_name(videos)
-        yield JobLine(known.get(line.video, str(videos / line.video)), line.queries, line.id)
-
-
-def _by_name(videos: Path) -> dict[str, str]:
-    """The videos of a folder by their names without endings."""
-    if not os.path.isdir(videos):
-        raise JobError("--videos does not name a folder", where=videos)
-    return {Path(file).stem: file for file in list_videos(videos).videos}
+        if named is None:
+            if not os.path.isdir(videos):
+                raise JobError("--videos does not name a folder", where=videos)
+            named = NamedVideos(videos)
+        yield JobLine(named.find(line.video) or str(videos / line.video), line.queries, line.id)
 
 
 def _read_text(path: Path, text: str) -> Iterator[JobLine]:

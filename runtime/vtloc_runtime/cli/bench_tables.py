@@ -15,6 +15,8 @@ from vtloc_runtime.bench.measure import BenchOptions, bench
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.cli.options import BundleDigestOption
 from vtloc_runtime.errors import OutputError, UsageError
+from vtloc_runtime.system.atomic_write import atomic_write
+from vtloc_runtime.system.output_check import check_output
 
 if TYPE_CHECKING:
     from vtloc_runtime.bench.report import BenchReport, StageResult
@@ -73,6 +75,10 @@ def bench_command(  # noqa: PLR0917 - the parameters of a command are its option
         _read_document(table)
     console = Console(stderr=True)
     opened = Bundle.open(bundle, digest=bundle_digest)
+    if out is not None:
+        inputs = [("the bundle", str(opened.path))]
+        inputs += [("the video", str(video))] if video is not None else []
+        check_output(out, inputs=inputs, ours=lambda beginning: beginning.startswith(b"{\n"))
     with console.status("measuring") as status:
         report = bench(opened, options, progress=lambda what: status.update(f"measuring {what}"))
     Console().print(bench_table(report))
@@ -187,6 +193,7 @@ def _read_document(path: Path) -> str:
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        with atomic_write(path) as file:
+            file.write(text.encode())
     except OSError as error:
         raise OutputError(f"cannot write the file: {error.strerror}", where=path) from error

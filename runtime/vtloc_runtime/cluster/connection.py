@@ -14,6 +14,7 @@ from typing import Any
 
 from vtloc_runtime.errors import ClusterError, MissingExtraError, UsageError
 from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.system.text import first_line
 
 LOCAL = "local"
 _AUTO = "auto"
@@ -98,7 +99,7 @@ def open_cluster(address: str) -> Iterator[Cluster]:
             )
         except (Exception, SystemExit) as error:
             raise ClusterError(
-                f"the cluster cannot be joined: {_first_line(error)}",
+                f"the cluster cannot be joined: {first_line(error)}",
                 where=address,
                 remedy="The driver must run on a node of the cluster, with the same Ray and Python",
             ) from error
@@ -199,7 +200,3 @@ def _quiet_start() -> Iterator[None]:
                 del os.environ["RAY_BACKEND_LOG_LEVEL"]
         else:
             os.environ["RAY_BACKEND_LOG_LEVEL"] = before
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")

@@ -20,6 +20,7 @@ from vtloc_runtime.networks.onnxruntime_package import ERRORS_ONLY, import_onnxr
 from vtloc_runtime.networks.run_watchdog import RunWatchdog
 from vtloc_runtime.system.installation import install_command
 from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.system.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,7 +158,7 @@ class OnnxRuntimeNetwork(Network):
                         remedy="Take smaller batches, or give it more time",
                     ) from error
                 raise NetworkError(
-                    f"the run failed: {_first_line(error)}", where=self._name
+                    f"the run failed: {first_line(error)}", where=self._name
                 ) from error
         found = dict(zip(self._outputs, results, strict=True))
         check_outputs(self._outputs, found, self._inputs, inputs, network=self._name)
@@ -209,10 +210,10 @@ def _open_session(file: OnnxFile, device: str, threads: int | None) -> Any:
     except Exception as error:
         if device != "cpu":
             raise BackendError(
-                f"ONNX Runtime could not start on {device}: {_first_line(error)}", where=file.where
+                f"ONNX Runtime could not start on {device}: {first_line(error)}", where=file.where
             ) from error
         raise BundleError(
-            f"ONNX Runtime cannot load the network: {_first_line(error)}",
+            f"ONNX Runtime cannot load the network: {first_line(error)}",
             where=file.where,
             remedy="Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE",
         ) from error
@@ -297,7 +298,3 @@ def _agree(spec: TensorSpec, entry: TensorEntry) -> bool:
             if isinstance(one, int) and isinstance(other, int)
         )
     )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

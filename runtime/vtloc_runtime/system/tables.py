@@ -31,6 +31,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for index, part in enumerate(_parts(columns, rows, console.width)):
         names = [columns[0], *(columns[column] for column in part)]
         cells = [[row[0], *(row[column] for column in part)] for row in rows]
+        if index > 0:
+            console.print()
         console.print(_table(title if index == 0 else "", names, cells))
 
 
@@ -39,7 +41,7 @@ def _parts(
 ) -> list[Sequence[int]]:
     """The columns of values, in groups that fit beside the names."""
     name = max([len(columns[0]), *(len(row[0]) for row in rows)])
-    room = width - min(name, _NARROWEST_NAME) - 2
+    room = width - min(name, _NARROWEST_NAME)
     parts: list[list[int]] = [[]]
     used = 0
     for column in range(1, len(columns)):
@@ -61,8 +63,8 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
         title=Text(title, style="bold") if title else None,
         title_justify="left",
         box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
+        show_edge=False,
+        padding=0,  # the box has a blank between columns
     )
     table.add_column(columns[0], overflow="fold")
     for index, column in enumerate(columns[1:], start=1):

@@ -87,3 +87,13 @@ def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
     """
     for number, line in enumerate(io.StringIO(text, newline=None), start=1):
         yield number, line.removesuffix("\n")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what another library's error says, or the error's kind.
+
+    Args:
+        error: Any exception.
+    """
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from tests.support.quantizable import COLUMNS, ROWS, convolutional, frames, looking_up, residual
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.quantize.histograms import RANGE_METHODS, Histogram, RangeMethod
 from vtloc_calibration.quantize.onnx_graph import grouped, load_graph, module_name, module_of_nodes
 from vtloc_calibration.quantize.qdq import (
@@ -23,7 +24,7 @@ from vtloc_calibration.quantize.qdq import (
     quantize,
     rounded_weights,
 )
-from vtloc_runtime.errors import BundleError, CalibrationError
+from vtloc_runtime.errors import BundleError
 
 
 def run(model: onnx.ModelProto, inputs: dict[str, Any]) -> np.ndarray:

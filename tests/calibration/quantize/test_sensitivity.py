@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.quantizable import convolutional, frames
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.quantize.island_search import ParityBounds
 from vtloc_calibration.quantize.onnx_graph import base_graph, load_graph, widen_constants
 from vtloc_calibration.quantize.sensitivity import best_method, half_trial, int8_trials, study
@@ -21,7 +22,7 @@ from vtloc_calibration.scores.labelled import read_labelled
 from vtloc_calibration.scores.plots import plot_sensitivity
 from vtloc_export.parity.measures import Bound
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.errors import BundleError, CalibrationError
+from vtloc_runtime.errors import BundleError
 
 Videos = list[tuple[Path, list[str]]]
 

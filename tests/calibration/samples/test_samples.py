@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.samples.coverage import check_coverage, coverage
 from vtloc_calibration.samples.recorder import Amount
 from vtloc_calibration.samples.samples import SampledVideo, Samples, draw_samples
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.errors import CalibrationError
 from vtloc_runtime.localize.localizer import Localizer
 
 Videos = list[tuple[Path, list[str]]]

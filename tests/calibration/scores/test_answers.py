@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.colours import COLOURS
 from vtloc_calibration.bundle_edit import share_variant, store_scores
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.scores import answers as asking
 from vtloc_calibration.scores.answers import (
     Answers,
@@ -23,7 +24,6 @@ from vtloc_calibration.scores.answers import (
 from vtloc_calibration.scores.labelled import LabelledQuery, read_labelled
 from vtloc_calibration.scores.report import Target, calibrate_scores
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.errors import CalibrationError
 from vtloc_runtime.localize.absence import ReferenceFrames
 from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.localizer import Localizer

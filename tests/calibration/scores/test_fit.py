@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.scores.fit import (
     METHODS,
     Method,
@@ -21,7 +22,6 @@ from vtloc_calibration.scores.reliability import (
     expected_calibration_error,
     reliability_bins,
 )
-from vtloc_runtime.errors import CalibrationError
 from vtloc_runtime.localize.spans import calibrate
 
 SEEDS = st.integers(0, 2**31)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from vtloc.errors import AnnotationError
 from vtloc_calibration.scores.labelled import read_labelled, telling_words, with_absent
-from vtloc_runtime.errors import AnnotationError
 from vtloc_runtime.localize.moments import Moment
 
 

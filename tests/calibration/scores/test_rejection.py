@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.scores.rejection import (
     rejection_curve,
     threshold_for_precision,
     threshold_that_keeps,
 )
-from vtloc_runtime.errors import CalibrationError
 
 SCORES = st.lists(st.floats(0, 1).map(lambda value: round(value, 3)), min_size=1, max_size=60)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.scores.plots import plot_scores
 from vtloc_calibration.scores.report import ScoredAnswer, Target, calibrate_scores
-from vtloc_runtime.errors import CalibrationError
 
 
 def answers(

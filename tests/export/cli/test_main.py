@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from vtloc.errors import CheckpointError
 from vtloc_export.cli.main import main
 from vtloc_export.cli.onnx import parse_precisions
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.errors import BundleError, CheckpointError, OutputError, UsageError
+from vtloc_runtime.errors import BundleError, OutputError, UsageError
 
 
 def leave(arguments):

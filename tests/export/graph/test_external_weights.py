@@ -12,10 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vtloc_export import network_export
 from vtloc_export.bundle_export import export_bundle
+from vtloc_export.errors import ExportError
 from vtloc_export.graph.external_weights import saved_graph
 from vtloc_export.options import ExportOptions
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.errors import BundleError, ExportError
+from vtloc_runtime.errors import BundleError
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from vtloc.model import LocalizerNetwork
+from vtloc_export.errors import ExportError, ParityError
 from vtloc_export.graph.compact_weights import compact_graph
 from vtloc_export.graph.parameter_names import read_parameters
 from vtloc_export.graph.polygraphy_checks import lint
@@ -15,7 +16,6 @@ from vtloc_export.parity.comparison import check, compare, onnxruntime_evaluate,
 from vtloc_export.parity.measures import Bound
 from vtloc_export.parity.probes import Lengths, probes
 from vtloc_export.signatures import SIGNATURES
-from vtloc_runtime.errors import ExportError, ParityError
 
 NETWORKS = ("visual", "text", "localizer")
 

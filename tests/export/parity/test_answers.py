@@ -11,10 +11,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from vtloc.errors import AnnotationError
 from vtloc_export.cli.main import main
+from vtloc_export.errors import ParityError
 from vtloc_export.parity.answers import answer_parity, verify_bundle
 from vtloc_export.parity.questions import Question, labelled_questions, synthetic_questions
-from vtloc_runtime.errors import AnnotationError, ParityError
 from vtloc_runtime.localize.moments import Localization, Moment
 
 

@@ -10,6 +10,7 @@ from onnx import TensorProto, numpy_helper
 from torch import nn
 from torch.nn import functional
 
+from vtloc_export.errors import ExportError
 from vtloc_export.graph.tracing import export_graph, typed_network
 from vtloc_export.parity.comparison import (
     SMALL,
@@ -23,7 +24,6 @@ from vtloc_export.parity.probes import Lengths, probes
 from vtloc_export.precision.activation_ranges import activation_ranges, check_ranges
 from vtloc_export.precision.graph_check import check_half_precision, value_types, violations
 from vtloc_export.precision.policy import POLICIES, Islands, written_attention
-from vtloc_runtime.errors import ExportError
 
 NETWORKS = ("visual", "text", "localizer")
 

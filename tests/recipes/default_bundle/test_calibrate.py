@@ -10,7 +10,8 @@ import pytest
 from recipes.default_bundle.calibrate import ship
 from recipes.default_bundle.composed import ComposedVideos
 from tests.support.colours import write_colour_bundle
-from vtloc_runtime.errors import CalibrationError, UsageError
+from vtloc_calibration.errors import CalibrationError
+from vtloc_runtime.errors import UsageError
 
 
 def test_labels_need_their_videos(tmp_path: Path) -> None:

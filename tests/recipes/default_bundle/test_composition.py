@@ -12,7 +12,7 @@ from recipes.default_bundle.composition import Composer, CompositionConfig
 from recipes.default_bundle.footage import FootageConfig, Segment, cross_fade, render
 from recipes.default_bundle.prototypes import ClassPrototypes
 from recipes.default_bundle.vocabulary import Concept, Vocabulary
-from vtloc_runtime.errors import ConfigurationError
+from vtloc.errors import ConfigurationError
 
 CLASSES, WIDTH = 40, 64
 GOLDEN = ("there is a thing 14", ((0, 4), (28, 39)))

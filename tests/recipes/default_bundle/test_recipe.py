@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the export extra")
 
 from recipes.default_bundle.recipe import Recipe
-from vtloc_runtime.errors import ConfigurationError
+from vtloc.errors import ConfigurationError
 
 
 def test_the_shipped_recipe_can_be_read():

@@ -13,7 +13,7 @@ from recipes.default_bundle.vocabulary import (
     load_vocabulary,
     parse_classes,
 )
-from vtloc_runtime.errors import ConfigurationError
+from vtloc.errors import ConfigurationError
 
 
 @pytest.fixture(scope="module")

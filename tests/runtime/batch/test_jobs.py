@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vtloc_runtime.batch.folder_listing import NamedVideos
 from vtloc_runtime.batch.jobs import group_by_video, read_jobs
 from vtloc_runtime.errors import JobError, UsageError
 
@@ -350,3 +351,14 @@ def as_another_user(folder: Path) -> list[str]:
         shown = file.read().split("\n")
     os.waitpid(child, 0)
     return [str(folder / name.removeprefix("./")) for name in shown]
+
+
+@pytest.mark.parametrize("name", ["sub/a.b.mp4", "a.b.mp4", "a.b"])
+def test_a_video_is_known_by_its_path_its_name_and_its_stem(name: str, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.b.mp4").write_bytes(b"x")
+    (tmp_path / "a.txt").write_bytes(b"x")
+    videos = NamedVideos(tmp_path)
+    assert videos.find(name) == str(tmp_path / "sub" / "a.b.mp4")
+    assert videos.find("a") is None
+    assert videos.find("../" + name) is None

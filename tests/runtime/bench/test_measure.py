@@ -267,3 +267,21 @@ class TestCommand:
         assert result.exit_code == BundleError.exit_code
         assert "there is no such bundle" in result.output
         assert "Traceback" not in result.output
+
+
+def test_a_report_replaces_only_a_report(
+    colour_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vtloc_runtime.cli import main as cli
+
+    monkeypatch.setattr(
+        "vtloc_runtime.cli.bench_tables.bench", lambda *_, **__: pytest.fail("it was measured")
+    )
+    mine = tmp_path / "mine.json"
+    mine.write_text('{"video": "a.mp4"}\n')
+    for out in (mine, colour_bundle / "bundle.json"):
+        before = out.read_bytes()
+        with pytest.raises(SystemExit) as left:
+            cli.main(["bench", "-b", str(colour_bundle), "--out", str(out)])
+        assert left.value.code == 8
+        assert out.read_bytes() == before

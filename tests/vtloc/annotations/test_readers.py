@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vtloc.annotations import filter_examples, read_split
-from vtloc_runtime.errors import AnnotationError
+from vtloc.errors import AnnotationError
 from vtloc_runtime.localize.moments import Moment
 
 ACTIVITYNET = {

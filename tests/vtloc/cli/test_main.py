@@ -201,10 +201,10 @@ def test_arms_without_their_features_are_named_not_run(
         (("features", "--out", "s"), 2, "nothing to encode"),
         (("features", "nothing", "--out", "s"), 2, "a frame encoder"),
         (("features", "x.mp4", "--out", "s", "--encoder", "psychic"), 12, "psychic"),
-        (("train", "nothing.toml", "--out", "r"), 10, "no such configuration"),
+        (("train", "nothing.toml", "--out", "r"), 10, "configuration does not exist"),
         (("train", "paper", "--out", "r"), 10, "names no data"),
         (("evaluate", "no.safetensors", "--annotations", "no.json"), 13, "cannot read"),
-        (("ablate", "nothing", "--out", "r"), 10, "no such ablation"),
+        (("ablate", "nothing", "--out", "r"), 10, "ablation does not exist"),
         (("train",), 2, "Missing"),
     ],
 )

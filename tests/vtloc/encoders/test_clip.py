@@ -15,7 +15,7 @@ from pathlib import Path  # noqa: E402 - after the skip
 from vtloc.encoders import load_text_encoder, load_visual_encoder  # noqa: E402
 from vtloc.encoders.clip_tokenizer import clip_tokenizer  # noqa: E402
 from vtloc.encoders.exportable_attention import WrittenAttention, write_out_attention  # noqa: E402
-from vtloc_runtime.errors import EncoderError  # noqa: E402
+from vtloc.errors import EncoderError  # noqa: E402
 
 CONTEXT = 77
 TOKENIZER = clip_tokenizer(Path(open_clip.tokenizer.default_bpe()), context_length=CONTEXT)

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModel
 
 from vtloc.encoders import load_text_encoder
-from vtloc_runtime.errors import EncoderError
+from vtloc.errors import EncoderError
 
 
 @pytest.fixture(params=["tiny_bert", "tiny_roberta"])
@@ -64,5 +64,5 @@ def test_a_directory_without_a_tokenizer_is_refused(tiny_bert, tmp_path):
     for file in tiny_bert.iterdir():
         if not file.name.startswith("tokenizer"):
             (tmp_path / file.name).write_bytes(file.read_bytes())
-    with pytest.raises(EncoderError, match="holds no tokenizer"):
+    with pytest.raises(EncoderError, match="contains no tokenizer"):
         load_text_encoder(f"hf:{tmp_path}")

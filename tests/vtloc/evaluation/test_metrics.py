@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from vtloc.annotations import read_split
 from vtloc.annotations.examples import Example
+from vtloc.errors import AnnotationError
 from vtloc.evaluation import (
     average_precision,
     best_constant_window,
@@ -17,7 +18,6 @@ from vtloc.evaluation import (
     score,
     whole_video,
 )
-from vtloc_runtime.errors import AnnotationError
 from vtloc_runtime.localize.moments import Moment
 
 

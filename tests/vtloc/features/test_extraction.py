@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
 
 import av
@@ -20,7 +22,7 @@ from vtloc.features.extraction import (
 )
 from vtloc.features.sources import open_frames, open_tokens
 from vtloc_runtime.bundle.manifest import Preprocessing, SharedSpace
-from vtloc_runtime.errors import FeatureError, UsageError
+from vtloc_runtime.errors import FeatureError, UsageError, VideoError
 
 GREYS = [30, 90, 150, 210]
 """One grey a second."""
@@ -148,3 +150,29 @@ def test_sentences_become_their_real_tokens(tmp_path: Path) -> None:
     found = tokens.tokens(Example("0", "v", 1.0, "a dog runs", ()))
     assert found[:, 0].tolist() == [1, 2, 4]
     assert tokens.tokens(Example("1", "v", 1.0, "a cat", ()))[:, 0].tolist() == [1, 3]
+
+
+def test_a_video_that_crashes_the_decoder_costs_itself_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        write_video(tmp_path / name, GREYS)
+    from vtloc_runtime.video.isolation import decoder_process
+
+    read = decoder_process.DecoderProcess.read
+
+    def crash(self, source, options, size):
+        if Path(source).name == "b.mp4":
+            # The process of the first video: it stops, and dies while it is waited for.
+            self._process.send_signal(signal.SIGSTOP)
+            threading.Timer(0.3, self._process.kill).start()
+        yield from read(self, source, options, size)
+
+    monkeypatch.setattr(decoder_process.DecoderProcess, "read", crash)
+    encoder = MeanColour()
+    store = frame_store(tmp_path / "store", encoder, frames_per_second=1.0)
+    videos = find_videos([tmp_path])
+    done = list(encode_videos(videos, store, encoder, batch_size=1))
+    assert [file.error is None for file in done] == [True, False, True]
+    assert isinstance(done[1].error, VideoError)
+    assert store.videos() == ("a", "c")

@@ -162,7 +162,7 @@ def test_pickled_arrays_are_never_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("array", [np.ones(3), np.ones((0, 6)), np.full((2, 6), np.nan)])
 def test_features_that_are_no_finite_matrix_are_refused(tmp_path: Path, array) -> None:
     np.savez(tmp_path / "v.npz", features=array)
-    with pytest.raises(FeatureError, match="finite matrix"):
+    with pytest.raises(FeatureError, match="matrix of finite numbers"):
         open_frames(tmp_path, frames_per_second=1.0)
 
 

@@ -12,9 +12,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vtloc.errors import CheckpointError
 from vtloc.model import load_checkpoint, save_checkpoint
 from vtloc.tensor_file import parse_tensors, write_tensors
-from vtloc_runtime.errors import CheckpointError, OutputError
+from vtloc_runtime.errors import OutputError
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 
+from vtloc.errors import ConfigurationError
 from vtloc.model import LocalizerConfig, LocalizerNetwork
-from vtloc_runtime.errors import ConfigurationError
 
 ARMS = {
     "default": {},

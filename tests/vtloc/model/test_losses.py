@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from vtloc.errors import ConfigurationError
 from vtloc.model.losses import (
     LossConfig,
     Targets,
@@ -17,7 +18,6 @@ from vtloc.model.losses import (
     smooth_boundaries,
     total_loss,
 )
-from vtloc_runtime.errors import ConfigurationError
 
 
 def test_boundaries_become_bumps_of_height_one() -> None:

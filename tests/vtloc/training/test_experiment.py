@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vtloc.errors import CheckpointError, ConfigurationError
 from vtloc.model import LocalizerConfig
 from vtloc.training.ablation import Ablation
 from vtloc.training.experiment import (
@@ -16,7 +17,7 @@ from vtloc.training.experiment import (
     recipes,
     run_experiment,
 )
-from vtloc_runtime.errors import CheckpointError, ConfigurationError, FeatureError
+from vtloc_runtime.errors import FeatureError
 
 
 def test_the_papers_recipe_is_the_default() -> None:
@@ -109,16 +110,17 @@ def test_a_run_records_a_configuration_that_can_be_read_from_anywhere(
 
 def test_a_refused_run_leaves_the_record_of_the_other(benchmark_files, tmp_path: Path) -> None:
     first = Experiment.read(benchmark_files.folder / "run.toml")
-    run_experiment(first, tmp_path)
-    kept = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    folder = tmp_path / "run"
+    run_experiment(first, folder)
+    kept = {file.name: file.read_bytes() for file in folder.iterdir()}
     for other in (
         replace(first, training=replace(first.training, batch_size=4)),
         replace(first, localizer={**first.localizer, "hidden_dim": 32}),
         replace(first, losses=replace(first.losses, sigma=2.0)),
     ):
         with pytest.raises(CheckpointError, match="other settings"):
-            run_experiment(other, tmp_path)
-        assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == kept
+            run_experiment(other, folder)
+        assert {file.name: file.read_bytes() for file in folder.iterdir()} == kept
 
 
 def test_widths_and_shared_space_come_from_the_features(benchmark_files) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from vtloc.errors import CheckpointError, ConfigurationError
 from vtloc.evaluation.prediction import evaluate_network
 from vtloc.model import LocalizerConfig, LossConfig, load_checkpoint
 from vtloc.model.samples import Sample
@@ -23,7 +24,7 @@ from vtloc.tensor_file import parse_tensors
 from vtloc.training import TrainingConfig, TrainingListener, seeded_network, train
 from vtloc.training.loop import EpochReport
 from vtloc.training.metrics_log import MetricsJournal, plot_curves
-from vtloc_runtime.errors import BackendError, CheckpointError, ConfigurationError
+from vtloc_runtime.errors import BackendError
 from vtloc_runtime.localize.moments import Moment
 
 WIDTH = 16

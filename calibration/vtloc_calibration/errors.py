@@ -1,0 +1,12 @@
+"""Errors of calibration, beside those of the runtime and of export."""
+
+from __future__ import annotations
+
+from vtloc_runtime.errors import VtlocError
+
+
+class CalibrationError(VtlocError):
+    """Samples or labels that no calibration can be founded on."""
+
+    exit_code = 18
+    kind = "calibration"
