@@ -6,6 +6,7 @@ than a good input takes; no other file is opened. A worker that crashes or hangs
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import tempfile
 import time
@@ -93,6 +94,7 @@ class Worker:
     def __init__(self, target: type[Target], *, hang: float = _HANG) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="fuzz-")
         self._hang = hang
+        self._answers = False
         context = multiprocessing.get_context("spawn")
         self._line: Connection
         self._line, there = context.Pipe()
@@ -109,6 +111,7 @@ class Worker:
         except EOFError:
             self.close()
             raise RuntimeError(f"the worker of {target.name} fails on a good input") from None
+        self._answers = True
         self.tried = 0
 
     def run(self, asked: Asked) -> tuple[Outcome, Input]:
@@ -123,19 +126,17 @@ class Worker:
         except (EOFError, ConnectionResetError):
             self._process.join(10)
             kind, detail = "crash", f"exit code {self._process.exitcode}"
+        self._answers = False
         wall = time.monotonic() - began
         return Outcome(kind, detail, wall, 0.0, 0), self._given()
 
     def close(self) -> None:
-        """End the process."""
-        if self._process.is_alive():
-            try:
+        """End the process, with leave to close its files where it still answers."""
+        if self._answers:
+            with contextlib.suppress(OSError):
                 self._line.send(None)
-                self._process.join(5)
-            except (BrokenPipeError, OSError):
-                pass
-        if self._process.is_alive():
-            self._process.kill()
+                self._process.join(10)
+        self._process.kill()
         self._process.join()
         self._line.close()
         self._folder.cleanup()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
@@ -33,7 +34,7 @@ _FORMS: tuple[tuple[str, str, str, str, dict[str, str]], ...] = (
     (".3gp", "3gp", "h263", "yuv420p", {}),
     (".mkv", "matroska", "libx264", "yuv420p", {"g": "8"}),
     (".mkv", "matroska", "ffv1", "yuv420p", {}),
-    (".mkv", "matroska", "utvideo", "yuv420p", {}),
+    (".avi", "avi", "utvideo", "yuv420p", {}),
     (".webm", "webm", "libvpx", "yuv420p", {"auto-alt-ref": "1", "lag-in-frames": "8"}),
     (".webm", "webm", "libvpx-vp9", "yuva420p", {"cpu-used": "8"}),
     (".avi", "avi", "mpeg4", "yuv420p", {"bf": "2"}),
@@ -57,7 +58,7 @@ _FORMS: tuple[tuple[str, str, str, str, dict[str, str]], ...] = (
     (".dv", "dv", "dvvideo", "yuv420p", {}),
     (".gif", "gif", "gif", "rgb8", {}),
     (".apng", "apng", "apng", "rgb24", {}),
-    (".webp", "webp", "libwebp_anim", "yuv420p", {}),
+    (".webp", "image2pipe", "libwebp", "yuv420p", {}),
     (".tiff", "image2pipe", "tiff", "rgb24", {}),
     (".png", "image2pipe", "png", "rgb24", {}),
     (".jpg", "image2pipe", "mjpeg", "yuvj420p", {}),
@@ -72,11 +73,11 @@ _FORMS: tuple[tuple[str, str, str, str, dict[str, str]], ...] = (
     (".mjpeg", "mjpeg", "mjpeg", "yuvj420p", {}),
     (".m2v", "mpeg2video", "mpeg2video", "yuv420p", {}),
     (".h261", "h261", "h261", "yuv420p", {}),
-    (".drc", "dirac", "vc2", "yuv420p", {}),
 )
-_SIZES = {"h263": (128, 96), "h261": (176, 144), "dvvideo": (720, 576), "vc2": (128, 96)}
+_SIZES = {"h263": (128, 96), "h261": (176, 144), "dvvideo": (720, 576)}
 _STILLS = {"image2pipe"}
-_WITH_SOUND = {"mp4": "aac", "matroska": "flac", "avi": "mp2", "mpegts": "mp2", "asf": "wmav2"}
+_AT_25 = {"dvvideo", "mpeg1video", "mpeg2video"}
+_WITH_SOUND = {"mp4": "aac", "matroska": "flac", "avi": "mp2", "mpegts": "mp2"}
 
 MARKS = (
     b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"stts", b"stsz", b"stsc", b"stco",
@@ -93,6 +94,8 @@ MARKS = (
 @cache
 def films() -> tuple[Input, ...]:
     """A film of two seconds in each form that this FFmpeg can write."""
+    # An encoder that would tell its life story on standard error.
+    os.environ.setdefault("SVT_LOG", "1")
     made = []
     for suffix, container, codec, pixels, options in _FORMS:
         try:
@@ -115,15 +118,16 @@ def _film(
     container: str, codec: str, pixels: str, options: dict[str, str], *, frames: int = _FRAMES
 ) -> bytes:
     file = io.BytesIO()
-    still = container in _STILLS
     width, height = _SIZES.get(codec, (64, 48))
     with av.open(file, "w", container) as out:
         sound = out.add_stream(_WITH_SOUND[container], 44100) if container in _WITH_SOUND else None
-        stream = out.add_stream(codec, rate=25 if codec == "dvvideo" else _RATE)
+        stream = out.add_stream(codec, rate=25 if codec in _AT_25 else _RATE)
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         stream.options = options
         stream.codec_context.thread_count = 1
-        for picture in _pictures(1 if still else frames, width, height):
+        # A picture of DV takes as much as a whole film in another form.
+        count = 1 if container in _STILLS else 2 if codec == "dvvideo" else frames
+        for picture in _pictures(count, width, height):
             frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format=pixels)
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
@@ -136,7 +140,8 @@ def _pictures(count: int, width: int, height: int) -> Iterator[np.ndarray]:
     """A bright block that moves over a ground that changes once a second."""
     for number in range(count):
         picture = np.empty((height, width, 3), dtype=np.uint8)
-        picture[:] = (60 * (number // _RATE), 40, 200 - 60 * (number // _RATE))
+        level = 60 * (number // _RATE % 4)
+        picture[:] = (level, 40, 200 - level)
         left = 3 * number % (width - 8)
         picture[8:24, left : left + 8] = 250
         yield picture
@@ -154,6 +159,11 @@ def _add_sound(out: av.container.OutputContainer, stream: av.AudioStream) -> Non
         for converted in resampler.resample(frame):
             out.mux(stream.encode(converted))
     out.mux(stream.encode(None))
+
+
+def animated_webp() -> Input:
+    """A film that FFmpeg writes and cannot read."""
+    return Input(_film("webp", "libwebp_anim", "yuv420p", {}), ".webp")
 
 
 def held_picture(seconds: int) -> Input:
@@ -184,7 +194,9 @@ def far_times(step: int) -> Input:
 
 def huge_animation(side: int, frames: int) -> Input:
     """A GIF of a huge canvas on which one pixel changes in each frame, in 23 bytes a frame."""
-    head = b"GIF89a" + struct.pack("<HHBBB", side, side, 0x80, 0, 0) + bytes((0, 0, 0, 255, 255, 255))
+    head = (
+        b"GIF89a" + struct.pack("<HHBBB", side, side, 0x80, 0, 0) + bytes((0, 0, 0, 255, 255, 255))
+    )
     frame = b"!\xf9\x04\x00\x0a\x00\x00\x00" + b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0)
     return Input(head + (frame + b"\x02\x02\x4c\x01\x00") * frames + b";", ".gif")
 

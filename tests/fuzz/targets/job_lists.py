@@ -18,15 +18,9 @@ _LISTS = (
     Input(
         b'{"video":"a.mp4","query":"x","id":1}\n{"video":"b.mp4","queries":["x","y"]}\n', ".jsonl"
     ),
-    Input(
-        b'{"v_1":{"duration":9.0,"timestamps":[[0,1],[2,5]],"sentences":["x"," y"]}}', ".json"
-    ),
-    Input(
-        b'{"qid":1,"vid":"a","query":"x","duration":9,"relevant_windows":[[0,2]]}\n', ".jsonl"
-    ),
-    Input(
-        b'{"id":"1","video":"a","query":"x","duration":9.0,"moments":[[0.0,2.0]]}\n', ".jsonl"
-    ),
+    Input(b'{"v_1":{"duration":9.0,"timestamps":[[0,1],[2,5]],"sentences":["x"," y"]}}', ".json"),
+    Input(b'{"qid":1,"vid":"a","query":"x","duration":9,"relevant_windows":[[0,2]]}\n', ".jsonl"),
+    Input(b'{"id":"1","video":"a","query":"x","duration":9.0,"moments":[[0.0,2.0]]}\n', ".jsonl"),
     Input(b"AO8RW 0.0 6.9##a person\nAB 1 2##x\n", ".txt"),
 )
 
