@@ -301,7 +301,9 @@ def main() -> None:
         rows = [json.loads(line) for line in options.results.read_text().splitlines()]
     if options.train:
         run(options, rows)
-    rows = [row for row in rows if row["schedule"] in {options.schedule, None}]
+    folds = {row["fold"] for row in rows if row["schedule"] == options.schedule}
+    shown = {options.schedule, None}
+    rows = [row for row in rows if row["schedule"] in shown and row["fold"] in folds]
     if not rows:
         print("captions: nothing measured yet; --train does it")
         return
