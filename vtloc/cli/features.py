@@ -111,7 +111,10 @@ def encode_all_videos(
     from vtloc.tensor_file import write_whole
     from vtloc.training.device import training_device
 
-    check_output(out / FAILURES_NAME, ours=lambda content: content.startswith(b'{"video": '))
+    check_output(
+        out / FAILURES_NAME,
+        ours=lambda content: content.startswith(b'{"video": ') and b'"kind": ' in content,
+    )
     files = find_videos(videos)
     encoder = load_visual_encoder(encoder_name).to(training_device(device))
     store = frame_store(out, encoder, frames_per_second=frames_per_second)

@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vtloc_calibration.cli.console import progress_bar, say, write_json
+from vtloc_calibration.cli.console import print_message, progress_bar
 from vtloc_calibration.cli.precision import int8, sensitivity
+from vtloc_calibration.report_files import check_report_file, write_report
 from vtloc_runtime.cli.program import VersionOption, new_application, run_program
 from vtloc_runtime.errors import UsageError
 
@@ -86,6 +87,7 @@ def scores(
     from vtloc_calibration.bundle_edit import store_scores
     from vtloc_calibration.scores.answers import (
         Answers,
+        answer_files,
         read_answers,
         read_reference,
         write_answers,
@@ -95,6 +97,11 @@ def scores(
 
     target = _target(keep, precision, never=no_threshold)
     opened = Bundle.open(bundle)
+    if report is not None:
+        inputs = [] if labels is None else [("the labels", labels)]
+        kept = answer_files(report / "answers.jsonl")
+        for file in (*kept, report / "scores.json", report / "scores.svg"):
+            check_report_file(file, inputs=inputs)
     if answers is not None:
         found = Answers(read_answers(answers), {}, read_reference(answers))
     elif labels is None or videos is None:
@@ -117,7 +124,7 @@ def scores(
     if report is not None:
         from vtloc_calibration.scores.plots import plot_scores
 
-        write_json(calibrated.to_json(), report / "scores.json")
+        write_report(calibrated.to_json(), report / "scores.json")
         plot_scores(calibrated, report / "scores.svg")
     if not dry_run:
         store_scores(
@@ -126,7 +133,7 @@ def scores(
             measured=calibrated.summary(),
             presence=found.presence(calibrated),
         )
-        say(f"Scores of {bundle} are probabilities now.")
+        print_message(f"Scores of {bundle} are probabilities now.")
 
 
 def _target(keep: float | None, precision: float | None, *, never: bool) -> Target:
@@ -153,14 +160,12 @@ def _ask(
     skip_missing: bool,
 ) -> Answers:
     from vtloc_calibration.scores.answers import ask, without_calibration
-    from vtloc_calibration.scores.labelled import read_labelled, with_absent
+    from vtloc_calibration.scores.labelled import check_enough, read_labelled, with_absent
     from vtloc_runtime.localize.localizer import Localizer
 
-    labelled = with_absent(
-        read_labelled(labels, videos=videos, skip_missing=skip_missing),
-        per_video=absent,
-        seed=seed,
-    )
+    read = read_labelled(labels, videos=videos, skip_missing=skip_missing)
+    check_enough(read)
+    labelled = with_absent(read, per_video=absent, seed=seed)
     with (
         Localizer.open(
             without_calibration(bundle), backend=backend, precision=precision
@@ -172,7 +177,7 @@ def _ask(
 
 def _show_scores(report: ScoreReport, found: Answers) -> None:
     for video, reason in found.unreadable.items():
-        say(f"left out {video}: {reason}")
+        print_message(f"left out {video}: {reason}")
     table = Table(title=f"Scores, {report.method}", title_justify="left")
     for column in ("", "raw", "calibrated, held-out videos"):
         table.add_column(column, justify="right" if column else "left")
@@ -181,13 +186,13 @@ def _show_scores(report: ScoreReport, found: Answers) -> None:
     )
     table.add_row("Brier score", f"{report.brier_before:.3f}", f"{report.brier_after:.3f}")
     Console().print(table)
-    say(
+    print_message(
         f"{report.present} sentences in {report.videos} videos, {report.right:.1%} right at IoU "
         f"{report.iou:g}; {report.absent} absent ones."
     )
     if report.held_out is not None:
         held = report.held_out
-        say(
+        print_message(
             f"A {report.evidence} below {report.threshold:.3f}: no such moment. On held-out "
             "videos that keeps "
             f"{held.kept:.1%} of present sentences and rejects {held.rejected:.1%} of absent ones."
@@ -229,7 +234,7 @@ def samples(
         )
     drawn.save(out)
     _show_samples(drawn.summary)
-    say(f"Samples are in {out}.")
+    print_message(f"Samples are in {out}.")
 
 
 def _sampled_videos(
@@ -268,7 +273,7 @@ def _read_sentences(path: Path) -> tuple[str, ...]:
 
 def _show_samples(summary: Mapping[str, Any]) -> None:
     for video, reason in summary["unreadable"].items():
-        say(f"left out {video}: {reason}")
+        print_message(f"left out {video}: {reason}")
     table = Table(title="Samples", title_justify="left")
     for column in ("", "count", "5 %", "50 %", "95 %"):
         table.add_column(column, justify="right" if column else "left")

@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vtloc_calibration.cli.console import progress_bar, say, write_json
+from vtloc_calibration.cli.console import print_message, progress_bar
+from vtloc_calibration.report_files import check_report_file, write_report
 from vtloc_export.errors import ParityError
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import UsageError
@@ -71,6 +72,7 @@ def sensitivity(
     from vtloc_runtime.bundle.bundle import Bundle
 
     opened, drawn = Bundle.open(bundle), Samples.load(samples)
+    _check_report(report, precision)
     with _answer_trial(opened, labels, videos) as answers:
         studies = []
         for name in _networks(network):
@@ -118,6 +120,7 @@ def int8(
     from vtloc_runtime.bundle.bundle import Bundle
 
     opened, drawn = Bundle.open(bundle), Samples.load(samples)
+    _check_report(report, "int8")
     with _answer_trial(opened, labels, videos) as answers:
         processor: Processor = "cpu" if base is None and target is None else "gpu"
         studies, measured = [], dict(opened.manifest.provenance.parity.get("int8", {}))
@@ -149,7 +152,7 @@ def int8(
             payoff = measure_payoff(
                 {like: source, "int8": content}, name, list(drawn.split()[1].batches(name))[:4]
             )
-            say(
+            print_message(
                 f"{name}: {payoff.verdict('int8', like)}; "
                 f"{len(content)} bytes, {len(source)} before"
             )
@@ -241,7 +244,7 @@ def _task(
     """Accuracy of all written networks together, beside that of the bundle's own."""
     found = answers.answers(written)
     before, after, drift = answers.accuracy(), answers.accuracy(found), answers.drift(found)
-    say(
+    print_message(
         f"{drift.sentences} sentences: R@0.5 {before.recall:.3f} before, {after.recall:.3f} after; "
         f"mIoU {before.overlap:.3f} before, {after.overlap:.3f} after; "
         f"{drift.moved:.1%} of answers move"
@@ -281,9 +284,9 @@ def _show_study(found: Study) -> None:
         table.add_row(*row, "spared" if one.module in found.choice.islands else "")
     Console().print(table)
     if found.choice.reason is not None:
-        say(f"{found.network}: lowering everything is too much: {found.choice.reason}")
+        print_message(f"{found.network}: lowering everything is too much: {found.choice.reason}")
     effect = found.choice.effect
-    say(
+    print_message(
         f"{found.network}: {len(found.choice.islands)} of {len(found.ranked)} spared; "
         f"relative L2 {effect.relative_l2:.2e}, cosine {effect.cosine:.6f}"
     )
@@ -291,9 +294,21 @@ def _show_study(found: Study) -> None:
 
 def _show_compilation(network: str, found: Compilation) -> None:
     if found.refusal is None and found.bytes is not None:
-        say(f"{network}: {found.builder} builds it for {found.target}, {found.bytes} bytes")
+        outcome = f"builds it for {found.target}, {found.bytes} bytes"
     else:
-        say(f"{network}: {found.builder} refuses it for {found.target}: {found.refusal}")
+        outcome = f"refuses it for {found.target}: {found.refusal}"
+    print_message(f"{network}: {found.builder} {outcome}")
+
+
+def _report_files(folder: Path, precision: str) -> tuple[Path, Path]:
+    """The table as JSON, and the plot."""
+    return folder / f"sensitivity.{precision}.json", folder / f"sensitivity.{precision}.svg"
+
+
+def _check_report(folder: Path | None, precision: str) -> None:
+    """Refuse, before anything is measured, a folder with other programs' files of these names."""
+    for file in () if folder is None else _report_files(folder, precision):
+        check_report_file(file)
 
 
 def _report(studies: Sequence[Study], precision: str, folder: Path | None) -> None:
@@ -301,10 +316,9 @@ def _report(studies: Sequence[Study], precision: str, folder: Path | None) -> No
         return
     from vtloc_calibration.scores.plots import plot_sensitivity
 
-    write_json(
-        {one.network: one.to_json() for one in studies}, folder / f"sensitivity.{precision}.json"
-    )
-    plot_sensitivity(studies, folder / f"sensitivity.{precision}.svg")
+    table, plot = _report_files(folder, precision)
+    write_report({study.network: study.to_json() for study in studies}, table)
+    plot_sensitivity(studies, plot)
 
 
 def _refuse_drift(drift: AnswerDrift) -> None:

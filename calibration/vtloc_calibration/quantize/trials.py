@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +18,8 @@ from vtloc_export.parity.comparison import Evaluate, compare, onnxruntime_evalua
 from vtloc_export.parity.probes import Probe
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import VideoError
+from vtloc_runtime.video.isolation.chunks import Read, ReadingEnd
+from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,11 +102,12 @@ class AnswerTrial:
         for query in labelled:
             if query.present:
                 by_video.setdefault(str(query.video), []).append(query)
-        for queries in by_video.values():
-            read = _read(localizer, queries, most=left)
-            if read is not None:
-                self._footage.append(read)
-                left -= len(read.images)
+        with DecoderProcess() as decoder:
+            for queries in by_video.values():
+                footage = _read(localizer, queries, most=left, read=decoder.read)
+                if footage is not None:
+                    self._footage.append(footage)
+                    left -= len(footage.images)
         if not self._footage:
             raise CalibrationError("no labelled video can be read, so there is nothing to ask")
 
@@ -171,26 +174,31 @@ class AnswerTrial:
         return Localizer(self._bundle, dict(networks), encoder="", batch=_BATCH)
 
 
-def _read(localizer: Localizer, queries: Sequence[LabelledQuery], *, most: int) -> _Footage | None:
+def _read(
+    localizer: Localizer, queries: Sequence[LabelledQuery], *, most: int, read: Read
+) -> _Footage | None:
     """A video's pictures and features; None where it cannot be read or is too long."""
-    from vtloc_runtime.video import open_video
-
-    images, times = [], []
+    images: list[NDArray[np.uint8]] = []
+    times: list[NDArray[np.float64]] = []
+    frames, duration = 0, None
     try:
-        with open_video(queries[0].video, localizer.encoder.options()) as reader:
-            for frame in reader:
-                images.append(frame.image)
-                times.append(frame.time)
-                if len(images) > most:
+        with closing(read(queries[0].video, localizer.encoder.options(), _BATCH)) as reading:
+            for part in reading:
+                if isinstance(part, ReadingEnd):
+                    duration = part.duration
+                    break
+                frames += len(part.index)
+                if frames > most:
                     return None
-            duration = float(reader.duration)
+                images.append(part.images[part.index])
+                times.append(part.times)
     except VideoError:
         return None
-    if not images:
+    if duration is None or not frames:
         return None
-    pictures = np.stack(images)
+    pictures = np.concatenate(images)
     return _Footage(
-        pictures, np.asarray(times), duration, _encode(localizer, pictures), tuple(queries)
+        pictures, np.concatenate(times), duration, _encode(localizer, pictures), tuple(queries)
     )
 
 
