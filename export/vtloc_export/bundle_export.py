@@ -1,4 +1,4 @@
-"""A localizer and its encoders become a bundle: exported, checked, and only then put in place."""
+"""Export of a localizer and its encoders into a bundle; it appears only if every check passes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ExportProgress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What an export made.
+    """Result of an export.
 
     Attributes:
         bundle: The bundle.

@@ -25,7 +25,7 @@ FAILURES_NAME = "failures.jsonl"
 def features(
     videos: Annotated[list[Path] | None, typer.Argument(help="Videos, or folders of them.")] = None,
     *,
-    out: Annotated[Path, typer.Option(help="Store to fill; what it already holds is kept.")],
+    out: Annotated[Path, typer.Option(help="Store to fill; entries that it has are kept.")],
     encoder: Annotated[
         str | None, typer.Option(help="Frame encoder, such as open_clip:ViT-B-32:openai.")
     ] = None,

@@ -33,12 +33,12 @@ _TOKENS_A_BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class EncodedFile:
-    """What became of one video.
+    """Outcome of one video.
 
     Attributes:
         video: Its file.
         frames: Frames encoded; 0 where it was stored already or failed.
-        warnings: What its reader had to say.
+        warnings: Warnings of its reader.
         error: Why it has no features, or None.
     """
 
@@ -52,7 +52,7 @@ def find_videos(paths: Iterable[Path]) -> tuple[Path, ...]:
     """Videos by path, and those in folders, whole trees of them; each name once.
 
     Raises:
-        UsageError: There is none, or two would be stored under one name.
+        UsageError: No video is found, or two would be stored under one name.
     """
     videos: dict[str, Path] = {}
     given = tuple(paths)
@@ -106,12 +106,12 @@ def encode_videos(
     Args:
         videos: Files; each is stored under its name without suffix.
         store: Where features go.
-        encoder: The frame encoder, on the device where it shall run.
+        encoder: The frame encoder, on the device where it runs.
         batch_size: Frames at once.
         half: Whether to store float16.
 
     Yields:
-        What became of each, as it is done. Videos are decoded in a process of their own: one that
+        The outcome of each, as it is done. Videos are decoded in a process of their own: one that
         cannot be read, or that crashes the decoder, does not stop the others.
 
     Raises:
@@ -201,7 +201,7 @@ def encode_queries(
     Args:
         sentences: The queries; repeats are encoded once.
         store: Where tokens go.
-        encoder: The text encoder, on the device where it shall run.
+        encoder: The text encoder, on the device where it runs.
         half: Whether to store float16.
 
     Yields:

@@ -1,4 +1,4 @@
-"""``vtloc-calibrate``: scores that mean something, samples, INT8, and sensitivity to precision."""
+"""``vtloc-calibrate``: score probabilities, samples, INT8, and sensitivity to precision."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ app = new_application()
 
 BundleArgument = Annotated[Path, typer.Argument(help="The bundle, a directory.")]
 VideosOption = Annotated[Path, typer.Option(help="Folder that holds the videos.")]
-SeedOption = Annotated[int, typer.Option(help="Of every draw; the same seed draws the same.")]
+SeedOption = Annotated[int, typer.Option(help="Random seed.")]
 PrecisionOption = Annotated[
-    str | None, typer.Option(help="The precision that runs; default: the bundle's own.")
+    str | None, typer.Option(help="Precision of the networks; default: the bundle's own.")
 ]
 ReportOption = Annotated[
     Path | None, typer.Option(help="Folder for the table as JSON and the plot.")
@@ -50,19 +50,22 @@ def scores(
     *,
     labels: Annotated[
         Path | None,
-        typer.Option(help="Labelled moments, JSON lines with vid, query, relevant_windows."),
+        typer.Option(help="Labelled moments, in any annotation format that vtloc reads."),
     ] = None,
     videos: Annotated[Path | None, typer.Option(help="Folder that holds the videos.")] = None,
     answers: Annotated[
-        Path | None, typer.Option(help="Answers that an earlier run kept, instead of videos.")
+        Path | None,
+        typer.Option(help="Answers of an earlier run (answers.jsonl), instead of videos."),
     ] = None,
     method: Annotated[
         Literal["isotonic", "temperature"] | None,
-        typer.Option(help="How to fit; default: whichever holds better on held-out videos."),
+        typer.Option(help="How to fit; default: whichever is better on held-out videos."),
     ] = None,
     keep: Annotated[
         float | None,
-        typer.Option(help="Share of present sentences to go on answering (default 0.9)."),
+        typer.Option(
+            help="Share of present sentences that must still get an answer (default 0.9)."
+        ),
     ] = None,
     precision: Annotated[
         float | None, typer.Option(help="Share of given answers to be right, instead of --keep.")
@@ -77,13 +80,13 @@ def scores(
     backend: Annotated[str, typer.Option(help="What runs the networks.")] = "onnxruntime",
     network_precision: PrecisionOption = None,
     skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Leave out lines whose video is not there.")
+        bool, typer.Option("--skip-missing", help="Leave out lines whose video is missing.")
     ] = False,
     seed: SeedOption = 0,
     report: ReportOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Make scores probabilities, and choose when to answer that there is no such moment."""
+    """Turn scores into probabilities, and choose the threshold for "no such moment"."""
     from vtloc_calibration.bundle_edit import store_scores
     from vtloc_calibration.scores.answers import (
         Answers,
@@ -217,7 +220,7 @@ def samples(
     network_precision: PrecisionOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Record what the networks are given, from videos and sentences like those in production."""
+    """Record inputs of the networks, from videos and sentences like those in production."""
     from vtloc_calibration.samples.recorder import Amount
     from vtloc_calibration.samples.samples import check_samples_file, draw_samples
     from vtloc_runtime.bundle.bundle import Bundle
@@ -248,8 +251,8 @@ def _sampled_videos(
         raise UsageError("give --labels or --queries, so that there are sentences to ask")
     if labels is not None:
         asked: dict[Path, list[str]] = {}
-        for one in read_labelled(labels, videos=videos, skip_missing=True):
-            asked.setdefault(one.video, []).append(one.query)
+        for query in read_labelled(labels, videos=videos, skip_missing=True):
+            asked.setdefault(query.video, []).append(query.query)
         return tuple(SampledVideo(video, tuple(own)) for video, own in asked.items())
     if not videos.is_dir():
         raise UsageError("the folder of videos does not exist", where=videos)
@@ -286,7 +289,7 @@ def _show_samples(summary: Mapping[str, Any]) -> None:
         ("localizer calls, frames", localizer["count"], localizer["frames"]),
     )
     for label, count, quantiles in rows:
-        table.add_row(label, str(count), *(f"{one:g}" for one in quantiles))
+        table.add_row(label, str(count), *(f"{quantile:g}" for quantile in quantiles))
     Console().print(table)
 
 

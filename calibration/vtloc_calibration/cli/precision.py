@@ -31,7 +31,7 @@ SamplesOption = Annotated[
     Path, typer.Option(help="Samples, as vtloc-calibrate samples draws them.")
 ]
 LabelsOption = Annotated[
-    Path | None, typer.Option(help="Annotations; their sentences show what answers do.")
+    Path | None, typer.Option(help="Annotations, to measure how answers change.")
 ]
 VideosOption = Annotated[Path | None, typer.Option(help="Folder that holds their videos.")]
 NetworksOption = Annotated[
@@ -39,7 +39,7 @@ NetworksOption = Annotated[
 ]
 GranularityOption = Annotated[
     Literal["module", "node"],
-    typer.Option(help="Whether whole modules or single nodes are spared."),
+    typer.Option(help="Exclude whole modules, or single nodes."),
 ]
 ReportOption = Annotated[Path | None, typer.Option(help="Folder for JSON and plots.")]
 DryRunOption = Annotated[
@@ -47,7 +47,7 @@ DryRunOption = Annotated[
 ]
 RangesOption = Annotated[
     Literal["minmax", "percentile", "entropy"] | None,
-    typer.Option(help="How INT8's ranges are chosen; default: whichever comes closest to FP32."),
+    typer.Option(help="How INT8 ranges are chosen; default: the closest to FP32."),
 ]
 
 
@@ -58,7 +58,7 @@ def sensitivity(
     labels: LabelsOption = None,
     videos: VideosOption = None,
     precision: Annotated[
-        Literal["fp16", "int8"], typer.Option(help="What modules are lowered to.")
+        Literal["fp16", "int8"], typer.Option(help="The lower precision.")
     ] = "fp16",
     network: NetworksOption = None,
     granularity: GranularityOption = "module",
@@ -66,7 +66,7 @@ def sensitivity(
     report: ReportOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Measure what lowering each module does, and choose the ones to spare."""
+    """Measure the effect of lowering each module, and choose which modules to exclude."""
     from vtloc_calibration.bundle_edit import store_islands
     from vtloc_calibration.samples.samples import Samples
     from vtloc_runtime.bundle.bundle import Bundle
@@ -104,15 +104,17 @@ def int8(
     ranges: RangesOption = None,
     base: Annotated[
         Literal["fp16"] | None,
-        typer.Option(help="Precision of everything else; default: FP32, which runs on CPUs too."),
+        typer.Option(help="Precision of everything else; default: FP32, which also runs on CPUs."),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(help="For TensorRT, tried for this GPU: sm80. Default: for CPUs."),
+        typer.Option(
+            help="For TensorRT, with a test build for this GPU, such as sm80. Default: for CPUs."
+        ),
     ] = None,
     report: ReportOption = None,
 ) -> None:
-    """Write the networks in INT8 into the bundle, sparing the nodes that cost accuracy."""
+    """Add the networks in INT8 to the bundle, except the nodes that cost accuracy."""
     from vtloc_calibration.bundle_edit import store_islands, store_parity, store_variant
     from vtloc_calibration.quantize.onnx_graph import base_precision
     from vtloc_calibration.quantize.speedup import compile_variant, measure_payoff
@@ -272,16 +274,16 @@ def _show_study(found: Study) -> None:
     if answered:
         table.add_column("moved", justify="right")
     table.add_column("spared")
-    for one in found.ranked:
+    for ranked in found.ranked:
         row = [
-            one.module,
-            f"{one.alone.relative_l2:.2e}",
-            f"{one.together.relative_l2:.2e}",
-            f"{one.alone.cosine:.6f}",
+            ranked.module,
+            f"{ranked.alone.relative_l2:.2e}",
+            f"{ranked.together.relative_l2:.2e}",
+            f"{ranked.alone.cosine:.6f}",
         ]
-        if one.alone.answers is not None:
-            row.append(f"{one.alone.answers.moved:.1%}")
-        table.add_row(*row, "spared" if one.module in found.choice.islands else "")
+        if ranked.alone.answers is not None:
+            row.append(f"{ranked.alone.answers.moved:.1%}")
+        table.add_row(*row, "spared" if ranked.module in found.choice.islands else "")
     Console().print(table)
     if found.choice.reason is not None:
         print_message(f"{found.network}: lowering everything is too much: {found.choice.reason}")
@@ -333,10 +335,11 @@ def _refuse_drift(drift: AnswerDrift) -> None:
 
 
 def _refuse_broken(studies: Sequence[Study]) -> None:
-    for one in studies:
-        if not one.choice.holds:
+    for study in studies:
+        if not study.choice.holds:
             raise ParityError(
-                f"no choice of modules holds the bounds in {one.precision}: {one.choice.reason}",
-                where=f"the {one.network} network",
+                f"no choice of modules in {study.precision} is within the bounds: "
+                f"{study.choice.reason}",
+                where=f"the {study.network} network",
                 remedy="Draw more samples, or spare single nodes with --granularity node",
             )

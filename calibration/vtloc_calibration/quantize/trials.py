@@ -37,7 +37,7 @@ _BATCH = 8
 
 @dataclass(frozen=True, slots=True)
 class TaskAccuracy:
-    """How right the answers are.
+    """Accuracy of answers on labelled sentences.
 
     Attributes:
         recall: Share with an IoU of at least 0.5.
@@ -65,7 +65,7 @@ class AnswerTrial:
     It holds networks open: use it in a ``with`` block, or call ``close``.
 
     Args:
-        bundle: Whose answers.
+        bundle: The bundle to ask.
         labelled: Sentences about videos; those that are not in their video are left out.
         frames: Pictures held in memory at most; videos beyond are left out.
 
@@ -115,7 +115,10 @@ class AnswerTrial:
         """The best moment of every sentence.
 
         Args:
-            replaced: ONNX files that stand in for the bundle's own networks.
+            replaced: ONNX files that replace the bundle's own networks.
+
+        Raises:
+            CalibrationError: A sentence got no answer.
         """
         from vtloc_runtime.localize.encoded_video import EncodedVideo
         from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork
@@ -134,7 +137,7 @@ class AnswerTrial:
                 asked = [query.query for query in footage.queries]
                 for answer in localizer.localize(encoded, asked):
                     if answer.best is None:
-                        raise CalibrationError("the localizer gave no moment")
+                        raise CalibrationError("a sentence got no answer")
                     moments.append(answer.best)
         return tuple(moments)
 
@@ -156,7 +159,7 @@ class AnswerTrial:
         )
 
     def accuracy(self, answers: Sequence[Moment] | None = None) -> TaskAccuracy:
-        """How right answers are; None judges those of the bundle's own networks."""
+        """Accuracy of answers; None scores those of the bundle's own networks."""
         given = self._before if answers is None else answers
         queries = [query for footage in self._footage for query in footage.queries]
         overlaps = np.array(
@@ -246,7 +249,7 @@ class NetworkTrial:
 
     def lowered(self, modules: frozenset[str]) -> ModelProto:
         """The graph with these modules lowered."""
-        return self._lower(frozenset().union(*(self.modules[one] for one in modules)))
+        return self._lower(frozenset().union(*(self.modules[module] for module in modules)))
 
     def measure(self, modules: frozenset[str]) -> Effect:
         """The effect of lowering these modules on outputs, and on answers where they are asked."""
@@ -272,4 +275,4 @@ class NetworkTrial:
             return self._expected[id(inputs)]
 
         found = compare(self.network, evaluate, expected, self._calls)
-        return {one.output: one.worst for one in found}
+        return {parity.output: parity.worst for parity in found}

@@ -1,4 +1,4 @@
-"""Whether a bundle still answers as its PyTorch model does: tensors, answers, task."""
+"""Parity of a bundle with its PyTorch model: tensors, answers, accuracy on labels."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ class AnswerParity:
         backend: What ran it.
         precision: In what precision.
         queries: Questions asked.
-        same: Share of them whose best moment moved by less than ``SAME`` seconds, or to one
-            that the reference scores as high.
+        same: Share of them whose best moment moved by less than ``SAME`` seconds, or to a
+            near-tie.
         near_ties: Share of them whose best moment moved to one that the reference scores within
             ``TIE`` of its best. They count as the same, but lower the IoU.
         iou: Mean IoU of old and new best moments.
@@ -113,7 +113,7 @@ class ParityReport:
 
     @property
     def broken(self) -> tuple[str, ...]:
-        """Every bound that was broken, in words."""
+        """Every bound that is exceeded, in words."""
         tensors = (
             f"{item.network} in {item.precision}: {item.broken}"
             for item in self.tensors
@@ -144,7 +144,8 @@ def verify_bundle(
 
     Args:
         path: The bundle.
-        data: Labelled moments, as ``vtloc.annotations`` reads them; videos lie beside the file.
+        data: Labelled moments, as ``vtloc.annotations`` reads them; the
+            videos are in its folder.
         progress: Called with the name of each step that starts.
 
     Raises:

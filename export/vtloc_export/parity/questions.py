@@ -1,4 +1,4 @@
-"""What a bundle is asked when it is verified: made-up pictures, or labelled videos."""
+"""Questions to verify a bundle with: synthetic pictures, or labelled videos."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Question:
 
 
 def synthetic_questions() -> tuple[Question, ...]:
-    """Pictures that change every few seconds, and plain sentences: no file is needed."""
+    """Synthetic pictures that change every few seconds, and sentences; needs no file."""
     (probe,) = probes("visual", {"size": 256}, (Lengths(_PICTURES),), seed=3)
     pictures = np.asarray(probe.inputs["frames"], dtype=np.uint8)
     shown = np.repeat(pictures, _SHOWN, axis=0)

@@ -1,4 +1,4 @@
-"""PyTorch modules behind the runtime's network contract: the reference that all else is held to."""
+"""PyTorch modules behind the runtime's network interface: the reference of every comparison."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TorchNetwork(Network):
         return self._outputs
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute every output.
+        """Compute every output; arrays by name, with the shapes of ``inputs`` and ``outputs``.
 
         Raises:
             NetworkError: An input is missing, unknown or of another shape or dtype.
