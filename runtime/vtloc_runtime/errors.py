@@ -82,6 +82,15 @@ class BackendError(VtlocError):
     kind = "backend"
 
 
+class DeviceLostError(BackendError):
+    """A GPU that failed in a way that outlasts the call: no later work of the process can succeed.
+
+    It ends a run, unlike the failure of one video.
+    """
+
+    kind = "device-lost"
+
+
 class NetworkError(VtlocError):
     """Inputs that a network does not take, or a run that failed inside it."""
 
