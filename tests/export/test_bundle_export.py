@@ -169,7 +169,7 @@ def test_a_localizer_of_other_widths_is_refused(checkpoint, tmp_path):
 def test_sources_that_are_none_are_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"none\.safetensors"):
         export_bundle(tmp_path / "none.safetensors", tmp_path / "bundle", QUICK)
-    with pytest.raises(BundleError, match="bundle\\.json|there is no such bundle"):
+    with pytest.raises(BundleError, match=r"bundle\.json|there is no such bundle"):
         export_bundle(tmp_path, tmp_path / "bundle", QUICK)
 
 

@@ -145,30 +145,12 @@ class _FrameNetwork(Network):
         size = encoder.preprocessing.size
         self._encoder = encoder
         self._device = _device_of(encoder)
-        self._inputs = {visual.INPUT: TensorSpec(visual.INPUT, "uint8", ("batch", size, size, 3))}
-        self._outputs = {
+        self.name = "visual"
+        self.backend = f"torch:{self._device}"
+        self.inputs = {visual.INPUT: TensorSpec(visual.INPUT, "uint8", ("batch", size, size, 3))}
+        self.outputs = {
             visual.OUTPUT: TensorSpec(visual.OUTPUT, "float32", ("batch", encoder.dimension))
         }
-
-    @property
-    def name(self) -> str:
-        """Which network this is."""
-        return "visual"
-
-    @property
-    def backend(self) -> str:
-        """PyTorch, and the device."""
-        return f"torch:{self._device}"
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Every input by name."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Every output by name."""
-        return self._outputs
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Encode a batch of pictures, uint8 [B, S, S, 3], into features, float32 [B, Dv]."""
