@@ -14,7 +14,6 @@ import argparse
 import os
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -61,7 +60,7 @@ def open_clip_transform(image: Image.Image) -> np.ndarray:
 def of_scaler(**preprocessing: str) -> Shrink:
     """This reader's own scaling."""
     scaler = PictureScaler(Preprocessing(size=SIZE, **preprocessing))
-    return lambda frame: scaler.scale(frame, Fraction(1))
+    return scaler.scale
 
 
 def by_default(frame: av.VideoFrame) -> np.ndarray:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vtloc_runtime.video import VideoOptions
-from vtloc_runtime.video.demux import StreamPass
+from vtloc_runtime.video.demux import DemuxPass
 from vtloc_runtime.video.picture.scaling import PictureScaler
-from vtloc_runtime.video.sampling.sparse import NeededDecode
+from vtloc_runtime.video.sampling.sparse import SparseSampler
 from vtloc_runtime.video.source import Source
 
 if TYPE_CHECKING:
@@ -21,16 +20,16 @@ if TYPE_CHECKING:
     from vtloc_runtime.video.frame import Image
 
 
-class _RecordingPass(StreamPass):
+class _RecordingPass(DemuxPass):
     """Writes down what the decoder is asked."""
 
     script: list[tuple[str, object]]
 
     def decode(
-        self, packet: av.Packet[VideoStream] | None, *, forgive: bool = False
+        self, packet: av.Packet[VideoStream] | None, *, tolerate: bool = False
     ) -> list[av.VideoFrame]:
         self.script.append(("decode", packet))
-        return super().decode(packet, forgive=forgive)
+        return super().decode(packet, tolerate=tolerate)
 
     def skip_unreferenced(self, skip: bool) -> None:
         self.script.append(("skip", skip))
@@ -41,7 +40,7 @@ class _RecordingPass(StreamPass):
         super().restart()
 
 
-class _RecordingDecode(NeededDecode):
+class _RecordingDecode(SparseSampler):
     """Writes down which pictures become frames."""
 
     scaled: set[int | None]
@@ -96,7 +95,7 @@ def ask(context: av.VideoCodecContext, kind: str, value: object) -> list[av.Vide
 def limit_of(path: Path, script: Script) -> Callable[[], int]:
     """Prepare the limit: the packets in memory, and nothing but the decoder's calls to make."""
     options = VideoOptions()
-    fresh = StreamPass(Source(path, options), options)
+    fresh = DemuxPass(Source(path, options), options)
     packets = {timed.number: timed.packet for timed in fresh.packets()}
     steps = [
         (kind, packets[value] if kind == "decode" and value is not None else value)
@@ -127,7 +126,7 @@ def read_by_script(path: Path, script: Script) -> int:
                 value = packet if step[0] == "decode" and step[1] is not None else step[1]
                 for picture in ask(stream.codec_context, step[0], value):
                     if picture.pts in script.scaled:
-                        scaler.scale(picture, Fraction(1))
+                        scaler.scale(picture)
                 step = next(steps, None)
         stream.codec_context.flush_buffers()
     return script.samples

@@ -28,12 +28,6 @@ def read_everything(path: Path) -> int:
         return sum(1 for _ in reader)
 
 
-def read_tolerant(path: Path) -> int:
-    """This reader, allowed to be half a second off."""
-    with open_video(path, VideoOptions(tolerance=0.5)) as reader:
-        return sum(1 for _ in reader)
-
-
 def read_seeking(path: Path) -> int:
     """A seek a sample with PyAV, decoding from the keyframe before it."""
     count = 0
@@ -132,7 +126,6 @@ def ffmpeg_program() -> str | None:
 METHODS: dict[str, tuple[Callable[[Path], int], str | None]] = {
     "needed": (read_needed, None),
     "everything": (read_everything, None),
-    "tolerance 0.5 s": (read_tolerant, None),
     "seek a sample": (read_seeking, None),
     "PyAV and Pillow": (read_plain_pyav, "PIL"),
     "torchcodec": (read_torchcodec, "torchcodec.decoders"),

@@ -218,7 +218,7 @@ def samples(
     from vtloc_runtime.bundle.bundle import Bundle
 
     opened = Bundle.open(bundle)
-    named = [("the folder of videos", videos), ("the bundle", bundle)]
+    named = [("the bundle", bundle)]
     lists = [("the list", given) for given in (labels, queries) if given is not None]
     check_samples_file(out, inputs=[*named, *lists])
     found = _sampled_videos(videos, labels, queries)

@@ -163,9 +163,18 @@ def check_samples_file(path: Path, *, inputs: Sequence[tuple[str, Path]] = ()) -
     Raises:
         OutputError: One of the two files is an input, or holds something else.
     """
-    check_output(path, inputs=inputs, ours=lambda content: _FORMAT.encode() in content)
+    check_output(path, inputs=inputs, ours=is_samples)
     summary = path.with_suffix(".json")
     check_output(summary, inputs=inputs, ours=lambda content: b'"unreadable"' in content)
+
+
+def is_samples(beginning: bytes) -> bool:
+    """Whether a file holds samples, and may be replaced by others.
+
+    Args:
+        beginning: The first bytes of the file.
+    """
+    return f'"format":"{_FORMAT}"'.encode() in beginning
 
 
 def draw_samples(

@@ -2,108 +2,79 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import av
-from av.stream import Disposition
 
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video.codecs.random_access import Bitstream
+from vtloc_runtime.video.completeness import another_follows, missing_seconds
+from vtloc_runtime.video.containers.avi import trailing_repeats
+from vtloc_runtime.video.decode_budget import DecodeBudget
 from vtloc_runtime.video.decoders.choice import open_decoder
-from vtloc_runtime.video.timestamps import Timeline
+from vtloc_runtime.video.diagnosis import cause_of_no_pictures
+from vtloc_runtime.video.packets import NO_PACKET, DecodeStats, PictureMark, TimedPacket
+from vtloc_runtime.video.picture.orientation import Geometry, OrientationTracker
+from vtloc_runtime.video.stream_choice import choose_stream
+from vtloc_runtime.video.timestamps import TimestampUnwrapper
 
 if TYPE_CHECKING:
     from av.packet import Packet
-    from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
+    from vtloc_runtime.video.decoders.nvdec.session import DevicePicture
     from vtloc_runtime.video.options import VideoOptions
     from vtloc_runtime.video.source import Source
 
 _MOST_READ_ERRORS = 64
-_WORTH_SAYING = 1.0
-_FREE_PIXELS = 1_500_000_000
 _INDEXED_FORMATS = {"mp4", "mov", "matroska", "webm"}
+_SMALLEST_SIDE = 8
+_CERTAIN_PACKETS = 3
 
 
-class TimedPacket(NamedTuple):
-    """A packet whose times run on through the file.
-
-    Attributes:
-        number: Its place in this pass.
-        pts: When its picture comes on screen, ticks; None where the file does not say.
-        dts: When it is decoded, ticks; None where the file does not say.
-        start: Whether decoding can start here, and shows this and all after it rightly.
-        shown: Whether its picture is to be shown; edit lists cut some.
-        packet: The packet itself.
-    """
-
-    number: int
-    pts: int | None
-    dts: int | None
-    start: bool
-    shown: bool
-    packet: Packet[VideoStream]
-
-
-@dataclass(slots=True)
-class Toll:
-    """What a pass came across.
-
-    Attributes:
-        damaged: Packets that could not be decoded.
-        unreadable: Places where the container itself could not be read.
-        corrupt: Packets that the container marks as incomplete.
-    """
-
-    damaged: int = 0
-    unreadable: int = 0
-    corrupt: int = 0
-
-
-class StreamPass:
+class DemuxPass:
     """One open container, read once from a place on.
 
     Attributes:
-        toll: What was met on the way.
+        stats: What went wrong on the way.
         end: The tick at which the last picture leaves the screen, as far as it was read.
         untimed: Packets without a presentation time.
 
     Raises:
-        VideoError: The source is no video, or holds no picture stream that can be decoded.
+        VideoError: The source is not a video, has no video stream that can be decoded, or is beyond
+            the limits.
     """
 
     def __init__(self, source: Source, options: VideoOptions) -> None:
         self.source = source
-        self.toll = Toll()
+        self.stats = DecodeStats()
         self._limits = options.limits
+        self._rate = options.rate if options.instants is None else None
         self._decoding_seconds = 0.0
-        self._pixels = 0
-        size = source.size
-        self._most_pixels = (
-            math.inf if size is None else _FREE_PIXELS + options.limits.expansion * size
-        )
         self.container = source.open()
         try:
-            self.stream = self._choose(options.stream)
+            self.stream = choose_stream(self.container, options.stream, source)
             context = self.stream.codec_context
+            codec = context.codec.canonical_name
+            self._budget = DecodeBudget(codec, options.limits.pixels, where=source.name)
             if context.width and context.height:
                 self._check_picture(context.width, context.height)
         except BaseException:
             self.container.close()
             raise
-        self.timeline = Timeline(self.container, self.stream)
+        self.timestamps = TimestampUnwrapper(self.container, self.stream)
         self.end: int | None = None
         self.untimed = 0
-        self._first: int | None = None
-        self._most_ticks = options.limits.seconds / float(self.time_base)
+        self._read_to = 0
+        self._origin = self._container_start()
+        self._equal_times: int | None = 0
         context = self.stream.codec_context
+        self._reorders = bool(context.has_b_frames)
         self.bitstream = Bitstream(context)
+        self._orientations = OrientationTracker(self.bitstream.codec)
         context.options = {"max_pixels": str(options.limits.pixels)}
         context.thread_count = 1
         context.copy_opaque = True
@@ -123,49 +94,80 @@ class StreamPass:
     def plannable(self) -> bool:
         """Whether packets can be left out: keyframes restart, and packets are one picture each."""
         # AVI holds no presentation times, and its MPEG-4 packs two pictures into one packet.
-        packed = self.container.format.name == "avi" and self.bitstream.codec == "mpeg4"
-        return self.bitstream.restartable and not packed
+        packed = self._is_avi and self.bitstream.codec == "mpeg4"
+        return self.bitstream.restartable and not packed and not self.times_in_decode_order
+
+    @property
+    def times_in_decode_order(self) -> bool:
+        """Whether presentation times only number the packets, though pictures are reordered.
+
+        Files that lost their table of time offsets are such; their times have to be sorted.
+        """
+        equal = self._equal_times
+        return self._reorders and equal is not None and equal >= _CERTAIN_PACKETS
+
+    @property
+    def _is_avi(self) -> bool:
+        return self.container.format.name == "avi"
 
     @property
     def seeks_exactly(self) -> bool:
         """Whether an index of keyframes lets parts of the file be read on their own."""
-        indexed = _INDEXED_FORMATS & set(self.container.format.name.split(","))
-        return self.plannable and bool(indexed)
+        names = set(self.container.format.name.split(","))
+        glued = self.source.mp4 is not None and self.source.mp4.recordings > 1
+        # A live recording in Matroska has no index, and may hold several, one after another.
+        unindexed = "matroska" in names and not self.stream.index_entries
+        return self.plannable and bool(_INDEXED_FORMATS & names) and not glued and not unindexed
 
     def indexed_keyframes(self) -> list[int]:
         """Decode times of the keyframes that the file's index names, ticks; often none."""
-        return [one.timestamp for one in self.stream.index_entries if one.is_keyframe]
+        return [entry.timestamp for entry in self.stream.index_entries if entry.is_keyframe]
 
     def packets(self) -> Iterator[TimedPacket]:
         """Every packet of the stream that holds data, in file order."""
-        timeline, toll, starts_here = self.timeline, self.toll, self.bitstream.starts_here
-        for number, packet in enumerate(self._read()):
-            timeline.straighten(packet)
-            packet.opaque = (number,)
+        timeline, stats, starts_here = self.timestamps, self.stats, self.bitstream.starts_here
+        number = -1
+        for packet in self._read():
+            timeline.unwrap(packet)
             pts, dts, shown = packet.pts, packet.dts, not packet.is_discard
+            if not packet.size:
+                # An empty packet repeats the picture before it.
+                if pts is not None:
+                    self._note_end(pts, dts)
+                continue
+            number += 1
+            packet.opaque = (number,)
             if packet.is_corrupt:
-                toll.corrupt += 1
+                stats.corrupt += 1
             if shown:
                 self._note_end(pts, dts)
+                self._note_order(pts, dts)
             start = packet.is_keyframe and starts_here(packet)
             yield TimedPacket(number, pts, dts, start, shown, packet)
+        if self._is_avi and self.end is not None and not self.stats.unreadable:
+            source = self.source
+            repeats = trailing_repeats(source.read_at, source.size, self.stream.index)
+            self.end += repeats * timeline.step
+            self._check_length(self.end)
 
     def decode(
-        self, packet: Packet[VideoStream] | None, *, forgive: bool = False
+        self, packet: Packet[VideoStream] | None, *, tolerate: bool = False
     ) -> list[av.VideoFrame]:
         """Pictures that come out on this packet; None asks for all that are still inside.
 
         Args:
             packet: What to decode.
-            forgive: The packet refers to pictures that were left out, so failing is no damage.
+            tolerate: The packet refers to pictures that were left out, so a failure is not damage.
         """
+        if packet is not None:
+            self._budget.pay(packet.size, (packet.duration or 0) * float(self.time_base))
         begun = time.monotonic()
         try:
             pictures = self._decoder.decode(packet)
         except (av.error.EOFError, av.error.BlockingIOError):
             return []
         except (av.FFmpegError, ValueError, MemoryError):
-            self.toll.damaged += not forgive
+            self.stats.damaged += not tolerate
             return []
         finally:
             self._decoding_seconds += time.monotonic() - begun
@@ -176,15 +178,35 @@ class StreamPass:
                 remedy="Raise Limits.decoding_seconds if it is worth the time",
             )
         for picture in pictures:
-            self._check_picture(picture.width, picture.height)
-            self._pixels += picture.width * picture.height
-        if self._pixels > self._most_pixels:
-            raise VideoError(
-                "shows far more pixels than so small a file can hold",
-                where=self.source.name,
-                remedy="Raise Limits.expansion if the video is meant to be like that",
-            )
+            self._take(picture)
         return pictures
+
+    def geometry(self, picture: av.VideoFrame) -> Geometry:
+        """The shape on screen of a picture that this pass decoded."""
+        mark: object = picture.opaque
+        return mark.geometry if isinstance(mark, PictureMark) else Geometry(self.aspect)
+
+    def _take(self, picture: av.VideoFrame | DevicePicture) -> None:
+        """Check a picture, and note what it was shown as when it came out."""
+        aspect, pixel_format = self.aspect, None
+        if isinstance(picture, av.VideoFrame):
+            pixel_format = picture.format
+            orientation = self._orientations.of_next(picture)
+            if picture.interlaced_frame and self.bitstream.codec == "hevc":
+                # HEVC stores each field as a picture of half the height.
+                aspect /= 2
+        else:
+            orientation = picture.picture_format.orientation
+        self._check_picture(picture.width, picture.height)
+        self._budget.spend(picture.width, picture.height, pixel_format)
+        mark = cast("tuple[int] | None", picture.opaque)
+        number = mark[0] if mark is not None else NO_PACKET
+        picture.opaque = PictureMark(number, Geometry(aspect, orientation))
+
+    def no_pictures(self) -> VideoError:
+        """The error to raise where nothing could be decoded."""
+        cause = cause_of_no_pictures(self.source.read_at)
+        return VideoError(cause.what, where=self.source.name, remedy=cause.remedy)
 
     def skip_unreferenced(self, skip: bool) -> None:
         """Tell the decoder whether pictures that nothing refers to may be left out from now on."""
@@ -204,43 +226,32 @@ class StreamPass:
         return True
 
     def warnings(self, damaged: int, end: int | None) -> tuple[str, ...]:
-        """What whoever uses the pictures should know, once the file was read.
+        """What the user of the pictures should know, once the file was read.
 
         Args:
             damaged: Packets that could not be decoded.
-            end: The tick at which the last picture leaves the screen.
+            end: The tick at which the last picture leaves the screen; None where the file was not
+                read to its end.
         """
-        found = []
+        warnings = []
         if damaged:
-            found.append(f"{damaged} damaged packets were passed over")
-        if self.toll.unreadable:
-            found.append("parts of the file cannot be read")
-        if self.toll.corrupt:
-            found.append(f"{self.toll.corrupt} packets are incomplete")
-        missing = self._missing_seconds(end)
-        if missing is not None:
-            found.append(f"the pictures end {missing:.1f} s before the file says")
-        return tuple(found)
-
-    def _missing_seconds(self, end: int | None) -> float | None:
-        """How much less there was than the header promised, if that is worth saying."""
-        container_duration = self.container.duration
-        if end is None:
-            return None
-        if self.stream.duration:
-            promised = ((self.stream.start_time or 0) + self.stream.duration) * self.time_base
-        elif container_duration:
-            start = cast("int | None", self.container.start_time) or 0
-            promised = Fraction(start + container_duration, 1_000_000)
-        else:
-            return None
-        missing = float(promised - end * self.time_base)
-        return missing if missing > _WORTH_SAYING else None
+            warnings.append(f"{damaged} damaged packets were passed over")
+        if self.stats.unreadable:
+            warnings.append("parts of the file cannot be read")
+        if self.stats.corrupt:
+            warnings.append(f"{self.stats.corrupt} packets are incomplete")
+        if end is not None:
+            if another_follows(self.source, self._read_to):
+                warnings.append("another recording follows in the file and was not read")
+            missing = missing_seconds(self.container, self.stream, end * self.time_base)
+            if missing is not None:
+                warnings.append(f"the pictures end {missing:.1f} s before the file says")
+        return tuple(warnings)
 
     @property
     def time_base(self) -> Fraction:
         """Seconds in a tick."""
-        return self.timeline.time_base
+        return self.timestamps.time_base
 
     def close(self) -> None:
         """Close the container, and let go of the pictures inside the decoder."""
@@ -252,14 +263,23 @@ class StreamPass:
         while errors < _MOST_READ_ERRORS:
             try:
                 for packet in self.container.demux(self.stream):
-                    if packet.size:
-                        errors = 0
-                        yield packet
+                    errors = 0
+                    if packet.pos is not None:
+                        self._read_to = max(self._read_to, packet.pos + packet.size)
+                    yield packet
+            except IndexError:
+                # The demuxer has taken its streams back.
+                self.stats.unreadable += 1
+                return
             except (av.FFmpegError, OSError, ValueError) as error:
                 if self.source.remote:
-                    raise VideoError(f"stopped coming ({error})", where=self.source.name) from error
+                    raise VideoError(
+                        f"connection lost ({error})",
+                        where=self.source.name,
+                        remedy="Try again, or download the video first",
+                    ) from error
                 errors += 1
-                self.toll.unreadable += 1
+                self.stats.unreadable += 1
             else:
                 return
 
@@ -268,66 +288,51 @@ class StreamPass:
             self.untimed += 1
             if dts is None:
                 return
-        begin = dts or 0 if pts is None else pts
-        self._hold_length(begin)
-        end = begin + self.timeline.step
+        shown = dts or 0 if pts is None else pts
+        end = shown + self.timestamps.step
         if self.end is None or end > self.end:
+            self._check_length(shown)
             self.end = end
 
-    def _hold_length(self, tick: int) -> None:
-        """Refuse a video as soon as a packet shows it to be longer than it may."""
-        if self._first is None:
-            self._first = tick
-        if tick - self._first > self._most_ticks:
+    def _check_length(self, tick: int) -> None:
+        """Refuse the video as soon as one timestamp lies beyond the limits.
+
+        The time up to there is then never sampled.
+        """
+        if self._origin is None or tick < self._origin:
+            self._origin = tick
+        seconds = (tick - self._origin) * self.time_base
+        limits = self._limits
+        if seconds > limits.seconds:
             raise VideoError(
-                f"lasts longer than {self._limits.seconds:g} s",
+                f"lasts longer than {limits.seconds:g} s",
                 where=self.source.name,
                 remedy="Raise the limit with --max-duration, or Limits.seconds, "
                 "if the video is meant to be that long",
             )
+        if self._rate is not None and seconds * self._rate > limits.frames:
+            raise VideoError(
+                f"gives more than {limits.frames} frames",
+                where=self.source.name,
+                remedy="Sample it less densely, or raise Limits.frames",
+            )
 
-    def _choose(self, wanted: int | None) -> VideoStream:
-        streams = self.container.streams.video
-        if not streams:
-            raise VideoError("holds no video stream", where=self.source.name)
-        if wanted is not None:
-            if wanted >= len(streams):
-                raise VideoError(
-                    f"has {len(streams)} video streams; stream {wanted} is not among them",
-                    where=self.source.name,
-                )
-            chosen = streams[wanted]
-        else:
-            chosen = max(streams, key=_preference)
-        if cast("VideoCodecContext | None", chosen.codec_context) is None:
-            raise VideoError("is in a format without a decoder here", where=self.source.name)
-        return chosen
+    def _note_order(self, pts: int | None, dts: int | None) -> None:
+        if self._equal_times is not None:
+            equal = pts is not None and pts == dts
+            self._equal_times = self._equal_times + 1 if equal else None
+
+    def _container_start(self) -> int | None:
+        start = cast("int | None", self.container.start_time)
+        return None if start is None else self.timestamps.ticks(Fraction(start, 1_000_000))
 
     def _check_picture(self, width: int, height: int) -> None:
         """Refuse pictures too small to show anything or too large to be meant."""
-        smallest, most = self._limits.smallest_side, self._limits.pixels
-        if min(width, height) < smallest:
+        if min(width, height) < _SMALLEST_SIDE:
             raise VideoError(
-                f"has pictures of {width}x{height} pixels; below {smallest} there is nothing "
-                "to see",
+                f"has pictures of {width}x{height} pixels; a side below {_SMALLEST_SIDE} pixels "
+                "shows nothing",
                 where=self.source.name,
+                remedy="Give a larger video",
             )
-        if width * height > most:
-            raise VideoError(
-                f"has pictures of {width}x{height} pixels, more than the limit of {most}",
-                where=self.source.name,
-                remedy="Raise Limits.pixels if the video is meant to be that large",
-            )
-
-
-def _preference(stream: VideoStream) -> tuple[bool, bool, bool, int, int]:
-    """What a player goes by: real video before cover art, the default stream, then the size."""
-    context = cast("VideoCodecContext | None", stream.codec_context)
-    disposition = stream.disposition
-    return (
-        context is not None,
-        not disposition & (Disposition.attached_pic | Disposition.timed_thumbnails),
-        bool(disposition & Disposition.default),
-        context.width * context.height if context is not None else 0,
-        -stream.index,
-    )
+        self._budget.check(width, height)

@@ -1,4 +1,4 @@
-"""What a reader is asked for, and how far it goes for a file."""
+"""How a video is sampled, and how far the reader goes for it."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from itertools import count
+from numbers import Integral, Real
 from typing import Literal
 
 from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.errors import UsageError
 
 DecodeStrategy = Literal["needed", "everything"]
-_REMOTE_PROTOCOLS = {"http", "https"}
+_REMOTE_PROTOCOLS = ("http", "https")
+_LARGEST_SIZE = 4096
 _LONGEST_DENOMINATOR = 1_000_000
-_DECODER = re.compile(r"(cpu|nvdec(:\d+)?)\Z")
+_DECODER = re.compile(r"(cpu|nvdec(:\d{1,3})?)\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds against files that ask for more than any real video does.
 
+    A file that passes one is refused with a `VideoError`, as early as its timestamps show it.
+
     Attributes:
-        pixels: Most pixels of one decoded picture; 8K with a margin by default.
-        smallest_side: Fewest pixels a picture's width and height may have.
+        pixels: Most pixels of one decoded picture; 8K by default.
         frames: Most frames sampled from one video.
-        seconds: Longest video, on its own clock; a day by default.
-        decoding_seconds: Longest time that one pass may spend inside the decoder, by the wall's
-            clock; endless by default.
-        wall_seconds: Longest time that reading the video may take, by the wall's clock, with
-            whatever is done between its frames; endless by default.
-        expansion: Most pixels decoded for each byte of the file, beyond some seconds of 4K:
-            a video that shows next to nothing at enormous size is no video.
-        spool_bytes: Most bytes copied to disk from a stream that cannot seek.
+        seconds: Longest video, in seconds of its own clock; a day by default.
+        decoding_seconds: Longest time that one pass may spend inside the decoder, in seconds of
+            real time; unlimited by default.
+        wall_seconds: Longest time that reading the video may take, in seconds of real time, with
+            what the caller does between its frames; unlimited by default.
+
+    Raises:
+        UsageError: A bound is not a number above zero.
     """
 
     pixels: int = 36_000_000
-    smallest_side: int = 8
     frames: int = 500_000
     seconds: float = 24 * 3600.0
     decoding_seconds: float = math.inf
     wall_seconds: float = math.inf
-    expansion: float = 32_000.0
-    spool_bytes: int = 16 * 2**30
 
     def __post_init__(self) -> None:
         for field_ in fields(self):
-            value = getattr(self, field_.name)
+            value = _number(getattr(self, field_.name), field_.name)
             if not value > 0:
                 raise UsageError(f"must be above zero, not {value}", where=field_.name)
 
@@ -58,11 +58,9 @@ class VideoOptions:
     """How a video is sampled.
 
     Attributes:
-        frames_per_second: Samples a second of the shown clock; frame k is asked at k / rate.
+        frames_per_second: Samples a second of the video; frame k is asked at k / rate.
         instants: Ask for these seconds instead, ascending; the rate is then unused.
         preprocessing: How a picture becomes a frame.
-        tolerance: A frame may lie this many seconds from its instant if that saves decoding;
-            0 gives exactly the frame on screen.
         stream: Which video stream, counted from 0 among the file's video streams; None takes
             the one that a player would.
         workers: Threads that decode ahead of the caller; 0 decodes in the caller's thread.
@@ -70,15 +68,17 @@ class VideoOptions:
             or refuses the video.
         strategy: ``needed`` decodes what the samples need, ``everything`` all of it. Both give
             the same frames.
-        protocols: URL schemes that may be opened; none by default.
-        timeout: Seconds without any answer after which a remote read is given up.
-        limits: Bounds against decompression bombs.
+        protocols: URL schemes that may be opened, ``http`` and ``https``; none by default.
+        timeout: Seconds without an answer after which a remote read fails.
+        limits: Bounds against hostile and damaged files.
+
+    Raises:
+        UsageError: A value is of the wrong type, or outside what is allowed.
     """
 
     frames_per_second: float | Fraction = 1.0
     instants: tuple[float, ...] | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    tolerance: float = 0.0
     stream: int | None = None
     workers: int = 0
     decoder: str = "cpu"
@@ -90,42 +90,77 @@ class VideoOptions:
     def __post_init__(self) -> None:
         self._check_rate()
         self._check_instants()
-        if not 0 <= self.tolerance < math.inf:
-            raise UsageError(f"must be zero or more, not {self.tolerance}", where="tolerance")
-        if not 0 < self.timeout < math.inf:
+        if not 0 < _number(self.timeout, "timeout") < math.inf:
             raise UsageError(f"must be above zero, not {self.timeout}", where="timeout")
-        if self.stream is not None and self.stream < 0:
-            raise UsageError(f"must be zero or more, not {self.stream}", where="stream")
-        if self.workers < 0:
-            raise UsageError(f"must be zero or more, not {self.workers}", where="workers")
-        if not _DECODER.match(self.decoder):
+        for name in ("stream", "workers"):
+            value = getattr(self, name)
+            if value is None and name == "stream":
+                continue
+            if not _is_integer(value) or value < 0:
+                raise UsageError(f"must be an integer from zero on, not {value!r}", where=name)
+        if not _is_text(self.decoder) or not _DECODER.match(self.decoder):
             raise UsageError(
                 f"is unknown: {self.decoder!r}",
                 where="decoder",
                 remedy="Choose cpu, nvdec or nvdec:N",
             )
         if self.strategy not in ("needed", "everything"):
-            raise UsageError(f"is unknown: {self.strategy!r}", where="strategy")
-        if self.preprocessing.size < 1:
-            raise UsageError(f"must be above zero, not {self.preprocessing.size}", where="size")
-        if strangers := set(self.protocols) - _REMOTE_PROTOCOLS:
             raise UsageError(
-                f"cannot be allowed: {', '.join(sorted(strangers))}",
+                f"is unknown: {self.strategy!r}",
+                where="strategy",
+                remedy="Choose needed or everything",
+            )
+        if not isinstance(self.limits, Limits):
+            raise UsageError("must be Limits", where="limits")
+        self._check_preprocessing()
+        self._check_protocols()
+
+    def _check_preprocessing(self) -> None:
+        wanted = self.preprocessing
+        if not isinstance(wanted, Preprocessing):
+            raise UsageError("must be a Preprocessing", where="preprocessing")
+        if not _is_integer(wanted.size) or not 1 <= wanted.size <= _LARGEST_SIZE:
+            raise UsageError(
+                f"must be from 1 to {_LARGEST_SIZE} pixels, not {wanted.size!r}",
+                where="preprocessing.size",
+            )
+        for name, known in (
+            ("resize", ("shorter-side", "squash")),
+            ("interpolation", ("bicubic", "bilinear")),
+        ):
+            if getattr(wanted, name) not in known:
+                raise UsageError(
+                    f"is unknown: {getattr(wanted, name)!r}",
+                    where=f"preprocessing.{name}",
+                    remedy=f"Choose {' or '.join(known)}",
+                )
+
+    def _check_protocols(self) -> None:
+        if not isinstance(self.protocols, tuple | list | set | frozenset):
+            raise UsageError(
+                f"must be a tuple of schemes, not {self.protocols!r}", where="protocols"
+            )
+        unknown = [name for name in self.protocols if name not in _REMOTE_PROTOCOLS]
+        if unknown:
+            raise UsageError(
+                f"cannot be allowed: {', '.join(sorted(map(str, unknown)))}",
                 where="protocols",
                 remedy=f"Choose from {', '.join(sorted(_REMOTE_PROTOCOLS))}",
             )
 
     def _check_rate(self) -> None:
-        rate = self.frames_per_second
+        rate = _number(self.frames_per_second, "frames_per_second")
         if not 0 < rate < math.inf or self.rate <= 0:
             raise UsageError(f"must be above zero, not {rate}", where="frames_per_second")
 
     def _check_instants(self) -> None:
         if self.instants is None:
             return
+        if not isinstance(self.instants, tuple | list):
+            raise UsageError(f"must be a tuple of seconds, not {self.instants!r}", where="instants")
         if not self.instants:
-            raise UsageError("names no instant", where="instants")
-        if not all(0 <= instant < math.inf for instant in self.instants):
+            raise UsageError("must name at least one second", where="instants")
+        if not all(0 <= _number(instant, "instants") < math.inf for instant in self.instants):
             raise UsageError("must be seconds from zero on", where="instants")
         if any(a > b for a, b in zip(self.instants, self.instants[1:], strict=False)):
             raise UsageError("must be in ascending order", where="instants")
@@ -133,14 +168,37 @@ class VideoOptions:
     @property
     def rate(self) -> Fraction:
         """Samples a second as the exact ratio that was meant (0.1 is a tenth)."""
-        return Fraction(self.frames_per_second).limit_denominator(_LONGEST_DENOMINATOR)
+        return _ratio(self.frames_per_second)
 
     def targets(self) -> Iterator[Fraction]:
         """The instants asked for, seconds from the video's start, ascending; may be endless."""
         if self.instants is not None:
-            return (
-                Fraction(instant).limit_denominator(_LONGEST_DENOMINATOR)
-                for instant in self.instants
-            )
+            return (_ratio(instant) for instant in self.instants)
         rate = self.rate
         return (index / rate for index in count())
+
+
+def _ratio(value: float | Fraction) -> Fraction:
+    exact = value if isinstance(value, Fraction) else Fraction(float(value))
+    return exact.limit_denominator(_LONGEST_DENOMINATOR)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _number(value: object, name: str) -> float:
+    """A real number that is one, as a float."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise UsageError(f"must be a number, not {value!r}", where=name)
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):
+        number = math.inf
+    if math.isnan(number):
+        raise UsageError("must be a number, not NaN", where=name)
+    return number

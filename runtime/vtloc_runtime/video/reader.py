@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from vtloc_runtime.errors import UsageError, VideoError
-from vtloc_runtime.video.demux import StreamPass
+from vtloc_runtime.errors import UsageError, VideoError, VtlocError
+from vtloc_runtime.video.demux import DemuxPass
+from vtloc_runtime.video.diagnosis import ENCRYPTED
 from vtloc_runtime.video.frame_sequence import FrameSequence
 from vtloc_runtime.video.options import VideoOptions
-from vtloc_runtime.video.sampling.full import FullDecode
-from vtloc_runtime.video.sampling.parallel import AheadDecode, Decode, ParallelDecode
-from vtloc_runtime.video.sampling.sparse import NeededDecode
-from vtloc_runtime.video.source import Readable, Source
+from vtloc_runtime.video.sampling.full import FullSampler
+from vtloc_runtime.video.sampling.parallel import ParallelSampler
+from vtloc_runtime.video.sampling.read_ahead import ReadAheadSampler
+from vtloc_runtime.video.sampling.sparse import SparseSampler
+from vtloc_runtime.video.source import Source
 
 if TYPE_CHECKING:
     from vtloc_runtime.video.frame import Frame
+    from vtloc_runtime.video.sampling.sampler import Sampler
+    from vtloc_runtime.video.shared_bytes import Readable
 
 VideoSource: TypeAlias = "str | os.PathLike[str] | bytes | Readable | FrameSequence"
 """A path, an allowed URL, a file's bytes, an open binary file, or pictures with times."""
@@ -32,7 +37,8 @@ def open_video(source: VideoSource, options: VideoOptions | None = None) -> Fram
         options: How to sample it; a frame a second by default.
 
     Raises:
-        VideoError: It is no video, has no picture stream, or is beyond the limits.
+        VideoError: It is not a video, has no video stream, or is beyond the limits.
+        UsageError: The source is of another type.
     """
     return FrameReader(source, options or VideoOptions())
 
@@ -54,19 +60,15 @@ class FrameReader:
         self.duration = 0.0
         self.warnings: tuple[str, ...] = ()
         self.damaged = 0
-        self._started = False
-        self._begun = time.monotonic()
+        self._started = self._finished = False
+        self._began = time.monotonic()
+        self._notes: list[str] = []
         self._sequence = source if isinstance(source, FrameSequence) else None
         self._source: Source | None = None
-        self._pass: StreamPass | None = None
-        self._decode: Decode | None = None
+        self._pass: DemuxPass | None = None
+        self._sampler: Sampler | None = None
         if not isinstance(source, FrameSequence):
-            self._source = Source(source, options)
-            try:
-                self._pass = StreamPass(self._source, options)
-            except BaseException:
-                self._source.close()
-                raise
+            self._open(source)
 
     def __iter__(self) -> Iterator[Frame]:
         if self._started:
@@ -77,17 +79,18 @@ class FrameReader:
     def close(self) -> None:
         """Stop, and give everything back; a second call does nothing."""
         self._started = True
-        if self._decode is not None:
-            self._decode.close()
+        if self._sampler is not None:
+            self._sampler.close()
         if self._pass is not None:
-            if self._decode is not None:
-                self.duration = self._decode.duration
-                self.damaged = self._decode.damaged
-                self.warnings = self._pass.warnings(self.damaged, self._decode.end)
+            if self._sampler is not None:
+                end = self._sampler.end if self._finished else None
+                self.duration = self._sampler.duration
+                self.damaged = self._sampler.damaged
+                self.warnings = (*self._notes, *self._pass.warnings(self.damaged, end))
             self._pass.close()
         if self._source is not None:
             self._source.close()
-        self._decode = self._pass = self._source = None
+        self._sampler = self._pass = self._source = None
 
     def __enter__(self) -> Self:
         return self
@@ -100,25 +103,53 @@ class FrameReader:
     ) -> None:
         self.close()
 
-    def _guarded(self) -> Iterator[Frame]:
+    def _open(self, source: str | os.PathLike[str] | bytes | Readable) -> None:
+        with _one_error(_name_of(source)):
+            self._source = Source(source, self.options)
         try:
-            for number, frame in enumerate(self._frames(), start=1):
-                self._hold_limits(number, frame.asked)
-                yield frame
-                if self._closed:
-                    return
-        except VideoError as error:
-            if error.where is not None:
-                raise
-            raise VideoError(error.what, where=self._name, remedy=error.remedy) from error
-        finally:
-            self.close()
+            with _one_error(self._source.name):
+                self._pass = DemuxPass(self._source, self.options)
+                self._inspect(self._source)
+        except BaseException:
+            if self._pass is not None:
+                self._pass.close()
+            self._source.close()
+            raise
 
-    def _hold_limits(self, number: int, asked: float) -> None:
-        """Refuse a video that gives more frames, lasts or takes longer than its options allow."""
-        if time.monotonic() - self._begun > self.options.limits.wall_seconds:
+    def _inspect(self, source: Source) -> None:
+        """PictureFormat for what FFmpeg reads without a word, and wrongly."""
+        if source.mp4 is None:
+            return
+        if source.mp4.encrypted:
+            raise VideoError(ENCRYPTED.what, where=source.name, remedy=ENCRYPTED.remedy)
+        if source.mp4.recordings > 1:
+            self._notes.append(
+                "recordings were joined in the file: pictures may be missing after the first"
+            )
+        if source.mp4.paused:
+            self._notes.append(
+                "the file's edit list pauses the video, which is not followed: times after a pause "
+                "may be wrong"
+            )
+
+    def _guarded(self) -> Iterator[Frame]:
+        with _one_error(self._name):
+            try:
+                for number, frame in enumerate(self._frames(), start=1):
+                    self._check_limits(number, frame.asked)
+                    yield frame
+                    if self._closed:
+                        return
+                self._finished = True
+            finally:
+                self.close()
+
+    def _check_limits(self, number: int, asked: float) -> None:
+        """Refuse a video that gives more frames, or lasts longer, than its options allow."""
+        wall = self.options.limits.wall_seconds
+        if time.monotonic() - self._began > wall:
             raise VideoError(
-                f"takes more than {self.options.limits.wall_seconds:g} s to read",
+                f"takes more than {wall:g} s to read",
                 where=self._name,
                 remedy="Raise the limit with --video-timeout, or Limits.wall_seconds, "
                 "if it is worth it",
@@ -133,7 +164,8 @@ class FrameReader:
             raise VideoError(
                 f"lasts longer than {self.options.limits.seconds:g} s",
                 where=self._name,
-                remedy="Raise Limits.seconds if the video is meant to be that long",
+                remedy="Raise the limit with --max-duration, or Limits.seconds, "
+                "if the video is meant to be that long",
             )
 
     @property
@@ -151,16 +183,45 @@ class FrameReader:
             return
         if self._pass is None:
             return
-        self._decode = decode = _decode(self._pass, self.options)
-        yield from decode.frames(self.options.targets())
-        decode.finish()
+        self._sampler = sampler = _open_sampler(self._pass, self.options)
+        yield from sampler.frames(self.options.targets())
+        sampler.finish()
 
 
-def _decode(stream_pass: StreamPass, options: VideoOptions) -> Decode:
+@contextmanager
+def _one_error(where: str) -> Iterator[None]:
+    """Let no other error out than vtloc's own, with the video's name in it."""
+    try:
+        yield
+    except VideoError as error:
+        if error.where is not None:
+            raise
+        raise VideoError(error.what, where=where, remedy=error.remedy) from error
+    except VtlocError:
+        raise
+    except MemoryError as error:
+        raise VideoError(
+            "takes more memory to decode than there is",
+            where=where,
+            remedy="Give it more memory, or convert it to smaller pictures",
+        ) from error
+    except Exception as error:
+        raise VideoError(
+            f"cannot be read ({type(error).__name__}: {error})",
+            where=where,
+            remedy="It is probably damaged; check that it plays",
+        ) from error
+
+
+def _name_of(source: object) -> str:
+    return str(source) if isinstance(source, str | os.PathLike) else type(source).__name__
+
+
+def _open_sampler(stream_pass: DemuxPass, options: VideoOptions) -> Sampler:
     if options.strategy == "everything":
-        decode: Decode = FullDecode(stream_pass, options)
+        sampler: Sampler = FullSampler(stream_pass, options)
     elif options.workers > 1 and stream_pass.seeks_exactly:
-        return ParallelDecode(stream_pass, options)
+        return ParallelSampler(stream_pass, options)
     else:
-        decode = NeededDecode(stream_pass, options)
-    return AheadDecode(decode) if options.workers else decode
+        sampler = SparseSampler(stream_pass, options)
+    return ReadAheadSampler(sampler) if options.workers else sampler

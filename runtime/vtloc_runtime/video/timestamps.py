@@ -18,23 +18,25 @@ _BROADCAST_FORMATS = {"mpegts", "mpeg", "flv", "live_flv", "wtv", "mpegtsraw"}
 _MICROSECOND = Fraction(1, 1_000_000)
 
 
-class Timeline:
-    """Makes the timestamps of one pass over a file run on where they jump.
+class TimestampUnwrapper:
+    """Makes the timestamps of one pass over a file run on where they start over.
 
-    Joined transport streams start over in the middle. The jump shows in decode times, which only
-    ever rise within one recording; everything after it is shifted to follow on.
+    Recordings that were joined end to end start over in the middle. In transport streams the jump
+    shows in decode times, which only ever rise within one recording, either way. In other formats
+    only a keyframe that lies clearly before what was read begins a new recording: gaps there are
+    meant. Everything after a jump is shifted to follow on.
 
     Attributes:
-        joined: Whether the format lets recordings be joined end to end; ticks may then repeat.
         jumps: How often the timestamps started over.
         step: How long the last packet's picture stays, ticks.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._time_base = stream.time_base or Fraction(1, 90_000)
-        self.joined = bool(_BROADCAST_FORMATS & set(container.format.name.split(",")))
+        self._broadcast = bool(_BROADCAST_FORMATS & set(container.format.name.split(",")))
         self._offset = 0
         self._last: int | None = None
+        self._end: int | None = None
         self.step = self.ticks(1 / Fraction(stream.average_rate or 25))
         self._backward, self._forward = self.ticks(_BACKWARD_JUMP), self.ticks(_FORWARD_JUMP)
         self.jumps = 0
@@ -44,32 +46,54 @@ class Timeline:
         """Seconds in a tick."""
         return self._time_base
 
+    @property
+    def repeats(self) -> bool:
+        """Whether one raw timestamp may stand for several places in the file."""
+        return self._broadcast or self.jumps > 0
+
     def ticks(self, seconds: Fraction) -> int:
         """The last tick that is not after ``seconds``."""
         return int(seconds // self._time_base)
 
-    def straighten(self, packet: Packet[VideoStream]) -> None:
+    def unwrap(self, packet: Packet[VideoStream]) -> None:
         """Shift a packet's times, in place, to follow on from the packets before it."""
         if packet.duration:
             self.step = packet.duration
-        if not self.joined:
-            return
         raw = packet.dts if packet.dts is not None else packet.pts
-        if raw is None:
+        if raw is None or packet.is_discard:
             return
+        if self._broadcast:
+            self._follow_broadcast(raw)
+        else:
+            self._follow_recording(packet, raw)
+        if self._offset:
+            packet.pts = None if packet.pts is None else packet.pts + self._offset
+            packet.dts = None if packet.dts is None else packet.dts + self._offset
+        shown = raw + self._offset if packet.pts is None else packet.pts
+        self._end = shown if self._end is None else max(self._end, shown)
+
+    def _follow_broadcast(self, raw: int) -> None:
         time = raw + self._offset
         if self._last is not None and not -self._backward <= time - self._last <= self._forward:
             self._offset += self._last + self.step - time
             self.jumps += 1
             time = self._last + self.step
         self._last = time
-        if self._offset:
-            packet.pts = None if packet.pts is None else packet.pts + self._offset
-            packet.dts = None if packet.dts is None else packet.dts + self._offset
+
+    def _follow_recording(self, packet: Packet[VideoStream], raw: int) -> None:
+        if self._last is None or self._end is None:
+            self._last = raw
+        elif packet.is_keyframe and raw < self._last - self._backward:
+            first = packet.pts if packet.pts is not None else raw
+            self._offset = self._end + self.step - first
+            self.jumps += 1
+            self._last = raw
+        else:
+            self._last = max(self._last, raw)
 
 
 @dataclass(frozen=True, slots=True)
-class ShownClock:
+class DisplayClock:
     """Seconds as a player shows them.
 
     Attributes:
@@ -83,7 +107,7 @@ class ShownClock:
     @classmethod
     def starting(
         cls, container: InputContainer, first_shown: int, time_base: Fraction
-    ) -> ShownClock:
+    ) -> DisplayClock:
         """The clock that reads zero at the first picture, or at the sound if that is well before.
 
         Args:

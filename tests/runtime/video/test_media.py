@@ -47,7 +47,7 @@ READABLE = {
 }
 REFUSED = {
     "audio_only_opus.mp4": "holds no video stream",
-    "chunk_out_of_range.mp4": "is no video that can be read",
+    "chunk_out_of_range.mp4": "index .moov. is damaged",
     "invalid_bitstream_vp9.webm": "holds nothing that can be decoded",
     "tiny_1x1_no_duration.wmv": "pictures of 1x1 pixels",
     "zero_bytes.webm": "holds no bytes",

@@ -32,8 +32,8 @@ def fails(source: object, words: str, **options: object) -> None:
 def test_what_is_no_file_is_said_to_be_none(tmp_path: Path) -> None:
     fails(tmp_path / "absent.mp4", "cannot be opened .no such file")
     fails(tmp_path, "is a folder")
-    fails("", "no file's name")
-    fails("a\0b", "no file's name")
+    fails("", "not a file's name")
+    fails("a\0b", "not a file's name")
     fifo = tmp_path / "pipe"
     os.mkfifo(fifo)
     fails(fifo, "pipe or a device")
@@ -42,13 +42,13 @@ def test_what_is_no_file_is_said_to_be_none(tmp_path: Path) -> None:
     empty.touch()
     fails(empty, "holds no bytes")
     fails(b"", "holds no bytes")
-    with pytest.raises(UsageError, match="is no video"):
+    with pytest.raises(UsageError, match="is not a video"):
         open_video(3)
 
 
 def test_what_is_no_video_is_said_to_be_none(tmp_path: Path, films: object) -> None:
-    fails(b"just some words, and no video at all " * 50, "no video")
-    fails(np.random.default_rng(1).bytes(5000), "no video")
+    fails(b"just some words, and no video at all " * 50, "not a video")
+    fails(np.random.default_rng(1).bytes(5000), "not a video")
     sound = io.BytesIO()
     with av.open(sound, "w", "matroska") as out:
         stream = out.add_stream("mp2", rate=16000)
@@ -104,9 +104,9 @@ def test_playlists_cannot_open_other_files(tmp_path: Path, film: bytes) -> None:
     (tmp_path / "secret.mp4").write_bytes(film)
     playlist = tmp_path / "list.mp4"
     playlist.write_text("ffconcat version 1.0\nfile secret.mp4\n")
-    fails(playlist, "no video")
+    fails(playlist, "list of videos .ffconcat., which is refused")
     playlist.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nsecret.mp4\n")
-    fails(playlist, "no video")
+    fails(playlist, "HLS playlist, which is refused")
 
 
 @pytest.mark.parametrize("container", ["matroska", "mpegts", "flv"])
@@ -137,8 +137,8 @@ def test_a_truncated_mp4_gives_what_it_holds(films: object) -> None:
     assert any("before the file says" in warning for warning in reader.warnings)
 
 
-def test_an_mp4_without_its_index_is_no_video(film: bytes) -> None:
-    fails(film[: film.index(b"moov") - 4], "no video")
+def test_an_mp4_without_its_index_says_so(film: bytes) -> None:
+    fails(film[: film.index(b"moov") - 4], "cut off before its index")
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -172,11 +172,9 @@ def test_a_header_that_claims_too_much_changes_nothing(film: bytes, films: objec
 
 def test_limits_hold(film: bytes, films: object) -> None:
     fails(film, "more than the limit of 1000", limits=Limits(pixels=1000))
-    fails(film, "nothing to see", limits=Limits(smallest_side=50))
     fails(film, "more than 3 frames", limits=Limits(frames=3))
     fails(film, "longer than 2 s", limits=Limits(seconds=2))
     fails(film, "to decode", limits=Limits(decoding_seconds=1e-9))
-    fails(_Stream(film), "more than 1000 bytes", limits=Limits(spool_bytes=1000))
     joined = films.Film(container="mpegts").make()
     joined += films.Film(container="mpegts", size=(320, 240)).make()
     with open_video(joined, VideoOptions(limits=Limits(pixels=10_000))) as reader:
@@ -219,7 +217,7 @@ def test_a_file_object_that_breaks_its_contract_is_an_error(film: bytes) -> None
         def read(self, size: int = -1) -> str:
             return "text"
 
-    fails(TooMuch(film), "more bytes than it was asked for|no video|cannot be opened")
+    fails(TooMuch(film), "more bytes than it was asked for|not a video|cannot be opened")
     fails(Breaks(film), "the disk is gone|cannot be opened")
     fails(Text(film), "not bytes|cannot be opened")
 
@@ -246,7 +244,7 @@ def test_giving_up_early_stops_the_threads(workers: int, film: bytes) -> None:
 def test_an_error_in_a_thread_reaches_the_caller(workers: int, film: bytes) -> None:
     fails(film, "more than 3 frames", workers=workers, limits=Limits(frames=3))
     damaged = film[:60] + bytes(len(film) - 60)
-    fails(damaged, "no video|decoded", workers=workers)
+    fails(damaged, "not a video|decoded|index", workers=workers)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +255,6 @@ def test_an_error_in_a_thread_reaches_the_caller(workers: int, film: bytes) -> N
         {"instants": ()},
         {"instants": (2.0, 1.0)},
         {"instants": (-1.0,)},
-        {"tolerance": -1.0},
         {"stream": -1},
         {"workers": -1},
         {"strategy": "some"},

@@ -73,3 +73,108 @@ def test_instants_past_the_end_are_not_answered(films: object, read) -> None:
         0,
         19,
     ]
+
+
+LIVE_WEBM = {"codec": "libvpx", "container": "webm", "container_options": {"live": "1"}}
+GLUED = {
+    "live webm": LIVE_WEBM,
+    "webm": {"codec": "libvpx", "container": "webm"},
+    "matroska with B-frames": {"container": "matroska", "options": {"bf": "2", "g": "20"}},
+}
+
+
+@pytest.mark.parametrize("way", ["needed", "everything", "two threads"])
+@pytest.mark.parametrize("lengths", [(80, 120), (120, 80), (30, 30)])
+@pytest.mark.parametrize("kind", GLUED)
+def test_recordings_glued_in_any_format_run_on(
+    kind: str, lengths: tuple[int, int], way: str, films: object
+) -> None:
+    first = films.Film(ticks=tuple(range(lengths[0])), **GLUED[kind])
+    second = films.Film(ticks=tuple(range(lengths[1])), first_number=lengths[0], **GLUED[kind])
+    options = films.whole(
+        frames_per_second=2,
+        strategy="everything" if way == "everything" else "needed",
+        workers=2 if way == "two threads" else 0,
+    )
+    with open_video(first.make() + second.make(), options) as reader:
+        frames = list(reader)
+    assert films.numbers(frames) == list(range(0, sum(lengths), 10))
+    times = [frame.time for frame in frames]
+    assert times == pytest.approx([k / 2 for k in range(len(frames))], abs=0.06)
+    assert reader.duration == pytest.approx(sum(lengths) / 20, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {},
+        {"container_options": {"movflags": "frag_keyframe+empty_moov+default_base_moof"}},
+        {"container": "flv", "options": {"bf": "0"}},
+        {"container": "asf", "codec": "wmv2"},
+    ],
+)
+def test_what_is_not_read_of_joined_recordings_is_said(
+    kind: dict[str, object], films: object
+) -> None:
+    film = films.Film(ticks=tuple(range(60)), **kind).make()
+    with open_video(film, films.whole()) as reader:
+        assert films.numbers(list(reader)) == [0, 20, 40]
+    assert not reader.warnings
+    with open_video(film + film, films.whole()) as reader:
+        assert films.numbers(list(reader))[:3] == [0, 20, 40]
+    assert any("recording" in warning for warning in reader.warnings)
+
+
+@pytest.mark.parametrize("strategy", ["needed", "everything"])
+@pytest.mark.parametrize("rate", [1, 20])
+@pytest.mark.parametrize("b_frames", ["0", "2", "3"])
+def test_times_that_only_number_the_packets_are_sorted(
+    b_frames: str, rate: int, strategy: str, films: object
+) -> None:
+    options = {"bf": b_frames, "g": "40", "b_strategy": "0"}
+    data = bytearray(films.Film(ticks=tuple(range(90)), options=options).make())
+    for box in (b"ctts", b"edts"):
+        if box in data:
+            data[data.index(box) : data.index(box) + 4] = b"free"
+    chosen = films.whole(strategy=strategy, frames_per_second=rate)
+    with open_video(bytes(data), chosen) as reader:
+        frames = list(reader)
+    assert films.numbers(frames) == list(range(0, 90, 20 // rate))
+    assert [frame.time for frame in frames] == pytest.approx([k / rate for k in range(len(frames))])
+
+
+def test_sound_that_lasts_longer_is_no_reason_to_warn(films: object) -> None:
+    for container in ("matroska", "mpegts"):
+        film = films.Film(ticks=tuple(range(20)), container=container, sound_from=2.0)
+        with open_video(film.make(), films.whole()) as reader:
+            list(reader)
+        assert not reader.warnings
+
+
+def test_a_cut_file_with_sound_still_says_so(films: object) -> None:
+    film = films.Film(ticks=tuple(range(200)), container="matroska", sound_from=0.0).make()
+    with open_video(film[: len(film) // 2], films.whole()) as reader:
+        list(reader)
+    assert any("before the file says" in warning for warning in reader.warnings)
+
+
+@pytest.mark.parametrize("start", [0, 720_000])
+def test_a_slice_of_a_live_stream_that_starts_late_is_whole(start: int, films: object) -> None:
+    for container in ("mp4", "matroska", "mpegts"):
+        fragmented = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        film = films.Film(
+            ticks=tuple(range(start, start + 60)),
+            container=container,
+            options={"g": "20", "bf": "0"},
+            container_options=fragmented if container == "mp4" else {},
+        )
+        with open_video(film.make(), films.whole()) as reader:
+            assert films.numbers(list(reader)) == [0, 20, 40]
+        assert not reader.warnings
+        assert reader.duration == pytest.approx(3.0, abs=0.06)
+
+
+def test_a_reader_closed_early_does_not_call_the_file_short(films: object) -> None:
+    with open_video(films.Film(ticks=tuple(range(200)), options={"g": "20"}).make()) as reader:
+        next(iter(reader))
+    assert not reader.warnings

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vtloc_runtime.video.codecs.bit_reader import Bits
+from vtloc_runtime.video.codecs.bit_reader import BitReader
 
-_SEQUENCE_HEADER, _FRAME_HEADER, _FRAME, _REDUNDANT_HEADER = 1, 3, 6, 7
+_SEQUENCE_HEADER, _FRAME_HEADER, _FRAME = 1, 3, 6
 _KEY_FRAME, _INTRA_ONLY_FRAME, _SWITCH_FRAME = 0, 2, 3
 _SELECT = 2
 _CONFIGURATION_SIZE = 4
@@ -48,10 +48,10 @@ class UnreferencedUnits:
         try:
             for kind, body in _units(unit):
                 if kind == _SEQUENCE_HEADER:
-                    self._sequence = _sequence(Bits(body[:256]))
+                    self._sequence = _sequence(BitReader(body[:256]))
                     return False
                 if kind in (_FRAME_HEADER, _FRAME):
-                    if self._sequence is None or _refreshes(Bits(body[:64]), self._sequence):
+                    if self._sequence is None or _refreshes(BitReader(body[:64]), self._sequence):
                         return False
                     frames += 1
         except (_Unsupported, EOFError):
@@ -62,7 +62,7 @@ class UnreferencedUnits:
         try:
             for kind, body in _units(data):
                 if kind == _SEQUENCE_HEADER:
-                    self._sequence = _sequence(Bits(body[:256]))
+                    self._sequence = _sequence(BitReader(body[:256]))
         except (_Unsupported, EOFError):
             self._sequence = None
 
@@ -94,7 +94,7 @@ def _leb128(data: bytes, position: int) -> tuple[int, int]:
     raise _Unsupported
 
 
-def _sequence(bits: Bits) -> _Sequence:
+def _sequence(bits: BitReader) -> _Sequence:
     """The AV1 specification's ``sequence_header_obu``, as far as it is needed."""
     bits.take(3 + 1)
     if bits.take(1):  # reduced_still_picture_header
@@ -120,7 +120,7 @@ def _sequence(bits: Bits) -> _Sequence:
     return _Sequence(screen_content_tools, integer_mv, frame_id_bits, order_hint_bits)
 
 
-def _skip_timing(bits: Bits) -> None:
+def _skip_timing(bits: BitReader) -> None:
     bits.take(64)
     if bits.take(1):  # equal_picture_interval, then a variable-length number
         zeros = 0
@@ -131,7 +131,7 @@ def _skip_timing(bits: Bits) -> None:
         raise _Unsupported
 
 
-def _skip_operating_points(bits: Bits) -> None:
+def _skip_operating_points(bits: BitReader) -> None:
     delay_present = bits.take(1)
     for _ in range(bits.take(5) + 1):
         if bits.take(12):  # operating_point_idc: a scalable stream
@@ -142,7 +142,7 @@ def _skip_operating_points(bits: Bits) -> None:
             bits.take(4)
 
 
-def _refreshes(bits: Bits, sequence: _Sequence) -> bool:
+def _refreshes(bits: BitReader, sequence: _Sequence) -> bool:
     """Whether a frame header keeps anything of its frame for later ones."""
     if bits.take(1):  # show_existing_frame: cheap, and it may restart from a key frame
         return True

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 
-class Bits:
-    """Bits in order.
+class BitReader:
+    """Reads bits in order.
 
     Args:
         data: The header; its first byte's highest bit comes first.

@@ -29,7 +29,7 @@ _RESTARTABLE_CODECS = frozenset({
 })  # fmt: skip
 
 
-class Thrift(Enum):
+class SkipMode(Enum):
     """How a decoder can be spared the pictures that nothing refers to."""
 
     NONE = "decode them all"
@@ -48,7 +48,7 @@ class Bitstream:
         self.codec = context.codec.canonical_name
         self._extradata = context.extradata or b""
         self.restartable = self.codec in _RESTARTABLE_CODECS
-        self.thrift = self._thrift()
+        self.skip_mode = self._skip_mode()
         self._units = UnreferencedUnits(self._extradata)
 
     def starts_here(self, packet: Packet[VideoStream]) -> bool:
@@ -64,15 +64,15 @@ class Bitstream:
 
         Ask about every packet, in order: headers on the way are remembered.
         """
-        return self.thrift is Thrift.DROP and self._units.droppable(bytes(packet))
+        return self.skip_mode is SkipMode.DROP and self._units.droppable(bytes(packet))
 
-    def _thrift(self) -> Thrift:
+    def _skip_mode(self) -> SkipMode:
         if self.codec in {"h264", "mpeg1video", "mpeg2video", "mpeg4"}:
-            return Thrift.SKIP
+            return SkipMode.SKIP
         if self.codec == "hevc" and _temporal_layers(self._extradata) == 1:
             # In higher layers a picture may refer to one marked "not for reference" below it.
-            return Thrift.SKIP
-        return Thrift.DROP if self.codec == "av1" else Thrift.NONE
+            return SkipMode.SKIP
+        return SkipMode.DROP if self.codec == "av1" else SkipMode.NONE
 
     def _h264_units(self, data: memoryview) -> Iterator[tuple[int, bytes]]:
         """Type and first bytes of each unit, up to the first slice."""

@@ -1,1 +1,1 @@
-"""Where packets are decoded: the processor, or NVIDIA's decoder."""
+"""Decoders: packets to pictures, on the processor or on an NVIDIA GPU."""

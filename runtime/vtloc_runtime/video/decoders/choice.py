@@ -1,11 +1,10 @@
-"""What turns packets into pictures: FFmpeg on the processor, or NVDEC on a GPU."""
+"""What turns packets into pictures, and which of them was asked for: FFmpeg or NVDEC."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    import av
     from av.packet import Packet
     from av.video.stream import VideoStream
 
@@ -30,33 +29,6 @@ class PictureDecoder(Protocol):
     def close(self) -> None:
         """Let go of everything."""
         ...
-
-
-class ProcessorDecoder:
-    """FFmpeg's own decoder.
-
-    Args:
-        stream: The stream.
-    """
-
-    def __init__(self, stream: VideoStream) -> None:
-        self._context = stream.codec_context
-
-    def decode(self, packet: Packet[VideoStream] | None) -> list[av.VideoFrame]:
-        """Pictures that come out on this packet; None asks for all that are still inside."""
-        return self._context.decode(packet)
-
-    def skip_unreferenced(self, skip: bool) -> None:
-        """Whether pictures that nothing refers to may be left out from now on."""
-        self._context.skip_frame = "NONREF" if skip else "DEFAULT"
-
-    def restart(self) -> None:
-        """Forget every picture; the next packet must be a start."""
-        self._context.flush_buffers()
-
-    def close(self) -> None:
-        """Let go of the pictures inside."""
-        self._context.flush_buffers()
 
 
 def require_decoder(decoder: str) -> None:
@@ -88,7 +60,9 @@ def open_decoder(stream: VideoStream, decoder: str, *, where: str) -> PictureDec
         VtlocError: It cannot serve.
     """
     if decoder == PROCESSOR:
-        return ProcessorDecoder(stream)
+        from vtloc_runtime.video.decoders.cpu import CpuDecoder
+
+        return CpuDecoder(stream)
     from vtloc_runtime.video.decoders.nvdec.decoder import NvdecDecoder
 
     return NvdecDecoder(stream, decoder, where=where)

@@ -20,7 +20,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video.frame_sequence import FrameSequence
-from vtloc_runtime.video.source import Source, reason_of
+from vtloc_runtime.video.source import (
+    LARGEST_COPY,
+    Source,
+    cannot_open,
+    check_regular,
+    is_remote,
+    reason_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,13 +85,13 @@ def open_video_file(source: Any, options: VideoOptions, timeout: float) -> Itera
         descriptor = file.fileno()
         size = os.fstat(descriptor).st_size
         if size == 0:
-            raise VideoError("holds no bytes", where=name)
+            raise VideoError("holds no bytes", where=name, remedy="Copy or download the file again")
         yield VideoFile(name, descriptor, size, _label(name))
 
 
 def _open_location(location: str, options: VideoOptions, timeout: float) -> IO[bytes] | None:
     """Open a path; None where it is an address."""
-    if Source(location, options).remote:
+    if is_remote(location, options):
         return None
     deadline = time.monotonic() + timeout
     while True:
@@ -95,14 +102,16 @@ def _open_location(location: str, options: VideoOptions, timeout: float) -> IO[b
         except BlockingIOError as error:
             # Another program holds a lease on it, and has some time to give it back.
             if time.monotonic() > deadline:
-                raise VideoError(f"cannot be opened ({reason_of(error)})", where=location) from None
+                raise cannot_open(location, error) from None
             time.sleep(_LOOK)
         except OSError as error:
-            raise VideoError(f"cannot be opened ({reason_of(error)})", where=location) from error
+            raise cannot_open(location, error) from error
     file = os.fdopen(descriptor, "rb", buffering=0)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        check_regular(os.fstat(descriptor).st_mode, location)
+    except VideoError:
         file.close()
-        raise VideoError("is a pipe or a device, not a file", where=location)
+        raise
     return file
 
 
@@ -148,15 +157,15 @@ def _room(content: IO[bytes]) -> IO[bytes]:
 
 def _copy(content: Any, room: IO[bytes], options: VideoOptions, name: str) -> None:
     """Copy bytes, within the limits of size and of time."""
-    most, copied = options.limits.spool_bytes, 0
+    copied = 0
     wall, begun = options.limits.wall_seconds, time.monotonic()
     while block := content.read(_BLOCK):
         copied += len(block)
-        if copied > most:
+        if copied > LARGEST_COPY:
             raise VideoError(
-                f"holds more than {most} bytes",
+                f"holds more than {LARGEST_COPY} bytes",
                 where=name,
-                remedy="Download it first, or raise Limits.spool_bytes",
+                remedy="Save it to a file and give its path",
             )
         if time.monotonic() - begun > wall:
             raise VideoError(f"takes more than {wall:g} s to come", where=name)

@@ -67,14 +67,14 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class CropRegion:
     """A part of a picture: an extent of its columns, and one of its rows."""
 
     columns: Extent
     rows: Extent
 
     @classmethod
-    def around_centre(cls, frame: av.VideoFrame, scaled: tuple[int, int], size: int) -> Window:
+    def around_centre(cls, frame: av.VideoFrame, scaled: tuple[int, int], size: int) -> CropRegion:
         """The part that the centre square is scaled from, or all where a part saves little.
 
         Args:
@@ -94,7 +94,7 @@ class Window:
         return cls(*(Extent(0, side, 0, small) for side, small in zip(stored, scaled, strict=True)))
 
 
-class WindowCutter:
+class CentreCropper:
     """Cuts windows out of decoded pictures, without copying a pixel.
 
     Args:
@@ -104,10 +104,12 @@ class WindowCutter:
     def __init__(self, size: int) -> None:
         self._size = size
         self._kind: tuple[object, ...] | None = None
-        self._window: Window | None = None
+        self._window: CropRegion | None = None
         self._graph: Graph | None = None
 
-    def cut(self, frame: av.VideoFrame, scaled: tuple[int, int]) -> tuple[av.VideoFrame, Window]:
+    def cut(
+        self, frame: av.VideoFrame, scaled: tuple[int, int]
+    ) -> tuple[av.VideoFrame, CropRegion]:
         """The part of a picture that its centre is scaled from, and where it lies.
 
         Args:
@@ -117,7 +119,7 @@ class WindowCutter:
         kind = (frame.width, frame.height, frame.format.name, *scaled)
         if self._window is None or self._kind != kind:
             self._kind = kind
-            self._window = Window.around_centre(frame, scaled, self._size)
+            self._window = CropRegion.around_centre(frame, scaled, self._size)
             self._graph = _crop_graph(frame, self._window)
         if self._graph is None:
             return frame, self._window
@@ -127,7 +129,7 @@ class WindowCutter:
         return part, self._window
 
 
-def _crop_graph(frame: av.VideoFrame, window: Window) -> Graph | None:
+def _crop_graph(frame: av.VideoFrame, window: CropRegion) -> Graph | None:
     """A filter that moves a picture's borders; None where they stay."""
     columns, rows = window.columns, window.rows
     if (columns.length, rows.length) == (frame.width, frame.height):

@@ -38,7 +38,7 @@ class ToneMapper:
     def __init__(self) -> None:
         self._light: dict[int, NDArray[np.float32]] = {}
 
-    def concerns(self, frame: av.VideoFrame) -> bool:
+    def is_hdr(self, frame: av.VideoFrame) -> bool:
         """Whether a picture is coded for a high dynamic range."""
         return frame.color_trc in (_PERCEPTUAL_QUANTIZER, _HYBRID_LOG_GAMMA)
 

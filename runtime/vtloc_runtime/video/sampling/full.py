@@ -4,33 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video.frame import Frame, Image
 from vtloc_runtime.video.picture.scaling import PictureScaler
 from vtloc_runtime.video.sampling.sequential import SequentialDecoder, Shown
-from vtloc_runtime.video.timestamps import ShownClock
+from vtloc_runtime.video.timestamps import DisplayClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from fractions import Fraction
 
-    from vtloc_runtime.video.demux import StreamPass
+    from vtloc_runtime.video.demux import DemuxPass
     from vtloc_runtime.video.options import VideoOptions
 
 
-class FullDecode:
-    """Samples one pass by decoding all of it: what every shortcut is held to.
+class FullSampler:
+    """Samples one pass by decoding all of it: the reference that every shortcut must equal.
 
     Args:
         stream_pass: The pass, at its start.
         options: What to sample.
     """
 
-    def __init__(self, stream_pass: StreamPass, options: VideoOptions) -> None:
+    def __init__(self, stream_pass: DemuxPass, options: VideoOptions) -> None:
         self._pass = stream_pass
         self._options = options
         self._decoder = SequentialDecoder(stream_pass)
-        self._clock: ShownClock | None = None
+        self._clock: DisplayClock | None = None
 
     @property
     def end(self) -> int | None:
@@ -46,7 +45,7 @@ class FullDecode:
     @property
     def damaged(self) -> int:
         """Packets that could not be decoded."""
-        return self._pass.toll.damaged
+        return self._pass.stats.damaged
 
     def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:
         """The frame on screen at each of some ascending instants, up to the video's end.
@@ -56,9 +55,9 @@ class FullDecode:
         """
         first = self._decoder.start()
         if first is None:
-            raise VideoError("holds nothing that can be decoded", where=self._pass.source.name)
-        time_base = self._pass.timeline.time_base
-        clock = ShownClock.starting(self._pass.container, first.pts, time_base)
+            raise self._pass.no_pictures()
+        time_base = self._pass.timestamps.time_base
+        clock = DisplayClock.starting(self._pass.container, first.pts, time_base)
         self._clock = clock
         scaler = PictureScaler(self._options.preprocessing)
         last: Shown | None = None
@@ -70,7 +69,7 @@ class FullDecode:
             if self._decoder.ended and target and float(target) >= self.duration:
                 return
             if image is None or shown is not last:
-                image, last = scaler.scale(shown.picture, self._pass.aspect), shown
+                image, last = scaler.scale(shown.picture, self._pass.geometry(shown.picture)), shown
             yield Frame(image, clock.seconds(shown.pts), float(target))
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vtloc_runtime.video.demux import TimedPacket
+    from vtloc_runtime.video.packets import TimedPacket
 
 REORDERING = 17
 """No codec lets more pictures than this (less one) overtake another."""
@@ -20,7 +20,7 @@ _HELD_BYTES = 64 * 2**20
 _TRIM_AT = 256
 
 
-class Horizon:
+class ReorderHorizon:
     """The tick before which no packet can come any more.
 
     Decode times bound it: they only rise, and nothing is shown before it is decoded. Where they
@@ -39,7 +39,7 @@ class Horizon:
         else:
             heapq.heappushpop(self._recent, pts)
         if dts is None or dts > pts or (self._last_dts is not None and dts < self._last_dts):
-            # A lone gap at the start is common in Matroska; anything else is no order to trust.
+            # A lone gap at the start is common in Matroska; any other means disorder.
             self._trusted = self._trusted and dts is None and self._last_dts is None
         else:
             self._last_dts = dts
@@ -51,7 +51,7 @@ class Horizon:
         return len(self._recent) == REORDERING and self._recent[0] > tick
 
 
-class Order(NamedTuple):
+class DecodeStep(NamedTuple):
     """What to do next.
 
     Attributes:
@@ -76,7 +76,6 @@ class PacketPlanner:
 
     Args:
         packets: The pass's packets that were not decoded yet, in file order.
-        tolerance: How far, in ticks, a frame may lie from its instant.
         midway: Reading began in the middle of the file, so the first start is waited for.
 
     Attributes:
@@ -84,21 +83,18 @@ class PacketPlanner:
         lost: Whether the packets' times do not allow to plan any further.
     """
 
-    def __init__(
-        self, packets: Iterator[TimedPacket], tolerance: int, *, midway: bool = False
-    ) -> None:
-        self._packets = dropwhile(lambda one: not one.start, packets) if midway else packets
-        self._tolerance = tolerance
+    def __init__(self, packets: Iterator[TimedPacket], *, midway: bool = False) -> None:
+        self._packets = dropwhile(lambda packet: not packet.start, packets) if midway else packets
         self._held: deque[TimedPacket] = deque()
         self._held_bytes = 0
         self._candidates: list[_Candidate] = []
-        self._horizon = Horizon()
+        self._horizon = ReorderHorizon()
         self._skipped = False
-        self._settled = range(0)
+        self._decided_ticks = range(0)
         self.ended = False
         self.lost = False
 
-    def witness(self, packet: TimedPacket) -> None:
+    def observe(self, packet: TimedPacket) -> None:
         """Take in the times of a packet; one that was decoded already may still be wanted."""
         if not packet.shown:
             return
@@ -106,19 +102,19 @@ class PacketPlanner:
             self.lost = True
             return
         # It should have been chosen for an instant already decided: the times are in no order.
-        self.lost = self.lost or packet.pts in self._settled
+        self.lost = self.lost or packet.pts in self._decided_ticks
         self._horizon.advance(packet.pts, packet.dts)
         self._candidates.append(_Candidate(packet.pts, packet.number, packet))
 
     def forget_before(self, tick: int) -> None:
         """Leave out packets whose pictures never come on screen."""
-        self._candidates = [one for one in self._candidates if one.pts >= tick]
+        self._candidates = [candidate for candidate in self._candidates if candidate.pts >= tick]
 
     def decided(self, tick: int) -> bool:
         """Whether the packet on screen at ``tick`` is known."""
-        return self.ended or self.lost or self._horizon.passed(tick + self._tolerance)
+        return self.ended or self.lost or self._horizon.passed(tick)
 
-    def read(self, tick: int) -> Order | None:
+    def read(self, tick: int) -> DecodeStep | None:
         """Read one more packet on the way to ``tick``.
 
         Returns:
@@ -128,7 +124,7 @@ class PacketPlanner:
         if packet is None:
             self.ended = True
             return None
-        self.witness(packet)
+        self.observe(packet)
         self._held.append(packet)
         self._held_bytes += packet.packet.size
         if len(self._held) % _TRIM_AT == 0:
@@ -139,65 +135,43 @@ class PacketPlanner:
 
     def choose(self, tick: int) -> TimedPacket | None:
         """The packet whose picture is on screen at a decided tick, None where there is none."""
-        exact = self._on_screen(tick)
-        if exact is None:
+        chosen = self._on_screen(tick)
+        if chosen is None:
             return None
-        self._candidates = [
-            one for one in self._candidates if one.pts >= exact.pts - self._tolerance
-        ]
-        self._settled = range(exact.pts + 1, tick + 1)
-        return (self._cheapest(tick, exact) if self._tolerance else exact).packet
+        self.forget_before(chosen.pts)
+        self._decided_ticks = range(chosen.pts + 1, tick + 1)
+        return chosen.packet
 
-    def need(self, wanted: TimedPacket) -> Order:
+    def need(self, wanted: TimedPacket) -> DecodeStep:
         """What to decode for a chosen packet: everything up to it that is not behind a restart."""
         start = self._start_for(wanted)
         if start is not None:
             self._drop_before(start)
-        return self._release(sum(1 for one in self._held if one.number <= wanted.number))
+        return self._release(sum(packet.number <= wanted.number for packet in self._held))
 
     def _on_screen(self, tick: int) -> _Candidate | None:
-        past = [one for one in self._candidates if one.pts <= tick]
+        past = [candidate for candidate in self._candidates if candidate.pts <= tick]
         if past:
             return max(past)
         return min(self._candidates, default=None)
 
-    def _cheapest(self, tick: int, exact: _Candidate) -> _Candidate:
-        """Of the packets near enough, the one that takes the fewest others; then the nearest."""
-        if not self._held or exact.number < self._held[0].number:
-            return exact
-        first = self._held[0].number
-
-        def cost(one: _Candidate) -> tuple[int, int]:
-            start = self._start_for(one.packet)
-            return one.number - (first if start is None else start.number), abs(one.pts - tick)
-
-        near = [
-            one
-            for one in self._candidates
-            if one.number >= first and abs(one.pts - tick) <= self._tolerance
-        ]
-        chosen = min([exact, *near], key=cost)
-        self._candidates = [one for one in self._candidates if one.pts >= chosen.pts]
-        return chosen
-
     def _start_for(self, wanted: TimedPacket) -> TimedPacket | None:
         """The last place among the held packets from which the wanted one can be decoded."""
-        found = None
+        start = None
         latest = wanted.number if wanted.pts is None else wanted.pts
-        for one in self._held:
-            if one.number > wanted.number:
+        for packet in self._held:
+            if packet.number > wanted.number:
                 break
-            if one.start and one.pts is not None and one.pts <= latest:
-                found = one
-        return found
+            if packet.start and packet.pts is not None and packet.pts <= latest:
+                start = packet
+        return start
 
     def _trim(self, tick: int) -> None:
         """Drop what no coming instant can need: all before the last start in front of it."""
         current = self._on_screen(tick)
         if current is None:
             return
-        earliest = current.pts - self._tolerance
-        self._candidates = [one for one in self._candidates if one.pts >= earliest]
+        self.forget_before(current.pts)
         start = self._start_for(min(self._candidates).packet)
         if start is not None:
             self._drop_before(start)
@@ -207,9 +181,9 @@ class PacketPlanner:
             self._held_bytes -= self._held.popleft().packet.size
             self._skipped = True
 
-    def _release(self, count: int) -> Order:
+    def _release(self, count: int) -> DecodeStep:
         released = [self._held.popleft() for _ in range(count)]
-        self._held_bytes -= sum(one.packet.size for one in released)
+        self._held_bytes -= sum(packet.packet.size for packet in released)
         restart = self._skipped and bool(released)
         self._skipped = self._skipped and not released
-        return Order(restart, released)
+        return DecodeStep(restart, released)

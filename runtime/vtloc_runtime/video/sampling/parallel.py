@@ -1,17 +1,16 @@
-"""Decode ahead of whoever takes the frames, and several parts of a file at once."""
+"""Decode several parts of a file at once, and give the frames in order."""
 
 from __future__ import annotations
 
 import math
 import threading
 from bisect import bisect_right
-from collections import deque
-from dataclasses import dataclass
 from itertools import chain, count, islice, repeat
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from vtloc_runtime.video.demux import StreamPass
-from vtloc_runtime.video.sampling.sparse import NeededDecode
+from vtloc_runtime.video.demux import DemuxPass
+from vtloc_runtime.video.sampling.channel import Channel, PartEnd
+from vtloc_runtime.video.sampling.sparse import SparseSampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,153 +18,18 @@ if TYPE_CHECKING:
 
     from vtloc_runtime.video.frame import Frame
     from vtloc_runtime.video.options import VideoOptions
-    from vtloc_runtime.video.timestamps import ShownClock
+    from vtloc_runtime.video.timestamps import DisplayClock
 
 # A part that starts in the middle of a group of pictures should be worth several of them; one that
 # starts with a group may be shorter.
 _PART_SECONDS = 60
 _SHORTEST_PART, _LONGEST_PART = 64, 256
 _EARLY_CUT = 4
-_AHEAD_FRAMES = 16
 # Indexes go by decode time, which runs ahead of the picture's.
 _SEEK_MARGIN = 1
 
 
-class Decode(Protocol):
-    """A way to sample a video."""
-
-    @property
-    def duration(self) -> float:
-        """When the last picture leaves the screen, seconds on the shown clock."""
-        ...
-
-    @property
-    def end(self) -> int | None:
-        """The same as a tick."""
-        ...
-
-    @property
-    def damaged(self) -> int:
-        """Packets that could not be decoded."""
-        ...
-
-    def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:
-        """The frame on screen at each of some ascending instants, up to the video's end."""
-        ...
-
-    def finish(self) -> None:
-        """Read the rest of the file without decoding it."""
-        ...
-
-    def close(self) -> None:
-        """Stop, and give back what is held."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _PartEnd:
-    """The last thing that comes of a part.
-
-    Attributes:
-        ended: Whether the video ends in it.
-        lost: Whether it cannot be planned; the frames so far stand.
-    """
-
-    ended: bool
-    lost: bool
-
-
-class _Channel:
-    """A queue of bounded length between two threads, which either side can close."""
-
-    def __init__(self, length: int) -> None:
-        self._items: deque[Frame | _PartEnd | BaseException] = deque()
-        self._length = length
-        self._closed = False
-        self._changed = threading.Condition()
-
-    def put(self, item: Frame | _PartEnd | BaseException) -> bool:
-        """Wait for room; False where nobody takes anything any more."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._items) < self._length)
-            if self._closed:
-                return False
-            self._items.append(item)
-            self._changed.notify_all()
-            return True
-
-    def take(self) -> Frame | _PartEnd:
-        """Wait for the next item; an error is raised here, where it is wanted."""
-        with self._changed:
-            self._changed.wait_for(lambda: bool(self._items))
-            item = self._items.popleft()
-            self._changed.notify_all()
-        if isinstance(item, BaseException):
-            raise item
-        return item
-
-    def close(self) -> None:
-        """Let nobody wait any longer."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-
-class AheadDecode:
-    """Runs another way of decoding in a thread of its own, a few frames ahead.
-
-    Args:
-        decode: What to run; nothing else may touch it meanwhile.
-    """
-
-    def __init__(self, decode: Decode) -> None:
-        self._decode = decode
-        self._channel = _Channel(_AHEAD_FRAMES)
-        self._thread: threading.Thread | None = None
-
-    @property
-    def duration(self) -> float:
-        """When the last picture leaves the screen, seconds on the shown clock."""
-        return self._decode.duration
-
-    @property
-    def end(self) -> int | None:
-        """The same as a tick."""
-        return self._decode.end
-
-    @property
-    def damaged(self) -> int:
-        """Packets that could not be decoded."""
-        return self._decode.damaged
-
-    def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:
-        """The frame on screen at each of some ascending instants, up to the video's end."""
-        self._thread = threading.Thread(target=self._run, args=(targets,), daemon=True)
-        self._thread.start()
-        while not isinstance(item := self._channel.take(), _PartEnd):
-            yield item
-
-    def finish(self) -> None:
-        """Nothing is left to do: the thread reads to the end."""
-
-    def close(self) -> None:
-        """Stop the thread."""
-        self._channel.close()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _run(self, targets: Iterator[Fraction]) -> None:
-        try:
-            for frame in self._decode.frames(targets):
-                if not self._channel.put(frame):
-                    return
-            self._decode.finish()
-            self._channel.put(_PartEnd(ended=True, lost=False))
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the taker's thread
-            self._channel.put(error)
-
-
-class ParallelDecode:
+class ParallelSampler:
     """Decodes parts of an indexed file in several threads, and gives the frames in order.
 
     Each thread has its own container and takes every n-th part, so memory stays bounded by the
@@ -176,14 +40,14 @@ class ParallelDecode:
         options: What to sample, and in how many threads.
     """
 
-    def __init__(self, stream_pass: StreamPass, options: VideoOptions) -> None:
+    def __init__(self, stream_pass: DemuxPass, options: VideoOptions) -> None:
         self._pass = stream_pass
         self._options = options
-        self._whole = NeededDecode(stream_pass, options)
-        self._clock: ShownClock | None = None
+        self._whole = SparseSampler(stream_pass, options)
+        self._clock: DisplayClock | None = None
         self._part = _part_samples(options)
         self._starts: list[Fraction] = []
-        self._channels = [_Channel(self._part) for _ in range(options.workers)]
+        self._channels = [Channel(self._part) for _ in range(options.workers)]
         self._threads: list[threading.Thread] = []
         self._ended = False
         self._ends: dict[int, int] = {}
@@ -226,7 +90,7 @@ class ParallelDecode:
             channel = self._channels[number % len(self._channels)]
             part = next(parts, [])
             given = 0
-            while not isinstance(item := channel.take(), _PartEnd):
+            while not isinstance(item := channel.take(), PartEnd):
                 given += 1
                 yield item
             if item.lost:
@@ -248,15 +112,15 @@ class ParallelDecode:
         for thread in self._threads:
             thread.join()
 
-    def _start(self, worker: int, clock: ShownClock) -> None:
+    def _start(self, worker: int, clock: DisplayClock) -> None:
         thread = threading.Thread(target=self._run, args=(worker, clock), daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _run(self, worker: int, clock: ShownClock) -> None:
+    def _run(self, worker: int, clock: DisplayClock) -> None:
         channel = self._channels[worker]
         try:
-            own = StreamPass(self._pass.source, self._options)
+            own = DemuxPass(self._pass.source, self._options)
             try:
                 self._decode_parts(worker, own, clock, channel)
             finally:
@@ -265,24 +129,26 @@ class ParallelDecode:
             channel.put(error)
 
     def _decode_parts(
-        self, worker: int, own: StreamPass, clock: ShownClock, channel: _Channel
+        self, worker: int, own: DemuxPass, clock: DisplayClock, channel: Channel
     ) -> None:
         workers = len(self._channels)
         parts = chain(_parts(self._options.targets(), self._starts, self._part), repeat([]))
         for part in islice(parts, worker or workers, None, workers):
             lost = bool(part) and not own.seek(clock.tick(part[0] - _SEEK_MARGIN))
-            decode = NeededDecode(own, self._options, clock)
+            decode = SparseSampler(own, self._options, clock)
             if not lost:
                 for frame in decode.frames(iter(part)):
                     if not channel.put(frame):
                         return
             self._note(worker, own)
             ended = decode.ended or not part
-            if not channel.put(_PartEnd(ended=ended, lost=lost or decode.lost)) or ended:
+            # After a jump of the timestamps this pass cannot seek any more.
+            lost = lost or decode.lost or own.timestamps.jumps > 0
+            if not channel.put(PartEnd(ended=ended, lost=lost)) or ended:
                 return
 
-    def _note(self, worker: int, own: StreamPass) -> None:
-        self._damaged[worker] = own.toll.damaged
+    def _note(self, worker: int, own: DemuxPass) -> None:
+        self._damaged[worker] = own.stats.damaged
         if own.end is not None:
             self._ends[worker] = own.end
 
@@ -290,9 +156,9 @@ class ParallelDecode:
         """Read the rest from the start in one thread, where parts cannot be read on their own."""
         for channel in self._channels:
             channel.close()
-        again = StreamPass(self._pass.source, self._options)
+        again = DemuxPass(self._pass.source, self._options)
         try:
-            self._whole = NeededDecode(again, self._options)
+            self._whole = SparseSampler(again, self._options)
             yield from self._whole.frames(targets)
             self._whole.finish()
         finally:
@@ -329,7 +195,7 @@ def _parts(
         yield part
 
 
-def _group_starts(stream_pass: StreamPass, clock: ShownClock) -> list[Fraction]:
+def _group_starts(stream_pass: DemuxPass, clock: DisplayClock) -> list[Fraction]:
     """When keyframes come on by the file's index, seconds; near enough to divide work by."""
     ticks = stream_pass.indexed_keyframes()
     return sorted((tick - ticks[0]) * clock.time_base for tick in ticks)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.video.demux import StreamPass
+from vtloc_runtime.video.demux import DemuxPass
 from vtloc_runtime.video.sampling.sequential import SequentialDecoder, Shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vtloc_runtime.video.options import VideoOptions
     from vtloc_runtime.video.source import Source
 
@@ -16,7 +18,7 @@ _REACH_SECONDS = Fraction(12)
 _REACH_GROWTH = 4
 
 
-class Recovery:
+class Refetcher:
     """A second pass over the file, opened when first needed.
 
     Args:
@@ -24,7 +26,7 @@ class Recovery:
         options: How it is read.
         first: The tick of the first picture; nothing lies before it.
         time_base: Seconds in a tick.
-        may_seek: Whether ticks mean the same wherever reading starts.
+        may_seek: Says whether ticks mean the same wherever reading starts.
     """
 
     def __init__(
@@ -34,14 +36,14 @@ class Recovery:
         *,
         first: int,
         time_base: Fraction,
-        may_seek: bool,
+        may_seek: Callable[[], bool],
     ) -> None:
         self._source = source
         self._options = options
         self._first = first
         self._reach = int(_REACH_SECONDS / time_base)
         self._may_seek = may_seek
-        self._pass: StreamPass | None = None
+        self._pass: DemuxPass | None = None
         self._decoder: SequentialDecoder | None = None
 
     @property
@@ -57,7 +59,7 @@ class Recovery:
     @property
     def damaged(self) -> int:
         """Packets of the second pass that could not be decoded."""
-        return 0 if self._pass is None else self._pass.toll.damaged
+        return 0 if self._pass is None else self._pass.stats.damaged
 
     def at(self, tick: int, *, onwards: bool = False) -> Shown | None:
         """The picture on screen at a tick, None where nothing can be decoded.
@@ -69,7 +71,7 @@ class Recovery:
         if self._decoder is not None and self._within_reach(tick, onwards=onwards):
             return self._decoder.at(tick)
         reach = self._reach
-        while self._may_seek and tick - reach > self._first:
+        while self._may_seek() and tick - reach > self._first:
             shown = self._open(tick - reach).at(tick)
             if shown is not None and shown.pts <= tick:
                 return shown
@@ -94,11 +96,11 @@ class Recovery:
         position = None if self._decoder is None else self._decoder.position
         if position is None or position > tick:
             return False
-        return onwards or not self._may_seek or tick - position <= self._reach
+        return onwards or not self._may_seek() or tick - position <= self._reach
 
     def _open(self, tick: int | None) -> SequentialDecoder:
         self.close()
-        self._pass = StreamPass(self._source, self._options)
+        self._pass = DemuxPass(self._source, self._options)
         midway = tick is not None and self._pass.seek(tick)
         self._decoder = SequentialDecoder(self._pass, midway=midway)
         return self._decoder

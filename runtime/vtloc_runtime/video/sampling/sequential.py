@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import av
 
-    from vtloc_runtime.video.demux import StreamPass
+    from vtloc_runtime.video.demux import DemuxPass
+
+
+_MOST_TIMES = 1024
 
 
 class Shown(NamedTuple):
@@ -47,13 +51,16 @@ class SequentialDecoder:
         midway: The pass begins in the middle of the file, so the first keyframe is waited for.
     """
 
-    def __init__(self, stream_pass: StreamPass, *, midway: bool = False) -> None:
+    def __init__(self, stream_pass: DemuxPass, *, midway: bool = False) -> None:
         self._pass = stream_pass
         self._waiting = midway
         self._reading_only = False
         self._believed = _BelievedTimes()
+        self._times: list[int] = []
         self._pictures = self._decode()
-        self._step = stream_pass.timeline.ticks(1 / Fraction(stream_pass.stream.average_rate or 25))
+        self._step = stream_pass.timestamps.ticks(
+            1 / Fraction(stream_pass.stream.average_rate or 25)
+        )
         self._expected: int | None = None
         self._current: Shown | None = None
         self._next: Shown | None = None
@@ -64,7 +71,7 @@ class SequentialDecoder:
     def end(self) -> int | None:
         """The tick at which the last picture so far leaves the screen."""
         if self._pass.end is None or self._expected is None:
-            return self._pass.end or self._expected
+            return self._expected if self._pass.end is None else self._pass.end
         # Without presentation times the pictures know better than the packets.
         return max(self._pass.end, self._expected) if self._pass.untimed else self._pass.end
 
@@ -109,6 +116,8 @@ class SequentialDecoder:
             self._waiting = self._waiting and not timed.start
             if self._waiting or self._reading_only:
                 continue
+            if timed.shown and timed.pts is not None and len(self._times) < _MOST_TIMES:
+                heapq.heappush(self._times, timed.pts)
             yield from self._stamp(self._pass.decode(timed.packet))
         yield from self._stamp(self._pass.decode(None))
 
@@ -116,6 +125,9 @@ class SequentialDecoder:
         """Pictures with their times; one without follows on from the one before it."""
         for picture in pictures:
             time = self._believed.time_of(picture)
+            earliest = heapq.heappop(self._times) if self._times else None
+            if self._pass.times_in_decode_order and earliest is not None:
+                time = earliest
             if time is None:
                 time = self._expected or 0
             self._expected = time + (picture.duration or self._step)

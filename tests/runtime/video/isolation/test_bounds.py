@@ -11,11 +11,11 @@ import av
 import numpy as np
 import pytest
 
-from tests.support.colours import COLOURS, SIZE, write_colour_video
+from tests.support.colours import COLOURS, SIZE
 from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.video import Frame, Limits, VideoOptions, demux, open_video
+from vtloc_runtime.video import Frame, Limits, VideoOptions, open_video
 from vtloc_runtime.video.isolation.chunks import FrameChunk, ReadingEnd, read_here, shown_frames
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
@@ -84,26 +84,6 @@ def test_a_day_is_not_too_long(read: Any, tmp_path: Path) -> None:
     ending = list(read(str(film), rare, 16))[-1]
     assert isinstance(ending, ReadingEnd)
     assert ending.duration == pytest.approx(DAY - 9, abs=1.1)
-
-
-def test_a_small_file_may_not_show_enormous_pictures_without_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    film = write_colour_video(tmp_path / "film.mp4", [("red", 30)], size=128)
-    whole = VideoOptions(strategy="everything")
-    shown = 30 * 8 * 128 * 128
-    assert len(list(open_video(film, whole))) == 30
-    size = film.stat().st_size
-    monkeypatch.setattr(demux, "_FREE_PIXELS", shown // 4)
-    for share, refused in ((0.5, True), (1.0, False)):
-        limits = Limits(expansion=share * shown / size)
-        options = VideoOptions(strategy="everything", limits=limits)
-        for source in (film, film.read_bytes()):
-            if refused:
-                with pytest.raises(VideoError, match="far more pixels"):
-                    list(open_video(source, options))
-            else:
-                assert len(list(open_video(source, options))) == 30
 
 
 def test_reading_may_take_so_long_by_the_wall(colour_video: Path) -> None:

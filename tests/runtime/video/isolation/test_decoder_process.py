@@ -176,7 +176,7 @@ def test_a_video_that_needs_too_much_memory_is_refused(
             list(limited.read(str(huge), OPTIONS, 8))
         assert "--decoder-memory" in str(caught.value)
         # What one video took is not held against the next.
-        with pytest.raises(VideoError, match=r"is no video that can be read$"):
+        with pytest.raises(VideoError, match=r"is not a video in a format"):
             list(limited.read(str(tmp_path / "words.mp4"), OPTIONS, 8))
         assert list(limited.read(str(colour_video), OPTIONS, 8))
     assert list(decoder.read(str(huge), OPTIONS, 8))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.video import FrameSequence, VideoOptions, open_video
 from vtloc_runtime.video.picture import centre_crop as window
-from vtloc_runtime.video.picture.centre_crop import Extent, WindowCutter
+from vtloc_runtime.video.picture.centre_crop import CentreCropper, Extent
 from vtloc_runtime.video.picture.scaling import PictureScaler
 
 FORMATS = (
@@ -59,16 +59,16 @@ def test_the_picture_is_that_of_scaling_all_of_it(
     pixels: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frame = landscape(*size, pixels)
-    part = PictureScaler(Preprocessing()).scale(frame, Fraction(1))
+    part = PictureScaler(Preprocessing()).scale(frame)
     monkeypatch.setattr(window, "_WORTHWHILE_PIXELS", 10**9)
-    whole = PictureScaler(Preprocessing()).scale(frame, Fraction(1))
+    whole = PictureScaler(Preprocessing()).scale(frame)
     away = np.abs(part.astype(int) - whole)
     assert away.max() <= 3
     assert away.mean() < 0.1
 
 
 def test_a_wide_picture_is_cut_and_a_small_one_left_alone() -> None:
-    cutter = WindowCutter(224)
+    cutter = CentreCropper(224)
     wide = landscape(1280, 720, "yuv420p")
     part, place = cutter.cut(wide, (398, 224))
     assert (part.width, part.height) == (place.columns.length, 720)
@@ -81,7 +81,7 @@ def test_a_wide_picture_is_cut_and_a_small_one_left_alone() -> None:
 def test_a_named_matrix_and_range_stay_named() -> None:
     frame = landscape(1280, 720, "yuv420p")
     frame.colorspace, frame.color_range = 5, 2
-    part, _ = WindowCutter(224).cut(frame, (398, 224))
+    part, _ = CentreCropper(224).cut(frame, (398, 224))
     assert (part.colorspace, part.color_range) == (5, 2)
 
 

@@ -230,7 +230,7 @@ def test_the_default_stream_is_taken_and_any_other_can_be_chosen(films: object, 
     data = two_streams(films, default=1, cover=False)
     assert read(data) == [1000, 1020]
     assert read(data, stream=0) == [0, 20]
-    with pytest.raises(Exception, match="has 2 video streams; stream 2 is not among them"):
+    with pytest.raises(Exception, match="has 2 video streams; there is no stream 2"):
         read(data, stream=2)
 
 

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vtloc_runtime.video import VideoOptions, open_video
-from vtloc_runtime.video.demux import StreamPass, TimedPacket
-from vtloc_runtime.video.sampling.packet_planner import REORDERING, Horizon, PacketPlanner
-from vtloc_runtime.video.sampling.sparse import NeededDecode
+from vtloc_runtime.video import VideoOptions
+from vtloc_runtime.video.demux import DemuxPass
+from vtloc_runtime.video.packets import TimedPacket
+from vtloc_runtime.video.sampling.packet_planner import REORDERING, PacketPlanner, ReorderHorizon
+from vtloc_runtime.video.sampling.sparse import SparseSampler
 from vtloc_runtime.video.source import Source
 
 
@@ -46,7 +47,7 @@ def test_an_instant_is_decided_only_when_nothing_can_fall_before_it(
     order, bounds = film
     target = min(order) + later
     dts = [bound - 1 if timed else None for bound in bounds]
-    planner = PacketPlanner(iter(packets(order, {0}, dts)), tolerance=0)
+    planner = PacketPlanner(iter(packets(order, {0}, dts)))
     while not planner.decided(target):
         planner.read(target)
     chosen = planner.choose(target)
@@ -56,7 +57,7 @@ def test_an_instant_is_decided_only_when_nothing_can_fall_before_it(
 
 
 def test_decode_times_decide_sooner_than_counting() -> None:
-    timed, untimed = Horizon(), Horizon()
+    timed, untimed = ReorderHorizon(), ReorderHorizon()
     for tick in range(0, 40, 2):
         timed.advance(tick, tick)
         untimed.advance(tick, None)
@@ -66,7 +67,7 @@ def test_decode_times_decide_sooner_than_counting() -> None:
 
 
 def test_decode_times_that_contradict_are_not_believed() -> None:
-    horizon = Horizon()
+    horizon = ReorderHorizon()
     horizon.advance(10, 20)
     horizon.advance(12, 30)
     assert not horizon.passed(15)
@@ -74,7 +75,7 @@ def test_decode_times_that_contradict_are_not_believed() -> None:
 
 def test_packets_before_the_last_start_and_after_the_wanted_one_are_left_out() -> None:
     pts = list(range(100))
-    planner = PacketPlanner(iter(packets(pts, {0, 25, 50, 75}, [*pts])), tolerance=0)
+    planner = PacketPlanner(iter(packets(pts, {0, 25, 50, 75}, [*pts])))
     while not planner.decided(60):
         planner.read(60)
     order = planner.need(planner.choose(60))
@@ -87,19 +88,9 @@ def test_packets_before_the_last_start_and_after_the_wanted_one_are_left_out() -
     assert [one.number for one in order.packets] == [61, 62, 63]
 
 
-def test_a_tolerance_prefers_what_costs_least() -> None:
-    pts = list(range(100))
-    planner = PacketPlanner(iter(packets(pts, {0, 25, 50, 75}, [*pts])), tolerance=12)
-    while not planner.decided(60):
-        planner.read(60)
-    chosen = planner.choose(60)
-    assert chosen.number == 50
-    assert [one.number for one in planner.need(chosen).packets] == [50]
-
-
 def test_what_is_held_stays_bounded_between_distant_instants() -> None:
     pts = list(range(100_000))
-    planner = PacketPlanner(iter(packets(pts, {0}, [*pts])), tolerance=0)
+    planner = PacketPlanner(iter(packets(pts, {0}, [*pts])))
     handed = 0
     while not planner.decided(99_990):
         order = planner.read(99_990)
@@ -108,7 +99,7 @@ def test_what_is_held_stays_bounded_between_distant_instants() -> None:
 
 
 def test_a_file_that_repeats_a_passed_time_is_given_up() -> None:
-    planner = PacketPlanner(iter(packets([0, 10, 30, 15], {0}, [0, 10, 30, 31])), tolerance=0)
+    planner = PacketPlanner(iter(packets([0, 10, 30, 15], {0}, [0, 10, 30, 31])))
     while not planner.decided(20):
         planner.read(20)
     assert planner.choose(20).pts == 10
@@ -116,19 +107,19 @@ def test_a_file_that_repeats_a_passed_time_is_given_up() -> None:
     assert planner.lost
 
 
-class CountingPass(StreamPass):
+class CountingPass(DemuxPass):
     """Counts the packets that reach the decoder."""
 
     seen = 0
 
-    def decode(self, packet, *, forgive=False):
+    def decode(self, packet, *, tolerate=False):
         self.seen += packet is not None
-        return super().decode(packet, forgive=forgive)
+        return super().decode(packet, tolerate=tolerate)
 
 
 def decoded(data: bytes, options: VideoOptions) -> int:
     counting = CountingPass(Source(data, options), options)
-    list(NeededDecode(counting, options).frames(options.targets()))
+    list(SparseSampler(counting, options).frames(options.targets()))
     return counting.seen
 
 
@@ -137,9 +128,6 @@ def test_only_the_needed_packets_reach_the_decoder(films: object) -> None:
     data = film.make()
     # Every instant falls on a keyframe: 20 of 400 packets, and one more to see the first come out.
     assert decoded(data, VideoOptions()) <= 22
-    tolerant = films.Film(ticks=tuple(range(400)), options={"g": "35", "bf": "0"}).make()
-    exact = decoded(tolerant, VideoOptions())
-    assert decoded(tolerant, VideoOptions(tolerance=0.5)) < 0.7 * exact
 
 
 def test_av1_pictures_that_nothing_refers_to_never_reach_the_decoder(films: object) -> None:
@@ -150,13 +138,3 @@ def test_av1_pictures_that_nothing_refers_to_never_reach_the_decoder(films: obje
         options={"preset": "10", "g": "161"},
     )
     assert decoded(film.make(), VideoOptions()) < 150
-
-
-def test_a_tolerant_frame_lies_within_the_tolerance(films: object) -> None:
-    film = films.Film(ticks=tuple(range(200)), options={"g": "33", "bf": "2"})
-    with open_video(film.make(), films.whole(tolerance=0.4)) as reader:
-        frames = list(reader)
-    assert len(frames) == 10
-    assert all(abs(frame.time - frame.asked) <= 0.4 + 1e-9 for frame in frames)
-    times = [round(frame.time * 20) for frame in frames]
-    assert films.numbers(frames) == times == sorted(times)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import av
 from av.bitstream import BitStreamFilterContext
 
-from vtloc_runtime.video.codecs.bit_reader import Bits
+from vtloc_runtime.video.codecs.bit_reader import BitReader
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -60,9 +60,9 @@ class CodedPackets:
         if self._codec == "vp9":
             return _vp9_size(data)
         if self._codec == "av1":
-            found = b"".join(unit for kind, unit in _av1_units(data) if kind == _AV1_SEQUENCE)
-            self._parameters = found or self._parameters
-            return found or None
+            headers = b"".join(unit for kind, unit in _av1_units(data) if kind == _AV1_SEQUENCE)
+            self._parameters = headers or self._parameters
+            return headers or None
         kinds, sequence = (
             (_H264_PARAMETERS, _H264_SEQUENCE)
             if self._codec == "h264"
@@ -108,7 +108,7 @@ def _leading_units(data: bytes, codec: str) -> Iterator[bytes]:
             yield head
             return
         position = data.find(_START_CODE, start)
-        # A start code may have four bytes, the first of which is no part of the unit before it.
+        # A start code may have four bytes; the first is not part of the unit before it.
         yield data[start : position if position >= 0 else len(data)].rstrip(b"\x00")
 
 
@@ -140,7 +140,7 @@ def _vp8_size(data: bytes) -> bytes | None:
 
 def _vp9_size(data: bytes) -> bytes | None:
     """Width and height where a frame states its own, None where it has those of a reference."""
-    bits = Bits(data[:32])
+    bits = BitReader(data[:32])
     try:
         if bits.take(2) != _VP9_MARKER:
             return None
@@ -165,14 +165,14 @@ def _vp9_size(data: bytes) -> bytes | None:
         return None
 
 
-def _vp9_inter_size(bits: Bits) -> bytes | None:
+def _vp9_inter_size(bits: BitReader) -> bytes | None:
     bits.take(8 + 3 * 4)
     if any(bits.take(1) for _ in range(3)):
         return None
     return bits.take(32).to_bytes(4, "big")
 
 
-def _skip_vp9_colours(bits: Bits, profile: int) -> None:
+def _skip_vp9_colours(bits: BitReader, profile: int) -> None:
     if profile >= 2:
         bits.take(1)
     srgb = bits.take(3) == 7

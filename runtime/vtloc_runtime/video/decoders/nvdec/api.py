@@ -52,7 +52,7 @@ class NvdecApi:
             codec: FFmpeg's name of the codec.
             pixels: FFmpeg's name of the pixel format.
             width: Of a picture; 0 where it is not known yet.
-            height: Likewise.
+            height: Rows of pixels.
             where: The video's name.
 
         Raises:
@@ -62,17 +62,17 @@ class NvdecApi:
         require_codec(codec, where=where)
         if pixels not in DEPTHS:
             raise refusal(f"NVDEC gives no {pixels} pictures as they are", where)
-        found = self._capability(codec, DEPTHS[pixels])
-        if not found["supported"]:
+        capability = self._capability(codec, DEPTHS[pixels])
+        if not capability["supported"]:
             what = f"this GPU's NVDEC does not decode {codec} with {DEPTHS[pixels]} bits a sample"
             raise refusal(what, where)
         if not width or not height:
             return
         blocks = (width + 15) // 16 * ((height + 15) // 16)
         fits = (
-            found["width_min"] <= width <= found["width_max"]
-            and found["height_min"] <= height <= found["height_max"]
-            and blocks <= found["mb_num_max"]
+            capability["width_min"] <= width <= capability["width_max"]
+            and capability["height_min"] <= height <= capability["height_max"]
+            and blocks <= capability["mb_num_max"]
         )
         if not fits:
             raise refusal(f"this GPU's NVDEC decodes no {codec} of {width}x{height} pixels", where)
@@ -100,7 +100,7 @@ _OPENED: dict[int, NvdecApi] = {}
 
 
 def open_nvdec(decoder: str) -> NvdecApi:
-    """The GPU decoder that a name stands for, found once in a process.
+    """The GPU decoder that a name means, made once in a process.
 
     Args:
         decoder: ``"nvdec"``, or ``"nvdec:N"`` for the GPU with that ordinal.
@@ -125,7 +125,7 @@ def gpu_ordinal(decoder: str) -> int:
     """The GPU in a decoder's name.
 
     Raises:
-        UsageError: It is no name of a decoder on a GPU.
+        UsageError: It does not name a decoder on a GPU.
     """
     match = _NAME.match(decoder)
     if match is None:

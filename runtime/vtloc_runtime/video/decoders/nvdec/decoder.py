@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vtloc_runtime.video.decoders.nvdec.annexb import CodedPackets
 from vtloc_runtime.video.decoders.nvdec.api import open_nvdec, refusal, require_codec
-from vtloc_runtime.video.decoders.nvdec.session import DevicePicture, Look, NvdecSession, Surface
+from vtloc_runtime.video.decoders.nvdec.session import (
+    DevicePicture,
+    NvdecSession,
+    PictureFormat,
+    Surface,
+)
 
 if TYPE_CHECKING:
     import av
@@ -24,7 +29,7 @@ _FIELDS_FIRST = 2  # FFmpeg's numbers: 0 unknown, 1 progressive, above that the 
 _REMEMBERED_PACKETS = 256
 
 
-class _Mark(NamedTuple):
+class _PacketMetadata(NamedTuple):
     """What a picture takes over from its packet."""
 
     pts: int | None
@@ -56,10 +61,10 @@ class NvdecDecoder:
         self._packets = CodedPackets(stream)
         self._session: NvdecSession | None = None
         self._headers: bytes | None = None
-        self._look: Look | None = None
+        self._format: PictureFormat | None = None
         self._compared = False
         self._held: list[Surface] = []
-        self._marks: OrderedDict[int, _Mark] = OrderedDict()
+        self._marks: OrderedDict[int, _PacketMetadata] = OrderedDict()
         self._token = 0
         self._restarted = True
         self._skipping = False
@@ -76,7 +81,7 @@ class NvdecDecoder:
         """
         if packet is None:
             return self._drain()
-        mark = _Mark(packet.pts, packet.dts, packet.duration or 0, packet.opaque)
+        mark = _PacketMetadata(packet.pts, packet.dts, packet.duration or 0, packet.opaque)
         data = self._packets.convert(packet)
         if self._skipping and self._packets.unreferenced(data):
             return []
@@ -88,7 +93,7 @@ class NvdecDecoder:
                 pictures = self._drain()
                 self._forget()
             self._headers = headers
-        if self._look is None:
+        if self._format is None:
             self._learn(packet)
         self._token += 1
         if not packet.is_discard:
@@ -96,7 +101,7 @@ class NvdecDecoder:
             self._marks[self._token] = mark
         while len(self._marks) > _REMEMBERED_PACKETS:
             self._marks.popitem(last=False)
-        return pictures + self._take(self._feed(data))
+        return pictures + self._take(self._decode_data(data))
 
     def skip_unreferenced(self, skip: bool) -> None:
         """Whether pictures that nothing refers to may be left out from now on."""
@@ -112,14 +117,14 @@ class NvdecDecoder:
         self._context.flush_buffers()
 
     def close(self) -> None:
-        """Give the GPU back what it lent."""
+        """Release what is held on the GPU."""
         self._held.clear()
         self._forget()
         self._context.flush_buffers()
 
-    def _feed(self, data: bytes) -> list[Surface]:
+    def _decode_data(self, data: bytes) -> list[Surface]:
         if self._session is None:
-            pixels = self._look.pixels if self._look is not None else self._context.pix_fmt
+            pixels = self._format.pixels if self._format is not None else self._context.pix_fmt
             if pixels is None:
                 raise refusal("its pixel format is not known before it is decoded", self._where)
             self._session = NvdecSession(self._api, self._codec, pixels, where=self._where)
@@ -136,8 +141,8 @@ class NvdecDecoder:
         surfaces: list[Surface] = []
         if self._session is not None and not self._restarted:
             surfaces = self._session.drain()
-        if self._look is None and self._token:
-            self._settle(self._context.decode(None))
+        if self._format is None and self._token:
+            self._learn_format(self._context.decode(None))
             self._context.flush_buffers()
         pictures = self._take(surfaces)
         self._marks.clear()
@@ -147,17 +152,17 @@ class NvdecDecoder:
 
     def _learn(self, packet: Packet[VideoStream]) -> None:
         """Let FFmpeg decode too, until its first picture comes out."""
-        if self._settle(self._context.decode(packet)):
+        if self._learn_format(self._context.decode(packet)):
             self._context.flush_buffers()
 
-    def _settle(self, pictures: list[av.VideoFrame]) -> bool:
+    def _learn_format(self, pictures: list[av.VideoFrame]) -> bool:
         if not pictures:
             return False
         first = pictures[0]
         if first.interlaced_frame or self._context.field_order >= _FIELDS_FIRST:
             raise refusal("NVDEC would not show its fields woven", self._where)
         self._require(first.format.name, first.width, first.height)
-        self._look, self._compared = Look(first), False
+        self._format, self._compared = PictureFormat(first), False
         return True
 
     def _require(self, pixels: str, width: int, height: int) -> None:
@@ -166,30 +171,30 @@ class NvdecDecoder:
     def _take(self, surfaces: list[Surface]) -> list[DevicePicture]:
         """Pictures from surfaces, with what their packets say of them."""
         self._held += surfaces
-        if self._look is None:
+        if self._format is None:
             return []
         surfaces, self._held = self._held, []
         pictures = []
         for surface in surfaces:
             mark = self._marks.pop(surface.token, None)
-            # A second picture from one packet has a time that nobody gave it.
+            # A second picture from one packet has no time of its own.
             if mark is not None:
-                picture = DevicePicture(self._look, *mark, surface)
+                picture = DevicePicture(self._format, *mark, surface)
                 self._compare(picture)
                 pictures.append(picture)
         return pictures
 
     def _compare(self, picture: DevicePicture) -> None:
-        """Hold NVDEC's picture to FFmpeg's, once for each time that the look was learned."""
-        if self._compared or picture.look.mark != picture.opaque:
+        """Compare NVDEC's picture with FFmpeg's, once for each time that the format was learned."""
+        if self._compared or picture.picture_format.mark != picture.opaque:
             return
         self._compared = True
         picture.fetch()
-        if not picture.look.shows_first():
+        if not picture.picture_format.shows_first():
             raise refusal("NVDEC's pictures differ from those of FFmpeg's decoder", self._where)
 
     def _forget(self) -> None:
-        """End the session; what comes next is looked at anew."""
+        """End the session; the next packets decide the format again."""
         if self._session is not None:
             self._session.close()
-        self._session = self._look = self._headers = None
+        self._session = self._format = self._headers = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 
 from vtloc_runtime.video.decoders.nvdec.api import CODECS, DEPTHS, NvdecApi, refusal
+from vtloc_runtime.video.picture.orientation import Orientation
 
 if TYPE_CHECKING:
     import av
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _PADDING = bytes(64)
 
 
-class Look:
+class PictureFormat:
     """How a video's pictures are to be read, as FFmpeg's own decoder says.
 
     Args:
@@ -30,15 +31,17 @@ class Look:
 
     Attributes:
         pixels: FFmpeg's name of the pixel format.
-        width: Of a picture.
-        height: Likewise.
+        width: Columns of a picture.
+        height: Rows of a picture.
         mark: What the packet of that picture was marked with.
+        orientation: How the pictures are turned.
     """
 
     def __init__(self, first: av.VideoFrame) -> None:
         self.pixels = first.format.name
         self.width, self.height = first.width, first.height
         self.mark: object = first.opaque
+        self.orientation = Orientation.from_frame(first)
         self._canvas = first
         self._expected = [plane.copy() for plane in self._planes()]
 
@@ -60,19 +63,19 @@ class Look:
 
     def shows_first(self) -> bool:
         """Whether the picture last assembled is the one that FFmpeg decoded, bit for bit."""
-        found = all(map(np.array_equal, self._planes(), self._expected))
+        equal = all(map(np.array_equal, self._planes(), self._expected))
         self._expected = []
-        return found
+        return equal
 
     def _planes(self) -> list[Samples]:
         """The canvas's samples, without what lies beyond the picture's edges."""
         dtype = np.dtype(np.uint16 if DEPTHS[self.pixels] > 8 else np.uint8)
-        found: list[Samples] = []
+        planes: list[Samples] = []
         for plane in self._canvas.planes:
             rows = np.frombuffer(cast("memoryview", plane), dtype=dtype)
             rows = rows.reshape(-1, plane.line_size // dtype.itemsize)
-            found.append(rows[: plane.height, : plane.width])
-        return found
+            planes.append(rows[: plane.height, : plane.width])
+        return planes
 
 
 @dataclass(slots=True, eq=False)
@@ -80,7 +83,7 @@ class DevicePicture:
     """A decoded picture on the GPU; what FFmpeg's pictures say of themselves, it says too.
 
     Attributes:
-        look: How it is to be read.
+        picture_format: How it is to be read.
         pts: When it comes on screen, ticks.
         dts: When it was decoded, ticks.
         duration: For how long, ticks; 0 where the file does not say.
@@ -88,7 +91,7 @@ class DevicePicture:
         surface: Where it lies.
     """
 
-    look: Look
+    picture_format: PictureFormat
     pts: int | None
     dts: int | None
     duration: int
@@ -99,16 +102,16 @@ class DevicePicture:
     @property
     def width(self) -> int:
         """Columns of pixels."""
-        return self.look.width
+        return self.picture_format.width
 
     @property
     def height(self) -> int:
         """Rows of pixels."""
-        return self.look.height
+        return self.picture_format.height
 
     def fetch(self) -> av.VideoFrame:
         """The picture in FFmpeg's layout, good until the next of this video is fetched."""
-        return self.look.assemble(self.surface.read())
+        return self.picture_format.assemble(self.surface.read())
 
 
 class Surface:
@@ -190,7 +193,7 @@ class NvdecSession:
         return self._decode(packet)
 
     def drain(self) -> list[Surface]:
-        """Pictures that are still inside; the next packet begins anew."""
+        """Pictures that are still inside; the next packet starts afresh."""
         return self._decode(self._end_of_stream)
 
     def download(self, address: int) -> Samples:
@@ -211,14 +214,14 @@ class NvdecSession:
 
     def close(self) -> None:
         """Fetch what is still wanted, and give everything back."""
-        self._rescue()
+        self._copy_held()
         device = self._api.device()
         self._release(device)
         self._stream.close()
         del self._decoder
 
     def _decode(self, packet: Any) -> list[Surface]:
-        self._rescue()
+        self._copy_held()
         module = self._api.module
         try:
             frames = self._decoder.Decode(packet)
@@ -234,7 +237,7 @@ class NvdecSession:
         self._lent = [weakref.ref(surface) for surface in surfaces]
         return surfaces
 
-    def _rescue(self) -> None:
+    def _copy_held(self) -> None:
         """NVDEC uses its memory again with the next packet: fetch what someone still holds."""
         for reference in self._lent:
             surface = reference()

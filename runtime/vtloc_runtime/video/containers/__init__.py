@@ -1,0 +1,1 @@
+"""What containers say of themselves and FFmpeg does not report."""

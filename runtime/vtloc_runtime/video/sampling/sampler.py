@@ -1,0 +1,42 @@
+"""A way to sample a video: what every strategy offers the reader."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from fractions import Fraction
+
+    from vtloc_runtime.video.frame import Frame
+
+
+class Sampler(Protocol):
+    """A way to sample a video."""
+
+    @property
+    def duration(self) -> float:
+        """When the last picture leaves the screen, seconds on the shown clock."""
+        ...
+
+    @property
+    def end(self) -> int | None:
+        """The same as a tick."""
+        ...
+
+    @property
+    def damaged(self) -> int:
+        """Packets that could not be decoded."""
+        ...
+
+    def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:
+        """The frame on screen at each of some ascending instants, up to the video's end."""
+        ...
+
+    def finish(self) -> None:
+        """Read the rest of the file without decoding it."""
+        ...
+
+    def close(self) -> None:
+        """Stop, and give back what is held."""
+        ...
