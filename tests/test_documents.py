@@ -135,6 +135,34 @@ def test_every_relative_link_leads_somewhere(document: Path) -> None:
             assert anchor in anchors(page), f"{target}: no such heading"
 
 
+@cache
+def tree() -> frozenset[str]:
+    """Every file and folder of the project, relative to its root, folders with a slash."""
+    found: set[str] = set()
+    for top in (
+        "benchmarks",
+        "calibration",
+        "docs",
+        "export",
+        "recipes",
+        "runtime",
+        "tests",
+        "vtloc",
+    ):
+        for path in (ROOT / top).rglob("*"):
+            found.add(f"/{path.relative_to(ROOT)}{'/' if path.is_dir() else ''}")
+    return frozenset(found)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_source_file_that_is_named_exists(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    for name in re.findall(r"`([\w./-]+\.py|[a-z_]+(?:/[a-z_]+)+/)`", text):
+        assert any(path.endswith(f"/{name}") for path in tree()), f"{name}: no such file"
+    for module in re.findall(r"python -m ((?:benchmarks|recipes|tests)[\w.]+)", text):
+        assert {f"/{module.replace('.', '/')}{end}" for end in (".py", "/__main__.py")} & tree()
+
+
 def test_the_readme_and_the_guides_hold_commands() -> None:
     # So that a change of their markup cannot make the tests above pass by finding nothing.
     for page in ("README.md", "docs/runtime.md", "docs/export.md", "docs/training.md"):

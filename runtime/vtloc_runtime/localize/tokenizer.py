@@ -132,7 +132,7 @@ class QueryTokenizer:
             overflowing = bool(encoding.overflowing)
         if not words:
             raise QueryError(
-                "the sentence holds nothing that the text network knows",
+                "the sentence contains nothing that the text encoder knows",
                 where=_shorten(text),
                 remedy="Describe the moment in a few words",
             )

@@ -64,9 +64,9 @@ class DecodeBudget:
         self._left -= picture_bytes(width, height, pixel_format)
         if self._left < 0:
             raise VideoError(
-                "unfolds into far more pictures than its bytes can mean",
+                "decodes to far more pictures than a file of its size can hold",
                 where=self._where,
-                remedy="It may be built to waste time; convert it to an ordinary format first",
+                remedy="It may be malicious; if you trust it, convert it to another format",
             )
 
     def check(self, width: int, height: int) -> None:

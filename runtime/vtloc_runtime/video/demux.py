@@ -314,7 +314,7 @@ class DemuxPass:
             raise VideoError(
                 f"gives more than {limits.frames} frames",
                 where=self.source.name,
-                remedy="Sample it less densely, or raise Limits.frames",
+                remedy="Sample fewer frames per second, or raise Limits.frames",
             )
 
     def _note_order(self, pts: int | None, dts: int | None) -> None:
@@ -330,9 +330,9 @@ class DemuxPass:
         """Refuse pictures too small to show anything or too large to be meant."""
         if min(width, height) < _SMALLEST_SIDE:
             raise VideoError(
-                f"has pictures of {width}x{height} pixels; a side below {_SMALLEST_SIDE} pixels "
-                "shows nothing",
+                f"has pictures of {width}x{height} pixels; each side must have at least "
+                f"{_SMALLEST_SIDE}",
                 where=self.source.name,
-                remedy="Give a larger video",
+                remedy="Use a larger video",
             )
         self._budget.check(width, height)

@@ -158,7 +158,7 @@ class FrameReader:
             raise VideoError(
                 f"gives more than {self.options.limits.frames} frames",
                 where=self._name,
-                remedy="Sample it less densely, or raise Limits.frames",
+                remedy="Sample fewer frames per second, or raise Limits.frames",
             )
         if asked > self.options.limits.seconds:
             raise VideoError(
@@ -201,7 +201,7 @@ def _one_error(where: str) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise VideoError(
-            "takes more memory to decode than there is",
+            "needs more memory to decode than is available",
             where=where,
             remedy="Give it more memory, or convert it to smaller pictures",
         ) from error

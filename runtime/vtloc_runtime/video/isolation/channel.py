@@ -122,9 +122,9 @@ class Channel:
         """
         header = bytearray(HEADER.size)
         self.receive_into(memoryview(header), deadline)
-        told, length = HEADER.unpack(header)
-        if told != number:
-            raise NonsenseError(f"an answer to request {told} came for request {number}")
+        answered, length = HEADER.unpack(header)
+        if answered != number:
+            raise NonsenseError(f"the answer to request {answered} was sent for request {number}")
         if length > LONGEST_MESSAGE:
             raise NonsenseError(f"a message of {length} bytes was announced")
         body = bytearray(length)
