@@ -1,4 +1,4 @@
-"""Pictures that were decoded elsewhere, with their times."""
+"""Pictures that the caller decoded, with their times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a video is sampled, and how far the reader goes for it."""
+"""Options for sampling a video, and limits for reading it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DECODER = re.compile(r"(cpu|nvdec(:\d{1,3})?)\Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds against files that ask for more than any real video does.
+    """Limits that protect against files larger than any real video.
 
     A file that passes one is refused with a `VideoError`, as early as its timestamps show it.
 

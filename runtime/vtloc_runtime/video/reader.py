@@ -1,4 +1,4 @@
-"""Read a video as frames: what is on screen at each wanted instant."""
+"""Read the frames that are on screen at requested instants."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class FrameReader:
         return self._guarded()
 
     def close(self) -> None:
-        """Stop, and give everything back; a second call does nothing."""
+        """Close the reader and release its resources; a second call does nothing."""
         self._started = True
         if self._sampler is not None:
             self._sampler.close()
@@ -190,7 +190,7 @@ class FrameReader:
 
 @contextmanager
 def _one_error(where: str) -> Iterator[None]:
-    """Let no other error out than vtloc's own, with the video's name in it."""
+    """Turn every error into a `VideoError` with the video's name."""
     try:
         yield
     except VideoError as error:

@@ -1,4 +1,4 @@
-"""One reading as the parent hears it: every message is checked before a frame is made of it."""
+"""The parent's side of one reading: checks every message before it becomes a frame."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def _most_frames(options: VideoOptions) -> int:
 
 
 def _checked(text: str) -> str:
-    """Text of a decoder, fit for messages and records.
+    """Text from a decoder, made safe for messages and records.
 
     Raises:
         NonsenseError: It is too long.
