@@ -4,10 +4,11 @@ RUNTIME := .venv-runtime
 DEV := .venv
 OLDEST := .venv-oldest
 DOCS := .venv-docs
+GPU := .venv-gpu
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oldest coverage test-slow test-gpu lint contracts types check docs default-bundle \
-  benchmarks clean help
+.PHONY: demo test test-oldest coverage test-slow test-drivers prove-gpu rehearse-gpu lint contracts \
+  types check docs default-bundle benchmarks clean help
 
 help:  ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -35,9 +36,23 @@ coverage: $(DEV)/.ready  ## Run it and measure which lines it reaches (coverage.
 test-slow: $(DEV)/.ready  ## Also run the long tests (full-size encoders compiled for SM80).
 	VTLOC_TEST_SLOW=1 $(DEV)/bin/python -m pytest -m slow
 
-test-gpu: $(DEV)/.ready  ## Prove on a GPU what can only be proved there.
-	$(DEV)/bin/pip install $(PIP_FLAGS) --editable ".[dev,tensorrt,decode-gpu]"
-	$(DEV)/bin/python -m pytest -m gpu
+# The runtime alone; the script installs what suits the driver, and what exports need.
+$(GPU)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(GPU)
+	$(GPU)/bin/pip install $(PIP_FLAGS) --editable .
+	touch $@
+
+prove-gpu: $(GPU)/.ready  ## Prove on a GPU, in 15 minutes, what can only be proved there.
+	$(GPU)/bin/python -m benchmarks.gpu.prove --out proof
+
+rehearse-gpu: $(DEV)/.ready  ## Run that script without a GPU, on stand-in drivers.
+	$(DEV)/bin/python -m tests.support.stand_in_driver.rehearse runs/rehearsal
+
+test-drivers: $(DEV)/.ready  ## Test on stand-in drivers with the lowest cuda-core of the extras.
+	$(DEV)/bin/pip install $(PIP_FLAGS) --no-deps --upgrade --target runs/cuda-core cuda-core==1.2.0
+	VTLOC_TEST_CUDA_CORES=runs/cuda-core $(DEV)/bin/python -m pytest \
+	  tests/runtime/networks/tensorrt/test_stand_in_driver.py \
+	  tests/runtime/video/decoders/test_real_decoder.py
 
 lint: $(DEV)/.ready  ## Check style and format.
 	$(DEV)/bin/ruff check .
@@ -94,5 +109,5 @@ $(DOCS)/.ready: pyproject.toml
 	touch $@
 
 clean:  ## Remove the virtual environments and everything that was made.
-	rm -rf $(RUNTIME) $(DEV) $(OLDEST) $(DOCS) demo build dist site htmlcov coverage.xml .coverage \
-	  .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(RUNTIME) $(DEV) $(OLDEST) $(DOCS) $(GPU) demo build dist site htmlcov coverage.xml \
+	  .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from vtloc_runtime.bundle.manifest import NetworkName
+
+_Entry = TypeVar("_Entry", Decoding, Windows)
 
 _TRUSTED = ("fp32", "compact", "fp16")
 """Which precision the weights are taken from, best first."""
@@ -89,7 +91,8 @@ def _from_checkpoint(path: Path) -> LocalizerSource:
         license=metadata.get("license", "unspecified"),
         training_data=metadata.get("training_data", ""),
         frames_per_second=_rate(metadata, path),
-        decoding=_decoding(metadata, path),
+        decoding=_entry(Decoding, "decoding", metadata, path),
+        windows=_entry(Windows, "windows", metadata, path),
         accuracy=_accuracy(metadata),
     )
 
@@ -147,12 +150,13 @@ def _localizer_graph(bundle: Bundle) -> ModelProto:
     return model
 
 
-def _decoding(metadata: Mapping[str, str], path: Path) -> Decoding:
+def _entry(kind: type[_Entry], name: str, metadata: Mapping[str, str], path: Path) -> _Entry:
+    """A part of the manifest that a checkpoint's metadata may hold as JSON."""
     try:
-        return msgspec.json.decode(metadata.get("decoding", "{}"), type=Decoding)
+        return msgspec.json.decode(metadata.get(name, "{}"), type=kind)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"decoding in its metadata is not valid: {error}", where=path
+            f"{name} in its metadata is not valid: {error}", where=path
         ) from error
 
 

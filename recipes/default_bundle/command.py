@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from vtloc.training import TrainingListener, TrainingResult
 
 TRAINING_DATA = (
-    "synthetic timelines around EfficientNet-Lite0's class prototypes, asked for with words of "
-    "WordNet and of the project's own table of kinds and scenes; no photographs, no videos"
+    "synthetic timelines: around EfficientNet-Lite0's class prototypes, asked for with words of "
+    "WordNet and of the project's own table of kinds and scenes, and of sentences from the "
+    "project's own grammar; no photographs, no videos, no captions"
 )
 
-_VALIDATION_SEED = 1_000_000
+_VALIDATION_SEED = 2
 
 app = typer.Typer(add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False)
 
@@ -80,7 +81,7 @@ def train_default(
         samples=recipe.timelines.samples,
         config=recipe.composition,
         footage=recipe.footage,
-        looks=recipe.timelines.looks,
+        described=recipe.described,
     )
     validation = TimelineSource(
         loaded,
@@ -89,7 +90,7 @@ def train_default(
         samples=recipe.timelines.validation,
         config=replace(recipe.composition, absent=0.0),
         footage=recipe.footage,
-        looks=recipe.timelines.looks,
+        described=replace(recipe.described, absent=0.0, topics=recipe.described.topics // 10),
     )
     config = recipe.localizer_config(
         feature_dim=loaded.visual.dimension,
@@ -110,6 +111,7 @@ def train_default(
             "license": "Apache-2.0",
             "training_data": TRAINING_DATA,
             "decoding": msgspec.json.encode(recipe.decoding).decode(),
+            "windows": msgspec.json.encode(recipe.windows).decode(),
         },
         listener=listener,
     )

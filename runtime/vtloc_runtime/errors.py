@@ -88,6 +88,15 @@ class BackendError(VtlocError):
     kind = "backend"
 
 
+class DeviceLostError(BackendError):
+    """A GPU that failed in a way that outlasts the call: no later work of the process can succeed.
+
+    It ends a run, unlike the failure of one video.
+    """
+
+    kind = "device-lost"
+
+
 class NetworkError(VtlocError):
     """Invalid inputs of a network, or a failed run of it."""
 
