@@ -22,21 +22,23 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 import numpy as np
 import torch
 
 from benchmarks.study.arms import ARMS, FULL, LADDER, PARTS, SCHEDULES, WITHOUT, Choices
 from benchmarks.study.caption_set import FOLDS, CaptionQuery, load_captions
-from vtloc.evaluation.prediction import answer
 from vtloc.model import LocalizerConfig, LocalizerNetwork, load_checkpoint
-from vtloc.model.samples import Sample
+from vtloc.model.samples import Sample, collate
 from vtloc.training import TrainingConfig, seeded_network, train
 from vtloc_runtime.localize.moments import Moment
-from vtloc_runtime.localize.spans import decode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 WIDTH = 384
+BATCH = 32
 WEIGHT = 12.0
 """What a correlation of one is worth beside the two logits, in ``combined``."""
 DECODINGS = ("alone", "combined")
@@ -129,35 +131,59 @@ def trained(
         return load_checkpoint(result.checkpoint).network
 
 
+@torch.inference_mode()
 def asked(network: LocalizerNetwork, queries: Sequence[CaptionQuery]) -> dict[str, list[float]]:
     """The IoU of each query's first answer with the nearest true moment, by decoding."""
-    samples = [query.sample for query in queries]
-    return {
-        "alone": ious(answer(network, samples, count=1)),
-        "combined": ious(
-            answer(network, samples, strategy="combined", count=1, similarity_weight=WEIGHT)
-        ),
-    }
-
-
-def ious(answers: Iterator[tuple[Sample, tuple[Moment, ...]]]) -> list[float]:
-    """The IoU of first answers with the nearest true moment."""
-    return [
-        round(max(found[0].overlap(true) for true in sample.moments), 4)
-        for sample, found in answers
-    ]
+    network.eval()
+    found: dict[str, list[float]] = {name: [] for name in DECODINGS}
+    for top in range(0, len(queries), BATCH):
+        group = queries[top : top + BATCH]
+        batch = collate([query.sample for query in group], sigma=1.0)
+        output = network(batch.features, batch.frame_mask, batch.tokens, batch.token_mask)
+        for query, starts, ends in zip(
+            group, output.start_logits.numpy(), output.end_logits.numpy(), strict=True
+        ):
+            first, last = spans(query)
+            logits = starts[first].astype(np.float64) + ends[last]
+            found["alone"].append(overlap(query, int(logits.argmax())))
+            both = logits + WEIGHT * correlations(query)
+            found["combined"].append(overlap(query, int(both.argmax())))
+    return found
 
 
 def untrained(queries: Sequence[CaptionQuery]) -> list[float]:
     """The same for the span whose indicator correlates best with the curve of cosines."""
-    found = []
-    for query in queries:
-        curve = query.sample.features @ query.sentence
-        span = decode("similarity", np.zeros(len(curve)), np.zeros(len(curve)), curve=curve)[0]
-        rate = query.sample.frames_per_second
-        moment = Moment(span.start / rate, (span.end + 1) / rate, 1.0)
-        found.append(round(max(moment.overlap(true) for true in query.sample.moments), 4))
-    return found
+    return [overlap(query, int(correlations(query).argmax())) for query in queries]
+
+
+def spans(query: CaptionQuery) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First and last frames of every span of a video.
+
+    Every span is weighed, and none is moved to a change point: networks are compared here, not
+    decodings.
+    """
+    return np.triu_indices(len(query.sample.features))
+
+
+def correlations(query: CaptionQuery) -> NDArray[np.float64]:
+    """Pearson's correlation of each span's indicator with the curve of cosines."""
+    curve = (query.sample.features @ query.sentence).astype(np.float64)
+    first, last = spans(query)
+    deviations = curve - curve.mean()
+    sums = np.concatenate([[0.0], np.cumsum(deviations)])
+    share = (last - first + 1) / len(curve)
+    scale = np.sqrt(len(curve) * share * (1 - share)) * np.linalg.norm(deviations)
+    totals = sums[last + 1] - sums[first]
+    # The whole video's indicator is constant: it correlates with nothing.
+    return np.divide(totals, scale, out=np.zeros_like(totals), where=share < 1)
+
+
+def overlap(query: CaptionQuery, span: int) -> float:
+    """IoU of a span with the nearest true moment."""
+    first, last = spans(query)
+    rate = query.sample.frames_per_second
+    moment = Moment(first[span] / rate, (last[span] + 1) / rate, 1.0)
+    return round(max(moment.overlap(true) for true in query.sample.moments), 4)
 
 
 def run(options: argparse.Namespace, rows: list[Row]) -> None:
@@ -275,7 +301,9 @@ def main() -> None:
         rows = [json.loads(line) for line in options.results.read_text().splitlines()]
     if options.train:
         run(options, rows)
-    rows = [row for row in rows if row["schedule"] in {options.schedule, None}]
+    folds = {row["fold"] for row in rows if row["schedule"] == options.schedule}
+    shown = {options.schedule, None}
+    rows = [row for row in rows if row["schedule"] in shown and row["fold"] in folds]
     if not rows:
         print("captions: nothing measured yet; --train does it")
         return

@@ -91,6 +91,7 @@ def search(videos: list[str], queries: list[str], options: SearchOptions) -> int
         VtlocError: The work cannot begin, or its results cannot be written.
     """
     from vtloc_runtime.batch.fingerprint import run_identity
+    from vtloc_runtime.bundle.user_folder import bundle_for
     from vtloc_runtime.cli.outputs import check_outputs
     from vtloc_runtime.localize.tokenizer import clean_query
 
@@ -105,6 +106,7 @@ def search(videos: list[str], queries: list[str], options: SearchOptions) -> int
     bundle = serving.open_bundle()
     named = [*input_files(videos), *dict.fromkeys(job.video for job in jobs)]
     check_outputs(options.out, options.report, inputs=named, bundle=bundle.path)
+    bundle = bundle_for(bundle, serving.backend)
     if options.always_answer:
         bundle = bundle.always_answering()
     run = run_identity(

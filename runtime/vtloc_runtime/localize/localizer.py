@@ -15,6 +15,7 @@ import numpy as np
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.digest import DIGEST_VARIABLE
 from vtloc_runtime.bundle.manifest import DecodingStrategy
+from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.errors import BackendError, FeatureError, QueryError, UsageError
 from vtloc_runtime.localize.absence import PresenceCheck
 from vtloc_runtime.localize.change_points import change_points
@@ -185,7 +186,7 @@ class Localizer:
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         if digest := digest or os.environ.get(DIGEST_VARIABLE):
             opened = opened.require(digest)
-        opened = opened.sampled_at(fps)
+        opened = bundle_for(opened, backend).sampled_at(fps)
         device = resolve_device(backend, device)
         visual = precision or preferred_precision(opened, "visual", backend=backend, device=device)
         with ExitStack() as stack:

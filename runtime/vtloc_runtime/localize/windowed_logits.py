@@ -106,7 +106,8 @@ class BoundaryLogits:
                 seen = features[part.start : part.stop : step].astype(dtype, copy=False)
                 result = self._network.run(
                     {
-                        "features": np.repeat(seen[None], rows, axis=0),
+                        # One row for all sentences: a GPU is sent the features once.
+                        "features": np.broadcast_to(seen, (rows, *seen.shape)),
                         "frame_mask": np.ones((rows, len(window)), dtype=bool),
                         "tokens": tokens,
                         "token_mask": token_mask,
