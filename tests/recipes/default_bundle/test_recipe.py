@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the export extra")
+pytest.importorskip("torch", reason="needs the export extra")
+
+import torch
 
 from recipes.default_bundle.command import ROUTING_AT_FIRST, take_over
 from recipes.default_bundle.recipe import Recipe
