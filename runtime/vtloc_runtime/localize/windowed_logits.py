@@ -63,26 +63,42 @@ class BoundaryLogits:
         tokens, token_mask = _side_by_side(sentences, inputs["tokens"].dtype)
         windows = plan_windows(len(features), frames=self._frames, overlap=self._overlap)
         timeline = Timeline(windows, len(sentences))
+        last, logits = None, None
         for index, window in enumerate(windows):
             part = features[window.start : window.stop].astype(inputs["features"].dtype, copy=False)
-            result = self._network.run(
-                {
-                    "features": np.repeat(part[None], len(sentences), axis=0),
-                    "frame_mask": np.ones((len(sentences), len(window)), dtype=bool),
-                    "tokens": tokens,
-                    "token_mask": token_mask,
-                }
-            )
-            logits = result["start_logits"], result["end_logits"]
-            for one in logits:
-                if one.shape != (len(sentences), len(window)):
-                    raise NetworkError(
-                        f"{len(window)} frames gave logits of the shape {one.shape}",
-                        where=self._network.name,
-                    )
-                check_finite(one, what="logits", network=self._network.name)
-            timeline.add(index, *(one.astype(np.float64) for one in logits))
+            # A picture that stays on screen for hours fills window after window.
+            if logits is None or not np.array_equal(part, last):
+                logits = self._run(part, tokens, token_mask)
+                last = part
+            timeline.add(index, *logits)
         return timeline.logits()
+
+    def _run(
+        self,
+        part: NDArray[np.floating],
+        tokens: NDArray[np.floating],
+        token_mask: NDArray[np.bool_],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The logits of one window, ``[sentences, frames]`` each."""
+        sentences = len(tokens)
+        result = self._network.run(
+            {
+                "features": np.repeat(part[None], sentences, axis=0),
+                "frame_mask": np.ones((sentences, len(part)), dtype=bool),
+                "tokens": tokens,
+                "token_mask": token_mask,
+            }
+        )
+        logits = result["start_logits"], result["end_logits"]
+        for one in logits:
+            if one.shape != (sentences, len(part)):
+                raise NetworkError(
+                    f"{len(part)} frames gave logits of the shape {one.shape}",
+                    where=self._network.name,
+                )
+            check_finite(one, what="logits", network=self._network.name)
+        start, end = (one.astype(np.float64) for one in logits)
+        return start, end
 
 
 def _side_by_side(
