@@ -111,8 +111,14 @@ class OnnxRuntimeNetwork(Network):
         opened = file if isinstance(file, OnnxFile) else OnnxFile(file, where=name)
         self._session: Any = _open_session(opened, device, threads)
         self._backend = f"onnxruntime:{device}"
-        self._inputs = _specs(self._session.get_inputs())
-        self._outputs = _specs(self._session.get_outputs())
+        try:
+            self._inputs = _specs(self._session.get_inputs())
+            self._outputs = _specs(self._session.get_outputs())
+        except UnicodeDecodeError as error:
+            raise BundleError(
+                "an input or output of the network has a name that is not UTF-8 text",
+                where=opened.where,
+            ) from error
 
     @property
     def name(self) -> str:
