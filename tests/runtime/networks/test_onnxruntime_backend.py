@@ -151,7 +151,7 @@ def test_bytes_that_are_no_network_are_refused() -> None:
 
 def test_names_that_are_not_text_are_refused(colour_bundle: Path) -> None:
     content = (colour_bundle / "visual.fp32.onnx").read_bytes()
-    with pytest.raises(BundleError, match="not UTF-8|cannot load"):
+    with pytest.raises(BundleError, match=r"not UTF-8|cannot load"):
         OnnxRuntimeNetwork("visual", content.replace(b"features", b"fe\xfftures"))
 
 
