@@ -13,13 +13,15 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from vtloc_runtime.batch.decoder_lanes import AUTO, decoding_by, lane_decoders
 from vtloc_runtime.batch.records import FileState, Record, answer_record, failure_record
 from vtloc_runtime.batch.task_order import in_task_order
-from vtloc_runtime.errors import DecoderLostError, QueryError
+from vtloc_runtime.errors import DecoderLostError, DeviceLostError, QueryError
 from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
 
@@ -54,6 +56,9 @@ class PipelineOptions:
         limits: How far each decoder process may go.
         in_order: Give results in the order of the videos, not as they come.
         cache: Where encoded videos are kept; None keeps none.
+        decoder: What decodes in the lanes, as `lane_decoders` takes it; None leaves that to the
+            localizer.
+        device: Where the networks run; NVDEC decodes on the same GPUs.
     """
 
     lanes: int | None = None
@@ -61,10 +66,18 @@ class PipelineOptions:
     limits: DecoderLimits = field(default_factory=DecoderLimits)
     in_order: bool = False
     cache: FeatureCache | None = None
+    decoder: str | None = None
+    device: str | None = None
 
     def lanes_for(self, videos: int) -> int:
         """Lanes worth opening for so many videos."""
-        return max(1, min(self.lanes or available_processors(), videos))
+        return max(1, min(len(self.decoders()), videos))
+
+    def decoders(self) -> list[str | None]:
+        """What decodes in each lane; None where the localizer says."""
+        if self.decoder is None:
+            return [None] * (self.lanes or available_processors())
+        return [*lane_decoders(self.decoder, self.device, self.lanes)]
 
 
 def run_jobs(
@@ -126,7 +139,7 @@ def answer_video(
     read: Read = read_here,
     stop: Callable[[], bool] | None = None,
 ) -> list[Record]:
-    """Answer every job of one video; whatever fails becomes a record.
+    """Answer every job of one video; whatever fails becomes a record, but for a lost GPU.
 
     Args:
         localizer: What answers.
@@ -140,6 +153,7 @@ def answer_video(
 
     Raises:
         StoppedWorkError: The decoder was ended while the run is being stopped.
+        DeviceLostError: The GPU failed, and no video can be answered any more.
     """
     state = FileState.read(video.video)
     askable, refused = _sort_out_queries(localizer, video.jobs, run=run, state=state)
@@ -150,7 +164,8 @@ def answer_video(
                 localizer, video.video, cache=cache, progress=progress, read=read, stop=stop
             )
             found = _answer_jobs(localizer, encoded, askable, moments=moments, run=run, state=state)
-        except StoppedWorkError:
+        except (StoppedWorkError, DeviceLostError):
+            # With a lost GPU every later video would fail, and its record would blame the video.
             raise
         except Exception as error:  # noqa: BLE001 - one video's failure must not end the run
             found = [failure_record(job, error, run=run, state=state) for job in askable]
@@ -240,7 +255,7 @@ def run_lanes(
     """Do tasks in several lanes at once, each with a reader of its own.
 
     Args:
-        work: Does one task; must raise nothing but ``StoppedWorkError``, which gives no result.
+        work: Does one task; ``StoppedWorkError`` gives no result, any other error ends the run.
         tasks: What to do.
         options: How the work is spread.
         stop: Asked before each task; once it says True no more are begun.
@@ -274,10 +289,16 @@ class _Lanes(Generic[_Task, _Answer]):
         self._done: queue.Queue[tuple[int, _Answer] | BaseException | None] = queue.Queue(2 * count)
         self._closed = False
         self._threads = []
-        for number in range(count):
+        for number, decoder in enumerate(options.decoders()[:count]):
             read: Read = read_here
             if options.isolated:
-                read = self._stack.enter_context(DecoderProcess(options.limits)).read
+                limits = options.limits
+                if decoder not in {None, PROCESSOR}:
+                    # CUDA reserves more address space than any limit that would mean something.
+                    limits = replace(limits, memory=0)
+                read = self._stack.enter_context(DecoderProcess(limits)).read
+            if decoder is not None:
+                read = decoding_by(read, decoder, otherwise=options.decoder == AUTO)
             thread = threading.Thread(
                 target=self._lane, args=(read,), name=f"lane {number}", daemon=True
             )

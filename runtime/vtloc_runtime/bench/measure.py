@@ -19,9 +19,10 @@ from vtloc_runtime.bench.report import BenchReport, StageResult
 from vtloc_runtime.bench.roofline import Peak, bound, cpu_peak, gpu_peak
 from vtloc_runtime.bench.video import write_bench_video
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
-from vtloc_runtime.errors import MissingExtraError, UsageError
+from vtloc_runtime.errors import BackendError, MissingExtraError, UsageError
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.networks.load import open_network, preferred_precision, resolve_device
+from vtloc_runtime.networks.replicas import SpreadNetwork
 from vtloc_runtime.system.processors import available_processors
 
 if TYPE_CHECKING:
@@ -109,7 +110,10 @@ def bench(
                 stages.append(
                     _measure_network(bundle, network, chosen, shape, options, peak, notes)
                 )
-            device_bytes += getattr(getattr(network, "memory", None), "device_bytes", 0)
+            copies = network.copies if isinstance(network, SpreadNetwork) else (network,)
+            device_bytes += sum(
+                getattr(getattr(copy, "memory", None), "device_bytes", 0) for copy in copies
+            )
     with ExitStack() as stack:
         video = options.video
         if video is None:
@@ -319,8 +323,10 @@ def _processor(device: str) -> str:
     from vtloc_runtime.networks.tensorrt.api import device_ordinal, import_cuda, open_device
 
     try:
-        name = str(open_device(import_cuda(), device_ordinal(device)).name)
-    except MissingExtraError:
+        # Several GPUs of one run are of a kind.
+        first = device.partition(",")[0]
+        name = str(open_device(import_cuda(), device_ordinal(first)).name)
+    except (MissingExtraError, BackendError):
         # ONNX Runtime on a GPU needs no cuda-core; then the GPU stays without a name.
         return device
     return name

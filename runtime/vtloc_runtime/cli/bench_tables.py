@@ -13,6 +13,7 @@ from rich.table import Table
 
 from vtloc_runtime.bench.measure import BenchOptions, bench
 from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.cli.options import BundleDigestOption
 from vtloc_runtime.errors import OutputError, UsageError
 from vtloc_runtime.system.atomic_write import atomic_write
@@ -79,6 +80,7 @@ def bench_command(  # noqa: PLR0917 - the parameters of a command are its option
         inputs = [("the bundle", str(opened.path))]
         inputs += [("the video", str(video))] if video is not None else []
         check_output(out, inputs=inputs, ours=lambda beginning: beginning.startswith(b"{\n"))
+    opened = bundle_for(opened, options.backend)
     with console.status("measuring") as status:
         report = bench(opened, options, progress=lambda what: status.update(f"measuring {what}"))
     Console().print(bench_table(report))

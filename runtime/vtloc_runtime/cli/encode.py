@@ -39,7 +39,7 @@ from vtloc_runtime.cli.options import (
 )
 from vtloc_runtime.cli.program import exit_codes, new_application
 from vtloc_runtime.cli.terminal import RunProgress, print_line, sandbox_note, write_lines
-from vtloc_runtime.errors import OutputError, VideoError
+from vtloc_runtime.errors import DeviceLostError, OutputError, VideoError
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.system.text import ascii_json_controls, unicode_name
 
@@ -158,8 +158,10 @@ def run_encode(
     import msgspec
 
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.bundle.user_folder import bundle_for
 
     bundle = Bundle.open(options.bundle, digest=options.bundle_digest)
+    bundle = bundle_for(bundle, options.backend)
     pipeline = options.pipeline(in_order=False)
     if pipeline.cache is None:
         raise OutputError("there is no place for the cache", remedy="Name one in VTLOC_CACHE")
@@ -253,7 +255,7 @@ class EncodeVideos:
             if encoded is None:
                 encoded = encode_again(localizer, task, progress=progress, read=read, stop=stop)
                 self.cache.put(key, encoded)
-        except StoppedWorkError:
+        except (StoppedWorkError, DeviceLostError):
             raise
         except Exception as error:  # noqa: BLE001 - one video's failure must not end the run
             return EncodeOutcome(unicode_name(task), error=describe(error))

@@ -88,8 +88,9 @@ DecoderOption: TypeAlias = Annotated[
     str,
     typer.Option(
         "--decoder",
-        help="What decodes videos: cpu; or nvdec, nvdec:N for an NVIDIA GPU, which gives the same "
-        "frames or refuses the video (--decoder-memory is then unused).",
+        help="What decodes videos: cpu; nvdec, nvdec:N for an NVIDIA GPU, which gives the same "
+        "frames or refuses the video (--decoder-memory is then unused); or auto: NVDEC where it "
+        "answers and every processor beside it, which also take what NVDEC refuses.",
     ),
 ]
 DecoderMemoryOption: TypeAlias = Annotated[
@@ -167,8 +168,10 @@ class ServingOptions:
         """How far decoders may go."""
         from vtloc_runtime.video.isolation.limits import DecoderLimits
 
-        # CUDA reserves more address space than any limit that would mean something.
-        memory = int(self.decoder_memory * _GIBIBYTE) if self.decoder == "cpu" else 0
+        # CUDA reserves more address space than any limit that would mean something; lanes that
+        # decode on a GPU beside processors go without.
+        limited = self.decoder in {"cpu", "auto"}
+        memory = int(self.decoder_memory * _GIBIBYTE) if limited else 0
         return DecoderLimits(
             memory=memory,
             timeout=self.decoder_timeout,
@@ -195,6 +198,8 @@ class ServingOptions:
             limits=self.decoder_limits,
             in_order=in_order,
             cache=self._open_cache() if self.cache else None,
+            decoder=self.decoder,
+            device=self.device or ("cuda" if self.backend == "tensorrt" else None),
         )
 
     def _open_cache(self) -> FeatureCache | None:
@@ -238,5 +243,6 @@ class ServingOptions:
             "batch": self.batch,
             "reuse": self.reuse,
             "decoding": self.decoding,
-            "decoder": self.decoder,
+            # Lanes choose for themselves.
+            "decoder": "cpu" if self.decoder == "auto" else self.decoder,
         }

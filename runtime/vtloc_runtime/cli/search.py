@@ -92,6 +92,7 @@ def search(videos: list[str], queries: list[str], options: SearchOptions) -> int
     """
     from vtloc_runtime.batch.fingerprint import run_identity
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.bundle.user_folder import bundle_for
     from vtloc_runtime.cli.outputs import check_outputs
     from vtloc_runtime.localize.tokenizer import clean_query
 
@@ -106,6 +107,7 @@ def search(videos: list[str], queries: list[str], options: SearchOptions) -> int
     bundle = Bundle.open(serving.bundle, digest=serving.bundle_digest)
     named = [*input_files(videos), *dict.fromkeys(job.video for job in jobs)]
     check_outputs(options.out, options.report, inputs=named, bundle=bundle.path)
+    bundle = bundle_for(bundle, serving.backend)
     if options.always_answer:
         bundle = bundle.always_answering()
     run = run_identity(

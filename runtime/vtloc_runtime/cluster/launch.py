@@ -66,6 +66,7 @@ def spread_over(
             limits=pipeline.limits,
             folder=str(Path.cwd()),
             software=Software.here(),
+            decoder=serving.decoder,
         )
         yield lambda stop: run_on_cluster(
             cluster, plan, tasks, gpu=gpu, in_order=pipeline.in_order, stop=stop

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import pickle
 import queue
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from vtloc_runtime.errors import ClusterError
+from vtloc_runtime.batch.decoder_lanes import AUTO, decoding_by, lane_decoders
+from vtloc_runtime.errors import ClusterError, DeviceLostError
+from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ class ClusterWork(Protocol[_Task_contra, _Answer_co]):
     """What is done with each task, anywhere; pickles."""
 
     def do(self, localizer: Localizer, task: _Task_contra, read: Read) -> _Answer_co:
-        """Do one task; must not raise."""
+        """Do one task; raises nothing but `DeviceLostError`."""
         ...
 
     def give_up(self, task: _Task_contra, error: ClusterError) -> _Answer_co:
@@ -57,6 +60,7 @@ class WorkerPlan(Generic[_Task, _Answer]):
         limits: How far each decoder process may go.
         folder: Where the driver stands; relative paths start there.
         software: What the driver runs.
+        decoder: What decodes in the lanes, as `lane_decoders` takes it.
     """
 
     work: ClusterWork[_Task, _Answer]
@@ -66,6 +70,7 @@ class WorkerPlan(Generic[_Task, _Answer]):
     limits: DecoderLimits
     folder: str
     software: Software
+    decoder: str = PROCESSOR
 
     def settle(self) -> Bundle:
         """Make this machine ready, once it was found to be of the driver's kind.
@@ -109,7 +114,7 @@ class Worker(Generic[_Task, _Answer]):
     def __init__(self, plan: WorkerPlan[_Task, _Answer], gate: Any) -> None:
         self._plan = plan
         self._gate = gate
-        self._idle: queue.LifoQueue[DecoderProcess] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[Read] = queue.LifoQueue()
         self._stack = ExitStack()
         # Ray would start a worker that fails over and over; the driver shall know why instead.
         self._fault: Exception | None = None
@@ -144,11 +149,16 @@ class Worker(Generic[_Task, _Answer]):
                 "try it alone, or with --retry-failed",
             )
             return _row(number, pickle.dumps(self._plan.work.give_up(task, lost)))
-        decoder = self._idle.get()
+        read = self._idle.get()
         try:
-            answer = self._plan.work.do(self._localizer, task, decoder.read)
+            answer = self._plan.work.do(self._localizer, task, read)
+        except DeviceLostError as error:
+            # CUDA asks for a new process: Ray starts another worker, which takes the task again.
+            sys.stderr.write(f"vtloc-run: {error}\n")
+            sys.stderr.flush()
+            os._exit(DeviceLostError.exit_code)
         finally:
-            self._idle.put(decoder)
+            self._idle.put(read)
         return _row(number, pickle.dumps(answer))
 
     def _open(self) -> Localizer:
@@ -156,13 +166,23 @@ class Worker(Generic[_Task, _Answer]):
 
         bundle = self._plan.settle()
         os.chdir(self._plan.folder)
-        for _ in range(self._plan.lanes):
-            self._idle.put(self._stack.enter_context(DecoderProcess(self._plan.limits)))
-        if self._plan.limits.require_sandbox:
-            decoder = self._idle.get()
-            decoder.start(gpu=self._plan.localizer.get("decoder", "cpu") != "cpu")
-            self._idle.put(decoder)
+        for decoder in self._decoders():
+            limits = self._plan.limits
+            if decoder != PROCESSOR:
+                limits = replace(limits, memory=0)
+            process = self._stack.enter_context(DecoderProcess(limits))
+            if limits.require_sandbox:
+                process.start(gpu=decoder != PROCESSOR)
+            self._idle.put(decoding_by(process.read, decoder, otherwise=self._plan.decoder == AUTO))
         return self._stack.enter_context(Localizer.open(bundle, **self._plan.localizer))
+
+    def _decoders(self) -> list[str]:
+        """One a lane; where NVDEC has fewer sessions, lanes wait for one another."""
+        plan = self._plan
+        device = plan.localizer.get("device") or (
+            "cuda" if plan.localizer.get("backend") == "tensorrt" else None
+        )
+        return lane_decoders(plan.decoder, device, plan.lanes)
 
 
 def _row(number: int, answer: bytes) -> dict[str, list[Any]]:

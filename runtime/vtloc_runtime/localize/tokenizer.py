@@ -152,7 +152,7 @@ class QueryTokenizer:
             raise _faulty(f"it makes {len(ids)} tokens where at most {self._max_tokens} are taken")
         if not words:
             raise QueryError(
-                "the sentence holds nothing that the text network knows",
+                "the sentence contains nothing that the text encoder knows",
                 where=_shorten(text),
                 remedy="Describe the moment in a few words",
             )

@@ -83,7 +83,8 @@ class BoundaryLogits:
         sentences = len(tokens)
         result = self._network.run(
             {
-                "features": np.repeat(part[None], sentences, axis=0),
+                # One row for all sentences: a GPU is sent the features once.
+                "features": np.broadcast_to(part, (sentences, *part.shape)),
                 "frame_mask": np.ones((sentences, len(part)), dtype=bool),
                 "tokens": tokens,
                 "token_mask": token_mask,
