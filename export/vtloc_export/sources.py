@@ -1,4 +1,4 @@
-"""Where an export starts: a checkpoint, or a bundle whose PyTorch weights are built again."""
+"""Sources of an export: a checkpoint, or a bundle whose weights are read back into PyTorch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TRUSTED = ("fp32", "compact", "fp16")
 
 @dataclass(frozen=True, slots=True)
 class LocalizerSource:
-    """A localizer and all that a bundle says about it.
+    """A localizer with the metadata that goes into a bundle.
 
     Attributes:
         network: The PyTorch network, in evaluation mode.
@@ -46,8 +46,8 @@ class LocalizerSource:
         windows: How long videos are cut.
         score_calibration: From raw scores to probabilities, where it was calibrated.
         accuracy: What was measured, by test set.
-        spared: Modules of each network that are spared half precision, as calibration chose.
-        reference: The file of frames that sentences are held against, where there is one.
+        spared: Modules of each network that stay in FP32 in half precision, as calibration chose.
+        reference: Content of the file of reference frames for absence; None where it has none.
     """
 
     network: LocalizerNetwork

@@ -1,4 +1,4 @@
-"""A bundle on disk: written beside its place, then moved there whole."""
+"""Atomic writing of a bundle: into a temporary folder beside its place, then renamed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vtloc_runtime.errors import EngineError, OutputError
 
 
 def check_place(out: Path, *, overwrite: bool) -> None:
-    """Refuse a place that a bundle cannot or must not be written to, before any work is done.
+    """Refuse, before any work is done, a place where a bundle cannot or must not be written.
 
     Raises:
         OutputError: Something else is there, or a bundle that is not to be replaced.
@@ -108,7 +108,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``bundle.json`` and read the bundle back as the runtime will.
 
     Raises:
-        BundleError: The bundle contradicts itself.
+        BundleError: The bundle is not consistent.
     """
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     (folder / MANIFEST_NAME).write_bytes(content + b"\n")

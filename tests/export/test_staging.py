@@ -37,9 +37,9 @@ def test_a_block_that_fails_leaves_nothing(tmp_path):
     def failing():
         with staged_bundle(tmp_path / "bundle", overwrite=False) as folder:
             (folder / "file").write_text("half")
-            raise RuntimeError
+            raise RuntimeError("half way")
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="half way"):
         failing()
     assert list(tmp_path.iterdir()) == []
 
@@ -59,9 +59,9 @@ def test_a_failure_keeps_the_bundle_that_was_there(tmp_path):
 
     def failing():
         with staged_bundle(out, overwrite=True):
-            raise RuntimeError
+            raise RuntimeError("half way")
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="half way"):
         failing()
     assert (out / "old.onnx").read_text() == "old"
 

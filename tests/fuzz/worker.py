@@ -70,7 +70,7 @@ class Watch:
         if not self._on:
             return
         if event in {"open", "os.listdir", "os.scandir"} and isinstance(arguments[0], str | bytes):
-            path = os.path.abspath(os.fsdecode(arguments[0]))
+            path = str(Path(os.fsdecode(arguments[0])).absolute())
             if path not in self._exactly and not path.startswith(self._allowed):
                 self.touched.append(f"{event} {path}")
         elif event in {"socket.connect", "socket.getaddrinfo", "os.system", "os.exec"}:

@@ -31,7 +31,7 @@ def onnx_command(  # noqa: PLR0917 - the parameters of a command are its options
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a bundle that is already there.")
     ] = False,
-    name: Annotated[str | None, typer.Option(help="Name of the bundle, for people.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the bundle, shown to users.")] = None,
     license: Annotated[  # noqa: A002 - the option's name
         str | None, typer.Option(help="Licence of the weights.")
     ] = None,

@@ -121,39 +121,19 @@ class OnnxRuntimeNetwork(Network):
         threads: int | None = None,
         timeout: float = DEFAULT_RUN_TIMEOUT,
     ) -> None:
-        self._name = name
+        self.name = name
         self._timeout = timeout
         opened = file if isinstance(file, OnnxFile) else OnnxFile(file, where=name)
         self._session: Any = _open_session(opened, device, threads)
-        self._backend = f"onnxruntime:{device}"
+        self.backend = f"onnxruntime:{device}"
         kind, _, ordinal = device.partition(":")
         self._place = None if kind == "cpu" else (kind, int(ordinal or 0))
-        self._inputs = _specs(self._session.get_inputs())
-        self._outputs = _specs(self._session.get_outputs())
-
-    @property
-    def name(self) -> str:
-        """Which network this is."""
-        return self._name
-
-    @property
-    def backend(self) -> str:
-        """What runs it, and where."""
-        return self._backend
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Every input by name."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Every output by name."""
-        return self._outputs
+        self.inputs = _specs(self._session.get_inputs())
+        self.outputs = _specs(self._session.get_outputs())
 
     def keep_outputs(self, outputs: Collection[str]) -> None:
         """Leave out of every answer what is not among these outputs."""
-        self._outputs = {name: spec for name, spec in self._outputs.items() if name in outputs}
+        self.outputs = {name: spec for name, spec in self.outputs.items() if name in outputs}
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Compute the outputs that are read.
@@ -164,8 +144,8 @@ class OnnxRuntimeNetwork(Network):
         """
         session = self._session
         if session is None:
-            raise NetworkError("the network is closed", where=self._name)
-        check_inputs(self._inputs, inputs, network=self._name)
+            raise NetworkError("the network is closed", where=self.name)
+        check_inputs(self.inputs, inputs, network=self.name)
         feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         options = _run_options()
         with _watchdog.watch(self._timeout, partial(setattr, options, "terminate", True)) as watch:
@@ -175,26 +155,26 @@ class OnnxRuntimeNetwork(Network):
                 if watch.expired:
                     raise NetworkError(
                         f"the run was stopped after {self._timeout:g} s",
-                        where=self._name,
+                        where=self.name,
                         remedy="Take smaller batches, or give it more time",
                     ) from error
                 raise NetworkError(
-                    f"the run failed: {first_line(error)}", where=self._name
+                    f"the run failed: {first_line(error)}", where=self.name
                 ) from error
-        found = dict(zip(self._outputs, results, strict=True))
-        check_outputs(self._outputs, found, self._inputs, inputs, network=self._name)
+        found = dict(zip(self.outputs, results, strict=True))
+        check_outputs(self.outputs, found, self.inputs, inputs, network=self.name)
         return found
 
     def _compute(self, session: Any, feeds: dict[str, Array], options: Any) -> list[Array]:
         results: list[Array]
         if self._place is None:
-            results = session.run(list(self._outputs), feeds, options)
+            results = session.run(list(self.outputs), feeds, options)
             return results
         # Outputs stay on the GPU until all are computed, and only those that are read come back.
         binding = session.io_binding()
         for name, array in feeds.items():
             binding.bind_cpu_input(name, array)
-        for name in self._outputs:
+        for name in self.outputs:
             binding.bind_output(name, *self._place)
         session.run_with_iobinding(binding, options)
         results = binding.copy_outputs_to_cpu()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtloc_runtime.errors import DeviceLostError, EngineError, NetworkError
-from vtloc_runtime.networks.interface import Array, Network, TensorSpec, check_inputs
+from vtloc_runtime.networks.interface import Array, Network, check_inputs
 from vtloc_runtime.networks.tensorrt.api import (
     FLAVOURS,
     Messages,
@@ -131,12 +131,12 @@ class TensorrtNetwork(Network):
         workers: int = DEFAULT_WORKERS,
         graphs: int = DEFAULT_GRAPHS,
     ) -> None:
-        self._name = engine.identity.network
-        self._backend = f"{api.flavour}:cuda:{ordinal}"
+        self.name = engine.identity.network
+        self.backend = f"{api.flavour}:cuda:{ordinal}"
         self._messages = messages_of(api)
         self._runtime, cuda_engine = _deserialize(api, self._messages, engine)
         self._loaded: LoadedEngine | None = LoadedEngine(
-            name=self._name,
+            name=self.name,
             api=api,
             cuda=cuda,
             ordinal=ordinal,
@@ -145,6 +145,8 @@ class TensorrtNetwork(Network):
             messages=self._messages,
         )
         self._layout = self._loaded.layout
+        self.inputs = self._layout.inputs
+        self.outputs = self._layout.outputs
         self._cuda, self._ordinal = cuda, ordinal
         self._workers: list[Worker] = []
         self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()
@@ -170,26 +172,6 @@ class TensorrtNetwork(Network):
         self._serving = True
 
     @property
-    def name(self) -> str:
-        """Which network this is."""
-        return self._name
-
-    @property
-    def backend(self) -> str:
-        """What runs it, and where."""
-        return self._backend
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Every input by name, with the limits of the engine's profiles."""
-        return self._layout.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Every output that is read, by name."""
-        return self._layout.outputs
-
-    @property
     def memory(self) -> EngineMemory:
         """What the network holds at this moment."""
         return EngineMemory(
@@ -210,9 +192,9 @@ class TensorrtNetwork(Network):
             DeviceLostError: The GPU failed in a way that outlasts the call.
         """
         arrays = device_arrays(self._cuda, inputs)
-        check_inputs(self._layout.inputs, arrays, network=self._name)
+        check_inputs(self.inputs, arrays, network=self.name)
         shapes = {name: tuple(array.shape) for name, array in arrays.items()}
-        batches = self._layout.batches(shapes, network=self._name)
+        batches = self._layout.batches(shapes, network=self.name)
         if len(batches) == 1:
             return self._run(arrays)
         parts = [self._run(part) for part in self._cut(arrays, batches)]
@@ -223,7 +205,7 @@ class TensorrtNetwork(Network):
         if any(isinstance(array, DeviceArray) for array in arrays.values()):
             raise NetworkError(
                 f"a batch of {sum(batches)} on the device fits no profile",
-                where=self._name,
+                where=self.name,
                 remedy="Send smaller batches, or build engines with wider profiles",
             )
         start = 0
@@ -235,7 +217,7 @@ class TensorrtNetwork(Network):
         worker = self._idle.get()
         if worker is None:
             self._idle.put(None)
-            raise NetworkError("the network was closed", where=self._name)
+            raise NetworkError("the network was closed", where=self.name)
         try:
             if self._lost is not None:
                 raise self._lost
