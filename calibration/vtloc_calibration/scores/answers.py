@@ -234,8 +234,8 @@ def write_answers(found: Answers, path: Path) -> None:
     Raises:
         OutputError: It cannot be written, or another program's file is there.
     """
-    for file in answer_files(path):
-        check_report_file(file)
+    for kept in answer_files(path):
+        check_report_file(kept)
     lines = [json.dumps(asdict(one), ensure_ascii=False) for one in found.answers]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
