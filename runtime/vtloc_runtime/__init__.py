@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.localize.moments import Localization, Moment
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Bundle",

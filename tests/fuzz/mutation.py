@@ -19,8 +19,9 @@ _LONGEST = 2_000_000
 NASTY_VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, 10**30, 1e308, -1e308, 1e-320, 0.1, "", "x",
     "../../etc/passwd", "/etc/passwd", "..", ".", "a\0b", "x" * 300, "é\u202e", "\ud800", [], {},
-    [[]], "nan", "NaN", [1, 2, 3], {"a": {"b": 1}}, "sha", "ABCDEF", "bundle.json", "tokenizer.json",
-    "engines/../bundle.json", "~", "file:///etc/passwd", "//etc/passwd", "..\\x", "\u2028", "-",
+    [[]], "nan", "NaN", [1, 2, 3], {"a": {"b": 1}}, "sha", "ABCDEF", "bundle.json",
+    "tokenizer.json", "engines/../bundle.json", "~", "file:///etc/passwd", "//etc/passwd", "..\\x",
+    "\u2028", "-",
 )  # fmt: skip
 _NASTY_NUMBERS = (
     b"NaN", b"Infinity", b"-Infinity", b"1e999", b"9" * 5000, b"1" + b"0" * 400, b"-0", b"0x10",
@@ -42,43 +43,57 @@ def mutate_bytes(
         marks: Words of its format; numbers are written before and behind them.
         others: Files whose pieces may be put in.
     """
+
+    def by_a_mark(chance: Random, data: bytearray) -> None:
+        _write_number(chance, data, _by_a_mark(chance, data, marks))
+
+    def splice(chance: Random, data: bytearray) -> None:
+        other = chance.choice(others)
+        at, begin = chance.randrange(len(data)), chance.randrange(max(1, len(other)))
+        data[at : at + 3000] = other[begin : begin + 3000]
+
+    damages = [_flip, _cut_short, _number_in_the_head, _repeat, _remove, _fill, _scatter]
+    damages += [by_a_mark] * bool(marks) + [splice] * bool(others)
     data = bytearray(content)
     for _ in range(chance.choice((1, 1, 1, 2, 3, 5))):
         if not data:
             break
-        _damage(chance, data, marks, others)
+        chance.choice(damages)(chance, data)
     return bytes(data[:_LONGEST])
 
 
-def _damage(
-    chance: Random, data: bytearray, marks: Sequence[bytes], others: Sequence[bytes]
-) -> None:
+def _flip(chance: Random, data: bytearray) -> None:
+    for _ in range(chance.choice((1, 2, 8, 50))):
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+
+
+def _cut_short(chance: Random, data: bytearray) -> None:
+    del data[chance.randrange(1, len(data) + 1) :]
+
+
+def _number_in_the_head(chance: Random, data: bytearray) -> None:
+    _write_number(chance, data, chance.randrange(min(len(data), 2048)))
+
+
+def _repeat(chance: Random, data: bytearray) -> None:
     at = chance.randrange(len(data))
-    kind = chance.randrange(9)
-    if kind == 0:
-        for _ in range(chance.choice((1, 2, 8, 50))):
-            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-    elif kind == 1:
-        del data[chance.randrange(1, len(data) + 1) :]
-    elif kind == 2 and marks:
-        _write_number(chance, data, _by_a_mark(chance, data, marks))
-    elif kind in {2, 3}:
-        _write_number(chance, data, chance.randrange(min(len(data), 2048)))
-    elif kind == 4:
-        piece = data[at : at + chance.randrange(1, 2000)]
-        data[at:at] = piece * chance.choice((1, 1, 4))
-    elif kind == 5:
-        del data[at : at + chance.randrange(1, 2000)]
-    elif kind == 6:
-        end = min(len(data), at + chance.randrange(1, 400))
-        data[at:end] = bytes([chance.choice((0, 255, chance.randrange(256)))]) * (end - at)
-    elif kind == 7 and others:
-        other = chance.choice(others)
-        begin = chance.randrange(max(1, len(other)))
-        data[at : at + 3000] = other[begin : begin + 3000]
-    else:
-        for _ in range(20):
-            data[chance.randrange(len(data))] = chance.randrange(256)
+    data[at:at] = data[at : at + chance.randrange(1, 2000)] * chance.choice((1, 1, 4))
+
+
+def _remove(chance: Random, data: bytearray) -> None:
+    at = chance.randrange(len(data))
+    del data[at : at + chance.choice((1, 2, 10, 100, 2000))]
+
+
+def _fill(chance: Random, data: bytearray) -> None:
+    at = chance.randrange(len(data))
+    end = min(len(data), at + chance.randrange(1, 400))
+    data[at:end] = bytes([chance.choice((0, 255, chance.randrange(256)))]) * (end - at)
+
+
+def _scatter(chance: Random, data: bytearray) -> None:
+    for _ in range(20):
+        data[chance.randrange(len(data))] = chance.randrange(256)
 
 
 def _by_a_mark(chance: Random, data: bytearray, marks: Sequence[bytes]) -> int:
@@ -143,24 +158,24 @@ def _replaced(value: Any, path: Path, change: Callable[[Any], Any]) -> Any:
 
 def _bent(chance: Random, value: Any) -> Any:
     """A value of the same type that a careless reader may take."""
+    options: Sequence[Any] = (value,)
     match value:
         case bool():
-            return not value
+            options = (not value,)
         case int():
-            return chance.choice((-value, value * 2, value + 1, value - 1, 10**18, float(value)))
+            options = (-value, value * 2, value + 1, value - 1, 10**18, float(value))
         case float():
-            bent = (-value, value * 1e300, 0.0, 2.0, -1.0, 1e-300)
-            return next(one for one in (chance.choice(bent), 0.0) if abs(one) < float("inf"))
+            options = (-value, value * 1e300, 0.0, 2.0, -1.0, 1e-300)
         case str():
-            return chance.choice(
-                (value.upper(), value + "x", value[:-1], f"../{value}", f"/{value}", value * 3,
-                 value + "\0", value.replace(".", "/"))
+            options = (
+                value.upper(), value + "x", value[:-1], f"../{value}", f"/{value}", value * 3,
+                value + "\0", value.replace(".", "/"),
             )  # fmt: skip
         case list():
-            return value + value if chance.random() < 0.5 else value[::-1]
+            options = (value + value, value[::-1])
         case dict():
-            return {**value, "extra": 1}
-    return value
+            options = ({**value, "extra": 1},)
+    return chance.choice(options)
 
 
 def _wrapped(chance: Random, value: Any) -> Any:
@@ -180,42 +195,42 @@ def mutate_text(chance: Random, content: bytes) -> bytes:
     data = bytearray(content)
     for _ in range(chance.choice((1, 1, 2, 3))):
         data = data or bytearray(b"{}")
-        data = _damage_text(chance, data)
+        chance.choice(_TEXT_DAMAGES)(chance, data)
     return bytes(data)
 
 
-def _damage_text(chance: Random, data: bytearray) -> bytearray:
+def _nest(chance: Random, data: bytearray) -> None:
     at = chance.randrange(len(data))
-    kind = chance.randrange(12)
-    if kind == 0:
-        for _ in range(chance.choice((1, 3, 10))):
-            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-    elif kind == 1:
-        del data[at:]
-    elif kind == 2:
-        data[at:at] = b"[" * chance.choice((10, 1000, 100_000))
-    elif kind == 3:
-        data[at:at] = b'{"a":' * chance.choice((10, 1000, 100_000))
-    elif kind == 4:
-        data[:0] = b"\xef\xbb\xbf"
-    elif kind == 5:
-        text = data.decode("utf-8", "replace")
-        return bytearray(text.encode(chance.choice(("utf-16", "utf-32", "utf-16-le"))))
-    elif kind == 6:
-        if found := list(_NUMBER.finditer(data)):
-            number = chance.choice(found)
-            data[number.start() : number.end()] = chance.choice(_NASTY_NUMBERS)
-    elif kind == 7:
-        data[at:at] = chance.randbytes(chance.choice((1, 5, 50)))
-    elif kind == 8:
-        del data[at : at + chance.choice((1, 2, 10, 100))]
-    elif kind == 9:
-        data[:1] = chance.choice((b'{"schema":2,"schema":1,', b'{"schema":[],'))
-    elif kind == 10:
-        data[at:at] = data[max(0, at - 200) : at]
-    else:
-        data += chance.choice((b"\n", b"}", b"\0", b"{}", b"//x", b"\xe2\x80\xa8", b"\r"))
-    return data
+    data[at:at] = chance.choice((b"[", b'{"a":')) * chance.choice((10, 1000, 100_000))
+
+
+def _recode(chance: Random, data: bytearray) -> None:
+    text = data.decode("utf-8", "replace")
+    data[:] = text.encode(chance.choice(("utf-8-sig", "utf-16", "utf-32", "utf-16-le")))
+
+
+def _odd_number(chance: Random, data: bytearray) -> None:
+    if found := list(_NUMBER.finditer(data)):
+        number = chance.choice(found)
+        data[number.start() : number.end()] = chance.choice(_NASTY_NUMBERS)
+
+
+def _insert(chance: Random, data: bytearray) -> None:
+    at = chance.randrange(len(data))
+    data[at:at] = chance.randbytes(chance.choice((1, 5, 50)))
+
+
+def _name_twice(chance: Random, data: bytearray) -> None:
+    data[:1] = chance.choice((b'{"schema":2,"schema":1,', b'{"schema":[],'))
+
+
+def _append(chance: Random, data: bytearray) -> None:
+    data += chance.choice((b"\n", b"}", b"\0", b"{}", b"//x", b"\xe2\x80\xa8", b"\r"))
+
+
+_TEXT_DAMAGES = (
+    _flip, _cut_short, _nest, _recode, _odd_number, _insert, _remove, _name_twice, _repeat, _append,
+)  # fmt: skip
 
 
 def resized(chance: Random, header: bytes) -> bytes:

@@ -70,7 +70,7 @@ class Target(ABC):
         """Processes that work for this one, to be measured with it."""
         return ()
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing open
         """Give back what is open."""
 
 

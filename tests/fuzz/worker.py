@@ -70,7 +70,7 @@ class Watch:
         if not self._on:
             return
         if event in {"open", "os.listdir", "os.scandir"} and isinstance(arguments[0], str | bytes):
-            path = os.path.abspath(os.fsdecode(arguments[0]))
+            path = str(Path(os.fsdecode(arguments[0])).absolute())
             if path not in self._exactly and not path.startswith(self._allowed):
                 self.touched.append(f"{event} {path}")
         elif event in {"socket.connect", "socket.getaddrinfo", "os.system", "os.exec"}:
@@ -85,6 +85,7 @@ def serve(line: Connection, target_class: type[Target], folder: str) -> None:
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    os.environ["RUST_BACKTRACE"] = "0"
     place = Path(folder)
     (place / "files").mkdir()
     os.chdir(place)

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -178,13 +177,12 @@ class Worker(Generic[_Task, _Answer]):
         return self._stack.enter_context(Localizer.open(bundle, **self._plan.localizer))
 
     def _decoders(self) -> list[str]:
-        """One a lane: where NVDEC has fewer sessions, they take turns."""
+        """One a lane; where NVDEC has fewer sessions, lanes wait for one another."""
         plan = self._plan
         device = plan.localizer.get("device") or (
             "cuda" if plan.localizer.get("backend") == "tensorrt" else None
         )
-        found = lane_decoders(plan.decoder, device, plan.lanes)
-        return [decoder for decoder, _ in zip(cycle(found), range(plan.lanes), strict=False)]
+        return lane_decoders(plan.decoder, device, plan.lanes)
 
 
 def _row(number: int, answer: bytes) -> dict[str, list[Any]]:

@@ -61,7 +61,7 @@ def default_folder() -> Path:
         home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     except RuntimeError as error:
         raise OutputError(
-            "the cache has no place: this user has no home folder",
+            "there is no default cache folder: this user has no home folder",
             remedy=f"Name a folder in {FOLDER_VARIABLE}, or go without: --no-cache",
         ) from error
     return Path(home) / "vtloc" / "features"
@@ -96,7 +96,7 @@ class FeatureCache:
             self.folder.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             raise OutputError(
-                f"the cache cannot be made: {getattr(error, 'strerror', None) or error}",
+                f"the cache folder cannot be created: {getattr(error, 'strerror', None) or error}",
                 where=self.folder,
                 remedy=f"Name another folder in {FOLDER_VARIABLE}, or go without: --no-cache",
             ) from error
@@ -358,7 +358,7 @@ def _decode(content: bytes, key: str) -> EncodedVideo:
     facts = header.facts
     bare = text.replace(facts.digest.encode(), _NO_DIGEST.encode(), 1)
     if facts.version != _VERSION or facts.digest != _digest(key, bare, body):
-        raise OutputError("the entry is damaged, or another's")
+        raise OutputError("the entry is damaged, or belongs to another video")
     arrays = {}
     for name, (_, dtype) in _KINDS.items():
         tensor: _Tensor | None = getattr(header, name)

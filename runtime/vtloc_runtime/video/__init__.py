@@ -1,4 +1,4 @@
-"""A video as frames: what a player shows at each wanted instant, decoding no more than it must.
+"""Sample frames from videos: what a player shows at each requested instant, with exact times.
 
 FFmpeg is loaded with the reader, not with the options: a process that only passes options on to a
 decoder process never loads it.

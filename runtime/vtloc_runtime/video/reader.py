@@ -1,4 +1,4 @@
-"""Read a video as frames: what is on screen at each wanted instant."""
+"""Read the frames that are on screen at requested instants."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -77,7 +78,7 @@ class FrameReader:
         return self._guarded()
 
     def close(self) -> None:
-        """Stop, and give everything back; a second call does nothing."""
+        """Close the reader and release its resources; a second call does nothing."""
         self._started = True
         if self._sampler is not None:
             self._sampler.close()
@@ -135,9 +136,12 @@ class FrameReader:
     def _guarded(self) -> Iterator[Frame]:
         with _one_error(self._name):
             try:
+                last = 0.0
                 for number, frame in enumerate(self._frames(), start=1):
                     self._check_limits(number, frame.asked)
-                    yield frame
+                    # The timestamps of a damaged file may lie before its start, or fall.
+                    last = max(last, frame.time)
+                    yield frame if frame.time == last else replace(frame, time=last)
                     if self._closed:
                         return
                 self._finished = True
@@ -158,7 +162,7 @@ class FrameReader:
             raise VideoError(
                 f"gives more than {self.options.limits.frames} frames",
                 where=self._name,
-                remedy="Sample it less densely, or raise Limits.frames",
+                remedy="Sample fewer frames per second, or raise Limits.frames",
             )
         if asked > self.options.limits.seconds:
             raise VideoError(
@@ -190,7 +194,7 @@ class FrameReader:
 
 @contextmanager
 def _one_error(where: str) -> Iterator[None]:
-    """Let no other error out than vtloc's own, with the video's name in it."""
+    """Turn every error into a `VideoError` with the video's name."""
     try:
         yield
     except VideoError as error:
@@ -201,7 +205,7 @@ def _one_error(where: str) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise VideoError(
-            "takes more memory to decode than there is",
+            "needs more memory to decode than is available",
             where=where,
             remedy="Give it more memory, or convert it to smaller pictures",
         ) from error

@@ -25,7 +25,7 @@ _LOCATIONS = (
     "*/_ORT_MEM_ADDR_/*",
     "",
     "a/../own.bin",
-)
+)  # fmt: skip
 _POSITIONS = (0, 1, 4, 2**31, 2**63, -1, "x", "0x10", "١")
 _OPSETS = [helper.make_opsetid("", 18)]
 

@@ -29,8 +29,8 @@ def _records() -> list[Record]:
         Record(id="a2", video="a.mp4", query="a cat", moments=(), duration=61.4, **common),
         Record(id="b", video="b.mp4", query="a dog", run=_RUN,
                error=Failure(kind="video", what="is damaged", where="b.mp4", remedy="Repair it")),
-        Record(id="c", video="película \u2028\\xff.mp4", query="Ein Hund – läuft", moments=(moment,),
-               duration=10.0, warnings=("two packets are damaged",), **common),
+        Record(id="c", video="película \u2028\\xff.mp4", query="Ein Hund – läuft",
+               moments=(moment,), duration=10.0, warnings=("two packets are damaged",), **common),
     ]  # fmt: skip
 
 

@@ -54,7 +54,8 @@ _TOKENIZER: dict[str, Any] = {
 
 _PARTS: dict[str, list[dict[str, Any]]] = {
     "model": [
-        {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]], "unk_token": "a"},
+        {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]],
+         "unk_token": "a"},
         {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "c"]]},
         {"type": "WordLevel", "vocab": {"a": 0, "[UNK]": 1}, "unk_token": "[UNK]"},
         {"type": "WordLevel", "vocab": {}, "unk_token": "[UNK]"},
@@ -83,7 +84,8 @@ _PARTS: dict[str, list[dict[str, Any]]] = {
         {"type": "FixedLength", "length": 0},
     ],
     "post_processor": [
-        {"type": "TemplateProcessing", "single": [_SPECIAL["A"]] * 3, "pair": [], "special_tokens": {}},
+        {"type": "TemplateProcessing", "single": [_SPECIAL["A"]] * 3, "pair": [],
+         "special_tokens": {}},
         {"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {}},
         {"type": "RobertaProcessing", "sep": ["x", 2**31], "cls": ["y", 0], "trim_offsets": True,
          "add_prefix_space": True},
@@ -92,7 +94,8 @@ _PARTS: dict[str, list[dict[str, Any]]] = {
     "truncation": [
         {"max_length": length, "strategy": strategy, "stride": stride, "direction": "Right"}
         for length, strategy, stride in (
-            (0, "LongestFirst", 0), (1, "OnlyFirst", 5), (2, "OnlySecond", 2**31), (2**31, "OnlyFirst", 1),
+            (0, "LongestFirst", 0), (1, "OnlyFirst", 5), (2, "OnlySecond", 2**31),
+            (2**31, "OnlyFirst", 1),
         )
     ],
     "padding": [

@@ -211,7 +211,7 @@ def test_the_folder_is_the_one_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "vtloc" / "features"
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be created"):
         FeatureCache(tmp_path / "file" / "cache")
 
 
@@ -392,7 +392,7 @@ def test_storage_that_hangs_is_given_up(
     monkeypatch.setattr(os, "pread", hang)
     cache = FeatureCache(tmp_path / "cache", timeout=0.3)
     began = time.monotonic()
-    with pytest.raises(VideoError, match=r"no answer for 0\.3 s"):
+    with pytest.raises(VideoError, match=r"did not respond within 0\.3 s"):
         cache.fetch(film, "s", Encoder())
     assert time.monotonic() - began < 5
     assert cache.key(film, "s", stop=lambda: True) is None
