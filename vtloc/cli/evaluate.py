@@ -20,7 +20,8 @@ from vtloc.cli.options import (
     RateOption,
     TokensOption,
 )
-from vtloc_runtime.errors import CheckpointError, FeatureError, UsageError
+from vtloc.errors import CheckpointError
+from vtloc_runtime.errors import FeatureError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
