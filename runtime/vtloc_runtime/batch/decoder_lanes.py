@@ -14,7 +14,6 @@ from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.decoders.choice import PROCESSOR
 
 if TYPE_CHECKING:
-
     from vtloc_runtime.video import VideoOptions
     from vtloc_runtime.video.isolation.chunks import Read, Reading
 
