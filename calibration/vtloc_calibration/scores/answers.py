@@ -249,11 +249,11 @@ def write_answers(found: Answers, path: Path) -> None:
     lines = [json.dumps(asdict(one), ensure_ascii=False) for one in found.answers]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as file:
-            file.writelines(f"{line}\n".encode() for line in lines)
+        with atomic_write(path) as draft:
+            draft.writelines(f"{line}\n".encode() for line in lines)
         if found.reference is not None:
-            with atomic_write(path.with_suffix(_REFERENCE_SUFFIX)) as file:
-                file.write(found.reference.to_bytes())
+            with atomic_write(path.with_suffix(_REFERENCE_SUFFIX)) as draft:
+                draft.write(found.reference.to_bytes())
     except OSError as error:
         raise OutputError(f"cannot write the answers: {error.strerror}", where=path) from error
 

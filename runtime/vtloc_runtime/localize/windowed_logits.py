@@ -101,24 +101,39 @@ class BoundaryLogits:
             timelines = {
                 name: Timeline(windows, values.shape[:-1]) for name, values in whole.items()
             }
+            last, found = None, {}
             for index, window in enumerate(windows):
                 part = places[window.start : window.stop]
                 seen = features[part.start : part.stop : step].astype(dtype, copy=False)
-                result = self._network.run(
-                    {
-                        # One row for all sentences: a GPU is sent the features once.
-                        "features": np.broadcast_to(seen, (rows, *seen.shape)),
-                        "frame_mask": np.ones((rows, len(window)), dtype=bool),
-                        "tokens": tokens,
-                        "token_mask": token_mask,
-                    }
-                )
+                # A picture that stays on screen for hours fills window after window.
+                if last is None or not np.array_equal(seen, last):
+                    found, last = self._run(seen, tokens, token_mask, names), seen
                 for name, timeline in timelines.items():
-                    timeline.add(index, self._output(result, name, len(window)))
+                    timeline.add(index, found[name])
             for name, timeline in timelines.items():
                 whole[name][..., phase::step] = timeline.values()
         aligned = whole["alignment"].astype(np.float32) if alignment else None
         return FrameLogits(whole["start_logits"], whole["end_logits"], aligned)
+
+    def _run(
+        self,
+        seen: NDArray[Any],
+        tokens: NDArray[Any],
+        token_mask: NDArray[np.bool_],
+        names: list[str],
+    ) -> dict[str, NDArray[np.float64]]:
+        """What the network says of one window, for all sentences; ``[rows, ..., frames]`` each."""
+        rows = len(tokens)
+        result = self._network.run(
+            {
+                # One row for all sentences: a GPU is sent the features once.
+                "features": np.broadcast_to(seen, (rows, *seen.shape)),
+                "frame_mask": np.ones((rows, len(seen)), dtype=bool),
+                "tokens": tokens,
+                "token_mask": token_mask,
+            }
+        )
+        return {name: self._output(result, name, len(seen)) for name in names}
 
     def _output(
         self, result: Mapping[str, NDArray[Any]], name: str, frames: int

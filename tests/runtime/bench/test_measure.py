@@ -260,13 +260,15 @@ class TestCommand:
         with pytest.raises(UsageError, match="--batch"):
             bench_command(bundle.path, batch=text)
 
-    def test_ends_in_one_line_and_an_exit_code(self, tmp_path) -> None:
-        from vtloc_runtime.cli.bench import app
+    def test_ends_in_one_line_and_an_exit_code(self, tmp_path, capsys) -> None:
+        from vtloc_runtime.cli import main as cli
 
-        result = CliRunner().invoke(app, ["-b", str(tmp_path / "no-bundle")])
-        assert result.exit_code == BundleError.exit_code
-        assert "there is no such bundle" in result.output
-        assert "Traceback" not in result.output
+        with pytest.raises(SystemExit) as left:
+            cli.main(["bench", "-b", str(tmp_path / "no-bundle")])
+        captured = capsys.readouterr()
+        assert left.value.code == BundleError.exit_code
+        assert "there is no such bundle" in captured.err
+        assert "Traceback" not in captured.err
 
 
 def test_a_report_replaces_only_a_report(

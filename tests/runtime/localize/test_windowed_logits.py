@@ -99,3 +99,14 @@ def test_a_network_without_alignment_says_so() -> None:
 
 def test_without_limits_many_sentences_go_together() -> None:
     assert BoundaryLogits(Echo(), Windows()).rows == 32
+
+
+def test_windows_that_are_equal_run_once() -> None:
+    network = Echo()
+    features = np.repeat(np.array([[1.0, 0.0], [2.0, 0.0]], np.float32), [1000, 500], axis=0)
+    logits = BoundaryLogits(network, Windows(frames=20, overlap=6))
+    found = logits.of(features, [sentence(2)])
+    np.testing.assert_allclose(found.starts, [[1.0] * 1000 + [2.0] * 500])
+    np.testing.assert_allclose(found.ends, [[2] * 1500])
+    # One before, one or two across, one after.
+    assert len(network.seen) <= 4
