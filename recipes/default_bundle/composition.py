@@ -65,11 +65,11 @@ class CompositionConfig:
     def __post_init__(self) -> None:
         for name in ("empty", "repeated", "hard", "recurring", "companion", "absent"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigurationError(f"{name} is no probability", where="composition")
+                raise ConfigurationError(f"{name} must be between 0 and 1", where="composition")
         for name in ("frames", "segments", "strength"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
-                raise ConfigurationError(f"{name} is no range", where="composition")
+                raise ConfigurationError(f"{name} must be a range", where="composition")
         if not 1 <= self.shortest <= self.frames[0]:
             raise ConfigurationError("shortest does not fit the frames", where="composition")
         unknown = {relation for relation, _ in self.relations} - set(get_args(Relation))

@@ -59,7 +59,7 @@ class DescribedConfig:
     def __post_init__(self) -> None:
         for name in ("share", "answer", "elsewhere", "unclear", "stray", "absent"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigurationError(f"{name} is no probability", where="described")
+                raise ConfigurationError(f"{name} must be between 0 and 1", where="described")
         if not 0 <= self.clarity[0] <= self.clarity[1] <= 1:
             raise ConfigurationError("clarity is no range within 0 and 1", where="described")
         if self.topics < 2 or self.scene < 1 or self.shot < 1:

@@ -35,7 +35,7 @@ ReportOption = Annotated[
     Path | None, typer.Option(help="Folder for the table as JSON and the plot.")
 ]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Measure and report; leave the bundle as it is.")
+    bool, typer.Option("--dry-run", help="Measure and report, without changing the bundle.")
 ]
 
 
@@ -76,8 +76,8 @@ def scores(
     absent: Annotated[
         int, typer.Option(min=0, help="Sentences of other videos to ask each video.")
     ] = 3,
-    iou: Annotated[float, typer.Option(help="Overlap from which an answer is right.")] = 0.5,
-    backend: Annotated[str, typer.Option(help="What runs the networks.")] = "onnxruntime",
+    iou: Annotated[float, typer.Option(help="IoU from which an answer counts as right.")] = 0.5,
+    backend: Annotated[str, typer.Option(help="Backend for the networks.")] = "onnxruntime",
     network_precision: PrecisionOption = None,
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Leave out lines whose video is missing.")
@@ -209,14 +209,14 @@ def samples(
     videos: VideosOption,
     out: Annotated[Path, typer.Option(help="The safetensors file; a .json goes beside it.")],
     labels: Annotated[
-        Path | None, typer.Option(help="Annotations whose sentences are asked their videos.")
+        Path | None, typer.Option(help="Annotations; each video is asked its own sentences.")
     ] = None,
     queries: Annotated[
-        Path | None, typer.Option(help="Sentences, one a line, asked every video of the folder.")
+        Path | None, typer.Option(help="Sentences, one per line; each video is asked all of them.")
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Frames to keep at most.")] = 256,
-    per_video: Annotated[int, typer.Option(min=1, help="Frames of one video at most.")] = 16,
-    limit: Annotated[int, typer.Option(min=1, help="Videos to read at most.")] = 64,
+    frames: Annotated[int, typer.Option(min=1, help="Maximum number of frames.")] = 256,
+    per_video: Annotated[int, typer.Option(min=1, help="Maximum number of frames per video.")] = 16,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of videos.")] = 64,
     network_precision: PrecisionOption = None,
     seed: SeedOption = 0,
 ) -> None:

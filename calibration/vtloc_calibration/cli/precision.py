@@ -43,7 +43,7 @@ GranularityOption = Annotated[
 ]
 ReportOption = Annotated[Path | None, typer.Option(help="Folder for JSON and plots.")]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Measure and report; leave the bundle as it is.")
+    bool, typer.Option("--dry-run", help="Measure and report, without changing the bundle.")
 ]
 RangesOption = Annotated[
     Literal["minmax", "percentile", "entropy"] | None,
@@ -329,8 +329,8 @@ def _refuse_drift(drift: AnswerDrift) -> None:
 
     if broken := PARITY_BOUNDS["int8"].broken_by(Effect({}, drift)):
         raise ParityError(
-            f"the INT8 networks together break the bounds: {broken}",
-            remedy="Lower fewer networks with --network, or spare nodes with --granularity node",
+            f"the INT8 networks together exceed the bounds: {broken}",
+            remedy="Lower fewer networks with --network, or try --granularity node",
         )
 
 
@@ -341,5 +341,5 @@ def _refuse_broken(studies: Sequence[Study]) -> None:
                 f"no choice of modules in {study.precision} is within the bounds: "
                 f"{study.choice.reason}",
                 where=f"the {study.network} network",
-                remedy="Draw more samples, or spare single nodes with --granularity node",
+                remedy="Draw more samples, or try --granularity node",
             )

@@ -20,7 +20,7 @@ class Amount:
     """How much to draw.
 
     Attributes:
-        videos: Videos to read at most.
+        videos: Maximum number of videos.
         frames: Frames to keep at most, over all videos.
         frames_per_video: Frames to keep of one video at most.
         queries_per_video: Sentences to ask one video at most.

@@ -95,7 +95,7 @@ def read_labelled(
                 remedy="Fetch it, or leave such queries out with --skip-missing",
             )
     if not any(one.present for one in found):
-        raise AnnotationError("no labelled moment has its video at hand", where=path)
+        raise AnnotationError("none of the labelled videos is available", where=path)
     return tuple(found)
 
 

@@ -108,7 +108,7 @@ def threshold_for_precision(
     values = _scores(scores, "labelled")
     right = np.asarray(correct, dtype=bool)
     if right.shape != values.shape:
-        raise CalibrationError(f"{len(values)} scores cannot be held against {right.size} labels")
+        raise CalibrationError(f"there are {len(values)} scores but {right.size} labels")
     order = np.argsort(-values, kind="stable")
     ranked = values[order]
     share = np.cumsum(right[order]) / np.arange(1, len(ranked) + 1)

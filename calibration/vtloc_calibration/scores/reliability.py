@@ -46,11 +46,12 @@ def checked_answers(probability: ArrayLike, correct: ArrayLike) -> tuple[FloatAr
     right = np.asarray(correct, dtype=bool)
     if stated.ndim != 1 or stated.shape != right.shape:
         raise CalibrationError(
-            f"scores of shape {stated.shape} cannot be held against labels of {right.shape}"
+            f"scores of shape {stated.shape} do not match labels of shape {right.shape}"
         )
     if not len(stated):
         raise CalibrationError(
-            "there is no labelled answer", remedy="Give labelled moments whose videos are at hand"
+            "there are no labelled answers",
+            remedy="Give labelled moments whose videos are available",
         )
     if not (np.isfinite(stated).all() and stated.min() >= 0 and stated.max() <= 1):
         raise CalibrationError("scores must be finite and lie between 0 and 1")

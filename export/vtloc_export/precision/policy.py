@@ -238,7 +238,7 @@ def _spare(network: nn.Module, name: str) -> None:
     module = dict(network.named_modules()).get(name)
     if not name or module is None:
         raise ExportError(
-            f"{name!r} is no module of its own, so it cannot be spared half precision",
+            f"{name!r} is not a separate module, so it cannot stay in FP32",
             remedy="Choose islands again with: vtloc-calibrate sensitivity --precision fp16",
         )
     module.register_forward_pre_hook(

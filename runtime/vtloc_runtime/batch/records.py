@@ -93,6 +93,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         moments: Best first; empty where the sentence describes no moment of the video; absent
             where the job failed.
         error: Why the job failed; absent where it did not.
+        presence: How far the video's closest frames exceed what videos that do not show the
+            sentence reach; videos can be ranked by it. Absent where the bundle cannot tell.
         duration: The video's length, seconds.
         size: The video file's size, bytes; absent where it is no file.
         modified: When the file was last changed, seconds since 1970, to the microsecond.
@@ -107,6 +109,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     run: str = ""
     moments: tuple[FoundMoment, ...] | None = None
     error: Failure | None = None
+    presence: float | None = None
     duration: float | None = None
     size: int | None = None
     modified: float | None = None
@@ -180,6 +183,9 @@ def answer_record(
                 )
                 for moment in localization.moments
             ),
+            presence=None
+            if localization.presence is None
+            else round(localization.presence, _SCORE_DIGITS),
             duration=round(video.duration, _MILLISECONDS),
             size=None if state is None else state.size,
             modified=None if state is None else state.modified,

@@ -25,6 +25,7 @@ from vtloc_runtime.cli.options import (
     DecoderTimeoutOption,
     DeviceOption,
     ExactOption,
+    FpsOption,
     MaxDurationOption,
     PrecisionOption,
     QuietOption,
@@ -94,6 +95,7 @@ def encode(
     backend: BackendOption = "onnxruntime",
     device: DeviceOption = None,
     precision: PrecisionOption = None,
+    fps: FpsOption = None,
     threads: ThreadsOption = None,
     batch: BatchOption = None,
     workers: WorkersOption = None,
@@ -120,6 +122,7 @@ def encode(
         backend=backend,
         device=device,
         precision=precision,
+        fps=fps,
         threads=threads,
         batch=batch,
         workers=workers,
@@ -157,11 +160,9 @@ def run_encode(
     """
     import msgspec
 
-    from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.user_folder import bundle_for
 
-    bundle = Bundle.open(options.bundle, digest=options.bundle_digest)
-    bundle = bundle_for(bundle, options.backend)
+    bundle = bundle_for(options.open_bundle(), options.backend)
     pipeline = options.pipeline(in_order=False)
     if pipeline.cache is None:
         raise OutputError("there is no place for the cache", remedy="Name one in VTLOC_CACHE")

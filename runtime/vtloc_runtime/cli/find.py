@@ -18,6 +18,7 @@ from vtloc_runtime.cli.options import (
     DecoderTimeoutOption,
     DeviceOption,
     ExactOption,
+    FpsOption,
     MaxDurationOption,
     PrecisionOption,
     QuietOption,
@@ -95,6 +96,7 @@ def find(
             help="joint, argmax, soft, similarity or combined; the bundle's own without it."
         ),
     ] = None,
+    fps: FpsOption = None,
     always_answer: Annotated[
         bool,
         typer.Option("--always-answer", help='Never "no such moment"; give the best there is.'),
@@ -139,6 +141,7 @@ def find(
         device=device,
         precision=precision,
         decoding=decoding,
+        fps=fps,
         threads=threads,
         batch=batch,
         workers=workers,

@@ -124,6 +124,13 @@ VideosOption: TypeAlias = Annotated[
     Path | None,
     typer.Option("--videos", help="Where the videos of a benchmark's annotations lie."),
 ]
+FpsOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--fps",
+        help="Frames looked at a second; more find shorter moments. The bundle's own without it.",
+    ),
+]
 QuietOption: TypeAlias = Annotated[
     bool, typer.Option("--quiet", help="No progress and no closing line.")
 ]
@@ -157,6 +164,7 @@ class ServingOptions:
     decoder_memory: float
     decoder_timeout: float
     decoding: str | None = None
+    fps: float | None = None
     decoder: str = "cpu"
     bundle_digest: str | None = None
     video_timeout: float | None = None
@@ -179,6 +187,17 @@ class ServingOptions:
             max_duration=self.max_duration,
             require_sandbox=self.require_sandbox,
         )
+
+    def open_bundle(self) -> Bundle:
+        """The bundle, set to look at as many frames a second as was asked for.
+
+        Raises:
+            BundleError: It cannot be opened.
+            UsageError: Videos cannot be looked at so often.
+        """
+        from vtloc_runtime.bundle.bundle import Bundle
+
+        return Bundle.open(self.bundle, digest=self.bundle_digest).sampled_at(self.fps)
 
     def pipeline(self, *, in_order: bool) -> PipelineOptions:
         """How the work is to be spread.
@@ -243,6 +262,7 @@ class ServingOptions:
             "batch": self.batch,
             "reuse": self.reuse,
             "decoding": self.decoding,
+            "fps": self.fps,
             # Lanes choose for themselves.
             "decoder": "cpu" if self.decoder == "auto" else self.decoder,
         }

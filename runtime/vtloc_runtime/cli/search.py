@@ -91,7 +91,6 @@ def search(videos: list[str], queries: list[str], options: SearchOptions) -> int
         VtlocError: The work cannot begin, or its results cannot be written.
     """
     from vtloc_runtime.batch.fingerprint import run_identity
-    from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.user_folder import bundle_for
     from vtloc_runtime.cli.outputs import check_outputs
     from vtloc_runtime.localize.tokenizer import clean_query
@@ -104,7 +103,7 @@ def search(videos: list[str], queries: list[str], options: SearchOptions) -> int
         clean_query(sentence)
     jobs = read_jobs(videos, queries, videos=options.videos, notice=_notice(options))
     serving = options.serving
-    bundle = Bundle.open(serving.bundle, digest=serving.bundle_digest)
+    bundle = serving.open_bundle()
     named = [*input_files(videos), *dict.fromkeys(job.video for job in jobs)]
     check_outputs(options.out, options.report, inputs=named, bundle=bundle.path)
     bundle = bundle_for(bundle, serving.backend)

@@ -56,7 +56,7 @@ def test_lines_without_their_video_are_left_out_on_request(tmp_path: Path) -> No
     file = write(tmp_path, entry("a.mp4", "a dog", (0, 1)), entry("gone", "a cat", (0, 1)))
     assert len(read_labelled(file, videos=tmp_path, skip_missing=True)) == 1
     file = write(tmp_path, entry("gone", "a cat", (0, 1)))
-    with pytest.raises(AnnotationError, match="no labelled moment"):
+    with pytest.raises(AnnotationError, match="none of the labelled videos"):
         read_labelled(file, videos=tmp_path, skip_missing=True)
 
 

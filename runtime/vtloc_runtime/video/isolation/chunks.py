@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -48,7 +48,7 @@ class ReadingEnd:
     warnings: tuple[str, ...] = ()
 
 
-Reading: TypeAlias = Iterator[FrameChunk | ReadingEnd]
+Reading: TypeAlias = Generator[FrameChunk | ReadingEnd, None, None]
 """The chunks of a video in order, and its end as the last item."""
 
 

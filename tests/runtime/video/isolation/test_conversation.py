@@ -104,7 +104,7 @@ def test_messages_left_over_from_one_video_end_the_next(take_over: Any, video: s
     take_over(talk)
     with DecoderProcess(DecoderLimits(timeout=5)) as decoder:
         list(decoder.read(video, OPTIONS, 4))
-        with pytest.raises(VideoError, match="an answer to request 1 came for request 2"):
+        with pytest.raises(VideoError, match="the answer to request 1 was sent for request 2"):
             list(decoder.read(video, OPTIONS, 4))
         assert list(decoder.read(video, OPTIONS, 4))
 
