@@ -78,7 +78,10 @@ docs: $(DOCS)/.ready  ## Build the documentation in site/; a broken link or refe
 FOOTAGE := $(if $(LABELS),--labels $(LABELS) --videos $(VIDEOS))
 
 default-bundle: $(DEV)/.ready  ## Train, export and calibrate the bundle that ships.
-	$(DEV)/bin/python -m recipes.default_bundle --out runs/default-bundle
+	$(DEV)/bin/python -m recipes.default_bundle --out runs/beginning \
+	  --recipe recipes/default_bundle/beginning.toml
+	$(DEV)/bin/python -m recipes.default_bundle --out runs/default-bundle \
+	  --start runs/beginning/checkpoint.safetensors
 	$(DEV)/bin/vtloc-export onnx runs/default-bundle/checkpoint.safetensors \
 		--out runtime/vtloc_runtime/bundle/default --precision compact --overwrite
 	$(DEV)/bin/python -m recipes.default_bundle.calibrate runtime/vtloc_runtime/bundle/default \

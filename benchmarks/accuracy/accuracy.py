@@ -20,16 +20,18 @@ from pathlib import Path
 import av
 import numpy as np
 
+from benchmarks.accuracy.captions import caption_videos
 from benchmarks.accuracy.montage import montages
 from recipes.films.photographs import Shot, write_video
 from vtloc.annotations.examples import Example, annotated
 from vtloc.evaluation.baselines import best_constant_window, constant_window, whole_video
 from vtloc.evaluation.metrics import Scores, score
-from vtloc_runtime import Localizer
+from vtloc_runtime import EncodedVideo, Localizer
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from vtloc_runtime.localize.moments import Moment
 
 MONTAGES = "montages of real footage"
+CAPTIONS = "QVHighlights val, seen through captions"
 REAL: dict[str, Path | None] = {
     "real videos": None,
     "real videos, further labels": Path(__file__).with_name("labels.jsonl"),
@@ -164,14 +166,14 @@ def labelled(folder: Path, labels: Path | None = None) -> Iterator[tuple[Path, l
 
 def judge(
     title: str,
-    videos: Iterator[tuple[Path, list[Example]]],
+    videos: Iterator[tuple[Path | EncodedVideo, list[Example]]],
     methods: dict[str, Localizer],
 ) -> Judged:
     """Ask every method about every video; a video is decoded and encoded once."""
     judged = Judged(title, answers={name: [] for name in methods})
     encoder = next(iter(methods.values()))
     for path, examples in videos:
-        encoded = encoder.encode_video(path)
+        encoded = path if isinstance(path, EncodedVideo) else encoder.encode_video(path)
         judged.examples += examples
         for name, localizer in methods.items():
             found = localizer.localize(encoded, [example.query for example in examples])
@@ -247,6 +249,9 @@ def main() -> None:
     parser.add_argument("--media", type=Path, default=os.environ.get("VTLOC_TEST_MEDIA"))
     parser.add_argument("--bundle", type=Path, help="a bundle other than the default one")
     parser.add_argument("--videos", type=int, default=50, help="videos filmed for each set")
+    parser.add_argument(
+        "--scratch", type=Path, help="where captions' vectors are kept; asks about them, too"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
@@ -276,6 +281,9 @@ def main() -> None:
         sets.append(judge(MONTAGES, spliced, methods))
     for title, labels in REAL.items():
         sets.append(judge(title, labelled(footage, labels), methods))
+    if options.scratch is not None:
+        seen = caption_videos(Path(options.media), options.scratch, bundle)
+        sets.append(judge(CAPTIONS, seen, methods))
     report(sets, list(methods), options.json)
     for localizer in methods.values():
         localizer.close()
@@ -302,6 +310,17 @@ def report(sets: list[Judged], methods: list[str], output: Path | None) -> None:
             f"(95 % over videos: {low:+.1f} to {high:+.1f})"
         )
         written[judged.title] = {"queries": len(judged.examples), "rows": rows}
+    print("\n| set | queries | " + " | ".join(f"{name}, R@0.5 / R@0.7 / mIoU" for name in methods)
+          + " | shipped over similarity, mIoU |")  # fmt: skip
+    print("|---|--:|" + "---|" * (len(methods) + 1))
+    for judged in sets:
+        cells = (
+            " / ".join(f"{value:.1f}" for value in figures(judged.examples, judged.answers[name]))
+            for name in methods
+        )
+        gain, low, high = interval(judged, shipped, similarity)
+        print(f"| {judged.title} | {len(judged.examples)} | {' | '.join(cells)} "
+              f"| {gain:+.1f} ({low:+.1f} to {high:+.1f}) |")  # fmt: skip
     print("\n| video | sentence | true moments | answer | IoU |\n|---|---|---|---|---|")
     real = [one for one in sets if one.title in REAL]
     answered = [

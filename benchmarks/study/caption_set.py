@@ -34,12 +34,14 @@ class CaptionQuery:
     """A query, its video and where it is true.
 
     Attributes:
+        query: The sentence.
         sample: The video's features [T, 384], the query's tokens and its moments.
         sentence: The query's vector [384], of length one.
         video: Which video, counted from zero.
         fold: Which fold the video is in, below `FOLDS`.
     """
 
+    query: str
     sample: Sample
     sentence: NDArray[np.float32]
     video: int
@@ -78,6 +80,7 @@ def load_captions(media: Path, scratch: Path) -> list[CaptionQuery]:
         )
         found.append(
             CaptionQuery(
+                row["query"],
                 Sample.evenly(str(row["qid"]), features, tokens, moments, frames_per_second=RATE),
                 sentence / np.linalg.norm(sentence),
                 video,

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 LARGEST = 40_000_000
 """Bytes that the shipped bundle may take."""
 
-KEPT = 0.99
+KEPT = 0.95
 """Share of the sentences that a video shows that go on being answered. A stricter bundle turns
 away more of the others, and with them right answers that it is merely unsure of."""
 
@@ -173,7 +173,7 @@ def _calibrate(
             if labels is None or videos is None
             else _ask_videos(localizer, composed, labels, videos)
         )
-    calibrated = calibrate_scores(found.answers, target=Target("keep", KEPT))
+    calibrated = calibrate_scores(found.answers, method="temperature", target=Target("keep", KEPT))
     measured = {"data": COMPOSED if labels is None else data, **calibrated.summary()}
     if report is not None:
         from vtloc_calibration.scores.plots import plot_scores

@@ -13,11 +13,13 @@ from rich.console import Console
 
 from recipes.default_bundle.recipe import Recipe
 from recipes.default_bundle.source import TEXT_ENCODER, VISUAL_ENCODER, Encoders, TimelineSource
+from vtloc.model import load_checkpoint
 from vtloc.training import seeded_network, train
 from vtloc.training.progress import ProgressDisplay
 from vtloc_runtime.cli.program import new_application, run_program
 
 if TYPE_CHECKING:
+    from vtloc.model import LocalizerNetwork
     from vtloc.training import TrainingListener, TrainingResult
 
 TRAINING_DATA = (
@@ -27,6 +29,9 @@ TRAINING_DATA = (
 )
 
 _VALIDATION_SEED = 2
+
+ROUTING_AT_FIRST = 0.1
+"""How much of what fresh routing gives a trained network gets to see."""
 
 app = new_application(add_completion=False)
 
@@ -39,6 +44,10 @@ def default_bundle(
     recipe: Annotated[
         Path | None, typer.Option(help="A TOML recipe; by default the shipped bundle's own.")
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="A checkpoint to start from, as `beginning.toml` makes it."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Use this seed, not the recipe's.")] = None,
 ) -> None:
     """Train the default bundle's localizer on synthetic timelines."""
@@ -46,7 +55,7 @@ def default_bundle(
     if seed is not None:
         chosen = replace(chosen, training=replace(chosen.training, seed=seed))
     with ProgressDisplay(Console(stderr=True)) as display:
-        result = train_default(chosen, out, listener=display)
+        result = train_default(chosen, out, start=start, listener=display)
     typer.echo(result.checkpoint)
 
 
@@ -54,6 +63,7 @@ def train_default(
     recipe: Recipe,
     folder: Path,
     *,
+    start: Path | None = None,
     encoders: Encoders | None = None,
     listener: TrainingListener | None = None,
 ) -> TrainingResult:
@@ -62,6 +72,8 @@ def train_default(
     Args:
         recipe: Every choice.
         folder: Where the checkpoint and the metrics go.
+        start: A checkpoint whose weights are taken over, as far as the network has them; what is
+            new in the network begins small. None starts from chance.
         encoders: The default bundle's encoders, where they are loaded already.
         listener: Hears of steps and epochs.
 
@@ -93,8 +105,11 @@ def train_default(
         token_dim=loaded.text.token_dimension,
         shared_space=loaded.shared_space,
     )
+    network = seeded_network(config, seed=seed)
+    if start is not None:
+        take_over(network, load_checkpoint(start).network)
     return train(
-        seeded_network(config, seed=seed),
+        network,
         source,
         validation,
         folder=folder,
@@ -111,6 +126,22 @@ def train_default(
         },
         listener=listener,
     )
+
+
+def take_over(network: LocalizerNetwork, older: LocalizerNetwork) -> None:
+    """Give a network the weights of another; routing that the other lacks begins small.
+
+    Args:
+        network: Changed in place.
+        older: A network of the same widths, with or without routing.
+    """
+    weights = network.state_dict()
+    known = older.state_dict()
+    for name in weights.keys() & known.keys():
+        weights[name] = known[name]
+    if older.routing is None and network.routing is not None:
+        weights["routing.output.weight"] = weights["routing.output.weight"] * ROUTING_AT_FIRST
+    network.load_state_dict(weights)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

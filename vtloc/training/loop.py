@@ -21,6 +21,7 @@ from vtloc.training.device import training_device
 from vtloc.training.metrics_log import MetricsJournal
 from vtloc.training.resume_state import TrainingProgress, load_state, save_state
 from vtloc_runtime.errors import OutputError
+from vtloc_runtime.system.output_check import check_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -213,7 +214,14 @@ class _Run:
         }
 
     def resume(self) -> None:
-        """Go on where an earlier run in the folder stopped, or begin."""
+        """Continue where an earlier run in the folder stopped, or begin.
+
+        Raises:
+            CheckpointError: The folder holds another run, or a damaged one.
+            OutputError: The folder cannot be written, or holds other files of these names.
+        """
+        check_output(self.folder / CHECKPOINT_NAME, ours=lambda content: b'"vtloc"' in content)
+        check_output(self.folder / METRICS_NAME, ours=lambda content: b'"epoch"' in content)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

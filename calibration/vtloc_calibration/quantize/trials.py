@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
@@ -104,6 +104,8 @@ class AnswerTrial:
                 by_video.setdefault(str(query.video), []).append(query)
         with DecoderProcess() as decoder:
             for queries in by_video.values():
+                if left == 0:
+                    break
                 footage = _read(localizer, queries, most=left, read=decoder.read)
                 if footage is not None:
                     self._footage.append(footage)
@@ -183,21 +185,19 @@ def _read(
     """A video's pictures and features; None where it cannot be read or is too long."""
     images: list[NDArray[np.uint8]] = []
     times: list[NDArray[np.float64]] = []
-    frames, duration = 0, None
+    duration = None
+    options = localizer.encoder.options()
+    options = replace(options, limits=replace(options.limits, frames=most))
     try:
-        with closing(read(queries[0].video, localizer.encoder.options(), _BATCH)) as reading:
-            for part in reading:
-                if isinstance(part, ReadingEnd):
-                    duration = part.duration
-                    break
-                frames += len(part.index)
-                if frames > most:
-                    return None
-                images.append(part.images[part.index])
-                times.append(part.times)
+        for part in read(queries[0].video, options, _BATCH):
+            if isinstance(part, ReadingEnd):
+                duration = part.duration
+                break
+            images.append(part.images[part.index])
+            times.append(part.times)
     except VideoError:
         return None
-    if duration is None or not frames:
+    if duration is None or not images:
         return None
     pictures = np.concatenate(images)
     return _Footage(

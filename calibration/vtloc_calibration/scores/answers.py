@@ -244,8 +244,8 @@ def write_answers(found: Answers, path: Path) -> None:
     Raises:
         OutputError: It cannot be written, or another program's file is there.
     """
-    for file in answer_files(path):
-        check_report_file(file)
+    for place in answer_files(path):
+        check_report_file(place)
     lines = [json.dumps(asdict(one), ensure_ascii=False) for one in found.answers]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,17 @@ def test_the_bundles_own_networks_move_no_answer(trial: AnswerTrial) -> None:
     assert trial.accuracy().recall == 1
 
 
+def test_videos_beyond_the_memory_for_frames_are_left_out(
+    weighted_bundle: Bundle, striped_labels: Path, striped_videos: Videos
+) -> None:
+    labelled = read_labelled(striped_labels, videos=striped_videos[0][0].parent)
+    with AnswerTrial(weighted_bundle, labelled, frames=30) as few:
+        # Two videos of twelve seconds, three sentences each.
+        assert len(few.answers({})) == 6
+    with pytest.raises(CalibrationError, match="no labelled video can be read"):
+        AnswerTrial(weighted_bundle, labelled, frames=5)
+
+
 def test_a_network_that_sees_other_colours_moves_answers(
     trial: AnswerTrial, weighted_bundle: Bundle
 ) -> None:

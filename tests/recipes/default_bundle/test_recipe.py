@@ -1,11 +1,18 @@
 """The recipe: one file that holds every choice."""
 
+from importlib.resources import files
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("torch", reason="needs the export extra")
 
+import torch
+
+from recipes.default_bundle.command import ROUTING_AT_FIRST, take_over
 from recipes.default_bundle.recipe import Recipe
 from vtloc.errors import ConfigurationError
+from vtloc.training import seeded_network
 from vtloc_runtime.bundle.bundle import Bundle
 
 
@@ -74,3 +81,20 @@ def test_what_no_recipe_holds_is_refused(tmp_path, text, message):
 def test_a_missing_recipe_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match=r"nothing\.toml"):
         Recipe.read(tmp_path / "nothing.toml")
+
+
+def test_both_steps_are_recipes_and_the_second_takes_over_the_first():
+    second = Recipe.read(None)
+    first = Recipe.read(Path(str(files("recipes.default_bundle").joinpath("beginning.toml"))))
+    widths = {"feature_dim": 40, "token_dim": 8, "shared_space": (0, 8)}
+    small = {"hidden_dim": 16, "scale_dim": 4, "capsule_dim": 4}
+    older = seeded_network(first.localizer_config(**widths, **small), seed=0)
+    network = seeded_network(second.localizer_config(**widths, **small), seed=1)
+    fresh = network.state_dict()["routing.output.weight"].clone()
+    take_over(network, older)
+    weights, known = network.state_dict(), older.state_dict()
+    assert network.routing is not None
+    assert older.routing is None
+    assert known.keys() <= weights.keys()
+    assert all(torch.equal(weights[name], value) for name, value in known.items())
+    assert torch.equal(weights["routing.output.weight"], fresh * ROUTING_AT_FIRST)

@@ -30,6 +30,17 @@ def test_a_run_replaces_no_other_file(
     assert [(file.name, file.read_text()) for file in folder.iterdir()] == [(name, "mine")]
 
 
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "metrics.jsonl"])
+def test_an_arm_replaces_no_other_file(name: str, benchmark_files, tmp_path: Path) -> None:
+    folder = tmp_path / "transformer-only" / "seed-0"
+    folder.mkdir(parents=True)
+    (folder / name).write_text("mine")
+    configuration = benchmark_files.folder / "run.toml"
+    words = ("ablate", "components", "--out", tmp_path, "--configuration", configuration)
+    assert call(*words, "--epochs", 1) == 8
+    assert [(file.name, file.read_text()) for file in folder.iterdir()] == [(name, "mine")]
+
+
 def test_the_configuration_is_not_replaced_by_its_own_record(benchmark_files) -> None:
     path = benchmark_files.folder / "run.toml"
     content = path.read_bytes()

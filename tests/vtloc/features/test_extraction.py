@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from pathlib import Path
 
 import av
@@ -12,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.support.crashing_decoder import crash_on
 from vtloc.encoders import TextEncoder, VisualEncoder
 from vtloc.features.extraction import (
     encode_queries,
@@ -155,20 +154,11 @@ def test_sentences_become_their_real_tokens(tmp_path: Path) -> None:
 def test_a_video_that_crashes_the_decoder_costs_itself_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("a.mp4", "b.mp4", "c.mp4"):
+    for name in ("a.mp4", "c.mp4"):
         write_video(tmp_path / name, GREYS)
-    from vtloc_runtime.video.isolation import decoder_process
-
-    read = decoder_process.DecoderProcess.read
-
-    def crash(self, source, options, size):
-        if Path(source).name == "b.mp4":
-            # The process of the first video: it stops, and dies while it is waited for.
-            self._process.send_signal(signal.SIGSTOP)
-            threading.Timer(0.3, self._process.kill).start()
-        yield from read(self, source, options, size)
-
-    monkeypatch.setattr(decoder_process.DecoderProcess, "read", crash)
+    # The decoder knows it by its size.
+    write_video(tmp_path / "b.mp4", [*GREYS, *GREYS])
+    crash_on(tmp_path / "b.mp4", monkeypatch)
     encoder = MeanColour()
     store = frame_store(tmp_path / "store", encoder, frames_per_second=1.0)
     videos = find_videos([tmp_path])
