@@ -1,4 +1,4 @@
-"""What answers depend on, as one short hash; runs of the same identity may share a journal."""
+"""One short hash of everything that answers depend on; runs that share it can share results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _DIGITS = 12
 
 
-def run_identity(
+def run_fingerprint(
     bundle: Bundle,
     *,
     backend: str,
@@ -27,7 +27,7 @@ def run_identity(
     moments: int,
     reuse: float = DEFAULT_REUSE,
 ) -> str:
-    """Hash everything that answers depend on, beside the videos and sentences.
+    """Hash everything that answers depend on, except the videos and sentences.
 
     Raises:
         BackendError: The backend is unknown, or does not run on the device.
@@ -50,7 +50,7 @@ def run_identity(
         manifest.score_calibration,
         decoding or manifest.decoding.strategy,
         backend,
-        # Any GPU will do to go on with what another began; a CPU rounds differently.
+        # A run may resume on another GPU, but not on a CPU, which rounds differently.
         place.partition(":")[0],
         moments,
         reuse and (RULE, reuse),

@@ -11,6 +11,8 @@ import threading
 from types import FrameType
 from typing import Any, Self
 
+from vtloc_runtime.cli.exit_codes import exit_code_of_signal
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SHOW_CURSOR = b"\x1b[?25h"
 
@@ -24,7 +26,7 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, number: int = signal.SIGINT) -> None:
         super().__init__()
-        self.exit_code = exit_code_of(number)
+        self.exit_code = exit_code_of_signal(number)
 
 
 class Interruption:
@@ -43,7 +45,7 @@ class Interruption:
 
     def __init__(self, *, graceful: bool) -> None:
         self.asked = False
-        self.exit_code = exit_code_of(signal.SIGINT)
+        self.exit_code = exit_code_of_signal(signal.SIGINT)
         self._graceful = graceful
         self._heard = 0
         self._before: dict[int, Any] = {}
@@ -86,22 +88,17 @@ class Interruption:
     def _count(self, number: int) -> None:
         self._heard += 1
         if self._heard == 1:
-            self.exit_code = exit_code_of(number)
+            self.exit_code = exit_code_of_signal(number)
             if self._graceful:
                 _write("\nfinishing what is in flight; once more stops at once\n")
             self.asked = True
         else:
-            _leave(exit_code_of(number))
+            _leave(exit_code_of_signal(number))
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         self.asked = True
         if not self._graceful:
             raise Stopped(number)
-
-
-def exit_code_of(number: int) -> int:
-    """The exit code of a program that a signal ended: 130 for SIGINT, 143 for SIGTERM."""
-    return 128 + number
 
 
 def _leave(code: int) -> None:

@@ -19,13 +19,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from vtloc_runtime import __version__
+from vtloc_runtime.cli.exit_codes import INTERNAL_ERROR, INTERRUPTED, PIPE_CLOSED
 from vtloc_runtime.cli.interrupts import Stopped
 from vtloc_runtime.cli.terminal import print_line
 from vtloc_runtime.errors import MissingExtraError, OutputError, UsageError, VtlocError
 
-INTERNAL = 70
-INTERRUPTED = 130
-PIPE_CLOSED = 141
 DEBUG_VARIABLE = "VTLOC_DEBUG"
 
 # Typer carries its own click in some versions and imports it in others; this is either one's.
@@ -130,17 +128,6 @@ def report_error(error: VtlocError, program: str = "vtloc-run") -> None:
     _print(program, f"{error.kind} error: {error}")
 
 
-def exit_codes() -> dict[str, int]:
-    """The exit code of every kind of error."""
-    codes: dict[str, int] = {}
-    families = [VtlocError]
-    while families:
-        family = families.pop()
-        codes[family.kind] = family.exit_code
-        families.extend(family.__subclasses__())
-    return codes
-
-
 def _run(application: typer.Typer, program: str, words: list[str]) -> int:
     command: Any = typer.main.get_command(application)
     commands = getattr(command, "commands", None)
@@ -186,7 +173,7 @@ def _explain(error: BaseException, program: str, extra: str, stopped: str) -> in
         f"internal error: {type(error).__name__}: {error}. This is a fault of vtloc; "
         f"set {DEBUG_VARIABLE}=1 to see where",
     )
-    return INTERNAL
+    return INTERNAL_ERROR
 
 
 def _as_vtloc_error(error: BaseException, program: str, extra: str) -> VtlocError | None:

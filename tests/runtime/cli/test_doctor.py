@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import nvdec_double, tensorrt_double
-from vtloc_runtime.cli import examination as doctor
-from vtloc_runtime.cli.examination import Diagnosis, Finding, examine
+from vtloc_runtime.cli import diagnosis as doctor
+from vtloc_runtime.cli.diagnosis import Diagnosis, Finding, diagnose
 from vtloc_runtime.cli.main import main
 
 
@@ -28,7 +28,7 @@ def finding(diagnosis: Diagnosis, subject: str) -> Finding:
 
 
 def test_it_tries_every_backend_on_the_bundle(colour_bundle: Path) -> None:
-    diagnosis = examine(colour_bundle)
+    diagnosis = diagnose(colour_bundle)
     assert diagnosis.serves
     services = {(s.backend, s.device): s for s in diagnosis.services}
     assert services["onnxruntime", "cpu"].serves
@@ -46,7 +46,7 @@ def test_two_builds_of_onnxruntime_are_a_problem(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(monkeypatch, {"onnxruntime": "1.0", "onnxruntime-gpu": "1.0"})
-    found = finding(examine(colour_bundle), "onnxruntime")
+    found = finding(diagnose(colour_bundle), "onnxruntime")
     assert found.state == "problem"
     assert "overwrite" in found.detail
     assert "uninstall" in found.remedy
@@ -56,7 +56,7 @@ def test_what_is_not_installed_names_its_extra(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(monkeypatch, {})
-    diagnosis = examine(colour_bundle)
+    diagnosis = diagnose(colour_bundle)
     for subject, extra in (("onnxruntime", "cpu"), ("tensorrt", "tensorrt"), ("jinja2", "report")):
         found = finding(diagnosis, subject)
         assert found.state == "absent"
@@ -70,12 +70,12 @@ def test_a_missing_driver_is_no_problem_where_no_gpu_is_wanted(
         raise OSError("no such library")
 
     monkeypatch.setattr(doctor.ctypes, "CDLL", absent)
-    assert finding(examine(colour_bundle), "NVIDIA driver").state == "absent"
+    assert finding(diagnose(colour_bundle), "NVIDIA driver").state == "absent"
 
 
 def test_an_altered_bundle_is_named(own_bundle: Path) -> None:
     (own_bundle / "text.fp16.onnx").write_bytes(b"altered")
-    diagnosis = examine(own_bundle)
+    diagnosis = diagnose(own_bundle)
     assert not diagnosis.serves
     assert finding(diagnosis, "bundle").state == "problem"
     assert "text.fp16.onnx" in finding(diagnosis, "bundle").detail
@@ -106,11 +106,11 @@ def test_the_command_prints_tables_or_json(
 def test_decoding_on_the_gpu_is_tried(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, {"pynvvideocodec": "2.2.4"})
     with nvdec_double.installed():
-        found = finding(examine(colour_bundle), "GPU decoding")
+        found = finding(diagnose(colour_bundle), "GPU decoding")
         assert (found.state, found.detail) == ("ok", "pynvvideocodec 2.2.4: NVDEC answers")
     with nvdec_double.installed(tensorrt_double.Gpu(ordinal=1)):
-        found = finding(examine(colour_bundle), "GPU decoding")
+        found = finding(diagnose(colour_bundle), "GPU decoding")
         assert found.state == "absent"
         assert "no NVDEC answers on GPU 0" in found.detail
     installed(monkeypatch, {})
-    assert "[decode-gpu]" in finding(examine(colour_bundle), "GPU decoding").remedy
+    assert "[decode-gpu]" in finding(diagnose(colour_bundle), "GPU decoding").remedy

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vtloc_runtime.batch.fingerprint import run_identity
+from vtloc_runtime.batch.fingerprint import run_fingerprint
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE, FrameReuse, block_differences
 
@@ -84,7 +84,7 @@ def test_what_is_shared_is_part_of_a_runs_identity(colour_bundle: Path) -> None:
     bundle = Bundle.open(colour_bundle)
 
     def identity(reuse: float) -> str:
-        return run_identity(
+        return run_fingerprint(
             bundle,
             backend="onnxruntime",
             device=None,
