@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -59,6 +60,10 @@ def test_type_checkers_see_declared_names_only(name: str) -> None:
     assert re.search(r"^if not TYPE_CHECKING:\n    __getattr__ =", rest, re.MULTILINE)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not os.environ.get("VTLOC_TEST_SLOW"), reason="VTLOC_TEST_SLOW is not set; see make test-slow"
+)
 def test_a_misspelt_name_fails_mypy(tmp_path: Path) -> None:
     api = pytest.importorskip("mypy.api", reason="needs mypy")
     program = tmp_path / "program.py"
