@@ -22,7 +22,7 @@ _Configuration = TypeVar("_Configuration")
 def configure(
     kind: type[_Configuration], values: Mapping[str, Any], *, where: str
 ) -> _Configuration:
-    """Build a configuration, refusing what it does not know.
+    """Build a configuration, refusing unknown fields.
 
     Args:
         kind: A dataclass.

@@ -1,4 +1,4 @@
-"""Make a bundle smaller and honest about its confidence: samples, INT8, sensitivity, scores."""
+"""Post-training calibration of a bundle: score probabilities, samples, INT8, sensitivity."""
 
 from vtloc_runtime.system.telemetry import disable_telemetry
 

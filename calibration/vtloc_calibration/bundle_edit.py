@@ -1,4 +1,4 @@
-"""Write into a bundle: another precision of a network, calibrated scores, what was measured."""
+"""Changes to a bundle: another precision of a network, calibrated scores, measured figures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def store_variant(
     The file is complete before the manifest names it: a bundle is whole at any instant.
 
     Args:
-        bundle: Where to.
+        bundle: The bundle to change.
         network: Which network.
         precision: What the variant is called.
         content: The ONNX file.
@@ -68,10 +68,12 @@ def store_variant(
 
 
 def share_variant(bundle: Bundle, network: NetworkName, precision: str, *, like: str) -> Bundle:
-    """Let a network serve a precision with the file of another, where its own would not pay.
+    """Serve a precision of a network with the file of another precision.
+
+    For networks whose own file in that precision would gain nothing.
 
     Args:
-        bundle: Where to.
+        bundle: The bundle to change.
         network: Which network.
         precision: What is served.
         like: The precision whose file serves it.
@@ -95,14 +97,14 @@ def store_scores(
     measured: dict[str, Any],
     presence: tuple[ReferenceFrames, float] | None = None,
 ) -> Bundle:
-    """Put a calibration of scores into a bundle.
+    """Store a calibration of scores in a bundle.
 
     Args:
-        bundle: Where to.
+        bundle: The bundle to change.
         calibration: From raw scores to probabilities.
-        measured: What the calibration was judged by; kept as ``accuracy["scores"]``.
-        presence: Reference frames, and the least margin over them of a video that shows what is
-            asked for.
+        measured: Figures of the calibration; kept as ``accuracy["scores"]``.
+        presence: Reference frames, and the threshold: a sentence with a smaller margin over
+            them gets "no such moment".
 
     Raises:
         OutputError: The bundle cannot be written.
@@ -133,13 +135,13 @@ def store_scores(
 def store_islands(
     bundle: Bundle, network: NetworkName, precision: str, islands: Sequence[str]
 ) -> Bundle:
-    """Put the modules that keep a higher precision into a bundle, for exports to come.
+    """Store which modules keep a higher precision; later exports read them.
 
     Args:
-        bundle: Where to.
+        bundle: The bundle to change.
         network: Which network.
-        precision: The lower precision that they are spared.
-        islands: Names of modules; empty spares none.
+        precision: The lower precision that they do not take part in.
+        islands: Names of modules; may be empty.
 
     Raises:
         OutputError: The bundle cannot be written.
@@ -151,10 +153,10 @@ def store_islands(
 
 
 def store_parity(bundle: Bundle, precision: str, measured: dict[str, Any]) -> Bundle:
-    """Put what was measured about a precision, and what it is held to, into a bundle.
+    """Store the parity figures of a precision, and its tolerances, in a bundle.
 
     Args:
-        bundle: Where to.
+        bundle: The bundle to change.
         precision: Which precision.
         measured: The figures; kept as ``parity[precision]``.
 
@@ -174,12 +176,12 @@ def store_manifest(bundle: Bundle, manifest: Manifest) -> Bundle:
     """Replace a bundle's manifest in one step.
 
     Args:
-        bundle: Where to.
-        manifest: What it says from now on.
+        bundle: The bundle to change.
+        manifest: The new manifest.
 
     Raises:
         OutputError: The bundle cannot be written.
-        BundleError: The manifest contradicts itself.
+        BundleError: The manifest is not consistent.
     """
     path = bundle.path / MANIFEST_NAME
     manifest = msgspec.structs.replace(manifest, schema=SCHEMA_VERSION)

@@ -6,7 +6,7 @@ from vtloc_runtime.errors import VtlocError
 
 
 class CalibrationError(VtlocError):
-    """Samples or labels that no calibration can be founded on."""
+    """Samples or labels that are too few, or unfit, to calibrate with."""
 
     exit_code = 18
     kind = "calibration"

@@ -1,4 +1,4 @@
-"""A localizer and its encoders become a bundle: exported, checked, and only then put in place."""
+"""Export of a localizer and its encoders into a bundle; it appears only if every check passes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ExportProgress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What an export made.
+    """Result of an export.
 
     Attributes:
         bundle: The bundle.
@@ -65,7 +65,7 @@ def export_bundle(
         source: A checkpoint's file, or a bundle's directory to export again from.
         out: The directory to make.
         options: What to export.
-        progress: Told of every step.
+        progress: Hears how many steps there are, and the name of each that starts.
 
     Raises:
         CheckpointError: The checkpoint is missing or damaged.
@@ -75,15 +75,16 @@ def export_bundle(
         ParityError: An export's answers differ from PyTorch's.
         OutputError: The bundle cannot be written, or would replace its source.
     """
-    chosen, told = options or ExportOptions(), progress or _Silent()
+    chosen = options or ExportOptions()
+    progress = progress or _Silent()
     place = Path(out)
     if Path(source).is_file() or (Path(source) / MANIFEST_NAME).is_file():
         check_output(place, inputs=[("the source", source)])
     check_place(place, overwrite=chosen.overwrite)
-    told.begin(2 + 3 * len(chosen.precisions) + 1)
-    told.step("loading the localizer")
+    progress.begin(2 + 3 * len(chosen.precisions) + 1)
+    progress.step("loading the localizer")
     localizer = load_source(Path(source))
-    told.step("loading the encoders")
+    progress.step("loading the encoders")
     visual = load_visual_encoder(localizer.visual_encoder)
     text = load_text_encoder(localizer.text_encoder)
     _check_fit(localizer, visual, text)
@@ -103,9 +104,9 @@ def export_bundle(
                 spared=localizer.spared.get(name, ()),
                 options=chosen,
                 folder=folder,
-                progress=told,
+                progress=progress,
             )
-        told.step("writing the bundle")
+        progress.step("writing the bundle")
         tokenizer = text.tokenizer_json().encode()
         (folder / TOKENIZER_NAME).write_bytes(tokenizer)
         _write_reference(localizer, folder)
@@ -154,7 +155,7 @@ def _export(
 
 
 def _write_reference(localizer: LocalizerSource, folder: Path) -> None:
-    """Take along the frames that a calibrated bundle holds sentences against."""
+    """Copy the reference frames of a calibrated bundle."""
     calibration = localizer.score_calibration
     if localizer.reference is not None and calibration is not None and calibration.presence:
         (folder / calibration.presence.file).write_bytes(localizer.reference)
@@ -175,8 +176,10 @@ def _check_fit(localizer: LocalizerSource, visual: VisualEncoder, text: TextEnco
 
 
 class _Silent:
+    """Progress that nobody follows."""
+
     def begin(self, steps: int) -> None:
-        """Nobody is told."""
+        """Ignore it."""
 
     def step(self, what: str) -> None:
-        """Nobody is told."""
+        """Ignore it."""

@@ -1,4 +1,4 @@
-"""What a bundle's manifest says of the networks that were exported into it."""
+"""The manifest of an exported bundle."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def describe(
     """The manifest of a bundle.
 
     Args:
-        source: The localizer, and what its checkpoint or bundle tells of it.
+        source: The localizer with its metadata.
         visual: The frame encoder.
         made: Every network in every precision.
         widths: Lengths of the networks' fixed axes.

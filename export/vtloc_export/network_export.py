@@ -1,4 +1,4 @@
-"""One network in one precision: exported, and held to the PyTorch module."""
+"""Export of one network in one precision, checked against the PyTorch module."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def export_network(
 
     Raises:
         ExportError: It cannot be exported in that precision.
-        ParityError: Its answers differ from PyTorch's.
+        ParityError: Its outputs differ from PyTorch's by more than the tolerance.
     """
     reference = torch_evaluate(module, network)
     if precision == "fp16":
@@ -125,7 +125,7 @@ def network_widths(
 
 
 def runs_in_reference(network: NetworkName, module: torch.nn.Module) -> bool:
-    """Whether ONNX's own evaluator gets through the network in reasonable time."""
+    """Whether ONNX's own evaluator can run the network in reasonable time."""
     parameters = sum(parameter.numel() for parameter in module.parameters())
     return network != "visual" or parameters <= _REFERENCE_PARAMETERS
 

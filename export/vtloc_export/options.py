@@ -1,4 +1,4 @@
-"""What the user of an export can choose."""
+"""Options of an export."""
 
 from __future__ import annotations
 

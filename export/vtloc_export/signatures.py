@@ -1,4 +1,4 @@
-"""What each network takes and gives: names, dtypes and axes, in one place."""
+"""Inputs and outputs of each network: names, dtypes and axes."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Tensor:
     axes: tuple[str | int, ...]
 
     def entry(self, widths: Mapping[str, int], precision: Precision) -> TensorEntry:
-        """As the manifest writes it down.
+        """The entry of this tensor in a manifest.
 
         Args:
             widths: Length of every named width.
-            precision: What a floating tensor is made of.
+            precision: The precision of floating tensors.
         """
         shape = tuple(
             axis if isinstance(axis, int) or axis in DYNAMIC_AXES else widths[axis]

@@ -1,4 +1,4 @@
-"""Where an export starts: a checkpoint, or a bundle whose PyTorch weights are built again."""
+"""Sources of an export: a checkpoint, or a bundle whose weights are read back into PyTorch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
     from vtloc_runtime.bundle.manifest import NetworkName
 
+_Entry = TypeVar("_Entry", Decoding, Windows)
+
 _TRUSTED = ("fp32", "compact", "fp16")
 """Which precision the weights are taken from, best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalizerSource:
-    """A localizer and all that a bundle says about it.
+    """A localizer with the metadata that goes into a bundle.
 
     Attributes:
         network: The PyTorch network, in evaluation mode.
@@ -44,8 +46,8 @@ class LocalizerSource:
         windows: How long videos are cut.
         score_calibration: From raw scores to probabilities, where it was calibrated.
         accuracy: What was measured, by test set.
-        spared: Modules of each network that are spared half precision, as calibration chose.
-        reference: The file of frames that sentences are held against, where there is one.
+        spared: Modules of each network that stay in FP32 in half precision, as calibration chose.
+        reference: Content of the file of reference frames for absence; None where it has none.
     """
 
     network: LocalizerNetwork
@@ -89,7 +91,8 @@ def _from_checkpoint(path: Path) -> LocalizerSource:
         license=metadata.get("license", "unspecified"),
         training_data=metadata.get("training_data", ""),
         frames_per_second=_rate(metadata, path),
-        decoding=_decoding(metadata, path),
+        decoding=_entry(Decoding, "decoding", metadata, path),
+        windows=_entry(Windows, "windows", metadata, path),
         accuracy=_accuracy(metadata),
     )
 
@@ -147,12 +150,13 @@ def _localizer_graph(bundle: Bundle) -> ModelProto:
     return model
 
 
-def _decoding(metadata: Mapping[str, str], path: Path) -> Decoding:
+def _entry(kind: type[_Entry], name: str, metadata: Mapping[str, str], path: Path) -> _Entry:
+    """A part of the manifest that a checkpoint's metadata may hold as JSON."""
     try:
-        return msgspec.json.decode(metadata.get("decoding", "{}"), type=Decoding)
+        return msgspec.json.decode(metadata.get(name, "{}"), type=kind)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"decoding in its metadata is not valid: {error}", where=path
+            f"{name} in its metadata is not valid: {error}", where=path
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""A bundle on disk: written beside its place, then moved there whole."""
+"""Atomic writing of a bundle: into a temporary folder beside its place, then renamed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import Any
 import msgspec
 
 from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.digest import ENGINES_FOLDER
+from vtloc_runtime.bundle.engine_file import LOG_SUFFIX, SIDECAR_SUFFIX, Engine
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME, Manifest
-from vtloc_runtime.errors import OutputError
+from vtloc_runtime.errors import EngineError, OutputError
 
 
 def check_place(out: Path, *, overwrite: bool) -> None:
-    """Refuse a place that a bundle cannot or must not be written to, before any work is done.
+    """Refuse, before any work is done, a place where a bundle cannot or must not be written.
 
     Raises:
         OutputError: Something else is there, or a bundle that is not to be replaced.
@@ -48,7 +50,8 @@ def staged_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
     Args:
         out: The bundle's final place.
-        overwrite: Whether a bundle that is there is replaced.
+        overwrite: Whether a bundle that is there is replaced; engines of networks that did not
+            change are kept.
 
     Raises:
         OutputError: The place cannot be written to.
@@ -63,6 +66,8 @@ def staged_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
         raise OutputError(f"cannot write there: {error.strerror}", where=out) from error
     try:
         yield staging
+        if (place / ENGINES_FOLDER).is_dir() and (staging / MANIFEST_NAME).is_file():
+            _keep_engines(place, staging)
         _move(staging, place)
     except OSError as error:
         raise OutputError(f"cannot write the bundle: {error.strerror}", where=out) from error
@@ -103,11 +108,36 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``bundle.json`` and read the bundle back as the runtime will.
 
     Raises:
-        BundleError: The bundle contradicts itself.
+        BundleError: The bundle is not consistent.
     """
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     (folder / MANIFEST_NAME).write_bytes(content + b"\n")
     Bundle.open(folder)
+
+
+def _keep_engines(old: Path, staging: Path) -> None:
+    """Take along the engines whose ONNX files are in the new bundle as they were in the old."""
+    bundle = Bundle.open(staging)
+    kept = {
+        variant.sha256
+        for network in bundle.manifest.networks.values()
+        for variant in network.variants.values()
+    }
+    for sidecar in sorted((old / ENGINES_FOLDER).glob(f"*{SIDECAR_SUFFIX}")):
+        try:
+            engine = Engine.open(sidecar)
+        except EngineError:
+            continue
+        if engine.identity.onnx_sha256 not in kept or not engine.plan_path.is_file():
+            continue
+        (staging / ENGINES_FOLDER).mkdir(exist_ok=True)
+        log = sidecar.with_suffix(LOG_SUFFIX)
+        for file in (engine.plan_path, sidecar, *([log] if log.is_file() else [])):
+            # Linked, where the file system can: the old bundle goes away whole.
+            try:
+                os.link(file, staging / ENGINES_FOLDER / file.name)
+            except OSError:
+                shutil.copy2(file, staging / ENGINES_FOLDER / file.name)
 
 
 def _move(staging: Path, place: Path) -> None:

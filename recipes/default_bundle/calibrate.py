@@ -8,8 +8,9 @@ carry: INT8's ranges from stock footage, scores from composed timelines. With ``
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -22,9 +23,10 @@ from vtloc_calibration.bundle_edit import (
     store_scores,
     store_variant,
 )
-from vtloc_calibration.cli.console import progress_bar, say
+from vtloc_calibration.cli.console import print_message, progress_bar
 from vtloc_calibration.quantize.sensitivity import best_method, int8_trials, study
 from vtloc_calibration.quantize.speedup import measure_payoff
+from vtloc_calibration.report_files import write_report
 from vtloc_calibration.samples.recorder import Amount
 from vtloc_calibration.samples.samples import draw_samples
 from vtloc_calibration.scores.answers import ask, without_calibration, write_answers
@@ -32,7 +34,8 @@ from vtloc_calibration.scores.labelled import read_labelled, with_absent
 from vtloc_calibration.scores.report import Target, calibrate_scores
 from vtloc_export.errors import ParityError
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.errors import OutputError, UsageError, VtlocError
+from vtloc_runtime.cli.program import new_application, run_program
+from vtloc_runtime.errors import OutputError, UsageError
 from vtloc_runtime.localize.localizer import Localizer
 
 if TYPE_CHECKING:
@@ -56,7 +59,7 @@ so what their own files would gain in time is nothing beside the bytes."""
 
 COMPOSED = "composed timelines, as the localizer was trained on; no photographs, no videos"
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_application(add_completion=False)
 
 
 @app.command()
@@ -75,11 +78,7 @@ def default_bundle(
     ] = None,
 ) -> None:
     """Calibrate the default bundle and add its INT8 variant."""
-    try:
-        ship(bundle, labels=labels, videos=videos, data=data, report=report)
-    except VtlocError as error:
-        say(str(error))
-        raise typer.Exit(error.exit_code) from None
+    ship(bundle, labels=labels, videos=videos, data=data, report=report)
 
 
 def ship(
@@ -111,7 +110,7 @@ def ship(
     size = sum(bundle.resolve(file).stat().st_size for file in bundle.files())
     if size > LARGEST:
         raise OutputError(f"the bundle takes {size} bytes; {LARGEST} may ship", where=path)
-    say(f"{path} is calibrated and serves INT8; it takes {size} bytes.")
+    print_message(f"{path} is calibrated and serves INT8; it takes {size} bytes.")
     return bundle
 
 
@@ -146,7 +145,7 @@ def add_int8(bundle: Bundle, samples: Samples) -> Bundle:
         "visual",
         list(samples.split()[1].batches("visual"))[:4],
     )
-    say(f"visual: {payoff.verdict('int8', _BASE)}")
+    print_message(f"visual: {payoff.verdict('int8', _BASE)}")
     bundle = store_variant(bundle, "visual", "int8", content, like=_BASE)
     bundle = store_islands(bundle, "visual", "int8", found.choice.islands)
     measured: dict[str, Any] = {
@@ -177,19 +176,20 @@ def _calibrate(
     calibrated = calibrate_scores(found.answers, target=Target("keep", KEPT))
     measured = {"data": COMPOSED if labels is None else data, **calibrated.summary()}
     if report is not None:
-        from vtloc_calibration.cli.console import write_json
         from vtloc_calibration.scores.plots import plot_scores
 
         write_answers(found, report / "answers.jsonl")
-        write_json(calibrated.to_json(), report / "scores.json")
+        write_report(calibrated.to_json(), report / "scores.json")
         plot_scores(calibrated, report / "scores.svg")
-    say(
+    print_message(
         f"{calibrated.present} sentences, {calibrated.absent} absent ones: calibration error "
         f"{calibrated.error_before:.3f} before, {calibrated.error_after:.3f} after"
     )
     if calibrated.held_out is not None:
         held = calibrated.held_out
-        say(f"{held.kept:.1%} of present sentences kept, {held.rejected:.1%} of absent rejected")
+        print_message(
+            f"{held.kept:.1%} of present sentences kept, {held.rejected:.1%} of absent rejected"
+        )
     return store_scores(
         bundle, calibrated.calibration, measured=measured, presence=found.presence(calibrated)
     )
@@ -210,5 +210,14 @@ def _ask_videos(
         return ask(localizer, labelled, reference=composed.reference(), progress=advance)
 
 
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code.
+
+    Args:
+        arguments: What follows the program's name; None reads it from the process.
+    """
+    run_program(app, "recipes.default_bundle.calibrate", arguments, extra="default-bundle")
+
+
 if __name__ == "__main__":
-    app()
+    main()

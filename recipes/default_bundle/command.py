@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import msgspec
 import typer
@@ -14,19 +15,20 @@ from recipes.default_bundle.recipe import Recipe
 from recipes.default_bundle.source import TEXT_ENCODER, VISUAL_ENCODER, Encoders, TimelineSource
 from vtloc.training import seeded_network, train
 from vtloc.training.progress import ProgressDisplay
-from vtloc_runtime.errors import VtlocError
+from vtloc_runtime.cli.program import new_application, run_program
 
 if TYPE_CHECKING:
     from vtloc.training import TrainingListener, TrainingResult
 
 TRAINING_DATA = (
-    "synthetic timelines around EfficientNet-Lite0's class prototypes, asked for with words of "
-    "WordNet and of the project's own table of kinds and scenes; no photographs, no videos"
+    "synthetic timelines: around EfficientNet-Lite0's class prototypes, asked for with words of "
+    "WordNet and of the project's own table of kinds and scenes, and of sentences from the "
+    "project's own grammar; no photographs, no videos, no captions"
 )
 
-_VALIDATION_SEED = 1_000_000
+_VALIDATION_SEED = 2
 
-app = typer.Typer(add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False)
+app = new_application(add_completion=False)
 
 
 @app.command()
@@ -40,16 +42,11 @@ def default_bundle(
     seed: Annotated[int | None, typer.Option(help="Use this seed, not the recipe's.")] = None,
 ) -> None:
     """Train the default bundle's localizer on synthetic timelines."""
-    console = Console(stderr=True)
-    try:
-        chosen = Recipe.read(recipe)
-        if seed is not None:
-            chosen = replace(chosen, training=replace(chosen.training, seed=seed))
-        with ProgressDisplay(console) as display:
-            result = train_default(chosen, out, listener=display)
-    except VtlocError as error:
-        console.print(str(error), style="red", highlight=False)
-        raise typer.Exit(error.exit_code) from None
+    chosen = Recipe.read(recipe)
+    if seed is not None:
+        chosen = replace(chosen, training=replace(chosen.training, seed=seed))
+    with ProgressDisplay(Console(stderr=True)) as display:
+        result = train_default(chosen, out, listener=display)
     typer.echo(result.checkpoint)
 
 
@@ -80,7 +77,7 @@ def train_default(
         samples=recipe.timelines.samples,
         config=recipe.composition,
         footage=recipe.footage,
-        looks=recipe.timelines.looks,
+        described=recipe.described,
     )
     validation = TimelineSource(
         loaded,
@@ -89,7 +86,7 @@ def train_default(
         samples=recipe.timelines.validation,
         config=replace(recipe.composition, absent=0.0),
         footage=recipe.footage,
-        looks=recipe.timelines.looks,
+        described=replace(recipe.described, absent=0.0, topics=recipe.described.topics // 10),
     )
     config = recipe.localizer_config(
         feature_dim=loaded.visual.dimension,
@@ -110,11 +107,16 @@ def train_default(
             "license": "Apache-2.0",
             "training_data": TRAINING_DATA,
             "decoding": msgspec.json.encode(recipe.decoding).decode(),
+            "windows": msgspec.json.encode(recipe.windows).decode(),
         },
         listener=listener,
     )
 
 
-def main() -> None:
-    """Run the command."""
-    app()
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code.
+
+    Args:
+        arguments: What follows the program's name; None reads it from the process.
+    """
+    run_program(app, "recipes.default_bundle", arguments, extra="default-bundle")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
+from recipes.default_bundle.described import joined
 from recipes.default_bundle.footage import FootageConfig, Segment, render
-from recipes.default_bundle.sentences import in_order, write_sentence
+from recipes.default_bundle.sentences import write_sentence
 from recipes.default_bundle.vocabulary import Relation
 from vtloc.errors import ConfigurationError
 
@@ -37,9 +38,9 @@ class CompositionConfig:
         empty: A segment shows nothing in particular.
         repeated: What is asked for returns in a second segment.
         hard: A segment is chosen to resemble what is asked for.
+        recurring: A segment shows again what an earlier one showed, as cuts between two cameras do.
         companion: The moment holds two things and the sentence names both.
         absent: Nothing in the timeline answers the sentence.
-        ordered: Where the answer comes twice, the sentence says which of the two it means.
         strength: Weakest and strongest subject, as a length in activations.
     """
 
@@ -56,13 +57,13 @@ class CompositionConfig:
     empty: float = 0.12
     repeated: float = 0.12
     hard: float = 0.25
+    recurring: float = 0.0
     companion: float = 0.12
     absent: float = 0.04
-    ordered: float = 0.0
     strength: tuple[float, float] = (1.8, 4.7)
 
     def __post_init__(self) -> None:
-        for name in ("empty", "repeated", "hard", "companion", "absent", "ordered"):
+        for name in ("empty", "repeated", "hard", "recurring", "companion", "absent"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigurationError(f"{name} is no probability", where="composition")
         for name in ("frames", "segments", "strength"):
@@ -144,12 +145,7 @@ class Composer:
             split=self._split,
             companion=None if companion is None else self._concept(companion),
         )
-        moments = _joined([spans[index] for index in sorted(answers)])
-        # Asked first, so that recipes without order draw the same timelines as ever.
-        if config.ordered and len(moments) > 1 and rng.random() < config.ordered:
-            last = bool(rng.integers(2))
-            sentence = in_order(sentence, rng, split=self._split, last=last)
-            moments = moments[-1:] if last else moments[:1]
+        moments = joined([spans[index] for index in sorted(answers)])
         pooled = render(self._prototypes, spans, segments, rng, self._footage)
         return Timeline(pooled, sentence, moments, self._concept(asked).relation)
 
@@ -178,16 +174,8 @@ class Composer:
             return set()
         answers = {int(rng.integers(segments))}
         if segments > 2 and rng.random() < self._config.repeated:
-            answers.add(self._again(rng, segments, next(iter(answers))))
+            answers.add(int(rng.integers(segments)))
         return answers
-
-    def _again(self, rng: np.random.Generator, segments: int, first: int) -> int:
-        """Where the answer returns; where order is asked for, not right beside its first place."""
-        if self._config.ordered:
-            apart = [index for index in range(segments) if abs(index - first) > 1]
-            if apart:
-                return apart[rng.integers(len(apart))]
-        return int(rng.integers(segments))
 
     def _fill(
         self,
@@ -201,16 +189,24 @@ class Composer:
         wanted = (asked,) if companion is None else (asked, companion)
         forbidden = {c for index in wanted for c in self._concept(index).classes}
         segments: list[Segment] = []
+        others: list[Segment] = []
+        shown: tuple[int, ...]
         for position in range(count):
             if position in answers:
                 segments.append(self._segment(rng, wanted))
-            elif companion is not None and rng.random() < 0.3:
+                continue
+            if others and rng.random() < self._config.recurring:
+                segments.append(others[int(rng.integers(len(others)))])
+                continue
+            if companion is not None and rng.random() < 0.3:
                 # Half an answer: one of the two things, without the other.
-                segments.append(self._segment(rng, (wanted[int(rng.integers(2))],)))
+                shown = (wanted[int(rng.integers(2))],)
             elif rng.random() < self._config.empty:
-                segments.append(self._segment(rng, ()))
+                shown = ()
             else:
-                segments.append(self._segment(rng, self._other(rng, asked, forbidden)))
+                shown = self._other(rng, asked, forbidden)
+            others.append(self._segment(rng, shown))
+            segments.append(others[-1])
         return segments
 
     def _other(self, rng: np.random.Generator, asked: int, forbidden: set[int]) -> tuple[int, ...]:
@@ -266,14 +262,3 @@ class Composer:
             replace=False,
             p=np.array(concept.weights) / np.sum(concept.weights),
         )
-
-
-def _joined(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Spans in order, neighbours that touch made one."""
-    joined: list[tuple[int, int]] = []
-    for first, last in spans:
-        if joined and joined[-1][1] + 1 == first:
-            joined[-1] = (joined[-1][0], last)
-        else:
-            joined.append((first, last))
-    return tuple(joined)

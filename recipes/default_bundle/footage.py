@@ -40,11 +40,13 @@ class FootageConfig:
     def __post_init__(self) -> None:
         for name in ("fixed_camera", "fade", "hidden"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigurationError(f"{name} is no probability", where="footage")
+                raise ConfigurationError(f"{name} must be from 0 to 1", where="footage")
         for name in ("structured", "plain", "drift"):
             low, high = getattr(self, name)
             if not 0 <= low <= high:
-                raise ConfigurationError(f"{name} is no range from 0 up", where="footage")
+                raise ConfigurationError(
+                    f"{name} must be a range of numbers from 0 up", where="footage"
+                )
         if self.drift[1] > 1:
             raise ConfigurationError("drift is a share, at most 1", where="footage")
 

@@ -5,36 +5,46 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 
 from recipes.default_bundle.composition import CompositionConfig
+from recipes.default_bundle.described import DescribedConfig
 from recipes.default_bundle.footage import FootageConfig
 from vtloc.config_files import configure, read_toml
 from vtloc.errors import ConfigurationError
 from vtloc.model import LocalizerConfig, LossConfig
 from vtloc.training import TrainingConfig
-from vtloc_runtime.bundle.manifest import Decoding
+from vtloc_runtime.bundle.manifest import Decoding, Windows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SECTIONS = ("training", "losses", "localizer", "composition", "footage", "timelines", "decoding")
+_Entry = TypeVar("_Entry", Decoding, Windows)
+
+_SECTIONS = (
+    "training",
+    "losses",
+    "localizer",
+    "composition",
+    "footage",
+    "described",
+    "timelines",
+    "decoding",
+    "windows",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineCounts:
-    """How many timelines are composed, and what of them is shown.
+    """How many timelines are composed.
 
     Attributes:
-        looks: Whether pooled activations are shown beside the meaning. Composed ones differ from
-            those of pictures in ways that meaning does not, and a localizer learns to rely on it.
         samples: In an epoch of training.
         validation: Of concepts and sentences kept out of training, after each epoch.
     """
 
-    looks: bool = False
     samples: int = 1600
     validation: int = 160
 
@@ -54,8 +64,10 @@ class Recipe:
         localizer: The network, less the widths that the encoders give; plain values.
         composition: What timelines hold.
         footage: How their frames come about.
+        described: What timelines of described frames hold.
         timelines: How many.
         decoding: How the bundle answers.
+        windows: How the bundle cuts longer videos: as long as the longest timeline.
     """
 
     name: str
@@ -64,8 +76,19 @@ class Recipe:
     localizer: Mapping[str, Any]
     composition: CompositionConfig
     footage: FootageConfig
+    described: DescribedConfig
     timelines: TimelineCounts
     decoding: Decoding
+    windows: Windows
+
+    def __post_init__(self) -> None:
+        if self.windows.frames > self.composition.frames[1]:
+            raise ConfigurationError(
+                f"windows of {self.windows.frames} frames are longer than any timeline of "
+                f"training ({self.composition.frames[1]})",
+                where="windows",
+                remedy="Train on longer timelines, or cut shorter windows",
+            )
 
     @classmethod
     def read(cls, path: Path | None = None) -> Self:
@@ -91,8 +114,10 @@ class Recipe:
                 CompositionConfig, section["composition"], where=f"{place}: composition"
             ),
             footage=configure(FootageConfig, section["footage"], where=f"{place}: footage"),
+            described=configure(DescribedConfig, section["described"], where=f"{place}: described"),
             timelines=configure(TimelineCounts, section["timelines"], where=f"{place}: timelines"),
-            decoding=_decoding(section["decoding"], place),
+            decoding=_entry(Decoding, section["decoding"], f"{place}: decoding"),
+            windows=_entry(Windows, section["windows"], f"{place}: windows"),
         )
 
     def localizer_config(
@@ -118,8 +143,8 @@ class Recipe:
         return LocalizerConfig.from_json({**widths, **self.localizer, **choices})
 
 
-def _decoding(values: Mapping[str, Any], place: Path) -> Decoding:
+def _entry(kind: type[_Entry], values: Mapping[str, Any], where: str) -> _Entry:
     try:
-        return msgspec.convert(dict(values), Decoding)
+        return msgspec.convert(dict(values), kind)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(str(error), where=f"{place}: decoding") from error
+        raise ConfigurationError(str(error), where=where) from error

@@ -90,17 +90,6 @@ _SCENE_TEMPLATES: dict[Split, tuple[str, ...]] = {
     "held-out": ("show me {a}", "a shot of {an_adjective} {x}", "we are at {a} now"),
 }
 
-_ORDER: dict[Split, dict[bool, tuple[str, ...]]] = {
-    "training": {
-        False: ("the first time: {s}", "{s}, for the first time", "first, {s}", "{s} early on"),
-        True: ("the last time: {s}", "{s}, for the last time", "{s} again", "at last, {s}"),
-    },
-    "held-out": {
-        False: ("the first occurrence of this: {s}", "{s}, the first time"),
-        True: ("the last occurrence of this: {s}", "{s}, the last time"),
-    },
-}
-
 _ADJECTIVES = (
     "small", "large", "big", "red", "white", "black", "blue", "green", "brown", "old", "new",
     "young", "beautiful", "dark", "bright", "yellow", "wooden", "single", "tall", "colorful",
@@ -156,19 +145,6 @@ def write_sentence(
     if style < 0.25:
         return sentence[0].upper() + sentence[1:] + "."
     return sentence.lower() if style < 0.5 else sentence
-
-
-def in_order(sentence: str, rng: np.random.Generator, *, split: Split, last: bool) -> str:
-    """Say which of several occurrences a sentence means.
-
-    Args:
-        sentence: What is asked for.
-        rng: Where the choice comes from.
-        split: Whose wording is used; the splits share none.
-        last: The last one rather than the first.
-    """
-    wordings = _ORDER[split][last]
-    return wordings[rng.integers(len(wordings))].format(s=sentence.removesuffix("."))
 
 
 def with_article(phrase: str) -> str:

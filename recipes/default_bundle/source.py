@@ -10,9 +10,12 @@ import torch
 from tokenizers import Tokenizer
 
 from recipes.default_bundle.composition import Composer
+from recipes.default_bundle.described import DescribedConfig, Describer
 from recipes.default_bundle.prototypes import ClassPrototypes
+from recipes.default_bundle.topics import write_topics
 from recipes.default_bundle.vocabulary import load_vocabulary
 from vtloc.encoders import load_text_encoder, load_visual_encoder
+from vtloc.encoders.imagenet_labels import embed_texts
 from vtloc.errors import EncoderError
 from vtloc.model.samples import Sample
 from vtloc_runtime.localize.moments import Moment
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recipes.default_bundle.composition import CompositionConfig, Timeline
+    from recipes.default_bundle.composition import CompositionConfig
     from recipes.default_bundle.footage import FootageConfig
     from recipes.default_bundle.vocabulary import Split
     from vtloc.encoders import TextEncoder
@@ -87,20 +90,30 @@ class Encoders:
         return [row[:length].numpy() for row, length in zip(states, lengths, strict=True)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A timeline of either kind, as features."""
+
+    features: NDArray[np.float32]
+    sentence: str
+    moments: tuple[tuple[int, int], ...]
+
+
 class TimelineSource:
     """An endless supply of timelines, composed as they are asked for.
 
-    An epoch is a function of the seed and its number alone, so that a resumed training sees what
-    an unbroken one would.
+    Two kinds take turns by chance: frames composed around the classifier's prototypes, and frames
+    described in sentences (`recipes.default_bundle.described`). An epoch is a function of the seed
+    and its number alone, so that a resumed training sees what an unbroken one would.
 
     Args:
         encoders: The default bundle's encoders.
         split: Whose concepts and sentences are used.
         seed: Seed of everything that is drawn.
         samples: Timelines in an epoch.
-        config: What they hold.
-        footage: How their frames come about.
-        looks: Whether the columns beside the shared space are given, or zero.
+        config: What composed timelines hold, and how long timelines of both kinds are.
+        footage: How composed frames come about.
+        described: What timelines of described frames hold, and how many there are.
     """
 
     def __init__(
@@ -112,15 +125,26 @@ class TimelineSource:
         samples: int,
         config: CompositionConfig,
         footage: FootageConfig,
-        looks: bool = False,
+        described: DescribedConfig | None = None,
     ) -> None:
-        self._looks = looks
         self._encoders = encoders
         self._seed = seed
         self._samples = samples
         self._frames = config.frames
+        vocabulary = load_vocabulary(split)
         self._composer = Composer(
-            ClassPrototypes.of(encoders.visual), load_vocabulary(split), split, config, footage
+            ClassPrototypes.of(encoders.visual), vocabulary, split, config, footage
+        )
+        self._described = described or DescribedConfig(share=0)
+        self._describer = (
+            Describer(
+                write_topics(np.random.default_rng(seed), self._described.topics, split=split),
+                lambda texts: embed_texts(texts).numpy(),
+                vocabulary.embeddings,
+                self._described,
+            )
+            if self._described.share
+            else None
         )
 
     def __len__(self) -> int:
@@ -134,22 +158,23 @@ class TimelineSource:
             timelines = self._group(rng, min(_GROUP, self._samples - first))
             tokens = self._encoders.tokens([timeline.sentence for timeline in timelines])
             for index, (timeline, states) in enumerate(zip(timelines, tokens, strict=True)):
-                yield self._sample(f"{number}-{first + index}", timeline, states)
+                moments = tuple(Moment(start, end + 1, 1.0) for start, end in timeline.moments)
+                name = f"{number}-{first + index}"
+                yield Sample.evenly(name, timeline.features, states, moments)
 
-    def _group(self, rng: np.random.Generator, size: int) -> list[Timeline]:
+    def _group(self, rng: np.random.Generator, size: int) -> list[_Shown]:
         shortest, longest = self._frames
         most = int(rng.integers(shortest, longest + 1))
         least = max(shortest, int(most * _LENGTH_SPREAD))
-        return [
-            self._composer.compose(rng, frames=int(rng.integers(least, most + 1)))
-            for _ in range(size)
-        ]
+        return [self._timeline(rng, int(rng.integers(least, most + 1))) for _ in range(size)]
 
-    def _sample(self, identifier: str, timeline: Timeline, tokens: NDArray[np.float32]) -> Sample:
-        moments = tuple(Moment(first, last + 1, 1.0) for first, last in timeline.moments)
+    def _timeline(self, rng: np.random.Generator, frames: int) -> _Shown:
+        start, stop = self._encoders.shared_space
+        if self._describer is not None and rng.random() < self._described.share:
+            told = self._describer.compose(rng, frames)
+            features = np.zeros((frames, self._encoders.visual.dimension), dtype=np.float32)
+            features[:, start:stop] = told.frames
+            return _Shown(features, told.sentence, told.moments)
+        timeline = self._composer.compose(rng, frames=frames)
         features = self._encoders.features(timeline.pooled)
-        if not self._looks:
-            start, stop = self._encoders.shared_space
-            features[:, :start] = 0
-            features[:, stop:] = 0
-        return Sample.evenly(identifier, features, tokens, moments)
+        return _Shown(features, timeline.sentence, timeline.moments)

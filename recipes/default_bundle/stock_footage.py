@@ -81,7 +81,7 @@ def stock_footage(folder: Path) -> tuple[SampledVideo, ...]:
             path = folder / f"{turn}-{first}.mp4"
             write_video(path, [Shot(photographs[name], _SECONDS) for name in names], seed=first)
             others = [str(name) for name in order[first - 2 : first]]
-            found.append(SampledVideo(path, tuple(sentences[one] for one in (*names, *others))))
+            found.append(SampledVideo(path, tuple(sentences[place] for place in (*names, *others))))
     asked = tuple(FILMS.values())
     found += [SampledVideo(path, asked) for path in _films()]
     return tuple(found)

@@ -165,7 +165,7 @@ def parse_classes(text: str) -> tuple[int, ...]:
     """Read ``"3 7-9"`` as (3, 7, 8, 9).
 
     Raises:
-        ConfigurationError: It is no list of positions and ranges.
+        ConfigurationError: It is not a list of positions and ranges.
     """
     classes: set[int] = set()
     for part in text.split():

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         BundleError,
         ClusterError,
         DecoderLostError,
+        DeviceLostError,
         EngineError,
         FeatureError,
         JobError,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.localize.moments import Localization, Moment
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "BackendError",
@@ -36,6 +37,7 @@ __all__ = [
     "BundleError",
     "ClusterError",
     "DecoderLostError",
+    "DeviceLostError",
     "EncodedVideo",
     "EngineError",
     "FeatureError",
@@ -59,6 +61,7 @@ _HOMES = {
     "BundleError": "vtloc_runtime.errors",
     "ClusterError": "vtloc_runtime.errors",
     "DecoderLostError": "vtloc_runtime.errors",
+    "DeviceLostError": "vtloc_runtime.errors",
     "EngineError": "vtloc_runtime.errors",
     "FeatureError": "vtloc_runtime.errors",
     "JobError": "vtloc_runtime.errors",

@@ -1,7 +1,13 @@
-"""Everything that can go wrong, as one family of exceptions.
+"""The exceptions that vtloc raises.
 
-Each error says what went wrong, where, and what to do about it. Command lines print it as one
-line and leave with the error's exit code; nothing else ever reaches a user.
+    VtlocError
+      UsageError           BundleError       OutputError      ClusterError
+      VideoError           BackendError      JobError         MissingExtraError
+        DecoderLostError   NetworkError      FeatureError
+      QueryError           EngineError
+
+Each says what went wrong, where, and what to do about it. Programs print it as one line and exit
+with its `exit_code`.
 """
 
 from __future__ import annotations
@@ -10,7 +16,7 @@ from typing import ClassVar
 
 
 class VtlocError(Exception):
-    """Root of every error that vtloc raises on purpose.
+    """Base class of every error that vtloc raises on purpose.
 
     Args:
         what: What went wrong, a sentence without its full stop.
@@ -44,7 +50,7 @@ def _restore(
 
 
 class UsageError(VtlocError):
-    """An option or argument that cannot be meant as it stands."""
+    """An invalid option or argument."""
 
     exit_code = 2
     kind = "usage"
@@ -58,11 +64,11 @@ class VideoError(VtlocError):
 
 
 class DecoderLostError(VideoError):
-    """A decoder process that was ended from outside; its video may be tried again."""
+    """A decoder process that was killed from outside; its video may be tried again."""
 
 
 class QueryError(VtlocError):
-    """A sentence that cannot be searched for."""
+    """A sentence that cannot be used as a query."""
 
     exit_code = 4
     kind = "query"
@@ -76,21 +82,30 @@ class BundleError(VtlocError):
 
 
 class BackendError(VtlocError):
-    """A backend, device or precision that cannot serve here."""
+    """A backend, device or precision that cannot run here."""
 
     exit_code = 6
     kind = "backend"
 
 
+class DeviceLostError(BackendError):
+    """A GPU that failed in a way that outlasts the call: no later work of the process can succeed.
+
+    It ends a run, unlike the failure of one video.
+    """
+
+    kind = "device-lost"
+
+
 class NetworkError(VtlocError):
-    """Inputs that a network does not take, or a run that failed inside it."""
+    """Invalid inputs of a network, or a failed run of it."""
 
     exit_code = 7
     kind = "network"
 
 
 class OutputError(VtlocError):
-    """A place that results cannot be written to."""
+    """An output that cannot be written."""
 
     exit_code = 8
     kind = "output"
@@ -104,7 +119,7 @@ class JobError(VtlocError):
 
 
 class FeatureError(VtlocError):
-    """Stored features that are missing, damaged or of another encoder."""
+    """Stored features that are missing, damaged or from another encoder."""
 
     exit_code = 14
     kind = "feature"
@@ -118,7 +133,7 @@ class EngineError(VtlocError):
 
 
 class ClusterError(VtlocError):
-    """A cluster that does not answer, or whose nodes cannot do the work."""
+    """A cluster that does not respond, or whose nodes cannot do the work."""
 
     exit_code = 19
     kind = "cluster"

@@ -15,7 +15,7 @@ from vtloc_calibration.cli.main import app, main
 from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.samples.samples import Samples
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.errors import UsageError, VtlocError
+from vtloc_runtime.errors import OutputError, UsageError, VtlocError
 from vtloc_runtime.localize.localizer import Localizer
 
 Videos = list[tuple[Path, list[str]]]
@@ -132,38 +132,99 @@ def test_scores_become_probabilities_in_the_bundle(
 def test_scores_are_asked_of_the_runtime(
     weighted_bundle: Bundle, striped_videos: Videos, striped_labels: Path, tmp_path: Path
 ) -> None:
-    # Eighteen sentences are too few to calibrate by, but enough to see that they were asked.
-    with pytest.raises(CalibrationError, match="18 sentences"):
+    twice = tmp_path / "twice.jsonl"
+    lines = [json.loads(line) for line in striped_labels.read_text(encoding="utf-8").splitlines()]
+    twice.write_text(
+        "".join(json.dumps({**line, "qid": index}) + "\n" for index, line in enumerate(lines * 2)),
+        encoding="utf-8",
+    )
+    report = tmp_path / "report"
+    # The answers are kept before they turn out to be too good to calibrate by.
+    with pytest.raises(CalibrationError, match="every answer is right"):
         invoke(
-            "scores", weighted_bundle.path, "--labels", striped_labels, "--videos",
-            striped_videos[0][0].parent, "--report", tmp_path, "--network-precision", "fp32",
-            "--absent", "0",
+            "scores", weighted_bundle.path, "--labels", twice, "--videos",
+            striped_videos[0][0].parent, "--report", report, "--network-precision", "fp32",
+            "--absent", "0", "--dry-run",
         )  # fmt: skip
-    lines = (tmp_path / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (report / "answers.jsonl").read_text(encoding="utf-8").splitlines()
     found = [json.loads(line) for line in lines]
-    assert sum(one["present"] for one in found) == 18
-    assert sum(not one["present"] for one in found) == 6
+    assert sum(one["present"] for one in found) == 36
+    assert sum(not one["present"] for one in found) == 12
     assert all(one["overlap"] >= 0.5 for one in found if one["present"])
     assert all(one["overlap"] == 0 for one in found if not one["present"])
 
 
+def test_too_few_labels_are_refused_before_videos_are_read(
+    weighted_bundle: Bundle,
+    striped_videos: Videos,
+    striped_labels: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("a video was read")
+
+    monkeypatch.setattr(Localizer, "open", refuse)
+    with pytest.raises(CalibrationError, match="18 labelled sentences are too few"):
+        invoke(
+            "scores", weighted_bundle.path, "--labels", striped_labels, "--videos",
+            striped_videos[0][0].parent, "--report", tmp_path / "report",
+        )  # fmt: skip
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("name", ["answers.jsonl", "scores.json", "scores.svg"])
+def test_a_report_replaces_no_file_of_others(
+    weighted_bundle: Bundle, striped_labels: Path, tmp_path: Path, name: str
+) -> None:
+    other = tmp_path / name
+    other.write_text('{"video": "film.mp4", "query": "a dog"}\n', encoding="utf-8")
+    with pytest.raises(OutputError, match="did not write"):
+        invoke(
+            "scores", weighted_bundle.path, "--labels", striped_labels, "--videos", tmp_path,
+            "--report", tmp_path,
+        )  # fmt: skip
+    assert "film.mp4" in other.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", ["sensitivity", "int8"])
+@pytest.mark.parametrize("suffix", ["json", "svg"])
+def test_a_study_replaces_no_file_of_others(
+    weighted_bundle: Bundle, sample_file: Path, tmp_path: Path, command: str, suffix: str
+) -> None:
+    precision = "int8" if command == "int8" else "fp16"
+    other = tmp_path / f"sensitivity.{precision}.{suffix}"
+    other.write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputError, match="did not write"):
+        invoke(command, weighted_bundle.path, "--samples", sample_file, "--report", tmp_path)
+    assert other.read_text(encoding="utf-8") == "mine"
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "message"),
     [
-        ["scores", "BUNDLE"],
-        ["scores", "BUNDLE", "--keep", "0.9", "--precision", "0.9"],
-        ["samples", "BUNDLE", "--videos", ".", "--out", "x"],
-        ["samples", "BUNDLE", "--videos", "nowhere", "--out", "x", "--queries", "none.txt"],
-        ["sensitivity", "BUNDLE", "--samples", "SAMPLES", "--network", "audio"],
-        ["int8", "BUNDLE", "--samples", "SAMPLES", "--labels", "labels.jsonl"],
+        (["scores", "BUNDLE"], "--labels and --videos"),
+        (["scores", "BUNDLE", "--keep", "0.9", "--precision", "0.9"], "one of --keep"),
+        (["samples", "BUNDLE", "--videos", ".", "--out", "OUT"], "--labels or --queries"),
+        (
+            ["samples", "BUNDLE", "--videos", "nowhere", "--out", "OUT", "--queries", "none.txt"],
+            "does not exist",
+        ),
+        (["sensitivity", "BUNDLE", "--samples", "SAMPLES", "--network", "audio"], "audio"),
+        (["int8", "BUNDLE", "--samples", "SAMPLES", "--labels", "labels.jsonl"], "--videos too"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(
-    weighted_bundle: Bundle, sample_file: Path, arguments: list[str]
+    weighted_bundle: Bundle,
+    sample_file: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
 ) -> None:
-    known = {"BUNDLE": str(weighted_bundle.path), "SAMPLES": str(sample_file)}
-    with pytest.raises(UsageError):
-        invoke(*(known.get(one, one) for one in arguments))
+    out = tmp_path / "drawn.safetensors"
+    known = {"BUNDLE": weighted_bundle.path, "SAMPLES": sample_file, "OUT": out}
+    with pytest.raises(UsageError, match=message):
+        invoke(*(known.get(word, word) for word in arguments))
 
 
 def test_an_error_is_one_line_and_its_exit_code(

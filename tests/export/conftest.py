@@ -76,7 +76,12 @@ def checkpoint(modules, encoder_names, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def bundle(checkpoint, tmp_path_factory):
+def bundle(tiny_bundle):
+    return tiny_bundle
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(checkpoint, tmp_path_factory):
     """A bundle in every precision, as the command makes it."""
     out = tmp_path_factory.mktemp("bundles") / "tiny"
     options = ExportOptions(precisions=("fp32", "fp16", "compact"), lint=False)

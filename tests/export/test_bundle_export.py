@@ -138,7 +138,7 @@ def test_a_failed_check_leaves_no_bundle(checkpoint, tmp_path, monkeypatch):
             raise ParityError("differs", where=network)
 
     monkeypatch.setattr(exporting, "check", fails)
-    with pytest.raises(ParityError):
+    with pytest.raises(ParityError, match="text: differs"):
         export_bundle(checkpoint, tmp_path / "bundle", QUICK)
     assert list(tmp_path.iterdir()) == []
 
@@ -167,9 +167,9 @@ def test_a_localizer_of_other_widths_is_refused(checkpoint, tmp_path):
 
 
 def test_sources_that_are_none_are_named(tmp_path):
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match=r"none\.safetensors"):
         export_bundle(tmp_path / "none.safetensors", tmp_path / "bundle", QUICK)
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match=r"bundle\.json|there is no such bundle"):
         export_bundle(tmp_path, tmp_path / "bundle", QUICK)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
 
+from tests.support import small_bundle, tensorrt_double
 from tests.support.colours import write_colour_bundle
+from vtloc_export.engines.build import EngineOptions, build_engines
 from vtloc_export.staging import check_place, staged_bundle
+from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.errors import OutputError
 
@@ -33,9 +37,9 @@ def test_a_block_that_fails_leaves_nothing(tmp_path):
     def failing():
         with staged_bundle(tmp_path / "bundle", overwrite=False) as folder:
             (folder / "file").write_text("half")
-            raise RuntimeError
+            raise RuntimeError("half way")
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="half way"):
         failing()
     assert list(tmp_path.iterdir()) == []
 
@@ -55,9 +59,9 @@ def test_a_failure_keeps_the_bundle_that_was_there(tmp_path):
 
     def failing():
         with staged_bundle(out, overwrite=True):
-            raise RuntimeError
+            raise RuntimeError("half way")
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="half way"):
         failing()
     assert (out / "old.onnx").read_text() == "old"
 
@@ -88,6 +92,31 @@ def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path):
         staged_bundle(tmp_path / "file" / "bundle", overwrite=False),
     ):
         pass
+
+
+def test_engines_of_networks_that_did_not_change_are_kept(tmp_path):
+    bundle = small_bundle.write_small_bundle(tmp_path / "bundle")
+    with tensorrt_double.installed():
+        reports = build_engines(bundle, EngineOptions("sm80", networks=("visual", "text")))
+    (bundle.engines / "rubbish.json").write_text("{")
+    with staged_bundle(bundle.path, overwrite=True) as folder:
+        small_bundle.write_small_bundle(folder)
+        changed = small_bundle.visual(half=True, scale=254).SerializeToString()
+        (folder / "visual.fp16.onnx").write_bytes(changed)
+        manifest = json.loads((folder / MANIFEST_NAME).read_text())
+        variant = manifest["networks"]["visual"]["variants"]["fp16"]
+        variant["sha256"] = hashlib.sha256(changed).hexdigest()
+        (folder / MANIFEST_NAME).write_text(json.dumps(manifest))
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    text = reports[1].engine
+    assert {path.name for path in bundle.engines.iterdir()} == {
+        text.sidecar_path.name, text.plan_path.name, text.plan_path.with_suffix(".log").name,
+    }  # fmt: skip
+    assert text.read_plan()
+    with tensorrt_double.installed():
+        options = EngineOptions("sm80", networks=("visual", "text"))
+        reports = build_engines(Bundle.open(bundle.path), options)
+    assert [report.built for report in reports] == [True, False]
 
 
 def test_files_of_others_are_never_replaced(tmp_path):

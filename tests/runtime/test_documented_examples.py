@@ -44,7 +44,7 @@ def run(title: str) -> dict[str, Any]:
 def test_the_first_example_prints_moments(
     surroundings: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run("Embedding vtloc in a program")
+    run("From Python")
     red, blue = capsys.readouterr().out.splitlines()
     assert red.startswith("a red screen (0.0, 4.")
     assert blue.startswith("blue (7.")
@@ -69,14 +69,14 @@ def test_the_observer_counts_every_stage(surroundings: None) -> None:
     assert dict(run("Metrics")["things"]) == {"decode": 12, "encode": 12, "localize": 2}
 
 
-@pytest.mark.parametrize("title", ["Warm-up", "Files that are not trusted"])
+@pytest.mark.parametrize("title", ["Bundles", "Warm-up", "Untrusted files"])
 def test_the_other_examples_run(surroundings: None, title: str) -> None:
     run(title)
 
 
 def test_the_cache_keeps_what_was_encoded(surroundings: None) -> None:
-    first = run("Encoded videos that outlive the process")
-    again = run("Encoded videos that outlive the process")
+    first = run("Caching encoded videos")
+    again = run("Caching encoded videos")
     assert first["video"].timings
     assert not again["video"].timings
     assert first["answer"] == again["answer"]

@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 from unittest import mock
 
 import av
@@ -83,23 +84,6 @@ def make_module(gpu: Gpu, supported: set[tuple[str, int]]) -> types.ModuleType:
     module.PyNvVCException = PyNvVCException
     module.PyNvVCExceptionUnsupported = PyNvVCExceptionUnsupported
 
-    def GetDecoderCaps(
-        gpuid: int = 0,
-        codec: IntEnum = module.cudaVideoCodec.H264,
-        chromaformat: IntEnum = module.cudaVideoChromaFormat["420"],
-        bitdepth: int = 8,
-    ) -> dict[str, int]:
-        _check_ordinal(gpu, gpuid)
-        known = (codec.name.lower(), bitdepth) in supported and chromaformat == 1
-        return {
-            "supported": int(known),
-            "width_min": 48,
-            "width_max": 4096,
-            "height_min": 16,
-            "height_max": 4096,
-            "mb_num_max": 65536,
-        }
-
     def CreateDecoder(
         gpuid: int = 0,
         codec: IntEnum = module.cudaVideoCodec.H264,
@@ -112,13 +96,13 @@ def make_module(gpu: Gpu, supported: set[tuple[str, int]]) -> types.ModuleType:
             raise RuleBroken("the double decodes to device memory on the default stream alone")
         return PyNvDecoder(gpu, module, codec.name.lower(), supported)
 
-    module.GetDecoderCaps, module.CreateDecoder = GetDecoderCaps, CreateDecoder
+    module.CreateDecoder = CreateDecoder
     module.PyNvDecoder = PyNvDecoder
     return module
 
 
 def _check_ordinal(gpu: Gpu, ordinal: int) -> None:
-    if ordinal != gpu.ordinal:
+    if not gpu.has(ordinal):
         raise PyNvVCException("GPU ordinal out of range. Should be within [0, 0]")
 
 
@@ -242,10 +226,22 @@ def installed(
         supported: Codecs and bits a sample that its NVDEC decodes; an A100's by default.
     """
     from vtloc_runtime.video.decoders.nvdec import api as nvdec_api
+    from vtloc_runtime.video.decoders.nvdec import capabilities
+    from vtloc_runtime.video.decoders.nvdec.capabilities import DecoderCapabilities
 
+    known = A100 if supported is None else supported
     with tensorrt_double.installed(gpu) as machine:
-        module = make_module(machine, A100 if supported is None else supported)
+        module = make_module(machine, known)
+
+        def ask(device: Any, codec: int, depth: int) -> DecoderCapabilities:
+            name = module.cudaVideoCodec(codec).name.lower()
+            engines = machine.engines if machine.has(device.device_id) else 0
+            return DecoderCapabilities(
+                (name, depth) in known, engines, (48, 4096), (16, 4096), 65536
+            )
+
         modules = mock.patch.dict(sys.modules, {"PyNvVideoCodec": module})
         opened = mock.patch.dict(nvdec_api._OPENED, clear=True)
-        with modules, opened:
+        asked = mock.patch.object(capabilities, "decoder_capabilities", ask)
+        with modules, opened, asked:
             yield machine

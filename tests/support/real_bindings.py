@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 HOLLOW_FUNCTIONS = (
@@ -266,10 +266,11 @@ def pynvvideocodec(scratch: Path) -> Library | None:
 
 def cuda_core() -> Library | None:
     """cuda-core as the stubs in its own package describe it."""
-    spec = importlib.util.find_spec("cuda.core")
-    if spec is None or spec.origin is None:
+    # Importing it turns the package into one of its builds, so its files are looked up.
+    try:
+        folder = Path(str(distribution("cuda-core").locate_file("cuda/core"))) / "cu13"
+    except PackageNotFoundError:
         return None
-    folder = Path(spec.origin).parent / "cu13"
     files = [*folder.rglob("*.pyi"), folder / "_memory" / "_legacy.py"]
     return from_stubs("cuda-core", files)
 

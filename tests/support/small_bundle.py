@@ -57,7 +57,7 @@ def _model(
     return model
 
 
-def visual(*, half: bool = False) -> onnx.ModelProto:
+def visual(*, half: bool = False, scale: int = 255) -> onnx.ModelProto:
     """Frames, cast, flattened, projected."""
     real = TensorProto.FLOAT16 if half else TensorProto.FLOAT
     node = helper.make_node
@@ -71,7 +71,7 @@ def visual(*, half: bool = False) -> onnx.ModelProto:
         [("frames", TensorProto.UINT8, ["batch", SIDE, SIDE, 3])],
         [("features", real, ["batch", WIDTH])],
         [
-            numpy_helper.from_array(np.array(255, np.float16 if half else np.float32), "scale"),
+            numpy_helper.from_array(np.array(scale, np.float16 if half else np.float32), "scale"),
             _weights("weight", SIDE * SIDE * 3, WIDTH, half=half),
         ],
     )
@@ -120,8 +120,13 @@ def localizer(*, half: bool = False) -> onnx.ModelProto:
             node("Unsqueeze", ["frame_weight", "axis"], ["frame_row"]),
             node("Mul", ["products", "token_column"], ["half_masked"]),
             node("Mul", ["half_masked", "frame_row"], ["alignment"]),
-            node("ReduceMax", ["alignment", "axis"], ["start_logits"], keepdims=0),
-            node("ReduceMin", ["alignment", "axis"], ["end_logits"], keepdims=0),
+            # As in the real network, padding tokens change nothing.
+            node("Sub", ["token_column", "one"], ["absent"]),
+            node("Mul", ["absent", "far"], ["below"]),
+            node("Add", ["alignment", "below"], ["lowered"]),
+            node("Sub", ["alignment", "below"], ["raised"]),
+            node("ReduceMax", ["lowered", "axis"], ["start_logits"], keepdims=0),
+            node("ReduceMin", ["raised", "axis"], ["end_logits"], keepdims=0),
         ],
         [
             ("features", real, ["batch", "frames", WIDTH]),
@@ -137,6 +142,8 @@ def localizer(*, half: bool = False) -> onnx.ModelProto:
         [
             numpy_helper.from_array(np.array([-1], np.int64), "last"),
             numpy_helper.from_array(np.array([1], np.int64), "axis"),
+            numpy_helper.from_array(np.array(1, np.float32), "one"),
+            numpy_helper.from_array(np.array(1e4, np.float32), "far"),
         ],
     )
 

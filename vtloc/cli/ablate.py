@@ -103,7 +103,7 @@ def ablate(
 
 @dataclass(frozen=True, slots=True)
 class ArmFeatures:
-    """Features by label, as the command line gives them.
+    """Features by label, from the command line.
 
     Attributes:
         frames: Frame features.

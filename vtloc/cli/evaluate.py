@@ -127,8 +127,8 @@ def score_results(
     matched = match_records(results, split.examples)
     if matched.unanswered:
         console.print(f"{matched.unanswered} queries have no answer and count as missed")
-    if matched.strangers:
-        console.print(f"{matched.strangers} records belong to no query of {split.title}")
+    if matched.unmatched:
+        console.print(f"{matched.unmatched} records belong to no query of {split.title}")
     return score(matched.pairs, strict=strict, precision=precision)
 
 

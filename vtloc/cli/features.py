@@ -25,7 +25,7 @@ FAILURES_NAME = "failures.jsonl"
 def features(
     videos: Annotated[list[Path] | None, typer.Argument(help="Videos, or folders of them.")] = None,
     *,
-    out: Annotated[Path, typer.Option(help="Store to fill; what it already holds is kept.")],
+    out: Annotated[Path, typer.Option(help="Store to fill; entries that it has are kept.")],
     encoder: Annotated[
         str | None, typer.Option(help="Frame encoder, such as open_clip:ViT-B-32:openai.")
     ] = None,
@@ -111,7 +111,10 @@ def encode_all_videos(
     from vtloc.tensor_file import write_whole
     from vtloc.training.device import training_device
 
-    check_output(out / FAILURES_NAME, ours=lambda content: content.startswith(b'{"video": '))
+    check_output(
+        out / FAILURES_NAME,
+        ours=lambda content: content.startswith(b'{"video": ') and b'"kind": ' in content,
+    )
     files = find_videos(videos)
     encoder = load_visual_encoder(encoder_name).to(training_device(device))
     store = frame_store(out, encoder, frames_per_second=frames_per_second)

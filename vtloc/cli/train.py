@@ -52,7 +52,7 @@ def train(
 ) -> None:
     """Train a localizer from one configuration file.
 
-    Run the same command again to resume. A finished run goes on if it is given more --epochs or
+    Run the same command again to resume. A finished run continues if you give more --epochs or
     --patience; --device may change too.
     """
     from rich.console import Console

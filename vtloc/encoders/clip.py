@@ -90,7 +90,7 @@ class ClipTextEncoder(TextEncoder):
         return self._tokenizer_json
 
     def forward(self, token_ids: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode sentences; see ``TextEncoder.forward``."""
+        """Encode sentences, int64 [B, N] and bool [B, N]; see ``TextEncoder.forward``."""
         tokens = self._project(self._states(token_ids, token_mask))
         # The end token is the last real one; picked by a mask, which every backend can do.
         index = torch.arange(token_mask.shape[1], device=token_mask.device)

@@ -17,7 +17,7 @@ class WrittenAttention(nn.Module):
     """Multi-head attention with the parameters of an ``nn.MultiheadAttention``.
 
     Args:
-        fused: The module to stand in for; batch first, one width for query, key and value.
+        fused: The module to replace; batch first, one width for query, key and value.
 
     Raises:
         EncoderError: The module uses an option that is not written out here.

@@ -65,7 +65,7 @@ class HuggingFaceEncoder(TextEncoder):
         return str(tokenizer.to_str())
 
     def forward(self, token_ids: Tensor, token_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode sentences; see ``TextEncoder.forward``."""
+        """Encode sentences, int64 [B, N] and bool [B, N]; see ``TextEncoder.forward``."""
         inputs: dict[str, Any] = {
             "input_ids": token_ids,
             # Four axes, ready to broadcast: no mask is built from data inside the model.
@@ -107,7 +107,7 @@ def load_huggingface(source: str, *, name: str | None = None) -> HuggingFaceEnco
 
     Raises:
         MissingExtraError: transformers is not installed.
-        EncoderError: There is no such model, or it cannot serve as a text encoder.
+        EncoderError: The model is not found, or cannot serve as a text encoder.
     """
     try:
         from transformers import AutoModel, AutoTokenizer

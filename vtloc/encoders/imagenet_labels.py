@@ -16,7 +16,11 @@ _BATCH = 100
 
 
 def class_names() -> tuple[str, ...]:
-    """The 1,000 class names in the order of the classifier's outputs."""
+    """The 1,000 class names in the order of the classifier's outputs.
+
+    Raises:
+        MissingExtraError: torchvision is not installed.
+    """
     try:
         # Torchvision keeps the list in a private module; its public way also loads a model's
         # weights enumeration, which holds the very same list.

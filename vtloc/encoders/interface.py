@@ -1,4 +1,4 @@
-"""One interface for every frozen tower: what goes in, what comes out, how wide it is."""
+"""The interfaces of frozen frame and text encoders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class VisualEncoder(nn.Module, ABC):
         name: The name that ``load_visual_encoder`` takes for it.
         dimension: Width Dv of a feature.
         preprocessing: How a decoded picture becomes a frame.
-        shared_space: The columns that lie in the sentences' space, or None where none do.
+        shared_space: The columns in the space of the sentence vectors, or None.
     """
 
     name: str
@@ -28,7 +28,7 @@ class VisualEncoder(nn.Module, ABC):
     shared_space: SharedSpace | None
 
     def freeze(self) -> None:
-        """Put every parameter out of training's reach, in evaluation mode for good."""
+        """Freeze every parameter, in evaluation mode."""
         freeze(self)
 
     @abstractmethod
@@ -61,7 +61,7 @@ class TextEncoder(nn.Module, ABC):
     pad_id: int
 
     def freeze(self) -> None:
-        """Put every parameter out of training's reach, in evaluation mode for good."""
+        """Freeze every parameter, in evaluation mode."""
         freeze(self)
 
     @abstractmethod

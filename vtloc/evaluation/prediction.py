@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,6 +35,7 @@ def answer(
     strategy: DecodingStrategy = "joint",
     count: int = _ANSWERS,
     overlap: float = 0.5,
+    similarity_weight: float = 6.0,
     batch_size: int = 32,
 ) -> Iterator[tuple[Sample, tuple[Moment, ...]]]:
     """Ask a network about samples, batch by batch; it runs in eval mode where it lies.
@@ -44,19 +46,28 @@ def answer(
         strategy: How logits become moments; see `vtloc_runtime.localize.spans`.
         count: Moments an answer at most.
         overlap: Two moments of one answer overlap by at most this IoU.
+        similarity_weight: What a perfect correlation is worth in ``combined``.
         batch_size: Samples at once.
 
     Yields:
         Each sample with its answer, best moment first.
     """
+    ask = partial(
+        _answer_group,
+        network,
+        strategy=strategy,
+        count=count,
+        overlap=overlap,
+        similarity_weight=similarity_weight,
+    )
     group: list[Sample] = []
     for sample in samples:
         group.append(sample)
         if len(group) == batch_size:
-            yield from _answer_group(network, group, strategy, count, overlap)
+            yield from ask(group)
             group = []
     if group:
-        yield from _answer_group(network, group, strategy, count, overlap)
+        yield from ask(group)
 
 
 def evaluate_network(
@@ -91,9 +102,11 @@ def evaluate_network(
 def _answer_group(
     network: LocalizerNetwork,
     group: Sequence[Sample],
+    *,
     strategy: DecodingStrategy,
     count: int,
     overlap: float,
+    similarity_weight: float,
 ) -> list[tuple[Sample, tuple[Moment, ...]]]:
     training = network.training
     device = next(network.parameters()).device
@@ -112,6 +125,7 @@ def _answer_group(
             curve=similarity_curve(sample, network.config) if compared else None,
             count=count,
             overlap=overlap,
+            similarity_weight=similarity_weight,
         )
         answers.append((sample, to_moments(spans, sample.times, sample.duration)))
     return answers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from vtloc.tensor_file import read_whole
 from vtloc_runtime.batch.records import decode_record
@@ -17,60 +17,56 @@ if TYPE_CHECKING:
 
     from vtloc.annotations.examples import Example
 
+Moments: TypeAlias = tuple[Moment, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class MatchedAnswers:
-    """What a results file says about annotated queries.
+    """The answers of a results file to annotated queries.
 
     Attributes:
-        pairs: True moments and answer, a labelled query each; no answer is an empty one.
-        unanswered: Queries that the file does not hold, or whose job failed.
-        strangers: Records of the file that belong to no annotated query.
+        pairs: True moments and answered moments of each labelled query; the second are empty
+            where the answer is missing or was "no such moment".
+        unanswered: Queries without a record, or whose job failed.
+        unmatched: Records of the file that belong to no annotated query.
     """
 
-    pairs: tuple[tuple[tuple[Moment, ...], tuple[Moment, ...]], ...]
+    pairs: tuple[tuple[Moments, Moments], ...]
     unanswered: int
-    strangers: int
+    unmatched: int
 
 
 def match_records(path: Path, examples: Sequence[Example]) -> MatchedAnswers:
-    """Match a results file with annotations, by the video's name and the sentence.
+    """Match a results file with annotations.
 
-    A video's name is that of its file, with or without suffix. Of several records for one query
-    the last counts, as a later run repairs an earlier one.
+    A record belongs to the query with its id, video and sentence: an id alone does not suffice,
+    since the two validation files of ActivityNet share theirs. Records with other ids, of a run on
+    a list of one's own, are matched by video and sentence. A video's name is that of its file,
+    with or without suffix. Of several records for one query the last counts, as a later run
+    repairs an earlier one.
 
     Args:
         path: The results file, JSON lines.
-        examples: The annotations; those without labels are passed over.
+        examples: The annotations; those without moments are left out.
 
     Raises:
-        OutputError: The file is missing or no results file, or nothing in it matches.
+        OutputError: The file is missing or not a results file, or no record matches a query.
     """
-    answers: dict[tuple[str, str], tuple[Moment, ...] | None] = {}
-    for number, line in enumerate(read_whole(path, OutputError).split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            record = decode_record(line, where=where)
-        except (ValueError, RecursionError) as error:
-            raise OutputError(f"the line is not a record: {error}", where=where) from error
-        found = record.moments
-        moments = None if found is None else tuple(Moment(m.start, m.end, m.score) for m in found)
-        answers[PurePath(record.video).name, _plain(record.query)] = moments
+    answers = _read_answers(path)
+    exact = {(key.id, name, key.query): key for key in answers for name in key.names}
+    alike = {(name, key.query): key for key in answers for name in key.names}
     pairs, unanswered = [], 0
-    matched: set[tuple[str, str]] = set()
-    stems = {(PurePath(video).stem, query): (video, query) for video, query in answers}
+    matched: set[_Job] = set()
     for example in examples:
         if not example.moments:
             continue
-        asked = (example.video, _plain(example.query))
-        key = asked if asked in answers else stems.get(asked)
-        answer = None if key is None else answers[key]
+        asked = (example.video, _one_line(example.query))
+        key = exact.get((example.id, *asked)) or alike.get(asked)
+        moments = None if key is None else answers[key]
         if key is not None:
             matched.add(key)
-        unanswered += answer is None
-        pairs.append((example.moments, answer or ()))
+        unanswered += moments is None
+        pairs.append((example.moments, moments or ()))
     if not matched:
         raise OutputError(
             "no record matches an annotated query",
@@ -80,5 +76,40 @@ def match_records(path: Path, examples: Sequence[Example]) -> MatchedAnswers:
     return MatchedAnswers(tuple(pairs), unanswered, len(answers.keys() - matched))
 
 
-def _plain(query: str) -> str:
+class _Job(NamedTuple):
+    """What a record answers: the job's id, the video's path, and the sentence."""
+
+    id: str
+    video: str
+    query: str
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The video's name without and with its suffix."""
+        path = PurePath(self.video)
+        return path.stem, path.name
+
+
+def _read_answers(path: Path) -> dict[_Job, Moments | None]:
+    """The moments of each job, None where it failed; later records replace earlier ones."""
+    answers: dict[_Job, Moments | None] = {}
+    for number, line in enumerate(read_whole(path, OutputError).split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            record = decode_record(line, where=where)
+        except (ValueError, RecursionError) as error:
+            raise OutputError(f"the line is not a record: {error}", where=where) from error
+        moments = None
+        if record.moments is not None:
+            moments = tuple(Moment(m.start, m.end, m.score) for m in record.moments)
+        job = _Job(record.id, record.video, _one_line(record.query))
+        # The last record comes last, also where it repairs the first.
+        answers.pop(job, None)
+        answers[job] = moments
+    return answers
+
+
+def _one_line(query: str) -> str:
     return " ".join(query.split())

@@ -33,10 +33,10 @@ class ArrayFiles:
         self._hdf5: Any = None if path.is_dir() else _open_hdf5(path)
 
     def first_name(self) -> str:
-        """Any one entry's name.
+        """The name of any entry.
 
         Raises:
-            FeatureError: There is none.
+            FeatureError: It holds no entry.
         """
         with _reading(self.path):
             names = (
@@ -59,7 +59,7 @@ class ArrayFiles:
         """An entry's array, [length, width].
 
         Raises:
-            FeatureError: It is missing, damaged, or no finite matrix.
+            FeatureError: It is missing, damaged, or not a finite matrix.
         """
         where = f"{self.path}:{name}"
         with _reading(where):
@@ -108,7 +108,7 @@ class ForeignFrames:
         path: A folder of ``VIDEO.npz`` files or an HDF5 file.
         frames_per_second: Frames a second; moment_detr's clips of two seconds are 0.5.
         encoder: Name of the encoder, as `vtloc.encoders` takes it, where known.
-        shared_space: Columns that lie in the sentences' space.
+        shared_space: Columns in the space of the sentence vectors.
     """
 
     def __init__(

@@ -33,12 +33,12 @@ _TOKENS_A_BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class EncodedFile:
-    """What became of one video.
+    """Outcome of one video.
 
     Attributes:
         video: Its file.
         frames: Frames encoded; 0 where it was stored already or failed.
-        warnings: What its reader had to say.
+        warnings: Warnings of its reader.
         error: Why it has no features, or None.
     """
 
@@ -52,7 +52,7 @@ def find_videos(paths: Iterable[Path]) -> tuple[Path, ...]:
     """Videos by path, and those in folders, whole trees of them; each name once.
 
     Raises:
-        UsageError: There is none, or two would be stored under one name.
+        UsageError: No video is found, or two would be stored under one name.
     """
     videos: dict[str, Path] = {}
     given = tuple(paths)
@@ -106,12 +106,12 @@ def encode_videos(
     Args:
         videos: Files; each is stored under its name without suffix.
         store: Where features go.
-        encoder: The frame encoder, on the device where it shall run.
+        encoder: The frame encoder, on the device where it runs.
         batch_size: Frames at once.
         half: Whether to store float16.
 
     Yields:
-        What became of each, as it is done. Videos are decoded in a process of their own: one that
+        The outcome of each, as it is done. Videos are decoded in a process of their own: one that
         cannot be read, or that crashes the decoder, does not stop the others.
 
     Raises:
@@ -145,30 +145,12 @@ class _FrameNetwork(Network):
         size = encoder.preprocessing.size
         self._encoder = encoder
         self._device = _device_of(encoder)
-        self._inputs = {visual.INPUT: TensorSpec(visual.INPUT, "uint8", ("batch", size, size, 3))}
-        self._outputs = {
+        self.name = "visual"
+        self.backend = f"torch:{self._device}"
+        self.inputs = {visual.INPUT: TensorSpec(visual.INPUT, "uint8", ("batch", size, size, 3))}
+        self.outputs = {
             visual.OUTPUT: TensorSpec(visual.OUTPUT, "float32", ("batch", encoder.dimension))
         }
-
-    @property
-    def name(self) -> str:
-        """Which network this is."""
-        return "visual"
-
-    @property
-    def backend(self) -> str:
-        """PyTorch, and the device."""
-        return f"torch:{self._device}"
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Every input by name."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Every output by name."""
-        return self._outputs
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Encode a batch of pictures, uint8 [B, S, S, 3], into features, float32 [B, Dv]."""
@@ -201,7 +183,7 @@ def encode_queries(
     Args:
         sentences: The queries; repeats are encoded once.
         store: Where tokens go.
-        encoder: The text encoder, on the device where it shall run.
+        encoder: The text encoder, on the device where it runs.
         half: Whether to store float16.
 
     Yields:

@@ -40,7 +40,7 @@ class FrameSource(Protocol):
 
     @property
     def shared_space(self) -> tuple[int, int] | None:
-        """Columns that lie in the sentences' space, or None."""
+        """Columns in the space of the sentence vectors, or None."""
         ...
 
     def __contains__(self, video: str) -> bool: ...
@@ -123,12 +123,12 @@ def open_frames(
 
     Args:
         path: A store, a folder of ``.npz`` files, or an HDF5 file.
-        frames_per_second: The rate; only for ``.npz`` and HDF5, which do not say.
-        encoder: The encoder's name, likewise.
-        shared_space: Columns that lie in the sentences' space, likewise.
+        frames_per_second: The rate; only for ``.npz`` and HDF5, which do not store it.
+        encoder: The encoder's name; only for ``.npz`` and HDF5.
+        shared_space: Columns in the space of the sentence vectors; only for ``.npz`` and HDF5.
 
     Raises:
-        FeatureError: There are no features, or their rate is not given.
+        FeatureError: No features are found, or their rate is not given.
     """
     place = Path(path)
     if (place / "frames.json").exists():
@@ -149,7 +149,7 @@ def open_tokens(path: str | Path, *, encoder: str | None = None) -> TokenSource:
     """Open token features of any kind; arguments as for `open_frames`.
 
     Raises:
-        FeatureError: There are no features.
+        FeatureError: No features are found.
     """
     place = Path(path)
     if (place / "tokens.json").exists():

@@ -46,7 +46,7 @@ class FramesEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         encoder: Name of the frame encoder.
         dimension: Width Dv.
         frames_per_second: How densely videos were sampled.
-        shared_space: Columns that lie in the sentences' space, first and one past the last.
+        shared_space: Columns in the space of the sentence vectors: first, and one past the last.
         preprocessing: How pictures became frames.
     """
 
@@ -80,7 +80,7 @@ class FrameStore:
 
     Args:
         folder: The store.
-        entry: What ``frames.json`` says.
+        entry: Content of ``frames.json``.
     """
 
     def __init__(self, folder: Path, entry: FramesEntry) -> None:
@@ -92,7 +92,7 @@ class FrameStore:
         """Open a store that exists.
 
         Raises:
-            FeatureError: There is none, or its description is damaged.
+            FeatureError: The store does not exist, or its description is damaged.
         """
         return cls(folder, _read_entry(folder / "frames.json", FramesEntry))
 
@@ -124,7 +124,7 @@ class FrameStore:
 
     @property
     def shared_space(self) -> tuple[int, int] | None:
-        """Columns that lie in the sentences' space."""
+        """Columns in the space of the sentence vectors."""
         return self.entry.shared_space
 
     def __contains__(self, video: str) -> bool:
@@ -193,7 +193,7 @@ class TokenStore:
 
     Args:
         folder: The store.
-        entry: What ``tokens.json`` says.
+        entry: Content of ``tokens.json``.
     """
 
     def __init__(self, folder: Path, entry: TokensEntry) -> None:
@@ -208,7 +208,7 @@ class TokenStore:
         """Open a store that exists.
 
         Raises:
-            FeatureError: There is none, or a file of it is damaged.
+            FeatureError: The store does not exist, or a file of it is damaged.
         """
         return cls(folder, _read_entry(folder / "tokens.json", TokensEntry))
 

@@ -50,6 +50,7 @@ class LocalizerConfig:
         blocks_after_fusion: Multi-scale blocks between fusion and head.
         shared_space: First and one past the last feature column that lies in the tokens' space,
             or None. Both projections then start from the same matrix.
+        shared_only: Whether the network reads the columns of the shared space alone.
         sentence_pooling: Which token stands for the sentence: the mean of all (BERT-like
             encoders) or the last (CLIP's end of text).
         normalize_inputs: Whether frames and tokens are scaled to unit root mean square first, so
@@ -76,6 +77,7 @@ class LocalizerConfig:
     standardize_similarity: bool = True
     blocks_after_fusion: int = 1
     shared_space: tuple[int, int] | None = None
+    shared_only: bool = False
     sentence_pooling: SentencePooling = "mean"
     normalize_inputs: bool = True
     dropout: float = 0.15
@@ -97,6 +99,8 @@ class LocalizerConfig:
             )
         if not 0 <= self.dropout < 1:
             raise ConfigurationError("dropout must lie in [0, 1)", where="localizer")
+        if self.shared_only and self.shared_space is None:
+            raise ConfigurationError("shared_only needs a shared_space", where="localizer")
         if self.shared_space is not None:
             self._check_shared_space(*self.shared_space)
 

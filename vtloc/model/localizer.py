@@ -66,7 +66,9 @@ class LocalizerNetwork(nn.Module):
         super().__init__()
         self.config = config
         width = config.hidden_dim
-        self.frame_projection = nn.Linear(config.feature_dim, width)
+        # With `shared_only`, the columns that frames and tokens share: as wide as a token.
+        read = config.token_dim if config.shared_only else config.feature_dim
+        self.frame_projection = nn.Linear(read, width)
         self.token_projection = nn.Linear(config.token_dim, width)
         self.positions = SinusoidalPositions(width)
         self.transformer = nn.ModuleList(
@@ -156,6 +158,10 @@ class LocalizerNetwork(nn.Module):
         return attended + routing.read_back, routing.alignment, routing
 
     def _normalize_frames(self, features: Tensor) -> Tensor:
+        if self.config.shared_only and self.config.shared_space is not None:
+            start, stop = self.config.shared_space
+            features = features[..., start:stop]
+            return unit_root_mean_square(features) if self.config.normalize_inputs else features
         if not self.config.normalize_inputs:
             return features
         if self.config.shared_space is None:
@@ -185,4 +191,6 @@ class LocalizerNetwork(nn.Module):
             nn.init.zeros_(self.token_projection.bias)
             nn.init.zeros_(self.frame_projection.weight)
             nn.init.zeros_(self.frame_projection.bias)
+            if self.config.shared_only:
+                start, stop = 0, stop - start
             self.frame_projection.weight[:, start:stop] = self.token_projection.weight

@@ -1,4 +1,4 @@
-"""``vtloc-calibrate``: scores that mean something, samples, INT8, and sensitivity to precision."""
+"""``vtloc-calibrate``: score probabilities, samples, INT8, and sensitivity to precision."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vtloc_calibration.cli.console import progress_bar, say, write_json
+from vtloc_calibration.cli.console import print_message, progress_bar
 from vtloc_calibration.cli.precision import int8, sensitivity
+from vtloc_calibration.report_files import check_report_file, write_report
 from vtloc_runtime.cli.program import VersionOption, new_application, run_program
 from vtloc_runtime.errors import UsageError
 
@@ -26,9 +27,9 @@ app = new_application()
 
 BundleArgument = Annotated[Path, typer.Argument(help="The bundle, a directory.")]
 VideosOption = Annotated[Path, typer.Option(help="Folder that holds the videos.")]
-SeedOption = Annotated[int, typer.Option(help="Of every draw; the same seed draws the same.")]
+SeedOption = Annotated[int, typer.Option(help="Random seed.")]
 PrecisionOption = Annotated[
-    str | None, typer.Option(help="The precision that runs; default: the bundle's own.")
+    str | None, typer.Option(help="Precision of the networks; default: the bundle's own.")
 ]
 ReportOption = Annotated[
     Path | None, typer.Option(help="Folder for the table as JSON and the plot.")
@@ -49,19 +50,22 @@ def scores(
     *,
     labels: Annotated[
         Path | None,
-        typer.Option(help="Labelled moments, JSON lines with vid, query, relevant_windows."),
+        typer.Option(help="Labelled moments, in any annotation format that vtloc reads."),
     ] = None,
     videos: Annotated[Path | None, typer.Option(help="Folder that holds the videos.")] = None,
     answers: Annotated[
-        Path | None, typer.Option(help="Answers that an earlier run kept, instead of videos.")
+        Path | None,
+        typer.Option(help="Answers of an earlier run (answers.jsonl), instead of videos."),
     ] = None,
     method: Annotated[
         Literal["isotonic", "temperature"] | None,
-        typer.Option(help="How to fit; default: whichever holds better on held-out videos."),
+        typer.Option(help="How to fit; default: whichever is better on held-out videos."),
     ] = None,
     keep: Annotated[
         float | None,
-        typer.Option(help="Share of present sentences to go on answering (default 0.9)."),
+        typer.Option(
+            help="Share of present sentences that must still get an answer (default 0.9)."
+        ),
     ] = None,
     precision: Annotated[
         float | None, typer.Option(help="Share of given answers to be right, instead of --keep.")
@@ -76,16 +80,17 @@ def scores(
     backend: Annotated[str, typer.Option(help="What runs the networks.")] = "onnxruntime",
     network_precision: PrecisionOption = None,
     skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Leave out lines whose video is not there.")
+        bool, typer.Option("--skip-missing", help="Leave out lines whose video is missing.")
     ] = False,
     seed: SeedOption = 0,
     report: ReportOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Make scores probabilities, and choose when to answer that there is no such moment."""
+    """Turn scores into probabilities, and choose the threshold for "no such moment"."""
     from vtloc_calibration.bundle_edit import store_scores
     from vtloc_calibration.scores.answers import (
         Answers,
+        answer_files,
         read_answers,
         read_reference,
         write_answers,
@@ -95,6 +100,11 @@ def scores(
 
     target = _target(keep, precision, never=no_threshold)
     opened = Bundle.open(bundle)
+    if report is not None:
+        inputs = [] if labels is None else [("the labels", labels)]
+        kept = answer_files(report / "answers.jsonl")
+        for file in (*kept, report / "scores.json", report / "scores.svg"):
+            check_report_file(file, inputs=inputs)
     if answers is not None:
         found = Answers(read_answers(answers), {}, read_reference(answers))
     elif labels is None or videos is None:
@@ -117,7 +127,7 @@ def scores(
     if report is not None:
         from vtloc_calibration.scores.plots import plot_scores
 
-        write_json(calibrated.to_json(), report / "scores.json")
+        write_report(calibrated.to_json(), report / "scores.json")
         plot_scores(calibrated, report / "scores.svg")
     if not dry_run:
         store_scores(
@@ -126,7 +136,7 @@ def scores(
             measured=calibrated.summary(),
             presence=found.presence(calibrated),
         )
-        say(f"Scores of {bundle} are probabilities now.")
+        print_message(f"Scores of {bundle} are probabilities now.")
 
 
 def _target(keep: float | None, precision: float | None, *, never: bool) -> Target:
@@ -153,14 +163,12 @@ def _ask(
     skip_missing: bool,
 ) -> Answers:
     from vtloc_calibration.scores.answers import ask, without_calibration
-    from vtloc_calibration.scores.labelled import read_labelled, with_absent
+    from vtloc_calibration.scores.labelled import check_enough, read_labelled, with_absent
     from vtloc_runtime.localize.localizer import Localizer
 
-    labelled = with_absent(
-        read_labelled(labels, videos=videos, skip_missing=skip_missing),
-        per_video=absent,
-        seed=seed,
-    )
+    read = read_labelled(labels, videos=videos, skip_missing=skip_missing)
+    check_enough(read)
+    labelled = with_absent(read, per_video=absent, seed=seed)
     with (
         Localizer.open(
             without_calibration(bundle), backend=backend, precision=precision
@@ -172,7 +180,7 @@ def _ask(
 
 def _show_scores(report: ScoreReport, found: Answers) -> None:
     for video, reason in found.unreadable.items():
-        say(f"left out {video}: {reason}")
+        print_message(f"left out {video}: {reason}")
     table = Table(title=f"Scores, {report.method}", title_justify="left")
     for column in ("", "raw", "calibrated, held-out videos"):
         table.add_column(column, justify="right" if column else "left")
@@ -181,13 +189,13 @@ def _show_scores(report: ScoreReport, found: Answers) -> None:
     )
     table.add_row("Brier score", f"{report.brier_before:.3f}", f"{report.brier_after:.3f}")
     Console().print(table)
-    say(
+    print_message(
         f"{report.present} sentences in {report.videos} videos, {report.right:.1%} right at IoU "
         f"{report.iou:g}; {report.absent} absent ones."
     )
     if report.held_out is not None:
         held = report.held_out
-        say(
+        print_message(
             f"A {report.evidence} below {report.threshold:.3f}: no such moment. On held-out "
             "videos that keeps "
             f"{held.kept:.1%} of present sentences and rejects {held.rejected:.1%} of absent ones."
@@ -212,7 +220,7 @@ def samples(
     network_precision: PrecisionOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Record what the networks are given, from videos and sentences like those in production."""
+    """Record inputs of the networks, from videos and sentences like those in production."""
     from vtloc_calibration.samples.recorder import Amount
     from vtloc_calibration.samples.samples import check_samples_file, draw_samples
     from vtloc_runtime.bundle.bundle import Bundle
@@ -229,7 +237,7 @@ def samples(
         )
     drawn.save(out)
     _show_samples(drawn.summary)
-    say(f"Samples are in {out}.")
+    print_message(f"Samples are in {out}.")
 
 
 def _sampled_videos(
@@ -243,8 +251,8 @@ def _sampled_videos(
         raise UsageError("give --labels or --queries, so that there are sentences to ask")
     if labels is not None:
         asked: dict[Path, list[str]] = {}
-        for one in read_labelled(labels, videos=videos, skip_missing=True):
-            asked.setdefault(one.video, []).append(one.query)
+        for query in read_labelled(labels, videos=videos, skip_missing=True):
+            asked.setdefault(query.video, []).append(query.query)
         return tuple(SampledVideo(video, tuple(own)) for video, own in asked.items())
     if not videos.is_dir():
         raise UsageError("the folder of videos does not exist", where=videos)
@@ -268,7 +276,7 @@ def _read_sentences(path: Path) -> tuple[str, ...]:
 
 def _show_samples(summary: Mapping[str, Any]) -> None:
     for video, reason in summary["unreadable"].items():
-        say(f"left out {video}: {reason}")
+        print_message(f"left out {video}: {reason}")
     table = Table(title="Samples", title_justify="left")
     for column in ("", "count", "5 %", "50 %", "95 %"):
         table.add_column(column, justify="right" if column else "left")
@@ -281,7 +289,7 @@ def _show_samples(summary: Mapping[str, Any]) -> None:
         ("localizer calls, frames", localizer["count"], localizer["frames"]),
     )
     for label, count, quantiles in rows:
-        table.add_row(label, str(count), *(f"{one:g}" for one in quantiles))
+        table.add_row(label, str(count), *(f"{quantile:g}" for quantile in quantiles))
     Console().print(table)
 
 

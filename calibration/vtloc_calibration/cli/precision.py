@@ -11,7 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vtloc_calibration.cli.console import progress_bar, say, write_json
+from vtloc_calibration.cli.console import print_message, progress_bar
+from vtloc_calibration.report_files import check_report_file, write_report
 from vtloc_export.errors import ParityError
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import UsageError
@@ -30,7 +31,7 @@ SamplesOption = Annotated[
     Path, typer.Option(help="Samples, as vtloc-calibrate samples draws them.")
 ]
 LabelsOption = Annotated[
-    Path | None, typer.Option(help="Annotations; their sentences show what answers do.")
+    Path | None, typer.Option(help="Annotations, to measure how answers change.")
 ]
 VideosOption = Annotated[Path | None, typer.Option(help="Folder that holds their videos.")]
 NetworksOption = Annotated[
@@ -38,7 +39,7 @@ NetworksOption = Annotated[
 ]
 GranularityOption = Annotated[
     Literal["module", "node"],
-    typer.Option(help="Whether whole modules or single nodes are spared."),
+    typer.Option(help="Exclude whole modules, or single nodes."),
 ]
 ReportOption = Annotated[Path | None, typer.Option(help="Folder for JSON and plots.")]
 DryRunOption = Annotated[
@@ -46,7 +47,7 @@ DryRunOption = Annotated[
 ]
 RangesOption = Annotated[
     Literal["minmax", "percentile", "entropy"] | None,
-    typer.Option(help="How INT8's ranges are chosen; default: whichever comes closest to FP32."),
+    typer.Option(help="How INT8 ranges are chosen; default: the closest to FP32."),
 ]
 
 
@@ -57,7 +58,7 @@ def sensitivity(
     labels: LabelsOption = None,
     videos: VideosOption = None,
     precision: Annotated[
-        Literal["fp16", "int8"], typer.Option(help="What modules are lowered to.")
+        Literal["fp16", "int8"], typer.Option(help="The lower precision.")
     ] = "fp16",
     network: NetworksOption = None,
     granularity: GranularityOption = "module",
@@ -65,12 +66,13 @@ def sensitivity(
     report: ReportOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Measure what lowering each module does, and choose the ones to spare."""
+    """Measure the effect of lowering each module, and choose which modules to exclude."""
     from vtloc_calibration.bundle_edit import store_islands
     from vtloc_calibration.samples.samples import Samples
     from vtloc_runtime.bundle.bundle import Bundle
 
     opened, drawn = Bundle.open(bundle), Samples.load(samples)
+    _check_report(report, precision)
     with _answer_trial(opened, labels, videos) as answers:
         studies = []
         for name in _networks(network):
@@ -102,15 +104,17 @@ def int8(
     ranges: RangesOption = None,
     base: Annotated[
         Literal["fp16"] | None,
-        typer.Option(help="Precision of everything else; default: FP32, which runs on CPUs too."),
+        typer.Option(help="Precision of everything else; default: FP32, which also runs on CPUs."),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(help="For TensorRT, tried for this GPU: sm80. Default: for CPUs."),
+        typer.Option(
+            help="For TensorRT, with a test build for this GPU, such as sm80. Default: for CPUs."
+        ),
     ] = None,
     report: ReportOption = None,
 ) -> None:
-    """Write the networks in INT8 into the bundle, sparing the nodes that cost accuracy."""
+    """Add the networks in INT8 to the bundle, except the nodes that cost accuracy."""
     from vtloc_calibration.bundle_edit import store_islands, store_parity, store_variant
     from vtloc_calibration.quantize.onnx_graph import base_precision
     from vtloc_calibration.quantize.speedup import compile_variant, measure_payoff
@@ -118,6 +122,7 @@ def int8(
     from vtloc_runtime.bundle.bundle import Bundle
 
     opened, drawn = Bundle.open(bundle), Samples.load(samples)
+    _check_report(report, "int8")
     with _answer_trial(opened, labels, videos) as answers:
         processor: Processor = "cpu" if base is None and target is None else "gpu"
         studies, measured = [], dict(opened.manifest.provenance.parity.get("int8", {}))
@@ -149,7 +154,7 @@ def int8(
             payoff = measure_payoff(
                 {like: source, "int8": content}, name, list(drawn.split()[1].batches(name))[:4]
             )
-            say(
+            print_message(
                 f"{name}: {payoff.verdict('int8', like)}; "
                 f"{len(content)} bytes, {len(source)} before"
             )
@@ -241,7 +246,7 @@ def _task(
     """Accuracy of all written networks together, beside that of the bundle's own."""
     found = answers.answers(written)
     before, after, drift = answers.accuracy(), answers.accuracy(found), answers.drift(found)
-    say(
+    print_message(
         f"{drift.sentences} sentences: R@0.5 {before.recall:.3f} before, {after.recall:.3f} after; "
         f"mIoU {before.overlap:.3f} before, {after.overlap:.3f} after; "
         f"{drift.moved:.1%} of answers move"
@@ -269,21 +274,21 @@ def _show_study(found: Study) -> None:
     if answered:
         table.add_column("moved", justify="right")
     table.add_column("spared")
-    for one in found.ranked:
+    for ranked in found.ranked:
         row = [
-            one.module,
-            f"{one.alone.relative_l2:.2e}",
-            f"{one.together.relative_l2:.2e}",
-            f"{one.alone.cosine:.6f}",
+            ranked.module,
+            f"{ranked.alone.relative_l2:.2e}",
+            f"{ranked.together.relative_l2:.2e}",
+            f"{ranked.alone.cosine:.6f}",
         ]
-        if one.alone.answers is not None:
-            row.append(f"{one.alone.answers.moved:.1%}")
-        table.add_row(*row, "spared" if one.module in found.choice.islands else "")
+        if ranked.alone.answers is not None:
+            row.append(f"{ranked.alone.answers.moved:.1%}")
+        table.add_row(*row, "spared" if ranked.module in found.choice.islands else "")
     Console().print(table)
     if found.choice.reason is not None:
-        say(f"{found.network}: lowering everything is too much: {found.choice.reason}")
+        print_message(f"{found.network}: lowering everything is too much: {found.choice.reason}")
     effect = found.choice.effect
-    say(
+    print_message(
         f"{found.network}: {len(found.choice.islands)} of {len(found.ranked)} spared; "
         f"relative L2 {effect.relative_l2:.2e}, cosine {effect.cosine:.6f}"
     )
@@ -291,9 +296,21 @@ def _show_study(found: Study) -> None:
 
 def _show_compilation(network: str, found: Compilation) -> None:
     if found.refusal is None and found.bytes is not None:
-        say(f"{network}: {found.builder} builds it for {found.target}, {found.bytes} bytes")
+        outcome = f"builds it for {found.target}, {found.bytes} bytes"
     else:
-        say(f"{network}: {found.builder} refuses it for {found.target}: {found.refusal}")
+        outcome = f"refuses it for {found.target}: {found.refusal}"
+    print_message(f"{network}: {found.builder} {outcome}")
+
+
+def _report_files(folder: Path, precision: str) -> tuple[Path, Path]:
+    """The table as JSON, and the plot."""
+    return folder / f"sensitivity.{precision}.json", folder / f"sensitivity.{precision}.svg"
+
+
+def _check_report(folder: Path | None, precision: str) -> None:
+    """Refuse, before anything is measured, a folder with other programs' files of these names."""
+    for file in () if folder is None else _report_files(folder, precision):
+        check_report_file(file)
 
 
 def _report(studies: Sequence[Study], precision: str, folder: Path | None) -> None:
@@ -301,10 +318,9 @@ def _report(studies: Sequence[Study], precision: str, folder: Path | None) -> No
         return
     from vtloc_calibration.scores.plots import plot_sensitivity
 
-    write_json(
-        {one.network: one.to_json() for one in studies}, folder / f"sensitivity.{precision}.json"
-    )
-    plot_sensitivity(studies, folder / f"sensitivity.{precision}.svg")
+    table, plot = _report_files(folder, precision)
+    write_report({study.network: study.to_json() for study in studies}, table)
+    plot_sensitivity(studies, plot)
 
 
 def _refuse_drift(drift: AnswerDrift) -> None:
@@ -319,10 +335,11 @@ def _refuse_drift(drift: AnswerDrift) -> None:
 
 
 def _refuse_broken(studies: Sequence[Study]) -> None:
-    for one in studies:
-        if not one.choice.holds:
+    for study in studies:
+        if not study.choice.holds:
             raise ParityError(
-                f"no choice of modules holds the bounds in {one.precision}: {one.choice.reason}",
-                where=f"the {one.network} network",
+                f"no choice of modules in {study.precision} is within the bounds: "
+                f"{study.choice.reason}",
+                where=f"the {study.network} network",
                 remedy="Draw more samples, or spare single nodes with --granularity node",
             )

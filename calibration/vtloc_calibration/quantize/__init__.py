@@ -1,1 +1,1 @@
-"""INT8: which layers, with which scales, at what cost."""
+"""INT8 quantization: ranges, Q/DQ graphs, sensitivity of modules, speed."""

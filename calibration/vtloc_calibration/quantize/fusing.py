@@ -1,4 +1,4 @@
-"""Where a graph is rounded so that ONNX Runtime computes its convolutions in INT8.
+"""Placement of Q/DQ pairs so that ONNX Runtime fuses convolutions into INT8 ones.
 
 ONNX Runtime joins a convolution with the pairs on both its sides into one step in INT8. A result
 that anything reads unrounded, or a cut at zero between it and its rounding that does not vanish in
@@ -23,15 +23,15 @@ Pair = Callable[[str], "tuple[NodeProto, NodeProto] | None"]
 
 
 def rounded_results(model: ModelProto, nodes: Collection[str]) -> tuple[str, ...]:
-    """What convolutions give, once a cut that alone reads it has had its turn, and their sums.
+    """The tensors to round after convolutions: their results, behind a clip or ReLU, and sums.
 
     Args:
         model: The graph.
-        nodes: Names of nodes; those that are no convolutions are left out.
+        nodes: Names of nodes; those that are not convolutions are left out.
     """
     readers = Counter(name for node in model.graph.node for name in node.input)
     cuts = {node.input[0]: node for node in model.graph.node if node.op_type in _CUTS}
-    outputs = {one.name for one in model.graph.output}
+    outputs = {value.name for value in model.graph.output}
     found: dict[str, None] = {}
     for node in model.graph.node:
         if node.op_type == "Add" and found.keys() >= set(node.input):
@@ -57,7 +57,7 @@ def round_tensors(model: ModelProto, nodes: Collection[str], pair: Pair) -> None
         nodes: Names of the products to run in INT8.
         pair: Makes the nodes that round a tensor.
     """
-    constants = {one.name for one in model.graph.initializer}
+    constants = {initializer.name for initializer in model.graph.initializer}
     chosen = [node for node in products(model) if node.name in nodes]
     results = set(rounded_results(model, nodes))
     wanted = results | {name for node in chosen for name in node.input[:2] if name not in constants}
@@ -71,7 +71,7 @@ def round_tensors(model: ModelProto, nodes: Collection[str], pair: Pair) -> None
                 kept.extend(made)
                 rounded[name] = made[1].output[0]
 
-    follow([one.name for one in model.graph.input])
+    follow([value.name for value in model.graph.input])
     for node in model.graph.node:
         for index, name in enumerate(node.input):
             served = node.name in nodes or (name in results and node.op_type not in PRODUCTS)

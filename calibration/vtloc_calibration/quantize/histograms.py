@@ -1,4 +1,4 @@
-"""How large the activations of a network get on real samples, and where to clip them for INT8.
+"""Histograms of activations on real samples, and the thresholds at which INT8 clips them.
 
 INT8 is symmetric here: 255 steps between minus and plus a threshold. Three ways to choose it:
 
@@ -43,7 +43,7 @@ class Histogram:
         self.lowest = 0.0
 
     def add(self, values: Array) -> None:
-        """Count values; zeros are left out, for they tell nothing of the range.
+        """Count the values of an array of any shape; zeros, which have no effect, are left out.
 
         Raises:
             CalibrationError: A value is not finite.
@@ -127,11 +127,11 @@ def collect(
 
     Args:
         model: The graph; it is left as it is.
-        calls: Inputs by name; floating ones are cast to what the graph takes.
+        calls: Inputs by name; floating inputs are cast to the types of the graph.
         tensors: Names of tensors inside the graph.
 
     Raises:
-        CalibrationError: There is no call, or an activation is not finite.
+        CalibrationError: There are no calls, or an activation is not finite.
         MissingExtraError: ONNX Runtime is not installed.
     """
     from onnx import ModelProto, ValueInfoProto
@@ -139,8 +139,8 @@ def collect(
     onnxruntime = import_onnxruntime(extra="cpu", purpose="calibration")
     opened = ModelProto()
     opened.CopyFrom(model)
-    inputs = {one.name for one in model.graph.input}
-    known = {one.name for one in model.graph.output}
+    inputs = {value.name for value in model.graph.input}
+    known = {value.name for value in model.graph.output}
     opened.graph.output.extend(
         ValueInfoProto(name=name) for name in tensors if name not in known | inputs
     )
@@ -150,7 +150,7 @@ def collect(
         opened.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     wanted = [name for name in tensors if name not in inputs]
-    types = {one.name: one.type for one in session.get_inputs()}
+    types = {value.name: value.type for value in session.get_inputs()}
     found = {name: Histogram() for name in tensors}
     count = 0
     for call in calls:
@@ -168,7 +168,7 @@ def collect(
 
 
 def as_taken(array: Array, kind: str) -> Array:
-    """An array as an ONNX Runtime input of type ``kind`` takes it: floats change their width."""
+    """An array, of any shape, with floats cast to an ONNX Runtime input of type ``kind``."""
     if kind == "tensor(float16)" and array.dtype == np.float32:
         return array.astype(np.float16)
     if kind == "tensor(float)" and array.dtype == np.float16:

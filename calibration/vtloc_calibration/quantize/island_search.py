@@ -37,7 +37,7 @@ class AnswerDrift:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What lowering some modules does.
+    """The effect of lowering some modules.
 
     Attributes:
         tensors: Difference of each output of the network.
@@ -50,23 +50,23 @@ class Effect:
     @property
     def relative_l2(self) -> float:
         """The worst output's; infinite where an output is not finite."""
-        found = [one.relative_l2 for one in self.tensors.values()]
+        found = [difference.relative_l2 for difference in self.tensors.values()]
         return max((value if math.isfinite(value) else math.inf for value in found), default=0.0)
 
     @property
     def cosine(self) -> float:
         """The worst output's."""
-        return min((one.cosine for one in self.tensors.values()), default=1.0)
+        return min((difference.cosine for difference in self.tensors.values()), default=1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class ParityBounds:
-    """What a lowered network must hold.
+    """Tolerances of a lowered network.
 
     Attributes:
         tensors: Of every output.
-        moved: Largest share of answers that may move by 0.1 s or more; None does not ask.
-        task: How much R@0.5 and mIoU may fall; None does not ask. One sentence may always change
+        moved: Largest share of answers that may move by 0.1 s or more; None sets no bound.
+        task: How much R@0.5 and mIoU may fall; None sets no bound. One sentence may always change
             sides, or few sentences would allow none.
     """
 
@@ -75,7 +75,7 @@ class ParityBounds:
     task: float | None = None
 
     def broken_by(self, effect: Effect) -> str | None:
-        """What breaks the bounds, in words; None where nothing does."""
+        """The first bound that is exceeded, in words; None where all hold."""
         for output, difference in effect.tensors.items():
             if broken := self.tensors.broken_by(difference):
                 return f"{output}: {broken}"
@@ -191,7 +191,7 @@ def choose_islands(ranked: Sequence[str], measure: Measure, bounds: ParityBounds
     if bounds.broken_by(effect) is not None:
         return Choice(tuple(islands), everything - set(islands), effect, reason, holds=False)
     for module in reversed(tuple(islands)):
-        fewer = [one for one in islands if one != module]
+        fewer = [island for island in islands if island != module]
         tried = measure(everything - set(fewer))
         if bounds.broken_by(tried) is None:
             islands, effect = fewer, tried

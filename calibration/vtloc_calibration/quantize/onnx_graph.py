@@ -1,4 +1,4 @@
-"""Reading an ONNX graph: what its nodes compute in, and which module each belongs to.
+"""Reading an ONNX graph: types of tensors, and the PyTorch module of each node.
 
 A node belongs to the module whose parameters it holds; one without parameters belongs to the
 module that its first input comes from. Names are those of the PyTorch modules, cut after the
@@ -35,7 +35,7 @@ def load_graph(content: bytes, *, where: object = None) -> ModelProto:
         where: Where it came from, for messages.
 
     Raises:
-        BundleError: The bytes are no ONNX graph.
+        BundleError: The bytes are not an ONNX graph.
         MissingExtraError: The package onnx is not installed.
     """
     try:
@@ -57,7 +57,7 @@ def load_graph(content: bytes, *, where: object = None) -> ModelProto:
 def element_types(model: ModelProto) -> dict[str, int]:
     """ONNX's number of the type of every tensor whose type is known."""
     graph = model.graph
-    found = {one.name: one.data_type for one in graph.initializer}
+    found = {initializer.name: initializer.data_type for initializer in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         found[value.name] = value.type.tensor_type.elem_type
     return found
@@ -65,7 +65,11 @@ def element_types(model: ModelProto) -> dict[str, int]:
 
 def module_of_nodes(model: ModelProto) -> dict[str, str]:
     """The module of every node, by the node's name, in the graph's order."""
-    parameters = {one.name for one in model.graph.initializer if _is_parameter(one.name)}
+    parameters = {
+        initializer.name
+        for initializer in model.graph.initializer
+        if _is_parameter(initializer.name)
+    }
     made_by: dict[str, str] = {}
     found: dict[str, str] = {}
     for node in model.graph.node:
@@ -115,9 +119,9 @@ def grouped(nodes: Iterable[str], modules: dict[str, str]) -> dict[str, frozense
 
 
 def unused_names(model: ModelProto) -> Iterator[str]:
-    """Endless names that no tensor or node of the graph has."""
+    """An endless stream of names that no tensor or node of the graph has."""
     taken = {name for node in model.graph.node for name in (node.name, *node.output)}
-    taken.update(one.name for one in (*model.graph.initializer, *model.graph.input))
+    taken.update(value.name for value in (*model.graph.initializer, *model.graph.input))
     index = 0
     while True:
         index += 1
@@ -137,23 +141,23 @@ def _unused(name: str, taken: set[str]) -> str:
 
 
 def widen_constants(model: ModelProto) -> None:
-    """Compute what casts and products make of constants alone, in place.
+    """Fold casts and products of constants into FP32 constants, in place.
 
     The precision that ships stores its weights small and widens them by such nodes; afterwards
     the weights are constants in FP32 again, under the names that PyTorch gives them.
     """
     from onnx import numpy_helper
 
-    constants = {one.name: one for one in model.graph.initializer}
+    constants = {initializer.name: initializer for initializer in model.graph.initializer}
     kept = []
     for node in model.graph.node:
         known = [constants[name] for name in node.input if name in constants]
         if node.op_type not in {"Cast", "Mul"} or len(known) != len(node.input):
             kept.append(node)
             continue
-        arrays = [numpy_helper.to_array(one) for one in known]
+        arrays = [numpy_helper.to_array(tensor) for tensor in known]
         if node.op_type == "Cast":
-            kind = next(one.i for one in node.attribute if one.name == "to")
+            kind = next(attribute.i for attribute in node.attribute if attribute.name == "to")
             if kind != FLOAT:
                 kept.append(node)
                 continue
@@ -164,9 +168,11 @@ def widen_constants(model: ModelProto) -> None:
     del model.graph.node[:]
     model.graph.node.extend(kept)
     used = {name for node in kept for name in node.input}
-    used.update(one.name for one in model.graph.output)
+    used.update(value.name for value in model.graph.output)
     del model.graph.initializer[:]
-    model.graph.initializer.extend(one for name, one in constants.items() if name in used)
+    model.graph.initializer.extend(
+        initializer for name, initializer in constants.items() if name in used
+    )
 
 
 def base_precision(bundle: Bundle, network: NetworkName) -> str:
@@ -191,7 +197,7 @@ def base_graph(bundle: Bundle, network: NetworkName, *, precision: str | None = 
     """A network's graph, its weights as constants.
 
     Args:
-        bundle: Where from.
+        bundle: The bundle.
         network: Which network.
         precision: Which variant; None takes ``base_precision``.
 

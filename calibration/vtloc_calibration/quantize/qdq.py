@@ -52,7 +52,7 @@ _SMALLEST_SCALE = {FLOAT: 1e-30, FLOAT16: 6e-8}
 
 @dataclass(frozen=True, slots=True)
 class ActivationRanges:
-    """Where each activation is clipped.
+    """Clipping thresholds of activations.
 
     Attributes:
         thresholds: Largest absolute value that INT8 tells apart, by tensor.
@@ -66,9 +66,11 @@ class ActivationRanges:
 
     @classmethod
     def of(cls, histograms: Mapping[str, Histogram], method: RangeMethod) -> ActivationRanges:
-        """Thresholds of counted activations."""
-        found = {name: one.threshold(method) for name, one in histograms.items()}
-        unsigned = frozenset(name for name, one in histograms.items() if one.lowest >= 0)
+        """Choose thresholds from histograms."""
+        found = {name: histogram.threshold(method) for name, histogram in histograms.items()}
+        unsigned = frozenset(
+            name for name, histogram in histograms.items() if histogram.lowest >= 0
+        )
         return cls(found, method, unsigned)
 
 
@@ -82,9 +84,9 @@ def count_activations(
         calls: Inputs by name.
 
     Raises:
-        CalibrationError: There is no sample, or an activation is not finite.
+        CalibrationError: There are no samples, or an activation is not finite.
     """
-    constants = {one.name for one in model.graph.initializer}
+    constants = {initializer.name for initializer in model.graph.initializer}
     names = dict.fromkeys(
         name for node in products(model) for name in node.input[:2] if name not in constants
     )
@@ -95,10 +97,12 @@ def count_activations(
 def candidates(model: ModelProto) -> tuple[str, ...]:
     """Names of the nodes that INT8 can serve: products, and look-ups in large tables."""
     served = {node.name for node in products(model)}
-    constants = {one.name: one for one in model.graph.initializer}
+    constants = {initializer.name: initializer for initializer in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Gather" and node.input[0] in constants:
-            axis = next((one.i for one in node.attribute if one.name == "axis"), 0)
+            axis = next(
+                (attribute.i for attribute in node.attribute if attribute.name == "axis"), 0
+            )
             if axis == 0 and _is_table(constants[node.input[0]]):
                 served.add(node.name)
     return tuple(node.name for node in model.graph.node if node.name in served)
@@ -125,7 +129,7 @@ def quantize(
         model: The graph in FP32 or FP16, opset 19 to 20; it is left as it is.
         ranges: Where activations are clipped.
         nodes: Names of the candidates to run in INT8; None takes all of them.
-        processor: What the graph is for.
+        processor: Where the graph will run: ``"cpu"`` for ONNX Runtime, ``"gpu"`` for TensorRT.
 
     Returns:
         The graph with QuantizeLinear and DequantizeLinear pairs.
@@ -154,13 +158,13 @@ def quantize(
 
 
 class _Writer:
-    """Adds pairs to one graph; every tensor is rounded once, however many nodes read it."""
+    """Adds Q/DQ pairs to one graph; a tensor gets one pair, however many nodes read it."""
 
     def __init__(self, model: ModelProto, ranges: ActivationRanges, *, for_cpu: bool) -> None:
         self._for_cpu = for_cpu
         self._graph = model.graph
         self._types = element_types(model)
-        self._constants = {one.name: one for one in model.graph.initializer}
+        self._constants = {initializer.name: initializer for initializer in model.graph.initializer}
         self._ranges = ranges
         self._names = unused_names(model)
         self._rounded: dict[tuple[str, int], str] = {}
@@ -168,7 +172,7 @@ class _Writer:
         self._scales: dict[str, NDArray[np.float64]] = {}
 
     def around(self, node: NodeProto) -> Iterator[NodeProto]:
-        """Round the two factors of a product; what must stand before it is given."""
+        """Quantize the two factors of a product; returns the nodes to insert before it."""
         for index, name in enumerate(node.input[:2]):
             constant = self._constants.get(name)
             if constant is not None:
@@ -190,7 +194,7 @@ class _Writer:
             yield from self._bias(node)
 
     def table(self, node: NodeProto) -> Iterator[NodeProto]:
-        """Store the table of a look-up as INT8, a scale a row; gives what must stand before."""
+        """Quantize the table of a look-up, a scale a row; returns the nodes to insert before it."""
         # Widened before the look-up, for TensorRT takes INT8 constants nowhere else.
         key = (node.input[0], 0)
         if key not in self._rounded:
@@ -201,8 +205,8 @@ class _Writer:
     def finish(self) -> None:
         """Drop the wide weights that nothing reads any more."""
         used = {name for node in self._graph.node for name in node.input}
-        used.update(one.name for one in self._graph.output)
-        kept = [one for one in self._graph.initializer if one.name in used]
+        used.update(value.name for value in self._graph.output)
+        kept = [initializer for initializer in self._graph.initializer if initializer.name in used]
         del self._graph.initializer[:]
         self._graph.initializer.extend(kept)
 
@@ -217,7 +221,7 @@ class _Writer:
         )
 
     def _store_int8(self, constant: TensorProto, axis: int, name: str) -> str:
-        """Add the INT8 numbers and their scales to the graph; gives the scales' name."""
+        """Add INT8 numbers and their scales to the graph; returns the name of the scales."""
         from onnx import numpy_helper
 
         numbers, scales = rounded_weights(numpy_helper.to_array(constant), axis)
@@ -230,7 +234,7 @@ class _Writer:
         return scale
 
     def _rounding(self, name: str, threshold: float) -> tuple[float, NDArray[Any]]:
-        """A tensor's step, and which of the numbers stands for zero."""
+        """A tensor's scale and zero point."""
         if not self._for_cpu:
             return threshold / STEPS, np.array(0, np.int8)
         if name in self._ranges.unsigned:
@@ -239,11 +243,11 @@ class _Writer:
         return threshold / STEPS, np.array(_MIDDLE, np.uint8)
 
     def _bias(self, node: NodeProto) -> Iterator[NodeProto]:
-        """Count a convolution's bias in steps of its activation times its weight."""
+        """Quantize a convolution's bias to INT32, scaled by activation times weight."""
         from onnx import helper, numpy_helper
 
         constant, inputs = self._constants.get(node.input[2]), node.input[:2]
-        if constant is None or not all(one in self._steps for one in inputs):
+        if constant is None or not all(tensor in self._steps for tensor in inputs):
             return
         steps = (self._steps[inputs[0]] * self._steps[inputs[1]]).astype(np.float32)
         wide = numpy_helper.to_array(constant).astype(np.float64)
@@ -263,7 +267,7 @@ class _Writer:
         )
 
     def activation(self, name: str) -> tuple[NodeProto, NodeProto] | None:
-        """The pair that rounds a tensor; None where only zeros were ever seen of it."""
+        """The Q/DQ pair of a tensor; None where only zeros were seen."""
         from onnx import helper, numpy_helper
 
         threshold = self._ranges.thresholds.get(name, 0.0)
@@ -286,7 +290,7 @@ class _Writer:
 
 
 def weight_axis(node: NodeProto, rank: int) -> int:
-    """The axis of a weight whose entries each have an output of their own.
+    """The output axis of a weight: the axis that has one scale for each entry.
 
     Args:
         node: A convolution or product.
@@ -295,21 +299,25 @@ def weight_axis(node: NodeProto, rank: int) -> int:
     if node.op_type == "Conv":
         return 0
     if node.op_type == "Gemm":
-        return 0 if any(one.name == "transB" and one.i for one in node.attribute) else 1
+        return (
+            0
+            if any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+            else 1
+        )
     return rank - 1
 
 
 def rounded_weights(
     weight: NDArray[Any], axis: int
 ) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-    """A weight as INT8 with one scale for each entry of an axis.
+    """Quantize a weight to INT8 with one scale for each entry of an axis.
 
     Args:
-        weight: Any shape.
+        weight: Floating, any shape.
         axis: The axis that has scales.
 
     Returns:
-        The numbers, and the scales that they are multiplied by.
+        The numbers, int8 of the same shape, and their scales, float64 ``[length of the axis]``.
     """
     wide = weight.astype(np.float64)
     others = tuple(index for index in range(wide.ndim) if index != axis)

@@ -1,4 +1,4 @@
-"""What lowering the precision of each module of a network does, and which modules to spare."""
+"""Sensitivity of each module to a lower precision, and the choice of modules to exclude."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PARITY_BOUNDS: Mapping[LoweredPrecision, ParityBounds] = {
     )
     for precision in get_args(LoweredPrecision)
 }
-"""What each precision must hold, on outputs and on answers: what its bundle promises."""
+"""Tolerances of each precision, on outputs and on answers, as bundles state them."""
 
 _JUDGED_CALLS, _JUDGED_BATCH = 10, 4
 
@@ -62,7 +62,7 @@ class Study:
         method: How INT8's ranges were chosen; None for FP16.
         ranked: Every module alone and with all less sensitive ones, most sensitive first.
         choice: The islands that were chosen.
-        bounds: What had to hold.
+        bounds: The tolerances.
     """
 
     network: NetworkName
@@ -109,8 +109,8 @@ def half_trial(
     """Try a network's modules in half precision.
 
     Args:
-        bundle: Where the network is.
-        network: Which.
+        bundle: The bundle that has the network.
+        network: Which network.
         samples: Real inputs.
         answers: Asks the bundle as well.
         granularity: Whether whole modules or single nodes are lowered.
@@ -146,14 +146,14 @@ def int8_trials(
     Ranges are counted once, on three quarters of the samples; the rest judges.
 
     Args:
-        bundle: Where the network is.
-        network: Which.
+        bundle: The bundle that has the network.
+        network: Which network.
         samples: Real inputs.
         methods: Ways to choose ranges.
         answers: Asks the bundle as well.
         granularity: Whether whole modules or single products are lowered.
         base: The precision of everything else; None takes FP32.
-        processor: What the graph is for.
+        processor: Where the graph will run: ``"cpu"`` or ``"gpu"``.
     """
     counted, judged = samples.split()
     model = base_graph(bundle, network, precision=base)
@@ -200,7 +200,7 @@ def study(
         trial: The network.
         precision: What its modules are lowered to.
         method: How INT8's ranges were chosen.
-        bounds: What must hold; None takes ``PARITY_BOUNDS``.
+        bounds: The tolerances; None takes ``PARITY_BOUNDS``.
         rank_answers: Whether every module's effect on answers is measured too; modules are
             ranked by outputs either way.
         progress: Called with the number of measurements done, of twice as many as modules.
@@ -208,7 +208,7 @@ def study(
     limit = bounds or PARITY_BOUNDS[precision]
     measure = trial.measure if rank_answers else trial.measure_outputs
     ranked = rank(tuple(trial.modules), measure, progress=progress)
-    choice = choose_islands([one.module for one in ranked], trial.measure, limit)
+    choice = choose_islands([effect.module for effect in ranked], trial.measure, limit)
     return Study(trial.network, precision, method, ranked, choice, limit)
 
 

@@ -52,7 +52,11 @@ def round_to_half(model: ModelProto, nodes: Collection[str]) -> ModelProto:
     rounded = ModelProto()
     rounded.CopyFrom(model)
     chosen, types, names = set(nodes), element_types(model), unused_names(model)
-    constants = {one.name: one for one in model.graph.initializer if one.data_type == FLOAT}
+    constants = {
+        initializer.name: initializer
+        for initializer in model.graph.initializer
+        if initializer.data_type == FLOAT
+    }
     copies: dict[str, str] = {}
     inner = _island_tensors(model)
     kept = []
@@ -84,7 +88,7 @@ def round_to_half(model: ModelProto, nodes: Collection[str]) -> ModelProto:
 
 def _island_tensors(model: ModelProto) -> set[str]:
     """Tensors that never leave an island: a graph in half precision has them in FP32."""
-    readers: dict[str, list[str]] = {one.name: ["output"] for one in model.graph.output}
+    readers: dict[str, list[str]] = {value.name: ["output"] for value in model.graph.output}
     for node in model.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node.op_type)

@@ -1,4 +1,4 @@
-"""Whether INT8 pays on the machine at hand, and whether TensorRT takes it for another."""
+"""Speed of INT8 on this machine, and a test build by TensorRT for another."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Payoff:
     items_per_second: dict[str, float]
 
     def verdict(self, precision: str, base: str) -> str:
-        """What to tell the user, in one sentence."""
+        """The result in one sentence, for the terminal."""
         gain = self.items_per_second[precision] / self.items_per_second[base]
         known = ", ".join(sorted(set(self.instructions) & INT8_INSTRUCTIONS))
         reason = f"it has {known}" if known else "it has no instructions for INT8"
@@ -58,7 +58,7 @@ def measure_payoff(
 
     Args:
         variants: ONNX files by precision.
-        network: Which network they are.
+        network: The network of these variants.
         calls: Real inputs, in FP32.
     """
     from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork
@@ -72,18 +72,21 @@ def measure_payoff(
     try:
         for _ in range(_ROUNDS):
             # In turns, so that a busy moment of the machine hits all alike.
-            for precision, one in opened.items():
+            for precision, candidate in opened.items():
                 fed = [
-                    {name: array.astype(one.inputs[name].dtype) for name, array in call.items()}
+                    {
+                        name: array.astype(candidate.inputs[name].dtype)
+                        for name, array in call.items()
+                    }
                     for call in calls
                 ]
                 began = time.perf_counter()
                 for call in fed:
-                    one.run(call)
+                    candidate.run(call)
                 best[precision] = min(best[precision], time.perf_counter() - began)
     finally:
-        for one in opened.values():
-            one.close()
+        for candidate in opened.values():
+            candidate.close()
     return Payoff(
         processor_instructions(), {name: items / seconds for name, seconds in best.items()}
     )
@@ -91,7 +94,7 @@ def measure_payoff(
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """What TensorRT says to a network.
+    """Outcome of a test build by TensorRT.
 
     Attributes:
         target: The compute capability.
@@ -113,10 +116,10 @@ class Compilation:
 def compile_variant(
     bundle: Bundle, network: NetworkName, precision: str, *, target: str = "sm80"
 ) -> Compilation:
-    """Build an engine ahead of time to see whether TensorRT takes a network; it is not kept.
+    """Build an engine ahead of time to test whether TensorRT accepts a network; not kept.
 
     Args:
-        bundle: Where the network is.
+        bundle: The bundle that has the network.
         network: Which network.
         precision: Which variant.
         target: For which compute capability.

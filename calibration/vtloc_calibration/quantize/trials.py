@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +18,8 @@ from vtloc_export.parity.comparison import Evaluate, compare, onnxruntime_evalua
 from vtloc_export.parity.probes import Probe
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import VideoError
+from vtloc_runtime.video.isolation.chunks import Read, ReadingEnd
+from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +37,7 @@ _BATCH = 8
 
 @dataclass(frozen=True, slots=True)
 class TaskAccuracy:
-    """How right the answers are.
+    """Accuracy of answers on labelled sentences.
 
     Attributes:
         recall: Share with an IoU of at least 0.5.
@@ -63,7 +65,7 @@ class AnswerTrial:
     It holds networks open: use it in a ``with`` block, or call ``close``.
 
     Args:
-        bundle: Whose answers.
+        bundle: The bundle to ask.
         labelled: Sentences about videos; those that are not in their video are left out.
         frames: Pictures held in memory at most; videos beyond are left out.
 
@@ -100,11 +102,12 @@ class AnswerTrial:
         for query in labelled:
             if query.present:
                 by_video.setdefault(str(query.video), []).append(query)
-        for queries in by_video.values():
-            read = _read(localizer, queries, most=left)
-            if read is not None:
-                self._footage.append(read)
-                left -= len(read.images)
+        with DecoderProcess() as decoder:
+            for queries in by_video.values():
+                footage = _read(localizer, queries, most=left, read=decoder.read)
+                if footage is not None:
+                    self._footage.append(footage)
+                    left -= len(footage.images)
         if not self._footage:
             raise CalibrationError("no labelled video can be read, so there is nothing to ask")
 
@@ -112,7 +115,10 @@ class AnswerTrial:
         """The best moment of every sentence.
 
         Args:
-            replaced: ONNX files that stand in for the bundle's own networks.
+            replaced: ONNX files that replace the bundle's own networks.
+
+        Raises:
+            CalibrationError: A sentence got no answer.
         """
         from vtloc_runtime.localize.encoded_video import EncodedVideo
         from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork
@@ -131,7 +137,7 @@ class AnswerTrial:
                 asked = [query.query for query in footage.queries]
                 for answer in localizer.localize(encoded, asked):
                     if answer.best is None:
-                        raise CalibrationError("the localizer gave no moment")
+                        raise CalibrationError("a sentence got no answer")
                     moments.append(answer.best)
         return tuple(moments)
 
@@ -153,7 +159,7 @@ class AnswerTrial:
         )
 
     def accuracy(self, answers: Sequence[Moment] | None = None) -> TaskAccuracy:
-        """How right answers are; None judges those of the bundle's own networks."""
+        """Accuracy of answers; None scores those of the bundle's own networks."""
         given = self._before if answers is None else answers
         queries = [query for footage in self._footage for query in footage.queries]
         overlaps = np.array(
@@ -171,26 +177,31 @@ class AnswerTrial:
         return Localizer(self._bundle, dict(networks), encoder="", batch=_BATCH)
 
 
-def _read(localizer: Localizer, queries: Sequence[LabelledQuery], *, most: int) -> _Footage | None:
+def _read(
+    localizer: Localizer, queries: Sequence[LabelledQuery], *, most: int, read: Read
+) -> _Footage | None:
     """A video's pictures and features; None where it cannot be read or is too long."""
-    from vtloc_runtime.video import open_video
-
-    images, times = [], []
+    images: list[NDArray[np.uint8]] = []
+    times: list[NDArray[np.float64]] = []
+    frames, duration = 0, None
     try:
-        with open_video(queries[0].video, localizer.encoder.options()) as reader:
-            for frame in reader:
-                images.append(frame.image)
-                times.append(frame.time)
-                if len(images) > most:
+        with closing(read(queries[0].video, localizer.encoder.options(), _BATCH)) as reading:
+            for part in reading:
+                if isinstance(part, ReadingEnd):
+                    duration = part.duration
+                    break
+                frames += len(part.index)
+                if frames > most:
                     return None
-            duration = float(reader.duration)
+                images.append(part.images[part.index])
+                times.append(part.times)
     except VideoError:
         return None
-    if not images:
+    if duration is None or not frames:
         return None
-    pictures = np.stack(images)
+    pictures = np.concatenate(images)
     return _Footage(
-        pictures, np.asarray(times), duration, _encode(localizer, pictures), tuple(queries)
+        pictures, np.concatenate(times), duration, _encode(localizer, pictures), tuple(queries)
     )
 
 
@@ -238,7 +249,7 @@ class NetworkTrial:
 
     def lowered(self, modules: frozenset[str]) -> ModelProto:
         """The graph with these modules lowered."""
-        return self._lower(frozenset().union(*(self.modules[one] for one in modules)))
+        return self._lower(frozenset().union(*(self.modules[module] for module in modules)))
 
     def measure(self, modules: frozenset[str]) -> Effect:
         """The effect of lowering these modules on outputs, and on answers where they are asked."""
@@ -264,4 +275,4 @@ class NetworkTrial:
             return self._expected[id(inputs)]
 
         found = compare(self.network, evaluate, expected, self._calls)
-        return {one.output: one.worst for one in found}
+        return {parity.output: parity.worst for parity in found}

@@ -1,4 +1,4 @@
-"""What samples cover, and when they are too few or too much alike to calibrate by."""
+"""Coverage of samples, and the checks that they are enough and diverse enough."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def coverage(calls: Mapping[NetworkName, Sequence[Mapping[str, Array]]]) -> dict
         calls: The calls of each network, inputs by name.
 
     Returns:
-        Counts, and quantiles (5, 50 and 95 percent) of what the networks were given.
+        Counts, and quantiles (5, 50 and 95 percent) of brightness, contrast and lengths.
     """
     return {
         "frames": _frames(calls["visual"]),
@@ -42,7 +42,7 @@ def coverage(calls: Mapping[NetworkName, Sequence[Mapping[str, Array]]]) -> dict
 
 
 def check_coverage(summary: Mapping[str, Any]) -> None:
-    """Refuse samples that no calibration can be founded on.
+    """Refuse samples that are too few or too much alike to calibrate with.
 
     Args:
         summary: ``videos`` and what ``coverage`` gives.
@@ -104,7 +104,7 @@ def _frames(calls: Sequence[Mapping[str, Array]]) -> dict[str, Any]:
 
 def _sentences(calls: Sequence[Mapping[str, Array]]) -> dict[str, Any]:
     rows = [
-        tuple(int(one) for one in ids[mask])
+        tuple(int(token) for token in ids[mask])
         for call in calls
         for ids, mask in zip(
             np.asarray(call["token_ids"]), np.asarray(call["token_mask"], dtype=bool), strict=True
@@ -113,7 +113,7 @@ def _sentences(calls: Sequence[Mapping[str, Array]]) -> dict[str, Any]:
     return {
         "count": len(rows),
         "distinct": len(set(rows)),
-        "vocabulary": len({one for row in rows for one in row}),
+        "vocabulary": len({token for row in rows for token in row}),
         "tokens": _quantiles([len(row) for row in rows]),
     }
 
@@ -127,7 +127,7 @@ def _localizer(calls: Sequence[Mapping[str, Array]]) -> dict[str, Any]:
         np.asarray(call["tokens"])[np.asarray(call["token_mask"], dtype=bool)].astype(np.float64)
         for call in calls
     ]
-    finite = all(bool(np.isfinite(one).all()) for one in (*features, *tokens))
+    finite = all(bool(np.isfinite(array).all()) for array in (*features, *tokens))
     joined = np.concatenate(features) if features else np.zeros((0, 1))
     return {
         "count": len(calls),
@@ -142,4 +142,4 @@ def _quantiles(values: ArrayLike) -> list[float] | None:
     found = np.asarray(values, dtype=np.float64)
     if not found.size:
         return None
-    return [round(float(one), 4) for one in np.quantile(found, [0.05, 0.5, 0.95])]
+    return [round(float(quantile), 4) for quantile in np.quantile(found, [0.05, 0.5, 0.95])]

@@ -1,4 +1,4 @@
-"""Listening in on networks: a bounded choice of what they are given while the runtime works."""
+"""Recording of the inputs of networks while the runtime works: a bounded random choice."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Recorder:
         self._offered = dict.fromkeys(NETWORK_NAMES, 0)
 
     def see(self, network: NetworkName, inputs: Mapping[str, Array]) -> None:
-        """Take note of one call."""
+        """Record the inputs of one call, arrays by name."""
         if network == "visual":
             for frame in inputs["frames"]:
                 self._see_frame(frame)
@@ -80,11 +80,11 @@ class Recorder:
             self._frames[place] = np.array(frame)[None]
 
     def drop_video(self) -> None:
-        """Forget a video that could not be read to its end."""
+        """Drop the inputs of a video that could not be read to its end."""
         self._frames, self._seen, self._pending = [], 0, {}
 
     def end_video(self) -> None:
-        """Choose from what the video gave."""
+        """Draw from the recorded inputs of a video that was read to its end."""
         for frame in self._frames:
             self._offer("visual", {"frames": frame}, self._amount.frames)
         for network, calls in self._pending.items():
@@ -103,7 +103,7 @@ class Recorder:
             kept[place] = call
 
     def calls(self) -> dict[NetworkName, tuple[Mapping[str, Array], ...]]:
-        """What was kept, by network."""
+        """The recorded calls of each network, inputs by name."""
         return {network: tuple(calls) for network, calls in self._kept.items()}
 
 
@@ -111,8 +111,8 @@ class RecordedNetwork(WrappedNetwork):
     """A network that shows its inputs to a recorder before it runs.
 
     Args:
-        network: What computes.
-        recorder: What is shown the inputs.
+        network: The network to run.
+        recorder: Where the inputs go.
     """
 
     def __init__(self, network: Network, recorder: Recorder) -> None:
@@ -120,7 +120,7 @@ class RecordedNetwork(WrappedNetwork):
         self._recorder = recorder
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Show the inputs, then compute."""
+        """Record the inputs, then run the network."""
         for name in NETWORK_NAMES:
             if name == self.name:
                 self._recorder.see(name, inputs)

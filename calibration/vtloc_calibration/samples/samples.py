@@ -48,11 +48,11 @@ class SampledVideo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """What the networks were given.
+    """Recorded inputs of the three networks.
 
     Attributes:
-        calls: For each network its calls, inputs by name. The visual network's frames lie in
-            calls of one frame each.
+        calls: The calls of each network, inputs by name. Calls of the visual network hold one
+            frame each.
         summary: What the samples cover, as plain JSON values.
     """
 
@@ -61,7 +61,7 @@ class Samples:
 
     @property
     def frames(self) -> NDArray[np.uint8]:
-        """``[F, S, S, 3]``, every frame."""
+        """Every frame, uint8 ``[F, S, S, 3]``."""
         return np.concatenate([np.asarray(call["frames"]) for call in self.calls["visual"]])
 
     def batches(self, network: NetworkName, *, size: int = 8) -> Iterator[Mapping[str, Array]]:
@@ -79,10 +79,10 @@ class Samples:
             yield {"frames": frames[top : top + size]}
 
     def split(self, share: float = 0.75) -> tuple[Samples, Samples]:
-        """Calls to calibrate by, and calls to judge by; both keep the summary.
+        """Split into calls to calibrate with and held-out calls; both keep the summary.
 
         Args:
-            share: Of the calls of each network that the first part gets.
+            share: Share of the calls of each network that the first part gets.
         """
         parts: tuple[dict[NetworkName, Any], dict[NetworkName, Any]] = {}, {}
         for network, calls in self.calls.items():
@@ -127,7 +127,7 @@ class Samples:
             path: The safetensors file.
 
         Raises:
-            CalibrationError: The file is missing or holds no samples.
+            CalibrationError: The file is missing or does not contain samples.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -186,14 +186,14 @@ def draw_samples(
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Samples:
-    """Run a bundle over videos, and keep some of what its networks were given.
+    """Run a bundle over videos, and record some of the inputs of its networks.
 
     Args:
-        bundle: Whose networks.
-        videos: What to draw from; files that cannot be read are left out and named.
+        bundle: The bundle to run.
+        videos: The videos to draw from; those that cannot be read are listed in the summary.
         amount: How much to draw.
         precision: The precision that runs; None takes the bundle's own.
-        seed: Of every draw: the same videos and seed give the same samples.
+        seed: The same videos and seed give the same samples.
         progress: Called with the number of videos done.
 
     Raises:
@@ -228,7 +228,7 @@ def draw_samples(
                 recorder.drop_video()
             else:
                 picked = random.permutation(len(video.queries))[: wanted.queries_per_video]
-                localizer.localize(encoded, [video.queries[one] for one in sorted(picked)])
+                localizer.localize(encoded, [video.queries[place] for place in sorted(picked)])
                 recorder.end_video()
                 read.append(video.video.name)
                 seconds += encoded.duration

@@ -14,11 +14,14 @@ import numpy as np
 
 from vtloc.errors import AnnotationError
 from vtloc_calibration.errors import CalibrationError
+from vtloc_calibration.report_files import check_report_file
 from vtloc_calibration.scores.report import ScoredAnswer
 from vtloc_runtime.errors import OutputError, VideoError
 from vtloc_runtime.localize.absence import ReferenceFrames, margin
 from vtloc_runtime.localize.similarity import cosine_curve
 from vtloc_runtime.system.atomic_write import atomic_write
+from vtloc_runtime.system.text import numbered_lines
+from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,6 +88,8 @@ def ask(
 ) -> Answers:
     """Find every sentence in its video; each video is encoded once.
 
+    Videos are decoded in a process of their own: one that crashes the decoder is left out.
+
     Args:
         localizer: Opened on a bundle ``without_calibration``.
         labelled: Sentences, present and absent.
@@ -101,7 +106,7 @@ def ask(
         for video, group in _by_video(labelled):
             queries = list(group)
             try:
-                found = localizer.encode_video(video)
+                found = localizer.encode_video(video, read=decoder.read)
             except VideoError as error:
                 unreadable[queries[0].name] = str(error)
             else:
@@ -110,7 +115,9 @@ def ask(
             if progress is not None:
                 progress(done)
 
-    return replace(ask_encoded(localizer, encoded(), reference=reference), unreadable=unreadable)
+    with DecoderProcess() as decoder:
+        answers = ask_encoded(localizer, encoded(), reference=reference)
+    return replace(answers, unreadable=unreadable)
 
 
 def ask_encoded(
@@ -212,6 +219,11 @@ def _by_video(
     return groupby(sorted(labelled, key=lambda one: one.video), key=lambda one: one.video)
 
 
+def answer_files(path: Path) -> tuple[Path, Path]:
+    """The file of answers, and the file of the reference frames beside it."""
+    return path, path.with_suffix(_REFERENCE_SUFFIX)
+
+
 def write_answers(found: Answers, path: Path) -> None:
     """Keep answers as JSON lines, so that scores can be calibrated again without the videos.
 
@@ -220,8 +232,10 @@ def write_answers(found: Answers, path: Path) -> None:
         path: The file to write.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: It cannot be written, or another program's file is there.
     """
+    for file in answer_files(path):
+        check_report_file(file)
     lines = [json.dumps(asdict(one), ensure_ascii=False) for one in found.answers]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -254,18 +268,20 @@ def read_answers(path: Path) -> tuple[ScoredAnswer, ...]:
         path: The file of JSON lines.
 
     Raises:
-        AnnotationError: A line is no answer; it is named.
+        AnnotationError: A line is not an answer.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise AnnotationError(f"cannot read the answers: {error}", where=path) from error
     found = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in numbered_lines(text):
+        if not line.strip():
+            continue
         try:
             found.append(msgspec.json.decode(line, type=ScoredAnswer))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise AnnotationError(
-                f"the line is no answer: {error}", where=f"{path}:{number}"
+                f"the line is not an answer: {error}", where=f"{path}:{number}"
             ) from error
     return tuple(found)

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from vtloc.errors import AnnotationError
+from vtloc_calibration.errors import CalibrationError
+from vtloc_calibration.scores.fit import MINIMUM_ANSWERS
 from vtloc_runtime.batch.folder_listing import NamedVideos
 from vtloc_runtime.localize.moments import Moment
 
@@ -121,6 +123,20 @@ def with_absent(
         chosen = random.permutation(len(strange))[:per_video]
         added.extend(LabelledQuery(video, name, strange[index], ()) for index in sorted(chosen))
     return (*labelled, *added)
+
+
+def check_enough(labelled: Sequence[LabelledQuery]) -> None:
+    """Refuse, before any video is read, labels that are too few to calibrate scores by.
+
+    Raises:
+        CalibrationError: Fewer than ``MINIMUM_ANSWERS`` sentences are in their video.
+    """
+    present = sum(query.present for query in labelled)
+    if present < MINIMUM_ANSWERS:
+        raise CalibrationError(
+            f"{present} labelled sentences are too few; at least {MINIMUM_ANSWERS} are needed",
+            remedy="Label more moments; a few hundred make a score worth trusting",
+        )
 
 
 def telling_words(sentence: str) -> frozenset[str]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vtloc_calibration.report_files import AUTHOR, check_report_file
 from vtloc_runtime.errors import MissingExtraError, OutputError
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def figure(
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        OutputError: The file cannot be written.
+        OutputError: The file cannot be written, or another program's file is there.
     """
+    check_report_file(path)
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -48,7 +50,7 @@ def figure(
     yield axes
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        drawing.savefig(path, dpi=144)
+        drawing.savefig(path, dpi=144, metadata={"Creator": AUTHOR})
     except OSError as error:
         raise OutputError(f"cannot write the plot: {error.strerror}", where=path) from error
 

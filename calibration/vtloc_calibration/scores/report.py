@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vtloc_calibration.cli.console import finite
 from vtloc_calibration.errors import CalibrationError
+from vtloc_calibration.report_files import finite
 from vtloc_calibration.scores.fit import (
     MINIMUM_ANSWERS,
     Method,

@@ -31,7 +31,7 @@ def onnx_command(  # noqa: PLR0917 - the parameters of a command are its options
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a bundle that is already there.")
     ] = False,
-    name: Annotated[str | None, typer.Option(help="Name of the bundle, for people.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the bundle, shown to users.")] = None,
     license: Annotated[  # noqa: A002 - the option's name
         str | None, typer.Option(help="Licence of the weights.")
     ] = None,
@@ -56,7 +56,7 @@ def onnx_command(  # noqa: PLR0917 - the parameters of a command are its options
     )
     from vtloc_export.bundle_export import export_bundle
 
-    with _progress_bar() as progress:
+    with progress_bar() as progress:
         report = export_bundle(source, out, options, progress)
     _print_report(report)
 
@@ -120,7 +120,8 @@ class _ProgressBar:
 
 
 @contextmanager
-def _progress_bar() -> Iterator[_ProgressBar]:
+def progress_bar() -> Iterator[_ProgressBar]:
+    """How far an export has come, on the terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

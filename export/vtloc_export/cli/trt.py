@@ -10,7 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from vtloc_export.cli.onnx import progress_bar
 from vtloc_export.engines.build import EngineOptions, EngineReport, build_engines
+from vtloc_export.engines.half_networks import networks_for_tensorrt
 from vtloc_export.engines.profiles import Traffic, default_traffic, parse_range, parse_traffic
 from vtloc_export.engines.progress import RichProgress
 from vtloc_export.engines.target import BackendChoice
@@ -18,6 +20,7 @@ from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.engine_file import EngineSettings
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import UsageError
+from vtloc_runtime.networks.tensorrt.engine_choice import RTX_CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +30,9 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 def trt_command(  # noqa: PLR0917 - the parameters of a command are its options
     bundle: Annotated[
-        Path, typer.Argument(help="The bundle; its engines/ folder takes the plans.")
-    ],
+        Path | None,
+        typer.Argument(help="The bundle. Default: the one that ships with the project."),
+    ] = None,
     target: Annotated[
         str, typer.Option(help="Compute capability (sm80 is A100), or local for this GPU.")
     ] = "local",
@@ -67,16 +71,27 @@ def trt_command(  # noqa: PLR0917 - the parameters of a command are its options
 ) -> None:
     """Build TensorRT engines from a bundle's networks.
 
+    A bundle without FP16 networks, such as the one that ships with the project, gets them first,
+    in your cache folder; that takes minutes and needs PyTorch. Engines go into the bundle's
+    engines/ folder, or into your cache folder where the bundle was installed with a package.
+
     Through TensorRT where a GPU of the target is at hand; ahead of time, with no GPU at all,
-    through TensorRT-RTX. An engine that was built already from the same files, for the same
-    machine, with the same settings, is kept.
+    through TensorRT-RTX, whose engines run on RTX GPUs alone: for A100 and H100 they are a
+    compile check. An engine that was built already from the same files, for the same GPU and
+    TensorRT, with the same settings, is kept.
     """
-    opened = Bundle.open(bundle)
+    named = _networks(network or ())
+    with progress_bar() as bar:
+        ready = networks_for_tensorrt(Bundle.open(bundle), precision, bar)
+    opened = ready.bundle
+    if ready.seconds:
+        text = f"{precision} networks made in {ready.seconds:.0f} s, in {opened.path}"
+        Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
     options = EngineOptions(
         target=target,
         backend=_backend(backend),
         precision=precision,
-        networks=_networks(network or ()),
+        networks=named,
         traffic=_traffic(opened, batch, frames, tokens, profile or ()),
         settings=EngineSettings(
             workspace=None if workspace is None else parse_bytes(workspace),
@@ -129,10 +144,16 @@ def engine_table(reports: Sequence[EngineReport]) -> Table:
 def _caption(reports: Sequence[EngineReport]) -> str:
     engine = reports[0].engine
     identity = engine.identity
-    return (
+    made = (
         f"{identity.flavour} {identity.version} for {identity.target.gpu or identity.target.sm}, "
         f"in {engine.plan_path.parent}"
     )
+    if identity.flavour == "tensorrt-rtx" and identity.target.sm not in RTX_CAPABILITIES:
+        made += (
+            f"\nCompiled ahead of time: a check that {identity.target.sm} can be built for. "
+            "No runtime takes these engines on that GPU; build them there with --backend tensorrt"
+        )
+    return made
 
 
 def _backend(name: str) -> BackendChoice:
@@ -164,6 +185,8 @@ def _traffic(
     tokens: str | None,
     profiles: Sequence[str],
 ) -> tuple[Traffic, ...]:
+    if batch is frames is tokens is None and not profiles:
+        return ()
     base = default_traffic(bundle)
     for axis, text in (("batch", batch), ("frames", frames), ("tokens", tokens)):
         if text is not None:

@@ -21,7 +21,7 @@ def verify_command(
     bundle: Annotated[Path, typer.Argument(help="The bundle to verify.")],
     data: Annotated[
         Path | None,
-        typer.Option(help="Labelled moments; their videos lie beside the file."),
+        typer.Option(help="Labelled moments; their videos are in the same folder."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON on standard output.")
@@ -39,7 +39,7 @@ def verify_command(
 
     console = Console(stderr=True)
     with console.status("opening the bundle") as status:
-        report = verify_bundle(bundle, data=data, told=status.update)
+        report = verify_bundle(bundle, data=data, progress=status.update)
     if as_json:
         sys.stdout.write(json.dumps(report.to_json(), indent=2) + "\n")
     else:
@@ -78,6 +78,13 @@ def _print(report: ParityReport) -> None:
         ["backend", "queries", "same", "IoU", "largest drift (points)", "bound"],
         rows,
     )
+    for chain in report.answers:
+        if chain.near_ties:
+            sys.stdout.write(
+                f"{chain.near_ties:.1%} of the answers of {chain.backend} in {chain.precision} "
+                "moved to a near-tie: a moment that PyTorch scores within 1 % of its best. They "
+                "count as the same.\n"
+            )
     for reason in report.broken:
         sys.stdout.write(f"broken: {reason}\n")
     for reason in _grouped(report.unverified):

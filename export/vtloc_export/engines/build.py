@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, TextIO
 import msgspec
 
 from vtloc_export.engines.builder import Plan, PlanRequest, build_plan
-from vtloc_export.engines.profiles import Traffic, check_traffic, default_traffic, network_profiles
+from vtloc_export.engines.profiles import (
+    Traffic,
+    check_traffic,
+    network_profiles,
+    runtime_traffic,
+)
 from vtloc_export.engines.progress import SilentProgress
 from vtloc_export.engines.target import BackendChoice, EngineBuilder, choose_builder
 from vtloc_runtime import __version__
@@ -46,7 +51,7 @@ class EngineOptions:
         backend: Which TensorRT flavour; ``"auto"`` takes TensorRT where its GPU is the target.
         precision: Which variant of the networks.
         networks: Which networks.
-        traffic: The expected traffic, a profile each; empty takes the bundle's own limits.
+        traffic: The expected traffic, a profile each; empty takes what the runtime sends.
         settings: What the builder is told.
         timing_cache: A file that keeps tactic timings between builds.
         force: Build again what is there already.
@@ -82,7 +87,7 @@ def build_engines(
 ) -> tuple[EngineReport, ...]:
     """Build the engines of a bundle, or find those that were built already.
 
-    An engine is found only where the ONNX file, the builder and its version, the GPU and driver,
+    An engine is found only where the ONNX file, the builder and its version, the GPU,
     the profiles and the settings are all the same, and the plan is whole.
 
     Args:
@@ -97,8 +102,7 @@ def build_engines(
         OutputError: The bundle's folder cannot be written.
     """
     progress = progress or SilentProgress()
-    traffic = options.traffic or (default_traffic(bundle),)
-    check_traffic(bundle, traffic)
+    check_traffic(bundle, options.traffic)
     for name in options.networks:
         bundle.variant(name, options.precision)
     builder = choose_builder(options.backend, options.target)
@@ -123,7 +127,9 @@ def build_engines(
             flavour=builder.api.flavour,
             version=builder.api.version,
             target=builder.target,
-            profiles=network_profiles(file.inputs, traffic),
+            profiles=network_profiles(
+                file.inputs, options.traffic or runtime_traffic(bundle, name)
+            ),
             settings=settings,
         )
         found, reason = _find(bundle, identity)
@@ -152,7 +158,10 @@ def _find(bundle: Bundle, identity: EngineIdentity) -> tuple[Engine | None, str]
         return None, "there was none"
     try:
         engine = Engine.open(path)
-        if differences := identity.differences(engine.identity):
+        # An engine runs under any driver that its TensorRT does; --force times it again.
+        here = msgspec.structs.replace(identity.target, driver=engine.identity.target.driver)
+        wanted = msgspec.structs.replace(identity, target=here)
+        if differences := wanted.differences(engine.identity):
             return None, "it differed: " + "; ".join(differences)
         engine.read_plan()
     except EngineError as error:

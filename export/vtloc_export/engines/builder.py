@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vtloc_export.engines.progress import Interruption, make_monitor
 from vtloc_runtime.errors import EngineError
-from vtloc_runtime.networks.tensorrt.api import MessageKeeper, make_logger, one_line
+from vtloc_runtime.networks.tensorrt.api import messages_of, one_line
 from vtloc_runtime.networks.tensorrt.layout import profile_shapes
 
 if TYPE_CHECKING:
@@ -69,14 +69,11 @@ class Plan:
 class _Build:
     """One build; TensorRT's objects live as long as it does."""
 
-    def __init__(
-        self, builder: EngineBuilder, request: PlanRequest, record: Callable[[str], None]
-    ) -> None:
+    def __init__(self, builder: EngineBuilder, request: PlanRequest) -> None:
         self._builder, self._request = builder, request
         self._trt = builder.api.module
-        self._messages = MessageKeeper()
-        self._logger = make_logger(builder.api, self._messages, record)
-        self._trt_builder = self._trt.Builder(self._logger)
+        self._messages = messages_of(builder.api)
+        self._trt_builder = self._trt.Builder(self._messages.logger)
 
     def run(self, progress: BuildProgress) -> Plan:
         network = self._parse()
@@ -99,7 +96,7 @@ class _Build:
     def _parse(self) -> Any:
         flag = self._trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
         network = self._trt_builder.create_network(1 << int(flag))
-        parser = self._trt.OnnxParser(network, self._logger)
+        parser = self._trt.OnnxParser(network, self._messages.logger)
         if not parser.parse(self._request.model):
             faults = [parser.get_error(index) for index in range(parser.num_errors)]
             said = "; ".join(
@@ -183,4 +180,5 @@ def build_plan(
     Raises:
         EngineError: TensorRT refuses the network, its profiles or the timing cache, and why.
     """
-    return _Build(builder, request, record).run(progress)
+    with messages_of(builder.api).recorded(record):
+        return _Build(builder, request).run(progress)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from vtloc_runtime.bundle.bundle import Bundle
-    from vtloc_runtime.bundle.manifest import TensorEntry
+    from vtloc_runtime.bundle.manifest import NetworkName, TensorEntry
 
 AXES = ("batch", "frames", "tokens")
 
@@ -22,7 +22,7 @@ _FORM = "Write MIN:OPT:MAX, such as 1:8:32, or one number for a fixed length"
 
 
 def default_traffic(bundle: Bundle) -> Traffic:
-    """The traffic that a bundle's own limits suggest.
+    """The traffic that a bundle's own limits suggest, for profiles that state only some axes.
 
     Frames go up to the bundle's windows, tokens up to its longest sentence, and a batch holds up
     to 64 sentences or frames.
@@ -34,6 +34,22 @@ def default_traffic(bundle: Bundle) -> Traffic:
         "frames": AxisRange(min=1, opt=min(128, frames), max=frames),
         "tokens": AxisRange(min=1, opt=min(16, tokens), max=tokens),
     }
+
+
+def runtime_traffic(bundle: Bundle, network: NetworkName) -> tuple[Traffic, ...]:
+    """What the runtime sends a network, a profile each.
+
+    Frames come in chunks of 64. Sentences come one at a time to a service, which a profile of its
+    own is tuned for, and together in a run over many; the localizer takes at most 32 at once.
+    """
+    base = default_traffic(bundle)
+    if network == "visual":
+        return ({**base, "batch": AxisRange(min=1, opt=64, max=64)},)
+    most = 32 if network == "localizer" else 64
+    return (
+        {**base, "batch": AxisRange(min=1, opt=1, max=4)},
+        {**base, "batch": AxisRange(min=1, opt=16, max=most)},
+    )
 
 
 def parse_range(text: str, *, option: str) -> AxisRange:

@@ -78,11 +78,14 @@ def compact_graph(model: ModelProto, network: NetworkName) -> ModelProto:
 
 
 def widened(name: str, arrays: dict[str, NDArray[np.generic]]) -> NDArray[np.float32] | None:
-    """A weight in FP32, however it is stored; None where the graph does not hold it.
+    """A weight in FP32, however it is stored; None where the graph does not have it.
 
     Args:
         name: The weight's name in the FP32 graph.
-        arrays: Every initializer by name.
+        arrays: Every initializer by name, of any shape.
+
+    Returns:
+        The weight, float32, in the shape of the FP32 graph.
     """
     if name in arrays:
         return arrays[name].astype(np.float32)

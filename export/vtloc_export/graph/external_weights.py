@@ -1,4 +1,4 @@
-"""Weights outside an ONNX file: protobuf ends at 2 GiB, and a large encoder's weights do not."""
+"""Weights in a file beside the ONNX file, for networks above protobuf's limit of 2 GiB."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def saved_graph(
     """Serialize a graph, with its weights in a file beside it where one file cannot hold them.
 
     Args:
-        model: The graph; as it was when this returns.
+        model: The graph; unchanged when this returns.
         network: Which network, for messages.
         location: The name of the file beside it.
-        limit: Bytes of weights from which they go there.
+        limit: Most bytes of weights that stay in the ONNX file.
 
     Raises:
-        ExportError: What remains in the graph is still larger than one file may be.
+        ExportError: The rest of the graph is still larger than one file may be.
     """
     weights = [tensor for tensor in model.graph.initializer if len(tensor.raw_data) >= _LEAST]
     if sum(len(tensor.raw_data) for tensor in weights) <= limit:

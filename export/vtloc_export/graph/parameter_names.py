@@ -1,4 +1,4 @@
-"""PyTorch parameters inside an ONNX graph: found, named, and read back.
+"""PyTorch parameter names in an ONNX graph, written and read back.
 
 The exporter folds a linear layer's transposition into its weight and gives the result a number
 for a name. Here every constant that equals a parameter gets the parameter's name back, so that a
@@ -36,7 +36,7 @@ def name_parameters(model: ModelProto, network: torch.nn.Module, *, half: bool) 
     Args:
         model: The exported graph.
         network: The module it came from, in the graph's precision.
-        half: Whether the graph is in half precision, where some constants were widened again.
+        half: Whether the graph is in half precision, which has some constants in FP32.
     """
     from onnx import numpy_helper
 
@@ -64,7 +64,7 @@ def read_parameters(model: ModelProto) -> dict[str, torch.Tensor]:
     """The PyTorch parameters that a graph holds, as float32.
 
     Raises:
-        ExportError: The graph does not say where its parameters are.
+        ExportError: The graph has no record of its parameters.
     """
     from onnx import numpy_helper
 

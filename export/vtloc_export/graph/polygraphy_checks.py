@@ -1,4 +1,4 @@
-"""Polygraphy over an exported graph: cleaned before it is kept, linted before it is trusted."""
+"""Constant folding and lint of an exported graph by Polygraphy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PATIENCE = 600
 
 
 def sanitized(model: ModelProto) -> ModelProto:
-    """The graph with what can be computed beforehand computed, as ``polygraphy surgeon`` does.
+    """Fold the constants of a graph, as ``polygraphy surgeon sanitize`` does.
 
     Raises:
         MissingExtraError: Polygraphy is not installed.
@@ -46,7 +46,7 @@ def sanitized(model: ModelProto) -> ModelProto:
 
 
 def lint(path: Path) -> tuple[str, ...]:
-    """What ``polygraphy check lint`` finds wrong with a graph; nothing for a sound one.
+    """The complaints of ``polygraphy check lint`` about a graph; empty for a valid one.
 
     Args:
         path: The ONNX file.

@@ -1,4 +1,4 @@
-"""What is folded and rewritten in a freshly traced graph, and what must not be.
+"""Exact rewriting of a freshly traced graph.
 
 The exporter's own optimizer also drops "no-ops": additions of zero, products with one. It calls a
 constant zero below 1e-8, so ``x + 1e-12``, which keeps a zero vector's length from dividing by

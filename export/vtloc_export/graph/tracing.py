@@ -1,4 +1,4 @@
-"""From a PyTorch module to an ONNX graph: traced, named, and free of its maker's paths."""
+"""Tracing of a PyTorch module into an ONNX graph, without paths of this machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.bundle.manifest import NetworkName
 
 OPSET = 20
-"""Twenty, for TensorRT does not build what the exporter makes of attention from 23 on."""
+"""TensorRT does not build the attention operator that the exporter emits from opset 23 on."""
 
 _TRACED = Lengths(batch=2, frames=13, tokens=6)
 """Traced on lengths that no width and no other axis equals by accident."""
@@ -128,7 +128,7 @@ def _dimension(axis: str) -> Any:
 
 
 def _strip(model: ModelProto) -> None:
-    """Drop what the exporter notes down about the machine it ran on."""
+    """Remove the exporter's notes about this machine."""
     for node in model.graph.node:
         node.ClearField("metadata_props")
         node.ClearField("doc_string")

@@ -1,4 +1,4 @@
-"""What each precision promises: how far its networks and its answers may be from FP32's."""
+"""Tolerances of each precision: how far its outputs and answers may be from FP32's."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ ANSWER_BOUNDS: Mapping[str, AnswerBound] = {
     # Of the synthetic questions, where nothing resembles anything, every fourth answer may move.
     "int8": AnswerBound(same=0.7, iou=0.7, drift=1.0),
 }
-"""What each precision promises about the whole chain's answers."""
+"""Default tolerances of the whole chain's answers, by precision."""
 
 
 def promises(precisions: Iterable[str]) -> dict[str, PrecisionBounds]:
-    """What a manifest says of the precisions that are exported into its bundle."""
+    """The tolerances of precisions, as a bundle's manifest records them."""
     return {
         precision: PrecisionBounds(
             relative_l2=BOUNDS[precision].relative_l2,
@@ -58,13 +58,13 @@ def promises(precisions: Iterable[str]) -> dict[str, PrecisionBounds]:
 
 
 def tensor_bound(manifest: Manifest, precision: str) -> Bound:
-    """What the bundle promises about its networks' outputs; today's promise where it is silent."""
+    """The tolerance of a bundle's outputs: its manifest's, or the default of the precision."""
     held = manifest.provenance.bounds.get(precision)
     return BOUNDS[precision] if held is None else Bound(held.relative_l2, held.cosine)
 
 
 def answer_bound(manifest: Manifest, precision: str) -> AnswerBound:
-    """What the bundle promises about its answers; today's promise where it is silent."""
+    """The tolerance of a bundle's answers: its manifest's, or the default of the precision."""
     held = manifest.provenance.bounds.get(precision)
     return (
         ANSWER_BOUNDS[precision] if held is None else AnswerBound(held.same, held.iou, held.drift)

@@ -127,12 +127,12 @@ def compare(
 
     Args:
         network: Which network.
-        evaluate: The one to measure.
-        reference: The one that is right.
+        evaluate: Runs the network under test.
+        reference: Runs the reference.
         tried: The calls to compare on.
 
     Raises:
-        ParityError: Padding frames come out as if they were real.
+        ParityError: Outputs at padding frames look like those of real frames.
     """
     signature = SIGNATURES[network]
     found: dict[str, list[Difference]] = {tensor.name: [] for tensor in signature.outputs}
@@ -152,14 +152,14 @@ def check(
     against: str,
     bound: Bound | None = None,
 ) -> None:
-    """Refuse a network whose outputs are further from the reference than its precision promises.
+    """Refuse a network whose outputs exceed the tolerance of its precision.
 
     Args:
         parities: What was measured.
         network: Which network.
         precision: In what precision.
         against: What it was measured with, for the message.
-        bound: The promise; that of the precision where none is given.
+        bound: The tolerance; by default that of the precision.
 
     Raises:
         ParityError: An output breaks its bound.

@@ -1,4 +1,4 @@
-"""Engines against PyTorch in FP32: what a GPU really computes, network by network."""
+"""Comparison of TensorRT engines with PyTorch in FP32, network by network."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def engine_parity(
     Raises:
         EngineError: No engine fits this machine, or none of the probes fits it.
         MissingExtraError: TensorRT is not installed.
-        BackendError: There is no GPU.
-        ParityError: Padding frames come out as if they were real.
+        BackendError: This machine has no GPU.
+        ParityError: Outputs at padding frames look like those of real frames.
     """
     with open_network(bundle, network, backend="tensorrt", precision=precision) as engine:
         small = probes(network, widths, SMALL[network], seed=3)

@@ -1,4 +1,4 @@
-"""How far two arrays are apart, and how far they may be."""
+"""Differences of two arrays, and tolerances for them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Bound:
     cosine: float
 
     def broken_by(self, difference: Difference) -> str | None:
-        """What breaks the bound, in words; None where nothing does."""
+        """The measure that exceeds the bound, in words; None where none does."""
         if not difference.relative_l2 <= self.relative_l2:
             return f"relative L2 {difference.relative_l2:.3g} is above {self.relative_l2:g}"
         if not difference.cosine >= self.cosine:
@@ -69,7 +69,7 @@ def difference(output: Array, reference: Array) -> Difference:
     """Compare an output with its reference, in double precision.
 
     Args:
-        output: Any shape.
+        output: Any shape, any floating dtype.
         reference: The same shape.
     """
     if output.shape != reference.shape:

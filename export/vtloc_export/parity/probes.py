@@ -1,4 +1,4 @@
-"""Inputs to try a network on: every shape that matters, padded and not, tame and wild."""
+"""Test inputs for a network: many shapes, with and without padding and outliers."""
 
 from __future__ import annotations
 

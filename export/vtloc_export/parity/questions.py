@@ -1,8 +1,7 @@
-"""What a bundle is asked when it is verified: made-up pictures, or labelled videos."""
+"""Questions to verify a bundle with: synthetic pictures, or labelled videos."""
 
 from __future__ import annotations
 
-import glob
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 from vtloc.annotations.readers import read_split
 from vtloc.errors import AnnotationError
 from vtloc_export.parity.probes import Lengths, probes
+from vtloc_runtime.batch.folder_listing import NamedVideos
 from vtloc_runtime.video import FrameSequence
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Question:
 
 
 def synthetic_questions() -> tuple[Question, ...]:
-    """Pictures that change every few seconds, and plain sentences: no file is needed."""
+    """Synthetic pictures that change every few seconds, and sentences; needs no file."""
     (probe,) = probes("visual", {"size": 256}, (Lengths(_PICTURES),), seed=3)
     pictures = np.asarray(probe.inputs["frames"], dtype=np.uint8)
     shown = np.repeat(pictures, _SHOWN, axis=0)
@@ -55,29 +55,29 @@ def synthetic_questions() -> tuple[Question, ...]:
 
 
 def labelled_questions(path: Path) -> tuple[Question, ...]:
-    """Labelled sentences by video; a video's name is looked up beside the labels.
+    """Labelled sentences by video; the videos are in the folder of the labels, or below it.
+
+    Args:
+        path: Labelled moments, in any format that ``vtloc.annotations`` reads.
 
     Raises:
         AnnotationError: The labels cannot be read, or a video is missing.
+        JobError: The folder cannot be looked into.
     """
+    named = NamedVideos(path.parent)
     by_video: dict[str, list[Example]] = {}
     for example in read_split(path).examples:
         if example.moments:
             by_video.setdefault(example.video, []).append(example)
     questions = []
     for name, examples in by_video.items():
-        video = _video_beside(path, name)
+        video = named.find(name)
+        if video is None:
+            raise AnnotationError(
+                f"the labelled video {name!r} is missing",
+                where=path,
+                remedy="Put it into the folder of the labels",
+            )
         queries = tuple(example.query for example in examples)
         questions.append(Question(video, queries, tuple(item.moments for item in examples)))
     return tuple(questions)
-
-
-def _video_beside(labels: Path, name: str) -> Path:
-    exact = labels.parent / name
-    found = [exact] if exact.is_file() else sorted(labels.parent.glob(f"{glob.escape(name)}.*"))
-    videos = [path for path in found if path != labels]
-    if not videos:
-        raise AnnotationError(
-            "the video of a label is missing", where=exact, remedy="Put it beside the labels"
-        )
-    return videos[0]

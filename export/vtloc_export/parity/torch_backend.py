@@ -1,4 +1,4 @@
-"""PyTorch modules behind the runtime's network contract: the reference that all else is held to."""
+"""PyTorch modules behind the runtime's network interface: the reference of every comparison."""
 
 from __future__ import annotations
 
@@ -27,38 +27,19 @@ class TorchNetwork(Network):
     def __init__(
         self, name: NetworkName, module: torch.nn.Module, widths: Mapping[str, int]
     ) -> None:
-        self._name = name
+        self.name = name
+        self.backend = "torch:cpu"
         self._evaluate = torch_evaluate(module, name)
-        self._inputs = _specs(SIGNATURES[name].inputs, widths)
-        self._outputs = _specs(SIGNATURES[name].outputs, widths)
-
-    @property
-    def name(self) -> str:
-        """Which network this is."""
-        return self._name
-
-    @property
-    def backend(self) -> str:
-        """Always PyTorch on the CPU."""
-        return "torch:cpu"
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Every input by name."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Every output by name."""
-        return self._outputs
+        self.inputs = _specs(SIGNATURES[name].inputs, widths)
+        self.outputs = _specs(SIGNATURES[name].outputs, widths)
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute every output.
+        """Compute every output; arrays by name, with the shapes of ``inputs`` and ``outputs``.
 
         Raises:
             NetworkError: An input is missing, unknown or of another shape or dtype.
         """
-        check_inputs(self._inputs, inputs, network=self._name)
+        check_inputs(self.inputs, inputs, network=self.name)
         return self._evaluate(inputs)
 
     def close(self) -> None:

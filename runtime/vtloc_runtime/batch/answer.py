@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vtloc_runtime.batch.encode import encode_cached
 from vtloc_runtime.batch.records import FileState, Record, answer_record, failure_record
 from vtloc_runtime.batch.worker_pool import PipelineOptions, StoppedWorkError, run_tasks
-from vtloc_runtime.errors import QueryError
+from vtloc_runtime.errors import DeviceLostError, QueryError
 from vtloc_runtime.system.text import unicode_name
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class AnswerVideos:
 
         Raises:
             StoppedWorkError: The decoder was ended while the run is being stopped.
+            DeviceLostError: The GPU failed, and no more videos can be answered.
         """
         state = FileState.read(task.video)
         jobs, records = self._check_queries(localizer, task.jobs, state)
@@ -101,7 +102,8 @@ class AnswerVideos:
                     localizer, task.video, cache=self.cache, progress=progress, read=read, stop=stop
                 )
                 records += self._answer(localizer, video, jobs, state)
-            except StoppedWorkError:
+            except (StoppedWorkError, DeviceLostError):
+                # With a lost GPU every later video would fail, and be blamed for it.
                 raise
             except Exception as error:  # noqa: BLE001 - one video's failure must not end the run
                 records += [failure_record(job, error, run=self.run, state=state) for job in jobs]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vtloc_runtime.batch.records import Failure, describe
 from vtloc_runtime.batch.worker_pool import StoppedWorkError
-from vtloc_runtime.errors import DecoderLostError, VideoError
+from vtloc_runtime.errors import DecoderLostError, DeviceLostError, VideoError
 from vtloc_runtime.system.text import unicode_name
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 
@@ -143,6 +143,7 @@ class EncodeVideos:
 
         Raises:
             StoppedWorkError: The decoder was ended while the run is being stopped.
+            DeviceLostError: The GPU failed, and no more videos can be encoded.
         """
         try:
             key = _key(self.cache, task, localizer.encoder, read)
@@ -153,7 +154,7 @@ class EncodeVideos:
                     localizer, task, progress=progress, read=read, stop=stop
                 )
                 self.cache.put(key, encoded)
-        except StoppedWorkError:
+        except (StoppedWorkError, DeviceLostError):
             raise
         except Exception as error:  # noqa: BLE001 - one video's failure must not end the run
             return EncodeOutcome(unicode_name(task), error=describe(error))

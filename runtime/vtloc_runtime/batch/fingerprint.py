@@ -10,6 +10,7 @@ import msgspec
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE, RULE
 from vtloc_runtime.networks.load import preferred_precision, resolve_device
+from vtloc_runtime.networks.onnxruntime_backend import uses_tf32
 
 if TYPE_CHECKING:
     from vtloc_runtime.bundle.bundle import Bundle
@@ -39,7 +40,7 @@ def run_fingerprint(
     for network in NETWORK_NAMES:
         chosen = precision or preferred_precision(bundle, network, backend=backend, device=place)
         files.append(bundle.variant(network, chosen).sha256)
-    parts = (
+    parts: tuple[object, ...] = (
         files,
         manifest.tokenizer,
         manifest.preprocessing,
@@ -55,4 +56,6 @@ def run_fingerprint(
         moments,
         reuse and (RULE, reuse),
     )
+    if backend == "onnxruntime" and place != "cpu" and uses_tf32():
+        parts = (*parts, "tf32")
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:_DIGITS]

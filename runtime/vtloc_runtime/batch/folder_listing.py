@@ -95,6 +95,7 @@ class NamedVideos:
     """
 
     def __init__(self, folder: str | Path) -> None:
+        self._folder = folder
         self._files: dict[str, str] = {}
         for file in list_videos(folder).videos:
             path = Path(file)
@@ -105,9 +106,13 @@ class NamedVideos:
         """The path of a video, or None if there is none of that name.
 
         Args:
-            name: Its path in the folder, its file's name, or that without the suffix.
+            name: Its path in the folder, its file's name, or that without the suffix. A file
+                of any ending is found by its path.
         """
-        return self._files.get(name)
+        listed = self._files.get(name)
+        if listed is None and name and os.path.isfile(path := os.path.join(self._folder, name)):
+            return path
+        return listed
 
 
 def _entries(place: str) -> Iterator[os.DirEntry[str]]:

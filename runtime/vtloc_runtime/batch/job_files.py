@@ -10,7 +10,8 @@ Charades-STA            lines such as ``AO8RW 0.0 6.9##a person sits down``
 QVHighlights            JSON lines with ``qid``, ``vid`` and ``query``
 ======================  ==========================================================================
 
-Annotations name videos without folder or suffix, so they need the folder of the videos.
+Annotations name videos without folder or suffix, so they need the folder of the videos. Their
+queries keep the ids that ``vtloc_runtime.batch.annotations`` gives them.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vtloc_runtime.batch.annotations import Annotation, parse_annotations, recognize
 from vtloc_runtime.batch.folder_listing import NamedVideos
 from vtloc_runtime.errors import JobError
 from vtloc_runtime.system.text import numbered_lines
@@ -32,7 +34,6 @@ from vtloc_runtime.system.text import numbered_lines
 LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".jsonl", ".json"})
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_CHARADES = re.compile(r"(\S+) (\S+) (\S+)##(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def read_list(path: Path, *, videos: Path | None = None) -> Iterator[JobLine]:
 
     Args:
         path: The file; what it is shows in its suffix and its content.
-        videos: Where the videos of a benchmark's annotations lie.
+        videos: The folder of the videos that annotations, or JSON lines, name.
 
     Yields:
         What each line asks for.
@@ -73,8 +74,15 @@ def read_list(path: Path, *, videos: Path | None = None) -> Iterator[JobLine]:
         # ValueError: a name with a NUL in it.
         reason = getattr(error, "strerror", None) or error
         raise JobError(f"cannot read the list: {reason}", where=path) from error
-    read, annotations = _layout(path, text)
-    lines = _in_folder(read(path, text), path, videos) if annotations else read(path, text)
+    folder = _VideoFolder(videos)
+    benchmark = recognize(text, path.suffix.lower())
+    if path.suffix.lower() == ".json" and benchmark is None:
+        benchmark = "activitynet"
+    lines = (
+        _own_lines(path, text, folder)
+        if benchmark is None or benchmark == "plain"
+        else _annotated_lines(parse_annotations(text, benchmark, path), path, folder)
+    )
     line = None
     for line in lines:
         yield line
@@ -82,35 +90,49 @@ def read_list(path: Path, *, videos: Path | None = None) -> Iterator[JobLine]:
         raise JobError("the list is empty", where=path)
 
 
-def _layout(path: Path, text: str) -> tuple[Callable[[Path, str], Iterator[JobLine]], bool]:
-    """How to read a list, and whether it names videos as annotations do."""
+class _VideoFolder:
+    """The folder that ``--videos`` names, listed when it is first needed.
+
+    Args:
+        path: The folder, or None where the option was not given.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._named: NamedVideos | None = None
+
+    def find(self, name: str) -> str | None:
+        """The path of a video that annotations name, or None if there is none of that name."""
+        if self.path is None:
+            return None
+        if self._named is None:
+            if not os.path.isdir(self.path):
+                raise JobError("--videos does not name a folder", where=self.path)
+            self._named = NamedVideos(self.path)
+        return self._named.find(name)
+
+
+def _own_lines(path: Path, text: str, folder: _VideoFolder) -> Iterator[JobLine]:
+    """The lines of a list that is not a benchmark's."""
     suffix = path.suffix.lower()
-    first = next((line for _, line in numbered_lines(text) if line.strip()), "")
-    if suffix == ".json":
-        return _read_activitynet, True
-    if suffix == ".jsonl":
-        marked = '"qid"' in first and '"video"' not in first
-        return (_read_qvhighlights, True) if marked else (_read_json_lines, False)
-    if suffix == ".txt":
-        return (_read_charades, True) if _CHARADES.fullmatch(first) else (_read_text, False)
-    return _read_csv, False
+    if suffix in {".json", ".jsonl"}:
+        return _read_json_lines(path, text, folder)
+    return _read_text(path, text) if suffix == ".txt" else _read_csv(path, text)
 
 
-def _in_folder(lines: Iterable[JobLine], path: Path, videos: Path | None) -> Iterator[JobLine]:
-    """Annotated lines with the paths of their videos; one that is missing keeps its bare name."""
-    named: NamedVideos | None = None
-    for line in lines:
-        if videos is None:
+def _annotated_lines(
+    annotations: Iterable[Annotation], path: Path, folder: _VideoFolder
+) -> Iterator[JobLine]:
+    """Annotated queries with the paths of their videos; a missing video keeps its bare name."""
+    for annotation in annotations:
+        if folder.path is None:
             raise JobError(
                 "these annotations name videos without their place",
                 where=path,
                 remedy="Say where the videos lie with --videos FOLDER",
             )
-        if named is None:
-            if not os.path.isdir(videos):
-                raise JobError("--videos does not name a folder", where=videos)
-            named = NamedVideos(videos)
-        yield JobLine(named.find(line.video) or str(videos / line.video), line.queries, line.id)
+        video = folder.find(annotation.video) or str(folder.path / annotation.video)
+        yield JobLine(video, (annotation.query,), annotation.id)
 
 
 def _read_text(path: Path, text: str) -> Iterator[JobLine]:
@@ -162,8 +184,13 @@ def _header(path: Path, text: str) -> tuple[str, list[str]]:
     )
 
 
-def _read_json_lines(path: Path, text: str) -> Iterator[JobLine]:
-    return (_json_line(entry, path, where) for where, entry in _json_objects(path, text))
+def _read_json_lines(path: Path, text: str, folder: _VideoFolder) -> Iterator[JobLine]:
+    for where, entry in _json_objects(path, text):
+        line = _json_line(entry, path, where)
+        if folder.path is None or is_address(line.video) or os.path.exists(line.video):
+            yield line
+        else:
+            yield JobLine(folder.find(line.video) or line.video, line.queries, line.id)
 
 
 def _json_objects(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -217,34 +244,3 @@ def _locate(name: str, listed_in: Path) -> str:
 def is_address(name: str) -> bool:
     """Whether a name is a URL, which is never looked for on disk."""
     return _ADDRESS.match(name) is not None
-
-
-def _read_activitynet(path: Path, text: str) -> Iterator[JobLine]:
-    content = _parse(text, "the list", path)
-    if not isinstance(content, dict):
-        raise JobError("the list is not an object of videos", where=path)
-    for video, entry in content.items():
-        sentences = entry.get("sentences") if isinstance(entry, dict) else None
-        if not isinstance(sentences, list) or not all(isinstance(s, str) for s in sentences):
-            raise JobError("the video has no sentences", where=f"{path}: {video}")
-        for index, sentence in enumerate(sentences):
-            yield JobLine(video, (sentence.strip(),), f"{video}.{index}")
-
-
-def _read_charades(path: Path, text: str) -> Iterator[JobLine]:
-    for number, line in numbered_lines(text):
-        if not line.strip():
-            continue
-        found = _CHARADES.fullmatch(line)
-        if found is None:
-            raise JobError(
-                "the line is not written as VIDEO START END##SENTENCE", where=f"{path}:{number}"
-            )
-        yield JobLine(found[1], (found[4].strip(),), f"{found[1]}.{number}")
-
-
-def _read_qvhighlights(path: Path, text: str) -> Iterator[JobLine]:
-    for where, entry in _json_objects(path, text):
-        if not isinstance(entry.get("vid"), str) or not isinstance(entry.get("query"), str):
-            raise JobError("the line has no vid or no query", where=where)
-        yield JobLine(entry["vid"], (entry["query"],), str(entry.get("qid")))

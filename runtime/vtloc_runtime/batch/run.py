@@ -49,7 +49,7 @@ class VideoWork(Protocol[_Task_contra, _Answer_co]):
         progress: Progress | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> _Answer_co:
-        """Do one task; errors become its answer."""
+        """Do one task; errors become its answer, except `DeviceLostError`."""
         ...
 
     def give_up(self, task: _Task_contra, error: ClusterError) -> _Answer_co:

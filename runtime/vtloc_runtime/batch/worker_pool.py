@@ -11,10 +11,12 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from vtloc_runtime.batch.worker_decoders import AUTO, decode_with, worker_decoders
 from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
 
@@ -39,6 +41,8 @@ class PipelineOptions:
         limits: Limits of each decoder process.
         in_order: Return results in the order of the videos instead of as they finish.
         cache: Where encoded videos are kept; None keeps none.
+        decoder: The video decoder, as `worker_decoders` takes it; None leaves it to the localizer.
+        device: The device of the networks; NVDEC decodes on the same GPUs.
     """
 
     workers: int | None = None
@@ -46,10 +50,18 @@ class PipelineOptions:
     limits: DecoderLimits = field(default_factory=DecoderLimits)
     in_order: bool = False
     cache: FeatureCache | None = None
+    decoder: str | None = None
+    device: str | None = None
 
     def workers_for(self, videos: int) -> int:
         """The number of workers to start for so many videos."""
-        return max(1, min(self.workers or available_processors(), videos))
+        return max(1, min(len(self.decoders()), videos))
+
+    def decoders(self) -> list[str | None]:
+        """The decoder of each worker; None leaves it to the localizer."""
+        if self.decoder is None:
+            return [None] * (self.workers or available_processors())
+        return [*worker_decoders(self.decoder, self.device, self.workers)]
 
 
 def run_tasks(
@@ -115,10 +127,16 @@ class _WorkerPool(Generic[_Task, _Answer]):
         self._done: queue.Queue[tuple[int, _Answer] | BaseException | None] = queue.Queue(2 * count)
         self._closed = False
         self._threads = []
-        for number in range(count):
+        for number, decoder in enumerate(options.decoders()[:count]):
             read: Read = read_here
             if options.isolated:
-                read = self._stack.enter_context(DecoderProcess(options.limits)).read
+                limits = options.limits
+                if decoder not in {None, PROCESSOR}:
+                    # CUDA reserves more address space than any useful limit would allow.
+                    limits = replace(limits, memory=0)
+                read = self._stack.enter_context(DecoderProcess(limits)).read
+            if decoder is not None:
+                read = decode_with(read, decoder, fallback=options.decoder == AUTO)
             thread = threading.Thread(
                 target=self._do_tasks, args=(read,), name=f"worker {number}", daemon=True
             )

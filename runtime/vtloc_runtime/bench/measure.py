@@ -17,9 +17,10 @@ import numpy as np
 from vtloc_runtime.bench.report import BenchReport, RunShape, StageResult
 from vtloc_runtime.bench.video import write_bench_video
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
-from vtloc_runtime.errors import MissingExtraError, UsageError
+from vtloc_runtime.errors import BackendError, MissingExtraError, UsageError
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.networks.load import open_network, preferred_precision, resolve_device
+from vtloc_runtime.networks.replicas import SpreadNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,7 +102,10 @@ def measure(
             for shape in _shapes(network, options):
                 progress(f"{name} {shape}")
                 stages.append(_measure_network(network, chosen, shape, options))
-            device_bytes += getattr(getattr(network, "memory", None), "device_bytes", 0)
+            replicas = network.copies if isinstance(network, SpreadNetwork) else (network,)
+            device_bytes += sum(
+                getattr(getattr(replica, "memory", None), "device_bytes", 0) for replica in replicas
+            )
     with ExitStack() as stack:
         video = options.video
         if video is None:
@@ -263,8 +267,10 @@ def _processor(device: str) -> str:
     from vtloc_runtime.networks.tensorrt.api import device_ordinal, import_cuda, open_device
 
     try:
-        name = str(open_device(import_cuda(), device_ordinal(device)).name)
-    except MissingExtraError:
+        # Several GPUs of one run are of a kind.
+        first = device.partition(",")[0]
+        name = str(open_device(import_cuda(), device_ordinal(first)).name)
+    except (MissingExtraError, BackendError):
         # ONNX Runtime does not need cuda-core, which knows the GPU's name.
         return device
     return name

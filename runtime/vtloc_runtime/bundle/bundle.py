@@ -23,6 +23,7 @@ from vtloc_runtime.bundle.manifest import (
 )
 from vtloc_runtime.bundle.manifest_check import check_manifest, path_fault
 from vtloc_runtime.bundle.onnx_file import OnnxFile
+from vtloc_runtime.bundle.user_folder import is_installed, user_folder
 from vtloc_runtime.errors import BundleError, UsageError
 from vtloc_runtime.system.untrusted_json import convert, decode_json, read_file
 
@@ -223,8 +224,14 @@ class Bundle:
 
     @property
     def engines(self) -> Path:
-        """The folder of TensorRT plans; it need not exist."""
-        return self.path / ENGINES_FOLDER
+        """The folder of TensorRT plans; it need not exist.
+
+        Inside the bundle, or in the user's cache where the bundle cannot be written to.
+        """
+        inside = self.path / ENGINES_FOLDER
+        if inside.is_dir() or not is_installed(self.path):
+            return inside
+        return user_folder(self.path) / ENGINES_FOLDER
 
 
 def _folder(path: object) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.cli.options import NetworkOptions, with_options
 from vtloc_runtime.cli.program import new_application
 from vtloc_runtime.errors import OutputError, UsageError
@@ -75,6 +76,7 @@ def bench(
         inputs = [("the bundle", str(bundle.path))]
         inputs += [("the video", str(video))] if video is not None else []
         check_output(out, inputs=inputs, ours=lambda start: start.startswith(b"{\n"))
+    bundle = bundle_for(bundle, options.backend)
     with Console(stderr=True).status("measuring") as status:
         report = measure(bundle, settings, progress=lambda what: status.update(f"measuring {what}"))
     Console().print(_table(report))

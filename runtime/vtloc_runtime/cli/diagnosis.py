@@ -7,15 +7,22 @@ import os
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE_DIGEST, Bundle
+from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.errors import VtlocError
 from vtloc_runtime.networks.onnxruntime_package import import_onnxruntime
+from vtloc_runtime.networks.tensorrt.engine_choice import list_engines
 from vtloc_runtime.system.installation import install_command
+from vtloc_runtime.system.nvidia_driver import (
+    OLDEST_CUDA,
+    cuda_builds,
+    cuda_version,
+    installed_version,
+)
 from vtloc_runtime.system.processors import available_processors, processor_instructions
 
 if TYPE_CHECKING:
@@ -93,7 +100,8 @@ def diagnose(bundle: str | Path | None = None, *, digest: str | None = None) -> 
         bundle: The bundle's directory; None looks at the one that ships with the project.
         digest: The digest that the bundle must have; None takes any.
     """
-    findings = [_machine(), *_packages(), _driver(), _video_decoding(), _sandbox(), _gpu_decoding()]
+    findings = [_machine(), *_packages(), _driver(), *_builds(), _video_decoding(), _sandbox()]
+    findings.append(_gpu_decoding())
     opened, bundle_findings = _bundle(bundle, digest)
     services = () if opened is None else tuple(_try(opened, *place) for place in _SERVICES)
     return Diagnosis((*findings, *bundle_findings), services)
@@ -113,23 +121,63 @@ def _machine() -> Finding:
 def _packages() -> Iterator[Finding]:
     yield Finding("python", "ok", platform.python_version())
     yield _onnxruntime()
-    for package, extra, purpose in (
-        ("tensorrt", "tensorrt", "engines on NVIDIA GPUs"),
-        ("tensorrt-rtx-cu13", "tensorrt-rtx", "building engines without a GPU"),
-        ("cuda-core", "tensorrt", "running engines"),
-        ("jinja2", "report", "report pages"),
+    for package, names, extra, purpose in (
+        ("tensorrt", ("tensorrt-cu12", "tensorrt-cu13"), "tensorrt", "engines on NVIDIA GPUs"),
+        (
+            "tensorrt-rtx",
+            ("tensorrt-rtx-cu13",),
+            "tensorrt-rtx",
+            "engines for RTX GPUs, and compile checks without a GPU",
+        ),
+        ("cuda-core", ("cuda-core",), "tensorrt", "running engines"),
+        ("jinja2", ("jinja2",), "report", "report pages"),
     ):
-        found = _version(package)
-        if found is None:
+        found = [f"{name} {is_there}" for name in names if (is_there := installed_version(name))]
+        if found:
+            yield Finding(package, "ok", ", ".join(found))
+        else:
             remedy = install_command(extra)
             yield Finding(package, "absent", f"only needed for {purpose}", remedy)
-        else:
-            yield Finding(package, "ok", found)
+
+
+def _builds() -> Iterator[Finding]:
+    """Packages that were built for another CUDA than the driver runs, or for each other's."""
+    driver, builds = cuda_version(), list(cuda_builds())
+    majors = {build.cuda for build in builds if build.package.startswith("tensorrt")}
+    if len(majors) > 1:
+        yield Finding(
+            "tensorrt",
+            "problem",
+            "tensorrt-cu12 and tensorrt-cu13 are both installed; they overwrite each other's files",
+            f"pip uninstall tensorrt-cu12 tensorrt-cu13 tensorrt, then "
+            f"{install_command('tensorrt')}",
+        )
+    if driver is None:
+        return
+    runs = f"CUDA {driver[0]}.{driver[1]}"
+    if builds and driver < OLDEST_CUDA:
+        yield Finding(
+            "NVIDIA driver",
+            "problem",
+            f"it runs {runs}; TensorRT's packages need CUDA 12.2",
+            "Update the driver to 535 or later",
+        )
+        return
+    for build in builds:
+        if build.cuda > driver[0]:
+            yield Finding(
+                build.package,
+                "problem",
+                f"{build.version} is built for CUDA {build.cuda}; the driver runs {runs}",
+                f"{install_command(build.extra)}, or update the driver to 580",
+            )
 
 
 def _onnxruntime() -> Finding:
     builds = {
-        name: found for name in ("onnxruntime", "onnxruntime-gpu") if (found := _version(name))
+        name: found
+        for name in ("onnxruntime", "onnxruntime-gpu")
+        if (found := installed_version(name))
     }
     named = " and ".join(f"{name} {found}" for name, found in builds.items())
     if len(builds) > 1:
@@ -218,7 +266,7 @@ def _sandbox() -> Finding:
 
 def _gpu_decoding() -> Finding:
     """Whether NVDEC answers: the package loads nowhere but beside a driver."""
-    subject, found = "GPU decoding", _version("pynvvideocodec")
+    subject, found = "GPU decoding", installed_version("pynvvideocodec")
     if found is None:
         remedy = install_command("decode-gpu")
         return Finding(subject, "absent", "only needed for --decoder nvdec", remedy)
@@ -229,7 +277,11 @@ def _gpu_decoding() -> Finding:
     except VtlocError as error:
         detail = f"pynvvideocodec {found}, which is only needed for --decoder nvdec: {error.what}"
         return Finding(subject, "absent", detail, error.remedy or "")
-    return Finding(subject, "ok", f"pynvvideocodec {found}: NVDEC answers")
+    from vtloc_runtime.video.decoders.nvdec.api import open_nvdec
+
+    sessions = open_nvdec("nvdec").sessions
+    detail = f"pynvvideocodec {found}: NVDEC answers; {sessions} sessions, about 0.5 GB each"
+    return Finding(subject, "ok", detail)
 
 
 def _bundle(path: str | Path | None, digest: str | None) -> tuple[Bundle | None, list[Finding]]:
@@ -249,13 +301,24 @@ def _bundle(path: str | Path | None, digest: str | None) -> tuple[Bundle | None,
     detail = ", ".join(f"{name} {found}" for name, found in precisions.items())
     findings = [Finding("bundle", "ok", f"{bundle.manifest.name}, every hash right: {detail}")]
     findings.append(Finding("bundle digest", "ok", _digest(bundle)))
-    plans = sorted(bundle.engines.glob("*.plan"))
-    if plans:
-        findings.append(Finding("engines", "ok", ", ".join(plan.name for plan in plans)))
-    else:
-        remedy = f"vtloc-export trt {bundle.path} --target sm80"
-        findings.append(Finding("engines", "absent", "only needed for TensorRT", remedy))
+    findings.append(_engines(bundle))
     return bundle, findings
+
+
+def _engines(bundle: Bundle) -> Finding:
+    """What TensorRT would run, and what was compiled ahead of time and runs on no A100 or H100."""
+    build = f"vtloc-export trt {bundle.path}"
+    try:
+        made = bundle_for(bundle, "tensorrt")
+        engines = list_engines(made)
+    except VtlocError as error:
+        return Finding("engines", "absent", f"only needed for TensorRT: {error.what}", build)
+    if not engines:
+        return Finding("engines", "absent", "only needed for TensorRT", build)
+    ahead = [one for one in engines if one.identity.flavour == "tensorrt-rtx"]
+    names = ", ".join(engine.plan_path.name for engine in engines)
+    note = "; those named rtx were compiled ahead of time, for RTX GPUs" if ahead else ""
+    return Finding("engines", "ok", f"{names} in {made.engines}{note}")
 
 
 def _digest(bundle: Bundle) -> str:
@@ -285,10 +348,3 @@ def _try(bundle: Bundle, backend: str, device: str) -> Service:
             raise
         detail = f"{type(error).__name__}: {error}"
         return Service(backend, device, serves=False, detail=detail)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vtloc_runtime.batch.jobs import read_videos
+from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.cli.exit_codes import exit_code_of_failures
 from vtloc_runtime.cli.interrupts import Interruption
 from vtloc_runtime.cli.main import PROGRAM
@@ -67,7 +68,7 @@ def encode_videos(videos: list[str], options: RunOptions) -> int:
 
     from vtloc_runtime.batch.encode import EncodeVideos
 
-    bundle = options.open_bundle()
+    bundle = bundle_for(options.open_bundle(), options.backend)
     pipeline = options.pipeline()
     if pipeline.cache is None:
         raise OutputError(

@@ -161,8 +161,9 @@ class RunOptions(NetworkOptions):
     decoder: Annotated[
         str,
         typer.Option(
-            help="Video decoder: cpu, or nvdec or nvdec:N for an NVIDIA GPU. NVDEC gives the same "
-            "frames or refuses the video; --decoder-memory does not apply to it."
+            help="Video decoder: cpu; nvdec or nvdec:N for an NVIDIA GPU; or auto: NVDEC if it is "
+            "available, and all processors. NVDEC gives the same frames or refuses the video, "
+            "which auto then decodes on the CPU. --decoder-memory does not apply to NVDEC."
         ),
     ] = "cpu"
     decoder_memory: Annotated[
@@ -211,7 +212,8 @@ class RunOptions(NetworkOptions):
     def decoder_limits(self) -> DecoderLimits:
         """Limits of each decoder process."""
         # CUDA reserves more address space than any useful limit would allow.
-        memory = int(self.decoder_memory * _GIBIBYTE) if self.decoder == "cpu" else 0
+        limited = self.decoder in {"cpu", "auto"}
+        memory = int(self.decoder_memory * _GIBIBYTE) if limited else 0
         return DecoderLimits(
             memory=memory,
             timeout=self.decoder_timeout,
@@ -243,6 +245,8 @@ class RunOptions(NetworkOptions):
             limits=self.decoder_limits,
             in_order=in_order,
             cache=self._open_cache() if cache else None,
+            decoder=self.decoder,
+            device=self.device or ("cuda" if self.backend == "tensorrt" else None),
         )
 
     def _open_cache(self) -> FeatureCache | None:
@@ -291,7 +295,8 @@ class RunOptions(NetworkOptions):
             "batch": self.batch,
             "reuse": self.frame_reuse,
             "decoding": decoding,
-            "decoder": self.decoder,
+            # With auto, each worker has its own.
+            "decoder": "cpu" if self.decoder == "auto" else self.decoder,
         }
         if self.ray is None:
             from vtloc_runtime.batch.run import LocalRun

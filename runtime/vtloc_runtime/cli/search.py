@@ -16,6 +16,7 @@ from vtloc_runtime.batch.records import Record, encode_record
 from vtloc_runtime.batch.results_file import ResultsFile
 from vtloc_runtime.batch.resume import take_done
 from vtloc_runtime.batch.tally import RunTally
+from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.cli.exit_codes import exit_code_of_failures
 from vtloc_runtime.cli.interrupts import Interruption, Stopped
 from vtloc_runtime.cli.main import PROGRAM
@@ -65,6 +66,7 @@ def search(videos: list[str], options: SearchOptions, run_options: RunOptions) -
     bundle = run_options.open_bundle()
     inputs = [*input_files(videos), *dict.fromkeys(job.video for job in jobs)]
     check_outputs(options.out, options.report, inputs=inputs, bundle=bundle.path)
+    bundle = bundle_for(bundle, run_options.backend)
     if options.always_answer:
         bundle = bundle.always_answering()
     search_run = _Search(bundle, jobs, options, run_options, messages)

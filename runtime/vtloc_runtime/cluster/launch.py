@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.networks.load import resolve_device
+from vtloc_runtime.video.decoders.choice import PROCESSOR
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.run import VideoWork
@@ -93,6 +94,7 @@ class ClusterRun(Generic[_Task, _Answer]):
             limits=self._options.limits,
             folder=str(Path.cwd()),
             software=Software.here(),
+            decoder=self._options.decoder or PROCESSOR,
         )
         return run_on_cluster(
             self._cluster,

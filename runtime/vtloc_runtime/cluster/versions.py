@@ -18,6 +18,8 @@ _DECIDES_ANSWERS = (
     "onnxruntime",
     "onnxruntime-gpu",
     "tensorrt",
+    "tensorrt-cu12",
+    "tensorrt-cu13",
 )
 
 

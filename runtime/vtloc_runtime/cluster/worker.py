@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import pickle
 import queue
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from vtloc_runtime.errors import ClusterError
+from vtloc_runtime.batch.worker_decoders import AUTO, decode_with, worker_decoders
+from vtloc_runtime.errors import ClusterError, DeviceLostError
+from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.cluster.bundle_transfer import BundleTransfer
     from vtloc_runtime.cluster.versions import Software
     from vtloc_runtime.localize.localizer import Localizer
+    from vtloc_runtime.video.isolation.chunks import Read
 
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
@@ -43,6 +47,7 @@ class WorkerPlan(Generic[_Task, _Answer]):
         limits: Limits of each decoder process.
         folder: The driver's working directory; relative paths start there.
         software: The driver's versions.
+        decoder: The video decoder, as `worker_decoders` takes it.
     """
 
     work: VideoWork[_Task, _Answer]
@@ -52,6 +57,7 @@ class WorkerPlan(Generic[_Task, _Answer]):
     limits: DecoderLimits
     folder: str
     software: Software
+    decoder: str = PROCESSOR
 
     def open_bundle(self) -> Bundle:
         """Check that this machine is like the driver's, and open the bundle on it.
@@ -95,7 +101,7 @@ class Worker(Generic[_Task, _Answer]):
     def __init__(self, plan: WorkerPlan[_Task, _Answer], starts: Any) -> None:
         self._plan = plan
         self._starts = starts
-        self._idle: queue.LifoQueue[DecoderProcess] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[Read] = queue.LifoQueue()
         self._stack = ExitStack()
         # Ray would restart a worker that fails, over and over: keep the reason for the driver.
         self._fault: Exception | None = None
@@ -130,11 +136,16 @@ class Worker(Generic[_Task, _Answer]):
                 "try it alone, or with --retry-failed",
             )
             return _row(number, pickle.dumps(self._plan.work.give_up(task, lost)))
-        decoder = self._idle.get()
+        read = self._idle.get()
         try:
-            answer = self._plan.work.do(self._localizer, task, decoder.read)
+            answer = self._plan.work.do(self._localizer, task, read)
+        except DeviceLostError as error:
+            # CUDA needs a new process: Ray starts another worker, which gets the task again.
+            sys.stderr.write(f"vtloc-run: {error}\n")
+            sys.stderr.flush()
+            os._exit(DeviceLostError.exit_code)
         finally:
-            self._idle.put(decoder)
+            self._idle.put(read)
         return _row(number, pickle.dumps(answer))
 
     def _open(self) -> Localizer:
@@ -142,12 +153,16 @@ class Worker(Generic[_Task, _Answer]):
 
         bundle = self._plan.open_bundle()
         os.chdir(self._plan.folder)
-        for _ in range(self._plan.concurrency):
-            self._idle.put(self._stack.enter_context(DecoderProcess(self._plan.limits)))
-        if self._plan.limits.require_sandbox:
-            decoder = self._idle.get()
-            decoder.start(gpu=self._plan.localizer.get("decoder", "cpu") != "cpu")
-            self._idle.put(decoder)
+        plan = self._plan
+        device = plan.localizer.get("device")
+        if device is None and plan.localizer.get("backend") == "tensorrt":
+            device = "cuda"
+        for decoder in worker_decoders(plan.decoder, device, plan.concurrency):
+            limits = plan.limits if decoder == PROCESSOR else replace(plan.limits, memory=0)
+            process = self._stack.enter_context(DecoderProcess(limits))
+            if limits.require_sandbox:
+                process.start(gpu=decoder != PROCESSOR)
+            self._idle.put(decode_with(process.read, decoder, fallback=plan.decoder == AUTO))
         return self._stack.enter_context(Localizer.open(bundle, **self._plan.localizer))
 
 

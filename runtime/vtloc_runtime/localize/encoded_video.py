@@ -72,14 +72,14 @@ class EncodedVideo:
                 f"{self.rows.shape} features do not belong to {self.times.shape} times"
             )
         if not len(self.times):
-            raise VideoError("the video shows no frame")
+            raise VideoError("the video has no frames")
         if self.index is not None and not (
             self.index.min() >= 0 and self.index.max() < len(self.rows)
         ):
             raise FeatureError(f"a frame's features are not among the {len(self.rows)} rows")
         times = self.times
         if not np.isfinite(times).all() or (np.diff(times) < 0).any() or times[0] < 0:
-            raise FeatureError("the times of the frames are not seconds that rise from 0 on")
+            raise FeatureError("the frame times must be increasing seconds, 0 or more")
         if not (math.isfinite(self.duration) and self.duration >= times[-1]):
             raise FeatureError(
                 f"the duration, {self.duration:g} s, lies before the last frame at {times[-1]:g} s"

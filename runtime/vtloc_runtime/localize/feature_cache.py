@@ -76,7 +76,7 @@ class FeatureCache:
             self.folder.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             raise OutputError(
-                f"the cache cannot be made: {getattr(error, 'strerror', None) or error}",
+                f"the cache folder cannot be created: {getattr(error, 'strerror', None) or error}",
                 where=self.folder,
                 remedy=f"Name another folder in {FOLDER_VARIABLE}, or go without: --no-cache",
             ) from error

@@ -84,7 +84,7 @@ def decode_entry(content: bytes, key: str) -> EncodedVideo:
     facts = header.facts
     bare = text.replace(facts.digest.encode(), _NO_DIGEST.encode(), 1)
     if facts.version != VERSION or facts.digest != _digest(key, bare, body):
-        raise OutputError("the entry is damaged, or another's")
+        raise OutputError("the entry is damaged, or belongs to another video")
     arrays = {}
     for name, (_, dtype) in _KINDS.items():
         tensor: _Tensor | None = getattr(header, name)

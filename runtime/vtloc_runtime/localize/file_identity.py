@@ -106,9 +106,9 @@ def identify(
         elif time.monotonic() - since > timeout:
             work.give_up()
             raise VideoError(
-                f"the file gave no answer for {timeout:g} s",
+                f"the storage did not respond within {timeout:g} s",
                 where=path,
-                remedy="See whether its storage hangs",
+                remedy="Check whether its storage responds",
             )
     return work.found
 

@@ -14,6 +14,7 @@ import numpy as np
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.digest import DIGEST_VARIABLE
 from vtloc_runtime.bundle.manifest import DecodingStrategy
+from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.errors import BackendError, FeatureError, QueryError, UsageError
 from vtloc_runtime.localize.absence import PresenceCheck
 from vtloc_runtime.localize.encoded_video import EncodedVideo
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 _BATCH_ON_CPU = 16
 _BATCH_ON_GPU = 64
+_READ = {"localizer": ("start_logits", "end_logits")}
+"""The outputs that answers need; the alignment, the largest of all, is for those who study it."""
 _MOST_THREADS = 4096
 _LARGEST_BATCH = 65_536
 _MOST_KEPT = 10**9
@@ -178,6 +181,7 @@ class Localizer:
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         if digest := digest or os.environ.get(DIGEST_VARIABLE):
             opened = opened.require(digest)
+        opened = bundle_for(opened, backend)
         device = resolve_device(backend, device)
         visual = precision or preferred_precision(opened, "visual", backend=backend, device=device)
         with ExitStack() as stack:
@@ -191,6 +195,7 @@ class Localizer:
                         device=device,
                         precision=precision,
                         threads=threads,
+                        outputs=_READ.get(name),
                         timeout=run_timeout,
                     )
                 )

@@ -47,6 +47,20 @@ class _TokenizerFile(msgspec.Struct):
     """The part of a ``tokenizer.json`` that is read here."""
 
     model: dict[str, Any]
+    post_processor: _PostProcessor | None = None
+
+
+class _PostProcessor(msgspec.Struct):
+    """What is done to tokens: templates and sequences of such steps are looked into."""
+
+    single: Any = None
+    processors: tuple[_PostProcessor, ...] = ()
+
+    def repeats(self) -> bool:
+        """Whether some template has the sentence more than once."""
+        pieces = self.single if isinstance(self.single, list) else []
+        sentences = sum(isinstance(piece, dict) and "Sequence" in piece for piece in pieces)
+        return sentences > 1 or any(one.repeats() for one in self.processors)
 
 
 def clean_query(query: object) -> str:
@@ -91,10 +105,13 @@ class QueryTokenizer:
         self._max_tokens = max_tokens
         self._pad_id = pad_id
         with _own_errors("cannot be read"):
-            model = msgspec.json.decode(content, type=_TokenizerFile).model
-            self._unknown = model.get("unk_token")
+            file = msgspec.json.decode(content, type=_TokenizerFile)
+            self._unknown = file.model.get("unk_token")
             self._tokenizer: Any = Tokenizer.from_str(content.decode("utf-8"))
             self._tokenizer.no_padding()
+        if file.post_processor is not None and file.post_processor.repeats():
+            # What is cut off multiplies: one long sentence would take gigabytes.
+            raise _faulty("its template repeats the sentence")
         with _own_errors(f"does not take {max_tokens} tokens"):
             self._tokenizer.enable_truncation(max_tokens)
         # A tokenizer that fails on plain words would fail on every sentence.
@@ -130,9 +147,12 @@ class QueryTokenizer:
             marks = zip(encoding.tokens, encoding.special_tokens_mask, strict=True)
             words = [token for token, special in marks if not special]
             overflowing = bool(encoding.overflowing)
+        if len(ids) > self._max_tokens:
+            # A template may add more tokens than it announces.
+            raise _faulty(f"it makes {len(ids)} tokens where at most {self._max_tokens} are taken")
         if not words:
             raise QueryError(
-                "the sentence holds nothing that the text network knows",
+                "the sentence contains nothing that the text encoder knows",
                 where=_shorten(text),
                 remedy="Describe the moment in a few words",
             )

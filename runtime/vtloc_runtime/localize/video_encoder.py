@@ -168,7 +168,7 @@ class VideoEncoder:
             self._hold_time(began, reading, source)
             tell(progress, float(part.times[-1]))
         if ending is None or not times:
-            raise VideoError("the video shows no frame", where=source)
+            raise VideoError("the video has no frames", where=source)
         timings = {
             "decode": time.perf_counter() - began - timer.seconds,
             "encode": timer.seconds,
@@ -213,7 +213,7 @@ class VideoEncoder:
             raise VideoError(
                 f"takes more than {options.limits.wall_seconds:g} s to read and encode",
                 where=source,
-                remedy="Raise the timeout if it is worth it",
+                remedy="Raise the timeout, if it is worth the time",
             )
 
     def _report(self, stage: str, seconds: float, count: int) -> None:

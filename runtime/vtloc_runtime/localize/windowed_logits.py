@@ -67,7 +67,8 @@ class BoundaryLogits:
             part = features[window.start : window.stop].astype(inputs["features"].dtype, copy=False)
             result = self._network.run(
                 {
-                    "features": np.repeat(part[None], len(sentences), axis=0),
+                    # One row for all sentences: a GPU is sent the features once.
+                    "features": np.broadcast_to(part, (len(sentences), *part.shape)),
                     "frame_mask": np.ones((len(sentences), len(window)), dtype=bool),
                     "tokens": tokens,
                     "token_mask": token_mask,

@@ -83,27 +83,18 @@ class Network(Protocol):
     Implementations are safe to call from several threads, know their names, dtypes and shape
     limits before the first call, and hold their resources until ``close``. They inherit the
     ``with`` statement from here.
+
+    Attributes:
+        name: Which network this is, for messages: ``"visual"``, ``"text"`` or ``"localizer"``.
+        backend: What runs it, and where: ``"onnxruntime:cpu"``, ``"tensorrt:cuda:0"``.
+        inputs: Every input by name.
+        outputs: Every output by name.
     """
 
-    @property
-    def name(self) -> str:
-        """Which network this is, for messages: ``"visual"``, ``"text"`` or ``"localizer"``."""
-        ...
-
-    @property
-    def backend(self) -> str:
-        """What runs it, and where: ``"onnxruntime:cpu"``, ``"tensorrt:cuda:0"``."""
-        ...
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Every input by name."""
-        ...
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Every output by name."""
-        ...
+    name: str
+    backend: str
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Compute every output.
@@ -138,26 +129,10 @@ class WrappedNetwork(Network):
 
     def __init__(self, network: Network) -> None:
         self._network = network
-
-    @property
-    def name(self) -> str:
-        """The other's name."""
-        return self._network.name
-
-    @property
-    def backend(self) -> str:
-        """What runs it."""
-        return self._network.backend
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Every input by name."""
-        return self._network.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Every output by name."""
-        return self._network.outputs
+        self.name = network.name
+        self.backend = network.backend
+        self.inputs = network.inputs
+        self.outputs = network.outputs
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Compute every output."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from vtloc_runtime.bundle.user_folder import TENSORRT_PRECISIONS
 from vtloc_runtime.errors import BackendError, BundleError
 from vtloc_runtime.networks.replicas import SpreadNetwork
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import NetworkName
     from vtloc_runtime.networks.interface import Network
@@ -27,6 +30,7 @@ def open_network(
     device: str | None = None,
     precision: str | None = None,
     threads: int | None = None,
+    outputs: Collection[str] | None = None,
     timeout: float | None = None,
 ) -> Network:
     """Open one network of a bundle.
@@ -39,6 +43,7 @@ def open_network(
             takes the backend's first.
         precision: Which precision; None takes the best that the bundle has for the device.
         threads: Threads of one run on the CPU; None takes what the process may use.
+        outputs: The outputs that are read; None reads all.
         timeout: Seconds after which a run is stopped, on ONNX Runtime; None takes its default.
 
     Raises:
@@ -60,6 +65,7 @@ def open_network(
                     backend=backend,
                     device=one,
                     threads=threads,
+                    outputs=outputs,
                     timeout=timeout,
                 )
             )
@@ -78,13 +84,14 @@ def _open_copy(
     backend: str,
     device: str,
     threads: int | None,
+    outputs: Collection[str] | None,
     timeout: float | None,
 ) -> Network:
     """Open a network on one device."""
     if backend == "tensorrt":
         from vtloc_runtime.networks.tensorrt.network import load_tensorrt
 
-        return load_tensorrt(bundle, network, precision, device)
+        return load_tensorrt(bundle, network, precision, device, outputs=outputs)
     from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT, load_onnxruntime
 
     return load_onnxruntime(
@@ -94,6 +101,7 @@ def _open_copy(
         device,
         threads=threads,
         timeout=DEFAULT_RUN_TIMEOUT if timeout is None else timeout,
+        outputs=outputs,
     )
 
 
@@ -141,16 +149,23 @@ def preferred_precision(bundle: Bundle, network: NetworkName, *, backend: str, d
     Raises:
         BundleError: The bundle has no precision that the backend takes.
     """
-    order = _HALF_FIRST if device.startswith("cuda") else _EXACT_FIRST
+    order: tuple[str, ...] = _EXACT_FIRST
+    if backend == "tensorrt":
+        order = TENSORRT_PRECISIONS
+    elif device.startswith("cuda"):
+        order = _HALF_FIRST
     variants = bundle.manifest.networks[network].variants
     usable = [name for name in order if name in variants]
-    if backend == "tensorrt":
-        usable = [name for name in usable if name != "compact"]
     if not usable:
+        remedy = (
+            f"Make the FP16 networks and their engines with: vtloc-export trt {bundle.path}"
+            if backend == "tensorrt"
+            else "Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE"
+        )
         raise BundleError(
             f"the {network} network comes in {', '.join(sorted(variants)) or 'no precision'}: "
             f"nothing that {backend} runs",
             where=bundle.path,
-            remedy="Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE",
+            remedy=remedy,
         )
     return usable[0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +26,7 @@ from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.system.text import first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import NetworkFile, NetworkName, TensorEntry
@@ -43,6 +46,14 @@ DEFAULT_RUN_TIMEOUT = 300.0
 
 _watchdog = RunWatchdog()
 
+TF32_VARIABLE = "VTLOC_TF32"
+"""Set to 1, it lets ONNX Runtime round FP32 products to TF32 on a GPU, which is faster."""
+
+
+def uses_tf32() -> bool:
+    """Whether FP32 on a GPU may be computed in TF32."""
+    return os.environ.get(TF32_VARIABLE, "0") == "1"
+
 
 def load_onnxruntime(
     bundle: Bundle,
@@ -52,6 +63,7 @@ def load_onnxruntime(
     *,
     threads: int | None = None,
     timeout: float = DEFAULT_RUN_TIMEOUT,
+    outputs: Collection[str] | None = None,
 ) -> OnnxRuntimeNetwork:
     """Open a network of a bundle with ONNX Runtime, after its hashes were checked.
 
@@ -61,6 +73,7 @@ def load_onnxruntime(
         precision: Which of its precisions.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         threads: Threads that one run uses on the CPU; None takes what the process may use.
+        outputs: The outputs that are read; None reads all.
         timeout: Seconds after which a run is stopped.
 
     Raises:
@@ -78,6 +91,8 @@ def load_onnxruntime(
         timeout=timeout,
     )
     _compare_with_manifest(opened, file, where=where)
+    if outputs is not None:
+        opened.keep_outputs(outputs)
     return opened
 
 
@@ -106,36 +121,22 @@ class OnnxRuntimeNetwork(Network):
         threads: int | None = None,
         timeout: float = DEFAULT_RUN_TIMEOUT,
     ) -> None:
-        self._name = name
+        self.name = name
         self._timeout = timeout
         opened = file if isinstance(file, OnnxFile) else OnnxFile(file, where=name)
         self._session: Any = _open_session(opened, device, threads)
-        self._backend = f"onnxruntime:{device}"
-        self._inputs = _specs(self._session.get_inputs())
-        self._outputs = _specs(self._session.get_outputs())
+        self.backend = f"onnxruntime:{device}"
+        kind, _, ordinal = device.partition(":")
+        self._place = None if kind == "cpu" else (kind, int(ordinal or 0))
+        self.inputs = _specs(self._session.get_inputs())
+        self.outputs = _specs(self._session.get_outputs())
 
-    @property
-    def name(self) -> str:
-        """Which network this is."""
-        return self._name
-
-    @property
-    def backend(self) -> str:
-        """What runs it, and where."""
-        return self._backend
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Every input by name."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Every output by name."""
-        return self._outputs
+    def keep_outputs(self, outputs: Collection[str]) -> None:
+        """Leave out of every answer what is not among these outputs."""
+        self.outputs = {name: spec for name, spec in self.outputs.items() if name in outputs}
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute every output.
+        """Compute the outputs that are read.
 
         Raises:
             NetworkError: An input is missing, unknown or of another shape, the run failed or took
@@ -143,26 +144,41 @@ class OnnxRuntimeNetwork(Network):
         """
         session = self._session
         if session is None:
-            raise NetworkError("the network is closed", where=self._name)
-        check_inputs(self._inputs, inputs, network=self._name)
+            raise NetworkError("the network is closed", where=self.name)
+        check_inputs(self.inputs, inputs, network=self.name)
         feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         options = _run_options()
         with _watchdog.watch(self._timeout, partial(setattr, options, "terminate", True)) as watch:
             try:
-                results = session.run(list(self._outputs), feeds, options)
+                results = self._compute(session, feeds, options)
             except Exception as error:
                 if watch.expired:
                     raise NetworkError(
                         f"the run was stopped after {self._timeout:g} s",
-                        where=self._name,
+                        where=self.name,
                         remedy="Take smaller batches, or give it more time",
                     ) from error
                 raise NetworkError(
-                    f"the run failed: {first_line(error)}", where=self._name
+                    f"the run failed: {first_line(error)}", where=self.name
                 ) from error
-        found = dict(zip(self._outputs, results, strict=True))
-        check_outputs(self._outputs, found, self._inputs, inputs, network=self._name)
+        found = dict(zip(self.outputs, results, strict=True))
+        check_outputs(self.outputs, found, self.inputs, inputs, network=self.name)
         return found
+
+    def _compute(self, session: Any, feeds: dict[str, Array], options: Any) -> list[Array]:
+        results: list[Array]
+        if self._place is None:
+            results = session.run(list(self.outputs), feeds, options)
+            return results
+        # Outputs stay on the GPU until all are computed, and only those that are read come back.
+        binding = session.io_binding()
+        for name, array in feeds.items():
+            binding.bind_cpu_input(name, array)
+        for name in self.outputs:
+            binding.bind_output(name, *self._place)
+        session.run_with_iobinding(binding, options)
+        results = binding.copy_outputs_to_cpu()
+        return results
 
     def close(self) -> None:
         """Free the session; a second call does nothing."""
@@ -223,7 +239,8 @@ def _open_session(file: OnnxFile, device: str, threads: int | None) -> Any:
         raise BackendError(
             f"asked for {wanted}, ONNX Runtime gave {', '.join(found)}",
             where=device,
-            remedy="Run vtloc-run doctor to see what is missing",
+            remedy="The CUDA libraries are missing, or built for another driver: "
+            f"{install_command('gpu')}; vtloc-run doctor says more",
         )
     return session
 
@@ -247,9 +264,18 @@ def _providers(onnxruntime: Any, device: str) -> list[tuple[str, dict[str, Any]]
         )
     if hasattr(onnxruntime, "preload_dlls"):
         # Finds the CUDA libraries that pip installed, which the loader would not.
-        onnxruntime.preload_dlls()
-    # TF32 would make FP32 answers differ from the CPU's.
-    settings = {"device_id": int(ordinal or 0), "use_tf32": 0}
+        # It prints what it does not find, and standard output is for results.
+        with contextlib.redirect_stdout(sys.stderr):
+            onnxruntime.preload_dlls()
+    settings = {
+        "device_id": int(ordinal or 0),
+        # TF32 makes FP32 answers differ from the CPU's; whoever wants its speed says so.
+        "use_tf32": int(uses_tf32()),
+        # An exhaustive search would time every convolution again for each new batch size.
+        "cudnn_conv_algo_search": "HEURISTIC",
+        # Doubling arenas take twice what changing shapes need.
+        "arena_extend_strategy": "kSameAsRequested",
+    }
     # Shape arithmetic stays on the CPU; that is where it is fastest.
     return [("CUDAExecutionProvider", settings), cpu]
 

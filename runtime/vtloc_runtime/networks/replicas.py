@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from vtloc_runtime.errors import NetworkError
-from vtloc_runtime.networks.interface import Array, Network, TensorSpec
+from vtloc_runtime.networks.interface import Array, Network
 
 
 class SpreadNetwork(Network):
@@ -35,31 +35,15 @@ class SpreadNetwork(Network):
                     remedy="Build the engines of all devices with the same profiles",
                 )
         self.copies = tuple(copies)
+        self.name = first.name
+        kind = first.backend.partition(":")[0]
+        devices = (copy.backend.partition(":")[2] for copy in self.copies)
+        self.backend = f"{kind}:{','.join(devices)}"
+        self.inputs = first.inputs
+        self.outputs = first.outputs
         self._busy = [0] * len(self.copies)
         self._given = [0] * len(self.copies)
         self._lock = threading.Lock()
-
-    @property
-    def name(self) -> str:
-        """Which network this is."""
-        return self.copies[0].name
-
-    @property
-    def backend(self) -> str:
-        """What runs it, and where: ``"tensorrt:cuda:0,cuda:1"``."""
-        kind = self.copies[0].backend.partition(":")[0]
-        devices = (copy.backend.partition(":")[2] for copy in self.copies)
-        return f"{kind}:{','.join(devices)}"
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Every input by name."""
-        return self.copies[0].inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Every output by name."""
-        return self.copies[0].outputs
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Compute every output, on one device.

@@ -24,7 +24,7 @@ def default_folder() -> Path:
         home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     except RuntimeError as error:
         raise OutputError(
-            "the cache has no folder, because this user has no home folder",
+            "there is no default cache folder: this user has no home folder",
             remedy=f"Name a folder in {FOLDER_VARIABLE}, or go without: --no-cache",
         ) from error
     return Path(home) / "vtloc" / "features"

@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from vtloc_runtime.system.nvidia_driver import fitting_extra
+
 EXTRAS = {
     "onnxruntime": "cpu",
     "jinja2": "report",
@@ -30,9 +32,11 @@ def install_command(extra: str) -> str:
     """The command that installs an extra of vtloc, as it can be typed here.
 
     Args:
-        extra: One or more names, such as ``cpu`` or ``cpu,train``.
+        extra: One or more names, such as ``cpu`` or ``cpu,train``; those that need a GPU become
+            the ones for this driver's CUDA.
     """
-    return f"pip install {_requirement(f'[{extra}]')}"
+    names = ",".join(fitting_extra(one) for one in extra.split(","))
+    return f"pip install {_requirement(f'[{names}]')}"
 
 
 def _requirement(extras: str) -> str:

@@ -1,4 +1,4 @@
-"""A video as frames: what a player shows at each wanted instant, decoding no more than needed."""
+"""Sample frames from videos: what a player shows at each requested instant, with exact times."""
 
 from __future__ import annotations
 

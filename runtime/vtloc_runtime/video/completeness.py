@@ -1,4 +1,4 @@
-"""Whether a file held what its header promised, and whether all of it was read."""
+"""Check whether a file held what its header promised, and whether all of it was read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def another_follows(source: Source, position: int) -> bool:
 
 
 def missing_seconds(container: InputContainer, stream: VideoStream, end: Fraction) -> float | None:
-    """How much less there was than the header promised, None where that is not worth saying.
+    """Seconds missing compared with the header, None if too few to report.
 
     Args:
         container: The file, read to its end; it is read again from ``end`` on where sound may last

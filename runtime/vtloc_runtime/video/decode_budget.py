@@ -1,4 +1,4 @@
-"""How much decoding a file may ask for, measured by its own size and length.
+"""Limit how much a file may decode to, by its size and length.
 
 A real video pays for its pictures with bytes: a film at 4K and 60 pictures a second that shows a
 still screen has some 20 bytes or more for each picture of 12 megabytes. Animations (GIF, APNG),
@@ -27,7 +27,7 @@ _NO_DEPTH = 12
 
 
 class DecodeBudget:
-    """What one pass has decoded, and what it was allowed to.
+    """Counts what one pass decodes against what it may decode.
 
     Args:
         codec: FFmpeg's name of the codec.
@@ -64,13 +64,13 @@ class DecodeBudget:
         self._left -= picture_bytes(width, height, pixel_format)
         if self._left < 0:
             raise VideoError(
-                "unfolds into far more pictures than its bytes can mean",
+                "decodes to far more pictures than a file of its size can hold",
                 where=self._where,
-                remedy="It may be built to waste time; convert it to an ordinary format first",
+                remedy="It may be malicious; if you trust it, convert it to another format",
             )
 
     def check(self, width: int, height: int) -> None:
-        """Refuse a picture that is too large to be meant.
+        """Refuse a picture above the limit of pixels.
 
         Raises:
             VideoError: It is.

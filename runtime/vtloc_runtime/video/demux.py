@@ -1,4 +1,4 @@
-"""One pass over a video: the chosen stream's packets in file order, and its decoder."""
+"""One pass over a video: the packets of one stream in file order, and their decoder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CERTAIN_PACKETS = 3
 
 
 class DemuxPass:
-    """One open container, read once from a place on.
+    """An open container that is read once, from a given position.
 
     Attributes:
         stats: What went wrong on the way.
@@ -153,7 +153,7 @@ class DemuxPass:
     def decode(
         self, packet: Packet[VideoStream] | None, *, tolerate: bool = False
     ) -> list[av.VideoFrame]:
-        """Pictures that come out on this packet; None asks for all that are still inside.
+        """Decode a packet and return the pictures that are ready; None flushes the decoder.
 
         Args:
             packet: What to decode.
@@ -213,7 +213,7 @@ class DemuxPass:
         self._decoder.skip_unreferenced(skip)
 
     def restart(self) -> None:
-        """Make the decoder forget every picture; the next packet must be a start."""
+        """Flush the decoder; the next packet must be a place where decoding can start."""
         self._decoder.restart()
 
     def seek(self, tick: int) -> bool:
@@ -226,7 +226,7 @@ class DemuxPass:
         return True
 
     def warnings(self, damaged: int, end: int | None) -> tuple[str, ...]:
-        """What the user of the pictures should know, once the file was read.
+        """Warnings for the user; complete once the file was read.
 
         Args:
             damaged: Packets that could not be decoded.
@@ -314,7 +314,7 @@ class DemuxPass:
             raise VideoError(
                 f"gives more than {limits.frames} frames",
                 where=self.source.name,
-                remedy="Sample it less densely, or raise Limits.frames",
+                remedy="Sample fewer frames per second, or raise Limits.frames",
             )
 
     def _note_order(self, pts: int | None, dts: int | None) -> None:
@@ -327,12 +327,12 @@ class DemuxPass:
         return None if start is None else self.timestamps.ticks(Fraction(start, 1_000_000))
 
     def _check_picture(self, width: int, height: int) -> None:
-        """Refuse pictures too small to show anything or too large to be meant."""
+        """Refuse pictures below the smallest side or above the limit of pixels."""
         if min(width, height) < _SMALLEST_SIDE:
             raise VideoError(
-                f"has pictures of {width}x{height} pixels; a side below {_SMALLEST_SIDE} pixels "
-                "shows nothing",
+                f"has pictures of {width}x{height} pixels; each side must have at least "
+                f"{_SMALLEST_SIDE}",
                 where=self.source.name,
-                remedy="Give a larger video",
+                remedy="Use a larger video",
             )
         self._budget.check(width, height)

@@ -1,4 +1,4 @@
-"""Which of FFmpeg's demuxers may read a file.
+"""The FFmpeg demuxers that may read a file.
 
 Only those that read nothing but the bytes they are given are named: a video from somewhere else
 must not open further files, devices or addresses. Playlists (HLS, DASH, concat), image sequences,

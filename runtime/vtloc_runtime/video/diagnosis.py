@@ -1,4 +1,4 @@
-"""Why a file cannot be read as a video: the one cause, and what can be done about it."""
+"""Find out why a file cannot be read as a video, and what to do about it."""
 
 from __future__ import annotations
 

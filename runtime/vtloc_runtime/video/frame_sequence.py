@@ -1,4 +1,4 @@
-"""Pictures that were decoded elsewhere, with their times."""
+"""Pictures that the caller decoded, with their times."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class FrameSequence:
             raise VideoError(
                 f"gives more than {limits.frames} frames",
                 where=_WHERE,
-                remedy="Sample it less densely, or raise Limits.frames",
+                remedy="Sample fewer frames per second, or raise Limits.frames",
             )
 
 
@@ -153,7 +153,7 @@ def _checked_times(times: object, count: int) -> NDArray[np.float64]:
             remedy=_TIMES,
         )
     if not np.isfinite(seconds).all() or (np.diff(seconds) <= 0).any():
-        raise VideoError("has times that do not rise", where=_WHERE, remedy=_TIMES)
+        raise VideoError("has times that do not increase", where=_WHERE, remedy=_TIMES)
     with np.errstate(over="ignore"):
         from_first: NDArray[np.float64] = seconds - seconds[0]
     return from_first

@@ -1,4 +1,4 @@
-"""How a video is sampled, and how far the reader goes for it."""
+"""Options for sampling a video, and limits for reading it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DECODER = re.compile(r"(cpu|nvdec(:\d{1,3})?)\Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds against files that ask for more than any real video does.
+    """Limits that protect against files larger than any real video.
 
     A file that passes one is refused with a `VideoError`, as early as its timestamps show it.
 
@@ -97,7 +97,7 @@ class VideoOptions:
             if value is None and name == "stream":
                 continue
             if not _is_integer(value) or value < 0:
-                raise UsageError(f"must be an integer from zero on, not {value!r}", where=name)
+                raise UsageError(f"must be an integer, zero or more, not {value!r}", where=name)
         if not _is_text(self.decoder) or not _DECODER.match(self.decoder):
             raise UsageError(
                 f"is unknown: {self.decoder!r}",
@@ -161,7 +161,7 @@ class VideoOptions:
         if not self.instants:
             raise UsageError("must name at least one second", where="instants")
         if not all(0 <= _number(instant, "instants") < math.inf for instant in self.instants):
-            raise UsageError("must be seconds from zero on", where="instants")
+            raise UsageError("must be seconds, zero or more", where="instants")
         if any(a > b for a, b in zip(self.instants, self.instants[1:], strict=False)):
             raise UsageError("must be in ascending order", where="instants")
 

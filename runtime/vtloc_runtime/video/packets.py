@@ -1,4 +1,4 @@
-"""What the reader knows of a packet, and of the picture that comes out of it."""
+"""Packets and decoded pictures with their times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NO_PACKET = -1
 
 
 class PictureMark(NamedTuple):
-    """What is remembered with a decoded picture.
+    """Metadata that a packet passes on to its decoded picture.
 
     Attributes:
         number: The number of the packet that it came from.
@@ -28,7 +28,7 @@ class PictureMark(NamedTuple):
 
 
 class TimedPacket(NamedTuple):
-    """A packet whose times run on through the file.
+    """A packet with unwrapped times.
 
     Attributes:
         number: Its place in this pass.
@@ -49,7 +49,7 @@ class TimedPacket(NamedTuple):
 
 @dataclass(slots=True)
 class DecodeStats:
-    """What went wrong in a pass.
+    """Counts of damaged packets and pictures in a pass.
 
     Attributes:
         damaged: Packets that could not be decoded.

@@ -1,4 +1,4 @@
-"""Read a video as frames: what is on screen at each wanted instant."""
+"""Read the frames that are on screen at requested instants."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class FrameReader:
         return self._guarded()
 
     def close(self) -> None:
-        """Stop, and give everything back; a second call does nothing."""
+        """Close the reader and release its resources; a second call does nothing."""
         self._started = True
         if self._sampler is not None:
             self._sampler.close()
@@ -158,7 +158,7 @@ class FrameReader:
             raise VideoError(
                 f"gives more than {self.options.limits.frames} frames",
                 where=self._name,
-                remedy="Sample it less densely, or raise Limits.frames",
+                remedy="Sample fewer frames per second, or raise Limits.frames",
             )
         if asked > self.options.limits.seconds:
             raise VideoError(
@@ -190,7 +190,7 @@ class FrameReader:
 
 @contextmanager
 def _one_error(where: str) -> Iterator[None]:
-    """Let no other error out than vtloc's own, with the video's name in it."""
+    """Turn every error into a `VideoError` with the video's name."""
     try:
         yield
     except VideoError as error:
@@ -201,7 +201,7 @@ def _one_error(where: str) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise VideoError(
-            "takes more memory to decode than there is",
+            "needs more memory to decode than is available",
             where=where,
             remedy="Give it more memory, or convert it to smaller pictures",
         ) from error

@@ -1,4 +1,4 @@
-"""Bytes that several containers read at once, each at its own place."""
+"""Bytes that several containers can read at the same time, each at its own position."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Readable(Protocol):
 
 
 class SharedBytes(Protocol):
-    """Bytes that several containers read at once, each at its own place."""
+    """Bytes that several containers can read at the same time, each at its own position."""
 
     @property
     def file(self) -> IO[bytes]:
@@ -71,7 +71,7 @@ class SharedFile:
 
 
 class FileView:
-    """A place in shared bytes, as FFmpeg wants it: ``read``, ``seek`` and ``tell``."""
+    """A file-like view of shared bytes with its own position."""
 
     def __init__(self, shared: SharedBytes, name: str = "") -> None:
         self._shared = shared

@@ -1,4 +1,4 @@
-"""Where a video's bytes come from: a path, a URL, bytes, or anything that can be read."""
+"""Sources of a video's bytes: a path, a URL, bytes, or a file object."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LARGEST_COPY = 16 * 2**30
 
 
 class Source:
-    """A video's bytes, which can be opened any number of times, also at once.
+    """The bytes of a video, which can be opened several times.
 
     Attributes:
         name: What messages call it.
@@ -275,5 +275,5 @@ def _is_regular(file: IO[bytes] | io.FileIO) -> bool:
 
 
 def reason_of(error: Exception) -> str:
-    """What the system says was wrong, in its words."""
+    """The system's own message for an error."""
     return str(getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()

@@ -1,4 +1,4 @@
-"""Which of a file's video streams is read."""
+"""Choose which of a file's video streams to read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shown clock: container timestamps made to run on, and counted from the video's start."""
+"""The display clock: unwrapped container timestamps, counted from the start of the video."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MICROSECOND = Fraction(1, 1_000_000)
 
 
 class TimestampUnwrapper:
-    """Makes the timestamps of one pass over a file run on where they start over.
+    """Unwraps the timestamps of one pass over a file.
 
     Recordings that were joined end to end start over in the middle. In transport streams the jump
     shows in decode times, which only ever rise within one recording, either way. In other formats
@@ -94,7 +94,7 @@ class TimestampUnwrapper:
 
 @dataclass(frozen=True, slots=True)
 class DisplayClock:
-    """Seconds as a player shows them.
+    """Converts timestamps to seconds as a player shows them.
 
     Attributes:
         origin: Second of the container's time at which the shown clock reads zero.

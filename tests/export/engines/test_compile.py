@@ -22,8 +22,11 @@ from vtloc_export.engines.progress import SilentProgress  # noqa: E402
 from vtloc_export.engines.target import choose_builder  # noqa: E402
 from vtloc_export.graph.tracing import export_graph, typed_network  # noqa: E402
 from vtloc_export.signatures import SIGNATURES  # noqa: E402
+from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle  # noqa: E402
 from vtloc_runtime.bundle.engine_file import EngineSettings  # noqa: E402
 from vtloc_runtime.bundle.manifest import NetworkFile, NetworkName  # noqa: E402
+from vtloc_runtime.bundle.user_folder import TENSORRT_PRECISIONS  # noqa: E402
+from vtloc_runtime.errors import EngineError  # noqa: E402
 
 TRAFFIC = "batch=1:8:64,frames=1:128:512,tokens=1:16:{tokens}"
 
@@ -46,11 +49,12 @@ class Subject:
 
 
 def localizer() -> tuple[torch.nn.Module, dict[str, int]]:
-    from vtloc.model import LocalizerConfig, LocalizerNetwork
+    """The one that ships, with its own weights."""
+    from vtloc_export.sources import load_source
 
-    config = LocalizerConfig(feature_dim=512, token_dim=512)
-    widths = {"feature": 512, "token": 512, "max_tokens": 77}
-    return LocalizerNetwork(config).eval(), widths
+    network = load_source(DEFAULT_BUNDLE).network
+    config = network.config
+    return network, {"feature": config.feature_dim, "token": config.token_dim, "max_tokens": 128}
 
 
 def visual(name: str) -> tuple[torch.nn.Module, dict[str, int]]:
@@ -178,7 +182,31 @@ def test_it_compiles_in_half_precision_at_full_size(subject: Subject) -> None:
 @long
 @pytest.mark.slow
 @pytest.mark.xdist_group("compile")
-def test_the_localizer_compiles_in_single_precision() -> None:
-    plan, lines = compile_for_a100(DAILY[0], half=False)
+@pytest.mark.parametrize("subject", DAILY[:3], ids=lambda subject: subject.title)
+def test_the_networks_that_ship_compile_in_single_precision(subject: Subject) -> None:
+    plan, lines = compile_for_a100(subject, half=False)
     assert not [line for line in lines if line.startswith("[ERROR]")]
-    assert len(plan.content) > 2 * DAILY[0].weights
+    assert len(plan.content) > 1.9 * subject.weights
+
+
+@pytest.mark.xdist_group("compile")
+@pytest.mark.parametrize(
+    ("network", "precision"), [("localizer", "compact"), ("visual", "compact"), ("visual", "int8")]
+)
+def test_what_the_runtime_never_gives_tensorrt_is_refused_by_it(
+    network: NetworkName, precision: str
+) -> None:
+    assert precision not in TENSORRT_PRECISIONS
+    bundle = Bundle.open()
+    file = bundle.variant(network, precision)
+    traffic = parse_traffic(TRAFFIC.format(tokens=64), {})
+    request = PlanRequest(
+        title=precision,
+        model=bundle.read(file.file, file.sha256),
+        network=file,
+        profiles=network_profiles(file.inputs, [traffic]),
+        settings=EngineSettings(),
+    )
+    builder = choose_builder("tensorrt-rtx", "sm80")
+    with pytest.raises(EngineError, match=r"TensorRT (refuses|does not build)"):
+        build_plan(builder, request, progress=SilentProgress(), record=lambda _: None)

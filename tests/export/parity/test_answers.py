@@ -44,9 +44,10 @@ def test_answers_that_move_break_the_bound():
 
 def test_a_tie_in_the_reference_has_two_answers():
     torn = Localization("q", (Moment(0, 4, 0.5), Moment(6, 9, 0.499), Moment(4, 5, 0.4)))
-    for start, end, same in ((6, 9, 1.0), (4, 5, 0.0)):
+    for start, end, same, near in ((0, 4, 1.0, 0.0), (6, 9, 1.0, 1.0), (4, 5, 0.0, 0.0)):
         found = answer_parity("onnxruntime", "fp16", [question(1)], [torn], answers((start, end)))
-        assert found.same == same
+        assert (found.same, found.near_ties) == (same, near)
+        assert ("near-tie" in (found.broken or "")) == bool(near)
 
 
 def test_an_answer_that_vanishes_has_moved():
@@ -118,7 +119,7 @@ def test_labels_without_their_video_are_named(bundle, tmp_path):
     labels = tmp_path / "labels.jsonl"
     row = {"id": "1", "video": "gone", "duration": 9, "query": "a dog", "moments": [[1, 2]]}
     labels.write_text(json.dumps(row) + "\n")
-    with pytest.raises(AnnotationError, match="video of a label is missing"):
+    with pytest.raises(AnnotationError, match="labelled video 'gone' is missing"):
         verify_bundle(bundle.path, data=labels)
 
 
@@ -133,6 +134,6 @@ def test_labels_find_their_videos_with_and_without_a_suffix(tmp_path):
     for name in ("one.mp4", "two.mkv"):
         (tmp_path / name).touch()
     first, second = labelled_questions(labels)
-    assert (first.video.name, first.queries) == ("one.mp4", ("a dog", "a lawn"))
-    assert (second.video.name, second.queries) == ("two.mkv", ("a cat",))
+    assert (first.video, first.queries) == (str(tmp_path / "one.mp4"), ("a dog", "a lawn"))
+    assert (second.video, second.queries) == (str(tmp_path / "two.mkv"), ("a cat",))
     assert [(m.start, m.end) for (m,) in first.truth] == [(1, 2), (4, 5)]

@@ -6,6 +6,7 @@ pytest.importorskip("torch", reason="needs the export extra")
 
 from recipes.default_bundle.recipe import Recipe
 from vtloc.errors import ConfigurationError
+from vtloc_runtime.bundle.bundle import Bundle
 
 
 def test_the_shipped_recipe_can_be_read():
@@ -16,11 +17,29 @@ def test_the_shipped_recipe_can_be_read():
     ).shared_space == (0, 384)
 
 
+def test_the_localizer_sees_what_it_was_trained_on():
+    recipe = Recipe.read()
+    assert recipe.windows.frames == recipe.composition.frames[1]
+    assert Bundle.open().manifest.windows == recipe.windows
+
+
+def test_the_bundle_routes_as_its_manifest_says():
+    recipe, manifest = Recipe.read(), Bundle.open().manifest
+    assert recipe.localizer["routing"] is True
+    assert manifest.routing_iterations == 3
+    assert manifest.provenance.localizer["routing"] is True
+    outputs = manifest.networks["localizer"].variants["compact"].outputs
+    assert [(out.name, out.shape) for out in outputs if out.name == "alignment"] == [
+        ("alignment", ("batch", "tokens", "frames"))
+    ]
+
+
 def test_a_file_overrides_what_it_names(tmp_path):
     path = tmp_path / "short.toml"
     path.write_text(
         'name = "short"\n[training]\nepochs = 1\n[localizer]\nhidden_dim = 64\n'
         "[composition]\nframes = [10, 12]\n[footage]\nfade = 0.0\n[timelines]\nsamples = 3\n"
+        "[described]\nshare = 0.25\n[windows]\nframes = 12\noverlap = 4\n"
     )
     recipe = Recipe.read(path)
     assert recipe.name == "short"
@@ -28,6 +47,8 @@ def test_a_file_overrides_what_it_names(tmp_path):
     assert recipe.composition.frames == (10, 12)
     assert recipe.footage.fade == 0
     assert recipe.timelines.samples == 3
+    assert recipe.described.share == 0.25
+    assert recipe.windows.frames == 12
 
 
 @pytest.mark.parametrize(
@@ -38,6 +59,9 @@ def test_a_file_overrides_what_it_names(tmp_path):
         ("[footage]\ndrift = [0.5, 2.0]\n", "drift"),
         ("[timelines]\nsamples = 0\n", "at least 1"),
         ("[composition]\nframes = 3\n", "frames"),
+        ("[described]\nshare = 2.0\n", "share"),
+        ("[windows]\nframes = 'long'\n", "windows"),
+        ("[composition]\nframes = [8, 20]\n[windows]\nframes = 21\n", "longer than any timeline"),
     ],
 )
 def test_what_no_recipe_holds_is_refused(tmp_path, text, message):

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the export extra")
 
-from recipes.default_bundle.sentences import in_order, with_article, write_sentence
+from recipes.default_bundle.sentences import with_article, write_sentence
 from recipes.default_bundle.vocabulary import Concept
 
 OWL = Concept("owl", (24,), (1.0,), "kind")
@@ -33,17 +33,6 @@ def test_a_sentence_about_two_things_names_both():
 
 def test_the_splits_share_no_sentence():
     assert not sentences(OWL, "training") & sentences(OWL, "held-out")
-
-
-def test_order_is_said_beside_what_is_asked_for():
-    rng = np.random.default_rng(0)
-    wordings = {
-        (split, last): {in_order("an owl.", rng, split=split, last=last) for _ in range(50)}
-        for split in ("training", "held-out")
-        for last in (False, True)
-    }
-    assert all("an owl" in said for group in wordings.values() for said in group)
-    assert len(set.union(*wordings.values())) == sum(map(len, wordings.values()))
 
 
 def test_sentences_vary():

@@ -15,6 +15,7 @@ if (
 from recipes.default_bundle import source as source_module
 from recipes.default_bundle.command import train_default
 from recipes.default_bundle.composition import CompositionConfig
+from recipes.default_bundle.described import DescribedConfig
 from recipes.default_bundle.footage import FootageConfig
 from recipes.default_bundle.recipe import Recipe
 from recipes.default_bundle.source import Encoders, TimelineSource
@@ -59,7 +60,7 @@ def test_an_epoch_depends_on_seed_and_number_alone(encoders):
 
 
 def test_samples_are_what_the_encoders_would_give(encoders):
-    for sample in samples(encoders, looks=True):
+    for sample in samples(encoders):
         assert sample.features.shape[1] == encoders.visual.dimension
         assert sample.features.dtype == np.float32
         assert sample.tokens.shape[1] == encoders.text.token_dimension
@@ -68,18 +69,30 @@ def test_samples_are_what_the_encoders_would_give(encoders):
             assert 0 <= moment.start < moment.end <= sample.duration
 
 
-def test_looks_can_be_kept_from_the_localizer(encoders):
-    for sample in samples(encoders, looks=False, count=4):
+def test_described_frames_lie_in_the_shared_space_alone(encoders):
+    described = DescribedConfig(share=1.0, topics=2)
+    for sample in samples(encoders, count=6, described=described):
+        assert sample.features.shape[1] == encoders.visual.dimension
+        np.testing.assert_allclose(np.linalg.norm(sample.features[:, :384], axis=1), 1, rtol=1e-4)
         assert not sample.features[:, 384:].any()
-        assert sample.features[:, :384].any()
+        assert sample.tokens.shape[1] == encoders.text.token_dimension
+
+
+def test_both_kinds_of_timeline_take_part(encoders):
+    described = DescribedConfig(share=0.5, topics=2)
+    looks = [
+        sample.features[:, 384:].any()
+        for sample in samples(encoders, count=24, described=described)
+    ]
+    assert 4 < sum(looks) < 20
 
 
 def test_training_by_a_recipe_leaves_a_checkpoint(encoders, tmp_path):
     path = tmp_path / "tiny.toml"
     path.write_text(
         "[training]\nepochs = 1\nbatch_size = 4\n[localizer]\nhidden_dim = 32\nscale_dim = 8\n"
-        "routing = false\n[composition]\nframes = [8, 12]\n"
-        "[timelines]\nsamples = 8\nvalidation = 4\n"
+        "routing = false\n[composition]\nframes = [8, 12]\n[windows]\nframes = 12\noverlap = 4\n"
+        "[described]\ntopics = 20\n[timelines]\nsamples = 8\nvalidation = 4\n"
     )
     result = train_default(Recipe.read(path), tmp_path / "run", encoders=encoders)
     assert result.checkpoint.is_file()

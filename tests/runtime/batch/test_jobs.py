@@ -115,11 +115,11 @@ def test_a_file_may_have_the_look_of_a_pattern(tmp_path: Path) -> None:
         ("a.jsonl", '{"video": "a", "query": 1}', "one sentence"),
         ("a.jsonl", '{"video": "a", "query": "b", "queries": []}', "both"),
         ("a.jsonl", '{"video": "a", "query": "b", "id": []}', "text or a number"),
-        ("a.json", "[]", "object of videos"),
+        ("a.json", "[]", "Expected `object`"),
         ("a.json", "{", "not valid JSON"),
-        ("a.json", '{"v": {"sentences": "one"}}', "no sentences"),
+        ("a.json", '{"v": {"sentences": "one"}}', "sentences"),
         ("a.txt", "A 0 1##a dog\nfilm.mp4\n", "START END"),
-        ("a.jsonl", '{"qid": 1, "vid": "a"}', "no query"),
+        ("a.jsonl", '{"qid": 1, "vid": "a"}', "field `query`"),
         (
             "a.jsonl",
             '{"video":"a","query":"b","id":1}\n{"video":"c","query":"d","id":1}',
@@ -175,6 +175,25 @@ def test_a_benchmark_is_a_job_list(tmp_path: Path) -> None:
     assert "--videos" in str(caught.value)
     with pytest.raises(JobError, match="not name a folder"):
         read_jobs([str(charades)], videos=tmp_path / "elsewhere")
+
+
+def test_json_lines_find_their_videos_in_the_folder_too(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name in ("clip.mp4", "odd.bin"):
+        (videos / name).touch()
+    labels = tmp_path / "own.jsonl"
+    labels.write_text(
+        '{"id": 1, "video": "clip", "duration": 9, "query": "a dog", "moments": [[1, 2]]}\n'
+        '{"id": 2, "video": "odd.bin", "query": "a cat"}\n{"video": "gone", "query": "a cow"}\n'
+    )
+    jobs = read_jobs([str(labels)], videos=videos)
+    assert [job.video for job in jobs] == [
+        str(videos / "clip.mp4"),
+        str(videos / "odd.bin"),
+        "gone",
+    ]
+    assert [job.id for job in jobs[:2]] == ["1", "2"]
 
 
 @pytest.mark.media

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import nvdec_double, tensorrt_double
+from tests.support import nvdec_double, small_bundle, tensorrt_double
+from vtloc_export.engines.build import EngineOptions, build_engines
+from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.cli import diagnosis as doctor
 from vtloc_runtime.cli.diagnosis import Diagnosis, Finding, diagnose
 from vtloc_runtime.cli.main import main
+from vtloc_runtime.system import nvidia_driver
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]) -> None:
@@ -20,7 +23,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]) -> None
             raise PackageNotFoundError(package)
         return versions[package]
 
-    monkeypatch.setattr(doctor, "version", version)
+    monkeypatch.setattr(nvidia_driver, "version", version)
 
 
 def finding(diagnosis: Diagnosis, subject: str) -> Finding:
@@ -57,7 +60,11 @@ def test_what_is_not_installed_names_its_extra(
 ) -> None:
     installed(monkeypatch, {})
     diagnosis = diagnose(colour_bundle)
-    for subject, extra in (("onnxruntime", "cpu"), ("tensorrt", "tensorrt"), ("jinja2", "report")):
+    for subject, extra in (
+        ("onnxruntime", "cpu"),
+        ("tensorrt", "tensorrt-cu13"),
+        ("jinja2", "report"),
+    ):
         found = finding(diagnosis, subject)
         assert found.state == "absent"
         assert f"[{extra}]" in found.remedy
@@ -107,10 +114,86 @@ def test_decoding_on_the_gpu_is_tried(colour_bundle: Path, monkeypatch: pytest.M
     installed(monkeypatch, {"pynvvideocodec": "2.2.4"})
     with nvdec_double.installed():
         found = finding(diagnose(colour_bundle), "GPU decoding")
-        assert (found.state, found.detail) == ("ok", "pynvvideocodec 2.2.4: NVDEC answers")
+        assert found.state == "ok"
+        assert "NVDEC answers; 10 sessions, about 0.5 GB each" in found.detail
     with nvdec_double.installed(tensorrt_double.Gpu(ordinal=1)):
         found = finding(diagnose(colour_bundle), "GPU decoding")
         assert found.state == "absent"
         assert "no NVDEC answers on GPU 0" in found.detail
     installed(monkeypatch, {})
-    assert "[decode-gpu]" in finding(diagnose(colour_bundle), "GPU decoding").remedy
+    assert "[decode-gpu-cu13]" in finding(diagnose(colour_bundle), "GPU decoding").remedy
+
+
+CUDA_12 = {"tensorrt-cu12": "11.4.0", "cuda-core": "1.2.2", "cuda-bindings": "12.9.6"}
+CUDA_13 = {"tensorrt-cu13": "11.4.0", "cuda-core": "1.2.2", "cuda-bindings": "13.5.0"}
+
+
+@pytest.mark.parametrize(
+    ("driver", "packages", "said"),
+    [
+        ((13, 0), CUDA_13, []),
+        ((13, 0), CUDA_12, []),
+        ((12, 2), CUDA_12, []),
+        ((12, 2), CUDA_13, ["[tensorrt-cu12]", "[tensorrt-cu12]"]),
+        ((12, 8), {"onnxruntime-gpu": "1.31.1"}, ["[gpu-cu12]"]),
+        ((12, 8), {"onnxruntime-gpu": "1.26.0"}, []),
+        ((12, 0), CUDA_12, ["Update the driver to 535 or later"]),
+        ((13, 0), CUDA_12 | CUDA_13, ["[tensorrt-cu13]"]),
+        (None, CUDA_13, []),
+    ],
+)
+def test_packages_for_another_cuda_than_the_driver_s_are_named(
+    colour_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    driver: tuple[int, int] | None,
+    packages: dict[str, str],
+    said: list[str],
+) -> None:
+    installed(monkeypatch, packages)
+    monkeypatch.setattr(nvidia_driver, "cuda_version", lambda: driver)
+    monkeypatch.setattr(doctor, "cuda_version", lambda: driver)
+    monkeypatch.setattr(doctor, "_try", lambda *_: pytest.fail("nothing needs to run"))
+    problems = [found for found in doctor._builds() if found.state == "problem"]
+    assert len(problems) == len(said)
+    for found, remedy in zip(problems, said, strict=True):
+        assert remedy in found.remedy
+
+
+def test_every_extra_that_an_error_may_name_exists() -> None:
+    import tomllib
+
+    root = Path(__file__).parents[3]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    for extra in ("tensorrt", "gpu", "decode-gpu"):
+        assert {extra, f"{extra}-cu12", f"{extra}-cu13"} <= extras.keys()
+    for name, requirements in extras.items():
+        for requirement in requirements:
+            if (
+                requirement.startswith(("tensorrt-cu", "cuda-core", "onnxruntime-gpu"))
+                and name != "dev"
+            ):
+                assert "<" in requirement, f"{name} takes any later {requirement}"
+            # A package of one CUDA never stands beside one of the other.
+            assert not (name.endswith("-cu12") and "cu13" in requirement)
+            assert not (name.endswith("-cu13") and "cu12" in requirement)
+
+
+def test_engines_compiled_ahead_of_time_are_called_that(tmp_path: Path) -> None:
+    bundle = small_bundle.write_small_bundle(tmp_path / "bundle")
+    with tensorrt_double.installed(rtx=True) as gpu:
+        gpu.current.ordinal = gpu.ordinal
+        build_engines(bundle, EngineOptions("sm80", backend="tensorrt-rtx", networks=("text",)))
+    found = finding(diagnose(bundle.path), "engines")
+    assert found.state == "ok"
+    assert "those named rtx were compiled ahead of time, for RTX GPUs" in found.detail
+
+
+def test_the_bundle_that_ships_is_told_how_engines_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found = doctor._engines(Bundle.open())
+    assert found.state == "absent"
+    assert "vtloc-export trt" in found.remedy

@@ -212,7 +212,7 @@ def test_the_folder_is_the_one_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "vtloc" / "features"
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be created"):
         FeatureCache(tmp_path / "file" / "cache")
 
 

@@ -142,6 +142,29 @@ def test_ids_that_no_network_takes_are_refused(limits: tuple[int, int]) -> None:
         QueryTokenizer(broken(), max_tokens=limits[0], pad_id=limits[1])
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_template_that_repeats_the_sentence_is_refused(nested: bool) -> None:
+    sentence = {"Sequence": {"id": "A", "type_id": 0}}
+    template = {"type": "TemplateProcessing", "pair": [], "special_tokens": {}}
+    for times in (1, 2):
+        step = {**template, "single": [sentence] * times}
+        content = broken(
+            post_processor={"type": "Sequence", "processors": [step]} if nested else step
+        )
+        if times == 1:
+            QueryTokenizer(content, max_tokens=4, pad_id=0).tokenize("a dog")
+            continue
+        with pytest.raises(BundleError, match="repeats the sentence"):
+            QueryTokenizer(content, max_tokens=4, pad_id=0)
+
+
+def test_more_tokens_than_the_network_takes_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = QueryTokenizer(broken(), max_tokens=4, pad_id=0)
+    monkeypatch.setattr(tokenizer, "_max_tokens", 1)
+    with pytest.raises(BundleError, match="makes 2 tokens where at most 1 are taken"):
+        tokenizer.tokenize("a dog")
+
+
 def test_an_interrupt_inside_a_tokenizer_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = QueryTokenizer(broken(), max_tokens=8, pad_id=0)
 

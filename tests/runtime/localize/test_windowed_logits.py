@@ -18,13 +18,10 @@ class Echo(Network):
 
     def __init__(self, limits: Mapping[str, tuple[int, int]] | None = None) -> None:
         self.seen: list[tuple[int, ...]] = []
-        self._limits = limits
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        return {
-            "features": TensorSpec("features", "float32", ("batch", "frames", 2), self._limits),
-            "tokens": TensorSpec("tokens", "float16", ("batch", "tokens", 3), self._limits),
+        self.name, self.backend, self.outputs = "localizer", "echo", {}
+        self.inputs = {
+            "features": TensorSpec("features", "float32", ("batch", "frames", 2), limits),
+            "tokens": TensorSpec("tokens", "float16", ("batch", "tokens", 3), limits),
         }
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -15,7 +15,11 @@ from tests.support.colours import SIZE, edit_manifest
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import BackendError, BundleError, MissingExtraError, NetworkError
 from vtloc_runtime.networks import onnxruntime_backend as backend
-from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork, load_onnxruntime
+from vtloc_runtime.networks.onnxruntime_backend import (
+    TF32_VARIABLE,
+    OnnxRuntimeNetwork,
+    load_onnxruntime,
+)
 
 
 def grey(count: int, level: int = 255) -> np.ndarray:
@@ -91,7 +95,7 @@ def test_a_device_that_this_build_cannot_serve_is_refused(
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(BackendError, match="no CUDA") as caught:
         load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32", "cuda:0")
-    assert "[gpu]" in str(caught.value)
+    assert "[gpu-cu13]" in str(caught.value)
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:0", ""])
@@ -125,6 +129,83 @@ def test_a_provider_that_falls_back_is_refused(
     monkeypatch.setattr(onnxruntime, "InferenceSession", Fallen)
     with pytest.raises(BackendError, match="asked for CUDAExecutionProvider"):
         load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32", "cuda")
+
+
+@pytest.fixture
+def cuda_session(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """ONNX Runtime's own session on the CPU, in CUDA's place; what CUDA was told is kept."""
+    import onnxruntime
+
+    real, told = onnxruntime.InferenceSession, {"outputs": []}
+
+    class Binding:
+        def __init__(self, session: Any) -> None:
+            self.inner = session.io_binding()
+
+        def bind_output(self, name: str, device_type: str, device_id: int) -> None:
+            told["outputs"].append((name, device_type, device_id))
+            self.inner.bind_output(name, "cpu")
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inner, name)
+
+    class Session:
+        def __init__(self, content: bytes, options: Any, providers: list[Any]) -> None:
+            self._providers = [name for name, _ in providers]
+            told["settings"] = providers[0][1]
+            self._session = real(content, options, providers=["CPUExecutionProvider"])
+
+        def get_providers(self) -> list[str]:
+            return self._providers
+
+        def io_binding(self) -> Binding:
+            return Binding(self._session)
+
+        def run_with_iobinding(self, binding: Binding, options: Any) -> None:
+            self._session.run_with_iobinding(binding.inner, options)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._session, name)
+
+    def preload() -> None:
+        print("Failed to load libcublasLt.so.13")
+
+    monkeypatch.setattr(
+        onnxruntime,
+        "get_available_providers",
+        lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    )
+    monkeypatch.setattr(onnxruntime, "preload_dlls", preload)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    return told
+
+
+@pytest.mark.parametrize("tf32", ["0", "1"])
+def test_on_cuda_it_searches_once_and_binds_what_is_read(
+    colour_bundle: Path,
+    cuda_session: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tf32: str,
+) -> None:
+    monkeypatch.setenv(TF32_VARIABLE, tf32)
+    bundle = Bundle.open(colour_bundle)
+    with load_onnxruntime(bundle, "text", "fp32") as plain:
+        inputs = {"token_ids": np.array([[1, 2]]), "token_mask": np.ones((1, 2), bool)}
+        expected = plain.run(inputs)
+    with load_onnxruntime(bundle, "text", "fp32", "cuda:1", outputs=["sentence"]) as network:
+        found = network.run(inputs)
+    assert list(found) == ["sentence"]
+    np.testing.assert_array_equal(found["sentence"], expected["sentence"])
+    assert cuda_session["outputs"] == [("sentence", "cuda", 1)]
+    assert cuda_session["settings"] == {
+        "device_id": 1,
+        "use_tf32": int(tf32),
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "arena_extend_strategy": "kSameAsRequested",
+    }
+    # Standard output is for results.
+    assert capsys.readouterr().out == ""
 
 
 def test_a_missing_package_names_its_extra(

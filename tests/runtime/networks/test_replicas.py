@@ -19,28 +19,14 @@ class Doubling(Network):
     """Doubles its input, once it is let; counts its runs."""
 
     def __init__(self, ordinal: int, *, longest: int = 8) -> None:
-        self._ordinal = ordinal
-        self._longest = longest
+        self.name = "visual"
+        self.backend = f"onnxruntime:cuda:{ordinal}"
+        self.inputs = {"x": TensorSpec("x", "float32", ("batch",), {"batch": (1, longest)})}
+        self.outputs = {"y": TensorSpec("y", "float32", ("batch",))}
         self.let = threading.Event()
         self.let.set()
         self.runs = 0
         self.open = True
-
-    @property
-    def name(self) -> str:
-        return "visual"
-
-    @property
-    def backend(self) -> str:
-        return f"onnxruntime:cuda:{self._ordinal}"
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        return {"x": TensorSpec("x", "float32", ("batch",), {"batch": (1, self._longest)})}
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        return {"y": TensorSpec("y", "float32", ("batch",))}
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         self.runs += 1

@@ -105,3 +105,9 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
         file.truncate(2**40)
     with pytest.raises(BundleError, match="at most 1000 are read"):
         read_file(path, fail=fail, limit=1000)
+
+
+@pytest.mark.parametrize("limit", [2**31, 2**63, 2**70])
+def test_a_limit_may_be_any_number(tmp_path: Path, limit: int) -> None:
+    (tmp_path / "a.json").write_bytes(b"{}")
+    assert read_file(tmp_path / "a.json", fail=fail, limit=limit) == b"{}"

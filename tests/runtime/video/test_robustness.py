@@ -282,7 +282,7 @@ def test_pictures_decoded_elsewhere_are_sampled_the_same_way(films: object) -> N
     [
         (np.zeros((0, 8, 8, 3), np.uint8), [], "no picture"),
         (np.zeros((2, 8, 8, 3), np.uint8), [0.0], "times of shape"),
-        (np.zeros((2, 8, 8, 3), np.uint8), [1.0, 1.0], "do not rise"),
+        (np.zeros((2, 8, 8, 3), np.uint8), [1.0, 1.0], "do not increase"),
         (np.zeros((2, 8, 8, 3), np.float32), [0.0, 1.0], "not uint8"),
         (np.zeros((2, 8, 8), np.uint8), [0.0, 1.0], "not uint8"),
     ],

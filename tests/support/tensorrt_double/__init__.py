@@ -38,5 +38,11 @@ def installed(
         "tensorrt_rtx": trt if rtx else None,
         "cuda.core": cuda.make_module(gpu),
     }
-    with mock.patch.dict(sys.modules, modules):
+    found = "vtloc_runtime.system.nvidia_driver.cuda_version"
+    asked = "vtloc_runtime.networks.tensorrt.api.cuda_version"
+    with (
+        mock.patch.dict(sys.modules, modules),
+        mock.patch(found, return_value=gpu.cuda),
+        mock.patch(asked, return_value=gpu.cuda),
+    ):
         yield gpu

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import enum
 import types
+import zlib
 from typing import Any
 
 from tests.support.tensorrt_double.gpu import Gpu, RuleBroken
@@ -76,6 +77,9 @@ def add_builder(trt: types.ModuleType, gpu: Gpu) -> types.ModuleType:
             except Exception as error:
                 self.errors.append(ParserError(str(error)))
                 return False
+            if faults := refusals(self.network.model.graph):
+                self.errors += [ParserError(fault) for fault in faults]
+                return False
             kinds = {
                 1: trt.DataType.FLOAT,
                 2: trt.DataType.UINT8,
@@ -109,7 +113,7 @@ def add_builder(trt: types.ModuleType, gpu: Gpu) -> types.ModuleType:
             self.content = content
 
         def serialize(self) -> bytes:
-            return self.content + b"timed;"
+            return self.content
 
     class Config:
         def __init__(self) -> None:
@@ -184,6 +188,14 @@ def add_builder(trt: types.ModuleType, gpu: Gpu) -> types.ModuleType:
                             f"{tensor.name}: dynamic input without a profile",
                         )
                         return None
+            timed = b"%08x;" % zlib.crc32(network.model.SerializeToString())
+            if config.cache is not None and timed not in config.cache.content:
+                if BuilderFlag.ERROR_ON_TIMING_CACHE_MISS in config.flags:
+                    self.logger.log(
+                        trt.ILogger.Severity.ERROR, "a tactic is missing in the timing cache"
+                    )
+                    return None
+                config.cache.content += timed
             gpu.made["build"] += 1
             return write_plan(
                 network.model.SerializeToString(),
@@ -200,3 +212,25 @@ def add_builder(trt: types.ModuleType, gpu: Gpu) -> types.ModuleType:
     trt.ComputeCapability = ComputeCapability
     trt.IProgressMonitor, trt.Dims = IProgressMonitor, Dims
     return trt
+
+
+def refusals(graph: Any) -> list[str]:
+    """What TensorRT's parser refuses and the ``onnx`` package takes, as its builder showed."""
+    from onnx import TensorProto, numpy_helper
+
+    integers = {TensorProto.INT8, TensorProto.UINT8}
+    constants = {item.name: item for item in graph.initializer}
+    kinds = {value.name: value.type.tensor_type.elem_type for value in graph.input}
+    found = []
+    for node in graph.node:
+        quantized = node.op_type in {"QuantizeLinear", "DequantizeLinear"}
+        zero = constants.get(node.input[2]) if quantized and len(node.input) > 2 else None
+        if zero is not None and numpy_helper.to_array(zero).any():
+            found.append(f"{node.op_type}: Assertion failed: shiftIsAllZeros(zeroPoint)")
+        for name in node.input:
+            is_integer = name in constants and constants[name].data_type in integers
+            if is_integer and not quantized:
+                found.append(f"{node.op_type}: Quantized constant {name} only allowed before DQ")
+            if kinds.get(name) == TensorProto.UINT8 and node.op_type in {"Transpose", "Resize"}:
+                found.append(f"{node.op_type}: {name} of type uint8 is not supported")
+    return found

@@ -72,6 +72,9 @@ def make_module(gpu: Gpu) -> types.ModuleType:
             source = gpu.memory(self.handle, self.size, kinds=("device", "pinned"))
             target = gpu.memory(dst.handle, dst.size, kinds=("device", "pinned"))
             gpu.copies += 1
+            kinds = gpu.kind(self.handle), gpu.kind(dst.handle)
+            gpu.sent += self.size * (kinds == ("pinned", "device"))
+            gpu.fetched += self.size * (kinds == ("device", "pinned"))
             stream.queue.add(lambda: np.copyto(target, source))
             return dst
 
@@ -96,6 +99,13 @@ def make_module(gpu: Gpu) -> types.ModuleType:
             gpu.need_current(self.ordinal)
             self.queue.drain()
 
+        def record(self, event: Event | None = None, options: Any = None) -> Event:
+            gpu.need_current(self.ordinal)
+            gpu.need_alive()
+            event = event or Event()
+            event.queue = self.queue
+            return event
+
         def create_graph_builder(self) -> GraphBuilder:
             return GraphBuilder(self)
 
@@ -105,6 +115,33 @@ def make_module(gpu: Gpu) -> types.ModuleType:
                     raise RuleBroken("a stream was destroyed with work in it")
                 self.is_closed = True
                 gpu.gone("stream")
+
+    class EventOptions:
+        def __init__(
+            self,
+            timing_enabled: bool = False,
+            blocking_sync: bool = False,
+            ipc_enabled: bool = False,
+        ) -> None:
+            self.blocking_sync = blocking_sync
+
+    class Event:
+        def __init__(self, options: EventOptions | None = None) -> None:
+            self.queue: StreamQueue | None = None
+            self.is_closed = False
+            gpu.made[
+                "waiting event" if options and options.blocking_sync else "spinning event"
+            ] += 1
+            gpu.born("event")
+
+        def sync(self) -> None:
+            if self.queue is not None:
+                self.queue.drain()
+
+        def close(self) -> None:
+            if not self.is_closed:
+                self.is_closed = True
+                gpu.gone("event")
 
     class GraphBuilder:
         def __init__(self, stream: Stream) -> None:
@@ -124,10 +161,13 @@ def make_module(gpu: Gpu) -> types.ModuleType:
             queue = self.stream.queue
             if queue.recording is None:
                 raise RuntimeError("graph builder is not building")
-            self.steps, queue.recording = queue.recording, None
             if queue.capture_broken:
-                self.steps = None
-                raise RuntimeError("CUDA_ERROR_STREAM_CAPTURE_INVALIDATED")
+                # As cuda-core does: it asks whether it is building, which raises, and ends nothing.
+                raise RuntimeError(
+                    "Build process encountered an error and has been invalidated. Build process "
+                    "must now be ended."
+                )
+            self.steps, queue.recording = queue.recording, None
             return self
 
         def complete(self, options: Any = None) -> Graph:
@@ -136,11 +176,16 @@ def make_module(gpu: Gpu) -> types.ModuleType:
             return Graph(self.steps)
 
         def close(self) -> None:
-            if not self.is_closed:
-                if self.stream.queue.recording is not None:
+            if self.is_closed:
+                return
+            self.is_closed = True
+            gpu.gone("graph builder")
+            queue = self.stream.queue
+            if queue.recording is not None:
+                if not queue.capture_broken:
                     raise RuleBroken("a graph builder was destroyed while it captured")
-                self.is_closed = True
-                gpu.gone("graph builder")
+                queue.recording, queue.capture_broken = None, False
+                raise RuntimeError("CUDA_ERROR_STREAM_CAPTURE_INVALIDATED")
 
     class Graph:
         def __init__(self, steps: list[Any]) -> None:
@@ -149,6 +194,7 @@ def make_module(gpu: Gpu) -> types.ModuleType:
 
         def launch(self, stream: Stream) -> None:
             ordinal = gpu.need_current(stream.ordinal)
+            gpu.need_alive()
             if self.is_closed:
                 raise RuleBroken("a destroyed graph was launched")
             gpu.launches["graph"] += 1
@@ -181,8 +227,15 @@ def make_module(gpu: Gpu) -> types.ModuleType:
             gpu.need_current(self.device_id)
             return Stream()
 
+        def create_event(self, options: EventOptions | None = None) -> Event:
+            gpu.need_current(self.device_id)
+            return Event(options)
+
         def allocate(self, size: int, *, stream: Stream) -> Buffer:
             gpu.need_current(self.device_id)
+            if stream.queue.recording is not None:
+                stream.queue.capture_broken = True
+                raise RuntimeError("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED: allocation")
             block = gpu.allocate(size, "device")
             return Buffer(block.address, size, block, None)
 
@@ -202,13 +255,23 @@ def make_module(gpu: Gpu) -> types.ModuleType:
                 raise RuleBroken("a device tensor was read without a word about streams")
             return cls(obj, stream_ptr)
 
+    def kernel_mode_driver() -> tuple[int, ...]:
+        if not gpu.nvml:
+            raise RuntimeError("DynamicLibNotFoundError: Failure finding nvidia-ml")
+        return gpu.driver
+
+    def user_mode_driver() -> tuple[int, ...]:
+        # It asks NVML, too.
+        kernel_mode_driver()
+        return (*(gpu.cuda or ()),)
+
     module = types.ModuleType("cuda.core")
-    module.Device, module.Buffer = Device, Buffer
+    module.Device, module.Buffer, module.EventOptions = Device, Buffer, EventOptions
     module.LegacyPinnedMemoryResource = LegacyPinnedMemoryResource
     module.utils = types.SimpleNamespace(StridedMemoryView=StridedMemoryView)
     module.system = types.SimpleNamespace(
-        get_kernel_mode_driver_version=lambda: gpu.driver,
-        get_user_mode_driver_version=lambda: (13, 0),
+        get_kernel_mode_driver_version=kernel_mode_driver,
+        get_user_mode_driver_version=user_mode_driver,
     )
     gpu.streams = streams
     return module

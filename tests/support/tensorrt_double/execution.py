@@ -115,7 +115,10 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
             self._outputs = {t.name: t for t in self._session.get_outputs()}
             self.num_io_tensors = len(self._inputs) + len(self._outputs)
             self.num_optimization_profiles = len(self._profiles)
-            self.device_memory_size_v2 = 1000
+            sizes = [
+                self.get_device_memory_size_for_profile_v2(n) for n in range(len(self._profiles))
+            ]
+            self.device_memory_size_v2 = max(sizes)
             gpu.born("engine")
 
         def __del__(self) -> None:
@@ -140,6 +143,10 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
 
         def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Any]:
             return [list(shape) for shape in self._profiles[profile_index][name]]
+
+        def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int:
+            largest = (shapes[2] for shapes in self._profiles[profile_index].values())
+            return 16 * sum(int(np.prod(shape)) for shape in largest)
 
         def create_runtime_config(self) -> Any:
             return IRuntimeConfig()
@@ -205,7 +212,8 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
                 if stream_handle in DEFAULT_STREAMS or stream_handle not in gpu.streams:
                     raise RuleBroken("a profile was set on a default or unknown stream")
                 if not 0 <= profile_index < self._engine.num_optimization_profiles:
-                    return self._error(f"Profile index {profile_index} is out of range")
+                    self._error(f"Profile index {profile_index} is out of range")
+                    raise RuntimeError("Error in set optimization profile.")
                 self._profile, self._profile_stream = profile_index, stream_handle
                 gpu.streams[stream_handle].add(self._profile_is_set)
                 self._shapes.clear()
@@ -261,6 +269,8 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
                     raise RuleBroken("addresses were set before the shapes were inferred")
                 if name not in self._engine._inputs and name not in self._engine._outputs:
                     return self._error(f"unknown tensor {name}")
+                if memory % 256:
+                    raise RuleBroken(f"the address of {name} is not aligned")
                 if self._addresses.get(name) != memory:
                     self._addresses[name] = memory
                     self._changed()
@@ -269,6 +279,8 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
         def execute_async_v3(self, stream_handle: int) -> bool:
             with self._alone():
                 ordinal = gpu.need_current(self._engine.ordinal)
+                if gpu.lost:
+                    return self._error("IExecutionContext::enqueueV3: Error Code 1: Cuda Runtime")
                 if stream_handle in DEFAULT_STREAMS or stream_handle not in gpu.streams:
                     raise RuleBroken("a run was put into a default or unknown stream")
                 queue = gpu.streams[stream_handle]

@@ -41,15 +41,21 @@ class Gpu:
     name: str = "NVIDIA A100-SXM4-80GB"
     capability: tuple[int, int] = (8, 0)
     driver: tuple[int, ...] = (580, 65, 6)
+    cuda: tuple[int, int] | None = (13, 0)
+    nvml: bool = True
     ordinal: int = 0
     count: int = 1
+    engines: int = 5
     memory_limit: int | None = None
     capturable: bool = True
+    lost: bool = False
     allocations: dict[int, Allocation] = field(default_factory=dict)
     live: collections.Counter[str] = field(default_factory=collections.Counter)
     made: collections.Counter[str] = field(default_factory=collections.Counter)
     launches: collections.Counter[str] = field(default_factory=collections.Counter)
     copies: int = 0
+    sent: int = 0
+    fetched: int = 0
     runs: collections.Counter[int] = field(default_factory=collections.Counter)
     lock: threading.RLock = field(default_factory=threading.RLock)
     current: threading.local = field(default_factory=threading.local)
@@ -86,6 +92,13 @@ class Gpu:
         """Whether there is such a device."""
         return self.ordinal <= ordinal < self.ordinal + self.count
 
+    def need_alive(self) -> None:
+        """After an illegal address, a failed launch or a memory error, every call fails."""
+        if self.lost:
+            raise RuntimeError(
+                "CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered"
+            )
+
     def need_one_device(self, ordinal: int, addresses: list[int]) -> None:
         """A kernel reads and writes the memory of its own device."""
         with self.lock:
@@ -98,6 +111,7 @@ class Gpu:
     def allocate(self, size: int, kind: str) -> Allocation:
         """A block of poisoned memory."""
         ordinal = self.need_current()
+        self.need_alive()
         content = np.full(size, POISON, np.uint8)
         with self.lock:
             if kind == "device":
@@ -133,6 +147,14 @@ class Gpu:
                     return block.content[offset : offset + size]
         raise RuleBroken(f"{size} bytes at {address:#x} do not lie in living memory")
 
+    def kind(self, address: int) -> str | None:
+        """What kind of memory an address lies in."""
+        with self.lock:
+            for block in self.allocations.values():
+                if block.address <= address < block.address + block.size:
+                    return block.kind
+        return None
+
     def leaks(self) -> dict[str, int]:
         """What is still alive."""
         return {kind: count for kind, count in self.live.items() if count}
@@ -151,10 +173,12 @@ class StreamQueue:
 
     def add(self, work: Callable[[], None]) -> None:
         """Queue work, or record it while a graph is being captured."""
+        self.gpu.need_alive()
         (self.pending if self.recording is None else self.recording).append(work)
 
     def drain(self) -> None:
         """Do everything that is queued."""
+        self.gpu.need_alive()
         if self.recording is not None:
             self.capture_broken = True
             raise RuntimeError("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED: sync while capturing")

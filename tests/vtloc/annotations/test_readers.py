@@ -45,7 +45,7 @@ def test_activitynet_sentences_come_clean_with_their_spans(activitynet: Path) ->
     split = read_split(activitynet)
     assert split.title == "ActivityNet Captions val_1"
     assert [example.query for example in split.examples][:2] == ["A man runs.", "He stops."]
-    assert split.examples[0].id == "v_one#0"
+    assert split.examples[0].id == "v_one.0"
     assert spans(split.examples[0].moments) == [(0.0, 5.5)]
 
 
@@ -135,7 +135,7 @@ def test_binary_files_are_refused(tmp_path: Path) -> None:
 
 def test_the_papers_filter_counts_what_it_leaves_out(activitynet: Path) -> None:
     kept, report = filter_examples(read_split(activitynet).examples, minimum_seconds=2.0)
-    assert [example.id for example in kept] == ["v_one#0", "v_one#1"]
+    assert [example.id for example in kept] == ["v_one.0", "v_one.1"]
     assert (report.kept, report.short, report.inconsistent) == (2, 1, 1)
     assert "1 short" in str(report)
 

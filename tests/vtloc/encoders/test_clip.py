@@ -150,5 +150,5 @@ def test_written_attention_equals_the_fused_module():
 
 def test_attention_that_cannot_be_written_out_is_refused():
     holder = torch.nn.Sequential(torch.nn.MultiheadAttention(8, 2))  # sequence first
-    with pytest.raises(EncoderError):
+    with pytest.raises(EncoderError, match="sequence-first"):
         write_out_attention(holder)

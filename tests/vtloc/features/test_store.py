@@ -29,7 +29,7 @@ def encoded(frames: int = 5) -> EncodedVideo:
     return EncodedVideo(features, np.arange(frames) + 0.25, frames + 0.5)
 
 
-def example(query: str = "a dog", video: str = "v", identifier: str = "v#0") -> Example:
+def example(query: str = "a dog", video: str = "v", identifier: str = "v.0") -> Example:
     return Example(identifier, video, 10.0, query, (Moment(2.0, 4.0, 1.0),))
 
 
@@ -260,4 +260,4 @@ def test_examples_without_features_are_found(store: Path) -> None:
     source = StoredSamples(examples, open_frames(store), open_tokens(store))
     missing = source.missing()
     assert [found.id for found in missing] == ["1", "2"]
-    assert [found.id for found in source.without(missing).epoch(0)] == ["v#0"]
+    assert [found.id for found in source.without(missing).epoch(0)] == ["v.0"]

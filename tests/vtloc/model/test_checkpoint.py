@@ -81,7 +81,7 @@ def test_a_truncated_file_is_refused(saved: Path, share: float) -> None:
     content = saved.read_bytes()
     cut = saved.with_name("cut.safetensors")
     cut.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match="damaged or not in safetensors"):
         load_checkpoint(cut)
 
 

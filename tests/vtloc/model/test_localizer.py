@@ -25,6 +25,7 @@ ARMS = {
     "transformer": {"multiscale": False, "routing": False, "transformer_layers": 2},
     "last token": {"sentence_pooling": "last"},
     "no shared space": {"shared_space": None},
+    "shared space alone": {"shared_only": True},
     "inputs as they are": {"normalize_inputs": False},
 }
 
@@ -124,6 +125,19 @@ def test_frames_and_tokens_start_in_the_same_space(build) -> None:
     assert cosine.item() == pytest.approx(1.0, abs=1e-5)
 
 
+def test_what_lies_beside_the_shared_space_can_be_left_unread(config, batch, build) -> None:
+    network = build(config, shared_only=True)
+    assert network.frame_projection.weight.shape == (16, 12)
+    features = batch.features.clone()
+    features[..., :4] = 7
+    features[..., 16:] = -7
+    changed = network(features, batch.frame_mask, batch.tokens, batch.token_mask)
+    assert all(torch.equal(*both) for both in zip(changed, network(*batch.inputs()), strict=True))
+    features[..., 8] += 1
+    changed = network(features, batch.frame_mask, batch.tokens, batch.token_mask)
+    assert not torch.equal(changed.start_logits, network(*batch.inputs()).start_logits)
+
+
 def test_videos_of_a_batch_do_not_see_each_other(network, batch) -> None:
     features = batch.features.clone()
     features[1:] = 0
@@ -142,6 +156,7 @@ def test_videos_of_a_batch_do_not_see_each_other(network, batch) -> None:
         ({"dropout": 1.0}, "dropout"),
         ({"shared_space": [0, 5]}, "5 wide"),
         ({"shared_space": [0, 99]}, "does not lie"),
+        ({"shared_space": None, "shared_only": True}, "shared_only"),
         ({"agreement": "loud"}, "agreement"),
         ({"coupling": "loose"}, "coupling"),
         ({"colour": "blue"}, "unknown fields colour"),

@@ -6,9 +6,12 @@ Nothing here imports TensorRT before it is asked for, and the package imports wi
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
+import sys
 import threading
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +19,11 @@ import numpy as np
 
 from vtloc_runtime.bundle.engine_file import EngineTarget, Flavour
 from vtloc_runtime.errors import BackendError, MissingExtraError
+from vtloc_runtime.system.installation import install_command
+from vtloc_runtime.system.nvidia_driver import cuda_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 log = logging.getLogger("vtloc.tensorrt")
 
@@ -52,23 +57,25 @@ def import_flavour(flavour: Flavour) -> TensorrtApi:
     missing = MissingExtraError.of(name, extra=flavour, purpose=f"the backend {flavour}")
     try:
         module = importlib.import_module(name)
-    except (ImportError, OSError) as error:
+    except ModuleNotFoundError as error:
         raise missing from error
+    except Exception as error:  # its libraries may fail to load in any way, RuntimeError included
+        raise MissingExtraError(
+            f"{name} is installed but does not load: {_first_line(error)}",
+            remedy=f"Install the build for this driver: {install_command(flavour)}",
+        ) from error
     # A package of type stubs alone leaves an empty namespace of the same name behind.
     if not hasattr(module, "Runtime"):
         raise missing
     return TensorrtApi(flavour, str(module.__version__), module)
 
 
-def installed_flavours() -> dict[Flavour, TensorrtApi]:
-    """The flavours of TensorRT that load here."""
-    found: dict[Flavour, TensorrtApi] = {}
-    for flavour in FLAVOURS:
-        try:
-            found[flavour] = import_flavour(flavour)
-        except MissingExtraError:
-            continue
-    return found
+def is_installed(flavour: Flavour) -> bool:
+    """Whether a flavour's package can be found; nothing is imported."""
+    name = _MODULES[flavour]
+    if name in sys.modules:
+        return sys.modules[name] is not None
+    return importlib.util.find_spec(name) is not None
 
 
 def import_cuda() -> Any:
@@ -120,16 +127,20 @@ def open_device(cuda: Any, ordinal: int) -> Any:
 def describe_device(cuda: Any, device: Any) -> EngineTarget:
     """The machine as engines name it: compute capability, GPU and driver."""
     capability = device.compute_capability
-    try:
-        driver = ".".join(str(part) for part in cuda.system.get_kernel_mode_driver_version())
-    except Exception:  # NVML is absent in some containers; the CUDA driver's version is not
-        log.debug("NVML gives no driver version", exc_info=True)
-        driver = "cuda-" + ".".join(
-            str(part) for part in cuda.system.get_user_mode_driver_version()
-        )
     return EngineTarget(
-        sm=f"sm{capability.major}{capability.minor}", gpu=device.name, driver=driver
+        sm=f"sm{capability.major}{capability.minor}", gpu=device.name, driver=_driver(cuda)
     )
+
+
+def _driver(cuda: Any) -> str | None:
+    """The driver's release, such as ``580.65.06``; its CUDA version where NVML is missing."""
+    try:
+        first, *rest = cuda.system.get_kernel_mode_driver_version()
+        return ".".join((str(first), *(f"{part:02}" for part in rest)))
+    except Exception:  # containers without the capability "utility" have no NVML
+        log.debug("NVML gives no driver version", exc_info=True)
+    found = cuda_version()
+    return None if found is None else f"CUDA {found[0]}.{found[1]}"
 
 
 def numpy_dtype(api: TensorrtApi, dtype: Any) -> np.dtype[Any]:
@@ -179,16 +190,62 @@ class MessageKeeper:
         return "; ".join(dict.fromkeys(taken)) or "TensorRT gave no reason"
 
 
-def make_logger(
-    api: TensorrtApi, keeper: MessageKeeper, record: Callable[[str], None] | None = None
-) -> Any:
-    """A TensorRT logger that keeps errors and hands everything to Python's ``logging``.
+class Messages:
+    """A flavour's one logger in this process, and what it kept.
+
+    TensorRT holds on to the first logger that it is given, so there is one for the life of the
+    process: it outlives every engine and builder.
 
     Args:
         api: The flavour of TensorRT.
-        keeper: Where errors are kept.
-        record: Also gets every message of level INFO and above, as a line.
+
+    Attributes:
+        logger: What TensorRT logs to.
     """
+
+    def __init__(self, api: TensorrtApi) -> None:
+        self._keeper = MessageKeeper()
+        self._record: Callable[[str], None] | None = None
+        self.logger = _make_logger(api, self._add)
+
+    def drain(self) -> str:
+        """Errors of the calling thread, or everybody's where it has none; then forget them."""
+        return self._keeper.drain()
+
+    @contextmanager
+    def recorded(self, record: Callable[[str], None]) -> Iterator[None]:
+        """Also hand every message of level INFO and above to ``record``, as a line."""
+        self._record = record
+        try:
+            yield
+        finally:
+            self._record = None
+
+    def _add(self, level: int, message: str) -> None:
+        if level >= logging.ERROR:
+            self._keeper.add(message)
+        record = self._record
+        if record is not None and level >= logging.INFO:
+            record(f"[{logging.getLevelName(level)}] {message}")
+        # What went wrong reaches the user as an error; the log is for who asks for it.
+        log.log(min(level, logging.INFO), "%s", message)
+
+
+_MESSAGES: dict[int, tuple[Any, Messages]] = {}
+_MESSAGES_LOCK = threading.Lock()
+
+
+def messages_of(api: TensorrtApi) -> Messages:
+    """The messages of a flavour, made with its logger at the first call in this process."""
+    with _MESSAGES_LOCK:
+        module, found = _MESSAGES.get(id(api.module), (None, None))
+        if module is not api.module or found is None:
+            found = Messages(api)
+            _MESSAGES[id(api.module)] = (api.module, found)
+        return found
+
+
+def _make_logger(api: TensorrtApi, add: Callable[[int, str], None]) -> Any:
     trt = api.module
     levels = {
         trt.ILogger.Severity.INTERNAL_ERROR: logging.ERROR,
@@ -197,7 +254,6 @@ def make_logger(
         trt.ILogger.Severity.INFO: logging.INFO,
         trt.ILogger.Severity.VERBOSE: logging.DEBUG,
     }
-
     base: Any = trt.ILogger
 
     class KeepingLogger(base):  # type: ignore[misc]  # the base is known only at run time
@@ -205,13 +261,7 @@ def make_logger(
             base.__init__(self)
 
         def log(self, severity: Any, msg: str) -> None:
-            level = levels[severity]
-            if level >= logging.ERROR:
-                keeper.add(msg)
-            if record is not None and level >= logging.INFO:
-                record(f"[{logging.getLevelName(level)}] {msg}")
-            # What went wrong reaches the user as an error; the log is for who asks for it.
-            log.log(min(level, logging.INFO), "%s", msg)
+            add(levels[severity], msg)
 
     return KeepingLogger()
 

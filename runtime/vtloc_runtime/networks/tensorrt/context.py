@@ -10,7 +10,7 @@ from vtloc_runtime.errors import EngineError, NetworkError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vtloc_runtime.networks.tensorrt.api import MessageKeeper, TensorrtApi
+    from vtloc_runtime.networks.tensorrt.api import Messages, TensorrtApi
     from vtloc_runtime.networks.tensorrt.layout import EngineLayout, Shape
 
 
@@ -34,7 +34,7 @@ class LoadedEngine:
     ordinal: int
     engine: Any
     layout: EngineLayout
-    messages: MessageKeeper
+    messages: Messages
 
     def failed(self, what: str) -> NetworkError:
         """An error with TensorRT's own reason."""
@@ -65,10 +65,14 @@ class BoundContext:
             )
         self._context.set_device_memory(int(scratch.handle), scratch.size)
         handle = int(stream.handle)
-        if not self._context.set_optimization_profile_async(profile, handle):
+        try:
+            # The bindings raise where C++ returns false.
+            self._context.set_optimization_profile_async(profile, handle)
+        except RuntimeError as error:
             raise EngineError(
-                f"profile {profile} could not be set: {loaded.messages.drain()}", where=loaded.name
-            )
+                f"profile {profile} could not be set ({error}): {loaded.messages.drain()}",
+                where=loaded.name,
+            ) from error
         stream.sync()
 
     def bind(self, shapes: Mapping[str, Shape], addresses: Mapping[str, int]) -> None:
@@ -103,7 +107,7 @@ class BoundContext:
             raise self._loaded.failed(f"shapes are missing for {', '.join(unknown)}")
         return {
             name: tuple(self._context.get_tensor_shape(name))
-            for name in self._loaded.layout.outputs
+            for name in (*self._loaded.layout.outputs, *self._loaded.layout.unread)
         }
 
     def enqueue(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from vtloc_runtime.bundle.digest import ENGINES_FOLDER
@@ -15,10 +16,16 @@ from vtloc_runtime.bundle.engine_file import (
 from vtloc_runtime.errors import EngineError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import NetworkName
+
+log = logging.getLogger("vtloc.tensorrt")
+
+RTX_CAPABILITIES = frozenset({"sm75", "sm86", "sm89", "sm120", "sm121"})
+"""What TensorRT-RTX's runtime serves: not the data-centre GPUs A100 (sm80) and H100 (sm90)."""
 
 
 def list_engines(bundle: Bundle) -> tuple[Engine, ...]:
@@ -46,20 +53,21 @@ def find_engine(
     network: NetworkName,
     precision: str,
     *,
-    versions: dict[Flavour, str],
+    version_of: Callable[[Flavour], str | None],
     target: EngineTarget,
 ) -> Engine:
-    """The engine that this machine can run, or the reasons why none of them can.
+    """The engine that suits this machine best, or the reasons why none can run.
 
-    An engine built by TensorRT is taken only where the ONNX file, the TensorRT version, the GPU
-    and the driver are those that it was built with. One built ahead of time needs the same
-    builder version and compute capability.
+    The ONNX file, the TensorRT version and the compute capability must be those that the engine
+    was built with. Among several, the one built on this GPU model and under this driver comes
+    first; another model or driver is a warning, because kernels were timed elsewhere.
 
     Args:
         bundle: Where to look.
         network: Which network.
         precision: Which precision.
-        versions: The TensorRT flavours installed here, with their versions.
+        version_of: The installed version of a TensorRT flavour, or None; called only for flavours
+            that an engine asks for.
         target: This machine.
 
     Raises:
@@ -74,14 +82,13 @@ def find_engine(
             engines.append(_open(bundle, path))
         except EngineError as error:
             reasons.append(f"{path.name}: {error.what}")
-    # What was timed on the GPU itself comes before what was compiled ahead of time.
-    engines.sort(key=lambda engine: engine.identity.flavour != "tensorrt")
-    for engine in engines:
+    for engine in sorted(engines, key=lambda engine: _distance(engine.identity, target)):
         identity = engine.identity
         if (identity.network, identity.precision) != (network, precision):
             continue
-        mismatch = _mismatch(identity, onnx_sha256, versions, target)
+        mismatch = _mismatch(identity, onnx_sha256, version_of, target)
         if mismatch is None:
+            _warn(engine, target)
             return engine
         reasons.append(f"{engine.plan_path.name} {mismatch}")
     raise EngineError(
@@ -94,35 +101,50 @@ def find_engine(
     )
 
 
+def _distance(identity: EngineIdentity, target: EngineTarget) -> tuple[bool, bool, bool]:
+    """How far an engine's making is from this machine; the smallest is tried first."""
+    return (
+        # What was timed on a GPU comes before what was compiled ahead of time.
+        identity.flavour != "tensorrt",
+        identity.target.gpu != target.gpu,
+        identity.target.driver != target.driver,
+    )
+
+
 def _mismatch(
     identity: EngineIdentity,
     onnx_sha256: str,
-    versions: dict[Flavour, str],
+    version_of: Callable[[Flavour], str | None],
     target: EngineTarget,
 ) -> str | None:
-    version = versions.get(identity.flavour)
-    wanted = identity.target
-    checks = (
-        (
-            identity.onnx_sha256 == onnx_sha256,
-            "was built from another ONNX file than the bundle's",
-        ),
-        (
-            version is not None,
-            f"needs {identity.flavour} {identity.version}, which is not installed",
-        ),
-        (
-            version == identity.version,
-            f"needs {identity.flavour} {identity.version}; {version} is installed",
-        ),
-        (wanted.sm == target.sm, f"is for {wanted.sm}; this GPU is {target.sm}"),
-        (
-            wanted.gpu in {None, target.gpu},
-            f"was tuned on {wanted.gpu}; this GPU is {target.gpu}",
-        ),
-        (
-            wanted.driver in {None, target.driver},
-            f"was built under driver {wanted.driver}; this one is {target.driver}",
-        ),
-    )
-    return next((reason for fits, reason in checks if not fits), None)
+    if identity.onnx_sha256 != onnx_sha256:
+        return "was built from another ONNX file than the bundle's"
+    if identity.target.sm != target.sm:
+        return f"is for {identity.target.sm}; this GPU is {target.sm}"
+    if identity.flavour == "tensorrt-rtx" and target.sm not in RTX_CAPABILITIES:
+        return (
+            "was compiled ahead of time by TensorRT-RTX, whose runtime does not serve "
+            f"this GPU ({target.sm})"
+        )
+    version = version_of(identity.flavour)
+    if version is None:
+        return f"needs {identity.flavour} {identity.version}, which is not installed"
+    if version != identity.version:
+        return f"needs {identity.flavour} {identity.version}; {version} is installed"
+    return None
+
+
+def _warn(engine: Engine, target: EngineTarget) -> None:
+    """Say where an engine was timed elsewhere: it answers the same, perhaps more slowly."""
+    made = engine.identity.target
+    if made.gpu not in {None, target.gpu}:
+        log.warning(
+            "%s was tuned on %s; this GPU is %s. It runs, perhaps more slowly than one built here",
+            engine.plan_path.name, made.gpu, target.gpu,
+        )  # fmt: skip
+    elif made.driver not in {None, target.driver}:
+        log.warning(
+            "%s was built under driver %s; this one is %s. It runs; vtloc-export trt --force "
+            "times it again",
+            engine.plan_path.name, made.driver, target.driver,
+        )  # fmt: skip

@@ -6,18 +6,24 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vtloc_runtime.errors import EngineError, NetworkError
 from vtloc_runtime.networks.interface import TensorSpec
 from vtloc_runtime.networks.tensorrt.api import numpy_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from vtloc_runtime.bundle.engine_file import AxisRange, Engine
     from vtloc_runtime.bundle.manifest import TensorEntry
     from vtloc_runtime.networks.tensorrt.api import TensorrtApi
 
 Shape = tuple[int, ...]
+
+BATCH = "batch"
+STEPS = {"frames": 32, "tokens": 8}
+"""Lengths that padding rounds up to; batches go up to powers of two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +32,32 @@ class EngineLayout:
 
     Attributes:
         inputs: Every input, with the widest limits over all profiles.
-        outputs: Every output.
+        outputs: The outputs that are read.
+        unread: Outputs that the engine computes and nobody reads.
         profiles: For each profile, the range of every dynamic axis.
     """
 
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
+    unread: dict[str, TensorSpec]
     profiles: tuple[dict[str, AxisRange], ...]
 
     @classmethod
-    def read(cls, api: TensorrtApi, cuda_engine: Any, engine: Engine) -> EngineLayout:
+    def read(
+        cls,
+        api: TensorrtApi,
+        cuda_engine: Any,
+        engine: Engine,
+        *,
+        outputs: Collection[str] | None = None,
+    ) -> EngineLayout:
         """Read the layout of a deserialized engine.
+
+        Args:
+            api: The flavour of TensorRT that loaded it.
+            cuda_engine: TensorRT's engine.
+            engine: The plan and its sidecar.
+            outputs: The outputs that are read; None reads all.
 
         Raises:
             EngineError: The engine is not the one that its sidecar describes.
@@ -46,7 +67,7 @@ class EngineLayout:
         found = {cuda_engine.get_tensor_name(index) for index in range(cuda_engine.num_io_tensors)}
         _expect(engine, "tensors", sorted(found), sorted(entries))
         _expect(engine, "profiles", cuda_engine.num_optimization_profiles, len(profiles))
-        limits = _widest(profiles)
+        limits = _widest(profiles, _paddable(engine.sidecar.inputs))
         specs: dict[str, TensorSpec] = {}
         for name, entry in entries.items():
             dtype = numpy_dtype(api, cuda_engine.get_tensor_dtype(name)).name
@@ -63,11 +84,40 @@ class EngineLayout:
                     [tuple(shape) for shape in shapes],
                     profile_shapes(entry, profile),
                 )
+        given = {entry.name: specs[entry.name] for entry in engine.sidecar.outputs}
+        wanted = given.keys() if outputs is None else outputs
         return cls(
             {entry.name: specs[entry.name] for entry in engine.sidecar.inputs},
-            {entry.name: specs[entry.name] for entry in engine.sidecar.outputs},
+            {name: spec for name, spec in given.items() if name in wanted},
+            {name: spec for name, spec in given.items() if name not in wanted},
             profiles,
         )
+
+    def dtype(self, tensor: str) -> np.dtype[Any]:
+        """The numpy dtype of an input or output."""
+        spec = self.inputs.get(tensor) or self.outputs.get(tensor) or self.unread[tensor]
+        return np.dtype(spec.dtype)
+
+    def bucket(self, shapes: Mapping[str, Shape], profile: int) -> dict[str, Shape]:
+        """The shapes that these inputs are padded to, so that few different ones reach the engine.
+
+        Frames go up to multiples of 32, tokens of 8, batches to powers of two, all within the
+        profile: CUDA graphs then recur, and a profile whose smallest length is above one serves
+        shorter requests. Axes without a mask stay as they are.
+        """
+        lengths = self._lengths(shapes)
+        padded = {
+            axis: _bucketed(axis, length, self.profiles[profile].get(axis))
+            if axis in self._paddable
+            else length
+            for axis, length in lengths.items()
+        }
+        return {name: _shape(spec, padded) for name, spec in self.inputs.items()}
+
+    def output_shapes(self, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+        """The shapes of the outputs that belong to these inputs, without any padding."""
+        lengths = self._lengths(shapes)
+        return {name: _shape(spec, lengths) for name, spec in self.outputs.items()}
 
     def batches(self, shapes: Mapping[str, Shape], *, network: str) -> list[int]:
         """How to cut the batch so that each part fits a profile; one part where all fits.
@@ -107,20 +157,26 @@ class EngineLayout:
             if isinstance(axis, str)
         }
 
+    @property
+    def _paddable(self) -> frozenset[str]:
+        return _paddable(self.inputs.values())
+
     def _fitting(self, lengths: Mapping[str, int]) -> list[int]:
+        paddable = self._paddable
         return [
             index
             for index, profile in enumerate(self.profiles)
-            if all(span.min <= lengths[axis] <= span.max for axis, span in profile.items())
+            if all(
+                lengths[axis] <= span.max and (axis in paddable or span.min <= lengths[axis])
+                for axis, span in profile.items()
+            )
         ]
 
     def largest_inputs(self, profile: int) -> dict[str, Shape]:
         """The largest shape of every input in a profile."""
         ranges = self.profiles[profile]
-        return {
-            name: tuple(n if isinstance(n, int) else ranges[n].max for n in spec.shape)
-            for name, spec in self.inputs.items()
-        }
+        longest = {axis: span.max for axis, span in ranges.items()}
+        return {name: _shape(spec, longest) for name, spec in self.inputs.items()}
 
     def describe_profiles(self) -> str:
         """The profiles in words, such as ``batch 1-32, frames 1-512``."""
@@ -139,11 +195,35 @@ def profile_shapes(entry: TensorEntry, profile: Mapping[str, AxisRange]) -> list
     ]
 
 
-def _widest(profiles: tuple[dict[str, AxisRange], ...]) -> dict[str, tuple[int, int]]:
+def _shape(spec: TensorSpec, lengths: Mapping[str, int]) -> Shape:
+    return tuple(n if isinstance(n, int) else lengths[n] for n in spec.shape)
+
+
+def _bucketed(axis: str, length: int, span: AxisRange | None) -> int:
+    if span is None:
+        return length
+    if axis == BATCH:
+        wanted = 1 << (length - 1).bit_length()
+    else:
+        wanted = -(-length // STEPS[axis]) * STEPS[axis]
+    return max(length, span.min, min(wanted, span.max))
+
+
+def _paddable(inputs: Iterable[TensorSpec | TensorEntry]) -> frozenset[str]:
+    """The axes that padding does not change the answers along: the batch, and masked lengths."""
+    masked = {axis for spec in inputs if spec.dtype == "bool" for axis in spec.shape}
+    return frozenset({BATCH, *(axis for axis in STEPS if axis in masked)})
+
+
+def _widest(
+    profiles: tuple[dict[str, AxisRange], ...], paddable: frozenset[str]
+) -> dict[str, tuple[int, int]]:
     axes = {axis for profile in profiles for axis in profile}
     return {
         axis: (
-            min(profile[axis].min for profile in profiles if axis in profile),
+            1
+            if axis in paddable
+            else min(profile[axis].min for profile in profiles if axis in profile),
             max(profile[axis].max for profile in profiles if axis in profile),
         )
         for axis in sorted(axes)

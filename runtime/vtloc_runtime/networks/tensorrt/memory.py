@@ -51,23 +51,29 @@ class DeviceArray:
 
 
 class TensorBuffer:
-    """One input's or output's memory: a pinned part and a device part of the same size.
+    """One input's or output's memory: a device part, and a pinned part of the same size.
 
     Args:
         cuda: The cuda-core module.
         device: The device, current on this thread.
         stream: The stream that orders the device allocation.
         nbytes: Largest size, bytes.
+        pinned: Whether the host reads or writes it; if not, the device part is all there is.
     """
 
-    def __init__(self, cuda: Any, device: Any, stream: Any, nbytes: int) -> None:
+    def __init__(
+        self, cuda: Any, device: Any, stream: Any, nbytes: int, *, pinned: bool = True
+    ) -> None:
         self._cuda = cuda
         self.nbytes = max(nbytes, 1)
-        self._pinned = cuda.LegacyPinnedMemoryResource().allocate(self.nbytes)
+        self._device = device.allocate(self.nbytes, stream=stream)
+        self._pinned: Any = None
+        if not pinned:
+            return
         try:
-            self._device = device.allocate(self.nbytes, stream=stream)
+            self._pinned = cuda.LegacyPinnedMemoryResource().allocate(self.nbytes)
         except Exception:
-            self._pinned.close()
+            self._device.close(stream)
             raise
         memory = (ctypes.c_ubyte * self.nbytes).from_address(int(self._pinned.handle))
         self._host = np.frombuffer(memoryview(memory), dtype=np.uint8)
@@ -77,30 +83,61 @@ class TensorBuffer:
         """Where the device part lies."""
         return int(self._device.handle)
 
-    def write(self, array: Array) -> None:
-        """Copy an array into the pinned part."""
-        target = self._host[: array.nbytes].view(array.dtype).reshape(array.shape)
-        np.copyto(target, array)
+    @property
+    def pinned_bytes(self) -> int:
+        """Size of the pinned part, bytes."""
+        return 0 if self._pinned is None else self.nbytes
 
-    def read(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """A fresh array with what the pinned part holds."""
-        nbytes = prod(shape) * dtype.itemsize
-        content: Array = self._host[:nbytes].view(dtype).reshape(shape).copy()
+    def stage(self, array: Array, shape: tuple[int, ...], stream: Any) -> None:
+        """Copy an array to the device, padded, in the stream's order.
+
+        Rows that are one row repeated (``numpy.broadcast_to``) cross the bus once.
+
+        Args:
+            array: What is sent; the first axis is the batch.
+            shape: What it is padded to: within a row by zeros, beyond the last row by that row
+                again, which is valid whatever the tensor means.
+            stream: The stream.
+        """
+        one_row = array.strides[0] == 0 or array.shape[0] == 0
+        rows = min(1, array.shape[0]) if one_row else array.shape[0]
+        row_bytes = prod(shape[1:]) * array.dtype.itemsize
+        target = self._host[: rows * row_bytes].view(array.dtype).reshape(rows, *shape[1:])
+        if array.shape[1:] != shape[1:]:
+            target[...] = 0
+        target[(slice(None), *(slice(length) for length in array.shape[1:]))] = array[:rows]
+        self._copy(self._pinned, self._device, rows * row_bytes, stream)
+        # What is there doubles with each copy within the device.
+        first, filled = (rows - 1) * row_bytes, 1
+        missing = shape[0] - rows
+        while missing > 0:
+            taken = min(filled, missing)
+            source = self._part(self._device, first, taken * row_bytes)
+            repeated = self._part(self._device, first + filled * row_bytes, taken * row_bytes)
+            source.copy_to(repeated, stream=stream)
+            filled += taken
+            missing -= taken
+
+    def download(
+        self, shape: tuple[int, ...], wanted: tuple[int, ...], dtype: np.dtype[Any], stream: Any
+    ) -> None:
+        """Copy the rows that are wanted to the pinned part, in the stream's order.
+
+        Args:
+            shape: What the engine computed.
+            wanted: The part that belongs to real inputs: the beginning of every axis.
+            dtype: Of the tensor.
+            stream: The stream.
+        """
+        nbytes = wanted[0] * prod(shape[1:]) * dtype.itemsize
+        self._copy(self._device, self._pinned, nbytes, stream)
+
+    def read(self, shape: tuple[int, ...], wanted: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """A fresh array with the part that :meth:`download` brought, once the stream is idle."""
+        nbytes = wanted[0] * prod(shape[1:]) * dtype.itemsize
+        whole = self._host[:nbytes].view(dtype).reshape(wanted[0], *shape[1:])
+        content: Array = whole[tuple(slice(length) for length in wanted)].copy()
         return content
-
-    def upload(self, nbytes: int, stream: Any) -> None:
-        """Copy the pinned part to the device, in the stream's order."""
-        if nbytes:
-            self._part(self._pinned, nbytes).copy_to(
-                self._part(self._device, nbytes), stream=stream
-            )
-
-    def download(self, nbytes: int, stream: Any) -> None:
-        """Copy the device part to the pinned one, in the stream's order."""
-        if nbytes:
-            self._part(self._device, nbytes).copy_to(
-                self._part(self._pinned, nbytes), stream=stream
-            )
 
     def take(self, array: DeviceArray, stream: Any) -> Any:
         """Copy an array from elsewhere on the device, in the stream's order.
@@ -123,19 +160,24 @@ class TensorBuffer:
             raise NetworkError("an input on the device is not contiguous")
         if array.nbytes:
             source = self._cuda.Buffer.from_handle(view.ptr, array.nbytes, owner=view)
-            source.copy_to(self._part(self._device, array.nbytes), stream=stream)
+            source.copy_to(self._part(self._device, 0, array.nbytes), stream=stream)
         return view
 
     def close(self, stream: Any) -> None:
         """Give both parts back; the stream must be idle."""
-        del self._host
-        self._pinned.close()
+        if self._pinned is not None:
+            del self._host
+            self._pinned.close()
         self._device.close(stream)
 
-    def _part(self, buffer: Any, nbytes: int) -> Any:
+    def _copy(self, source: Any, target: Any, nbytes: int, stream: Any) -> None:
+        if nbytes:
+            self._part(source, 0, nbytes).copy_to(self._part(target, 0, nbytes), stream=stream)
+
+    def _part(self, buffer: Any, start: int, nbytes: int) -> Any:
         if nbytes == self.nbytes:
             return buffer
-        return self._cuda.Buffer.from_handle(int(buffer.handle), nbytes, owner=buffer)
+        return self._cuda.Buffer.from_handle(int(buffer.handle) + start, nbytes, owner=buffer)
 
 
 def device_arrays(cuda: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:

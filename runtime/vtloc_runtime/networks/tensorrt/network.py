@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtloc_runtime.errors import EngineError, NetworkError
-from vtloc_runtime.networks.interface import Array, Network, TensorSpec, check_inputs
+from vtloc_runtime.errors import DeviceLostError, EngineError, NetworkError
+from vtloc_runtime.networks.interface import Array, Network, check_inputs
 from vtloc_runtime.networks.tensorrt.api import (
-    MessageKeeper,
+    FLAVOURS,
+    Messages,
     TensorrtApi,
     describe_device,
     device_ordinal,
     import_cuda,
     import_flavour,
-    installed_flavours,
-    make_logger,
+    is_installed,
+    messages_of,
     open_device,
 )
 from vtloc_runtime.networks.tensorrt.context import LoadedEngine
@@ -33,14 +34,14 @@ from vtloc_runtime.networks.tensorrt.memory import DeviceArray, device_arrays
 from vtloc_runtime.networks.tensorrt.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from vtloc_runtime.bundle.bundle import Bundle
-    from vtloc_runtime.bundle.engine_file import Engine
+    from vtloc_runtime.bundle.engine_file import Engine, Flavour
     from vtloc_runtime.bundle.manifest import NetworkName
 
 DEFAULT_WORKERS = 2
-DEFAULT_GRAPHS = 8
+DEFAULT_GRAPHS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ def load_tensorrt(
     precision: str,
     device: str = "cuda",
     *,
+    outputs: Collection[str] | None = None,
     workers: int = DEFAULT_WORKERS,
     graphs: int = DEFAULT_GRAPHS,
 ) -> TensorrtNetwork:
@@ -74,6 +76,7 @@ def load_tensorrt(
         network: Which network.
         precision: Which precision.
         device: The CUDA device, such as ``"cuda:0"``.
+        outputs: The outputs that are read; the others stay on the GPU. None reads all.
         workers: How many calls run at once; each holds memory of its own.
         graphs: Most CUDA graphs kept a worker and profile; 0 captures none.
 
@@ -83,20 +86,22 @@ def load_tensorrt(
         EngineError: No engine fits this machine, or the plan is altered or will not load.
         BundleError: The bundle does not hold that precision.
     """
-    apis = installed_flavours()
-    if not apis:
+    if not any(is_installed(flavour) for flavour in FLAVOURS):
         import_flavour("tensorrt")  # Says which package is missing, and which extra brings it.
     cuda, ordinal = import_cuda(), device_ordinal(device)
     gpu = open_device(cuda, ordinal)
     engine = find_engine(
-        bundle,
-        network,
-        precision,
-        versions={flavour: api.version for flavour, api in apis.items()},
-        target=describe_device(cuda, gpu),
+        bundle, network, precision, version_of=_version, target=describe_device(cuda, gpu)
     )
-    api = apis[engine.identity.flavour]
-    return TensorrtNetwork(engine, api, cuda, ordinal, workers=workers, graphs=graphs)
+    api = import_flavour(engine.identity.flavour)
+    return TensorrtNetwork(
+        engine, api, cuda, ordinal, outputs=outputs, workers=workers, graphs=graphs
+    )
+
+
+def _version(flavour: Flavour) -> str | None:
+    """The version of a flavour; the two are never imported for nothing: they share symbols."""
+    return import_flavour(flavour).version if is_installed(flavour) else None
 
 
 class TensorrtNetwork(Network):
@@ -107,6 +112,7 @@ class TensorrtNetwork(Network):
         api: The flavour of TensorRT that built it.
         cuda: The cuda-core module.
         ordinal: The CUDA device, current on this thread.
+        outputs: The outputs that are read; None reads all.
         workers: How many calls run at once.
         graphs: Most CUDA graphs kept a worker and profile.
 
@@ -121,30 +127,33 @@ class TensorrtNetwork(Network):
         cuda: Any,
         ordinal: int,
         *,
+        outputs: Collection[str] | None = None,
         workers: int = DEFAULT_WORKERS,
         graphs: int = DEFAULT_GRAPHS,
     ) -> None:
-        self._name = engine.identity.network
-        self._backend = f"{api.flavour}:cuda:{ordinal}"
-        self._messages = MessageKeeper()
-        self._logger = make_logger(api, self._messages)
-        self._runtime, cuda_engine = _deserialize(api, self._logger, self._messages, engine)
+        self.name = engine.identity.network
+        self.backend = f"{api.flavour}:cuda:{ordinal}"
+        self._messages = messages_of(api)
+        self._runtime, cuda_engine = _deserialize(api, self._messages, engine)
         self._loaded: LoadedEngine | None = LoadedEngine(
-            name=self._name,
+            name=self.name,
             api=api,
             cuda=cuda,
             ordinal=ordinal,
             engine=cuda_engine,
-            layout=EngineLayout.read(api, cuda_engine, engine),
+            layout=EngineLayout.read(api, cuda_engine, engine, outputs=outputs),
             messages=self._messages,
         )
         self._layout = self._loaded.layout
+        self.inputs = self._layout.inputs
+        self.outputs = self._layout.outputs
         self._cuda, self._ordinal = cuda, ordinal
         self._workers: list[Worker] = []
         self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()
         self._closing = threading.Lock()
         self._closed = False
         self._serving = False
+        self._lost: DeviceLostError | None = None
         graphs = graphs if api.flavour == "tensorrt" else 0
         try:
             for _ in range(max(1, workers)):
@@ -163,26 +172,6 @@ class TensorrtNetwork(Network):
         self._serving = True
 
     @property
-    def name(self) -> str:
-        """Which network this is."""
-        return self._name
-
-    @property
-    def backend(self) -> str:
-        """What runs it, and where."""
-        return self._backend
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Every input by name, with the limits of the engine's profiles."""
-        return self._layout.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Every output by name."""
-        return self._layout.outputs
-
-    @property
     def memory(self) -> EngineMemory:
         """What the network holds at this moment."""
         return EngineMemory(
@@ -192,18 +181,20 @@ class TensorrtNetwork(Network):
         )
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Compute every output.
+        """Compute the outputs that are read.
 
         Args:
-            inputs: numpy arrays, or arrays on this GPU that speak DLPack.
+            inputs: numpy arrays, or arrays on this GPU that speak DLPack. Rows that are one row
+                repeated by ``numpy.broadcast_to`` are sent once.
 
         Raises:
             NetworkError: An input is missing, unknown or out of limits, or the run failed.
+            DeviceLostError: The GPU failed in a way that outlasts the call.
         """
         arrays = device_arrays(self._cuda, inputs)
-        check_inputs(self._layout.inputs, arrays, network=self._name)
+        check_inputs(self.inputs, arrays, network=self.name)
         shapes = {name: tuple(array.shape) for name, array in arrays.items()}
-        batches = self._layout.batches(shapes, network=self._name)
+        batches = self._layout.batches(shapes, network=self.name)
         if len(batches) == 1:
             return self._run(arrays)
         parts = [self._run(part) for part in self._cut(arrays, batches)]
@@ -214,7 +205,7 @@ class TensorrtNetwork(Network):
         if any(isinstance(array, DeviceArray) for array in arrays.values()):
             raise NetworkError(
                 f"a batch of {sum(batches)} on the device fits no profile",
-                where=self._name,
+                where=self.name,
                 remedy="Send smaller batches, or build engines with wider profiles",
             )
         start = 0
@@ -226,11 +217,16 @@ class TensorrtNetwork(Network):
         worker = self._idle.get()
         if worker is None:
             self._idle.put(None)
-            raise NetworkError("the network was closed", where=self._name)
+            raise NetworkError("the network was closed", where=self.name)
         try:
+            if self._lost is not None:
+                raise self._lost
             # The CUDA context is current a thread, and any thread may call.
             self._cuda.Device(self._ordinal).set_current()
             return worker.run(arrays)
+        except DeviceLostError as error:
+            self._lost = error
+            raise
         finally:
             self._idle.put(worker)
 
@@ -243,7 +239,8 @@ class TensorrtNetwork(Network):
         if self._serving:
             for _ in self._workers:
                 self._idle.get()
-        self._cuda.Device(self._ordinal).set_current()
+        if self._lost is None:
+            self._cuda.Device(self._ordinal).set_current()
         for worker in self._workers:
             worker.close()
         self._workers.clear()
@@ -252,11 +249,9 @@ class TensorrtNetwork(Network):
         self._idle.put(None)
 
 
-def _deserialize(
-    api: TensorrtApi, logger: Any, messages: MessageKeeper, engine: Engine
-) -> tuple[Any, Any]:
+def _deserialize(api: TensorrtApi, messages: Messages, engine: Engine) -> tuple[Any, Any]:
     plan = engine.read_plan()
-    runtime = api.module.Runtime(logger)
+    runtime = api.module.Runtime(messages.logger)
     # A plan may carry code for the host, and files for TensorRT to write and load; ours carry
     # neither. It narrows what a plan can do, and is no sandbox: a plan is as trusted as a program.
     runtime.engine_host_code_allowed = False

@@ -1,1 +1,1 @@
-"""What is read from a stream's bits: where decoding may begin, AV1's headers."""
+"""Parsers of coded bits: where decoding can start, and AV1's headers."""

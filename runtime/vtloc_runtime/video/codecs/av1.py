@@ -1,4 +1,4 @@
-"""Which AV1 temporal units no later picture refers to.
+"""Find AV1 temporal units that no later picture refers to.
 
 The decoder offers no way to skip them, so they are recognised here by their frame header's
 ``refresh_frame_flags``: none set means that nothing of the picture is kept.
@@ -18,12 +18,12 @@ _CONFIGURATION_SIZE = 4
 
 
 class _Unsupported(Exception):  # noqa: N818 - a signal between functions, never raised to callers
-    """A header of a kind that is not worth parsing."""
+    """A header that this parser does not support."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sequence:
-    """What of the sequence header decides where a frame header's fields lie."""
+    """The fields of the sequence header that a frame header's layout depends on."""
 
     screen_content_tools: int
     integer_mv: int

@@ -1,4 +1,4 @@
-"""Headers that count in bits, not in bytes."""
+"""Read headers bit by bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the coded bytes themselves say: where decoding can start, what nothing refers to.
+"""Read from coded bytes where decoding can start, and which pictures nothing refers to.
 
 Containers mark keyframes loosely, and most say nothing about references. A few header bits do.
 """
@@ -30,7 +30,7 @@ _RESTARTABLE_CODECS = frozenset({
 
 
 class SkipMode(Enum):
-    """How a decoder can be spared the pictures that nothing refers to."""
+    """How to skip non-reference pictures."""
 
     NONE = "decode them all"
     SKIP = "let the decoder skip them"

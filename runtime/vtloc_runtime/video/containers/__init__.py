@@ -1,1 +1,1 @@
-"""What containers say of themselves and FFmpeg does not report."""
+"""Container details that FFmpeg does not report."""

@@ -1,4 +1,4 @@
-"""What turns packets into pictures, and which of them was asked for: FFmpeg or NVDEC."""
+"""The decoder interface, and the choice between FFmpeg and NVDEC."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class PictureDecoder(Protocol):
     """Decodes a stream's packets, in order."""
 
     def decode(self, packet: Packet[VideoStream] | None) -> list[Any]:
-        """Pictures that come out on this packet; None asks for all that are still inside."""
+        """Decode a packet and return the pictures that are ready; None flushes the decoder."""
         ...
 
     def skip_unreferenced(self, skip: bool) -> None:
-        """Whether pictures that nothing refers to may be left out from now on."""
+        """Set whether non-reference pictures are skipped from now on."""
         ...
 
     def restart(self) -> None:
-        """Forget every picture; the next packet must be a start."""
+        """Flush the decoder; the next packet must be a place where decoding can start."""
         ...
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release all resources."""
         ...
 
 

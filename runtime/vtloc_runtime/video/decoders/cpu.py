@@ -21,17 +21,17 @@ class CpuDecoder:
         self._context = stream.codec_context
 
     def decode(self, packet: Packet[VideoStream] | None) -> list[av.VideoFrame]:
-        """Pictures that come out on this packet; None asks for all that are still inside."""
+        """Decode a packet and return the pictures that are ready; None flushes the decoder."""
         return self._context.decode(packet)
 
     def skip_unreferenced(self, skip: bool) -> None:
-        """Whether pictures that nothing refers to may be left out from now on."""
+        """Set whether non-reference pictures are skipped from now on."""
         self._context.skip_frame = "NONREF" if skip else "DEFAULT"
 
     def restart(self) -> None:
-        """Forget every picture; the next packet must be a start."""
+        """Flush the decoder; the next packet must be a place where decoding can start."""
         self._context.flush_buffers()
 
     def close(self) -> None:
-        """Let go of the pictures inside."""
+        """Release the decoder's pictures."""
         self._context.flush_buffers()

@@ -1,1 +1,1 @@
-"""Decoding in a process of its own: the parent, the child and their messages."""
+"""Decoding in a sandboxed child process: parent, child and messages."""

@@ -1,4 +1,4 @@
-"""The parent's end of the line to a decoder process, which is believed in nothing.
+"""The parent's connection to a decoder process, whose messages are not trusted.
 
 Everything is received against a deadline, into memory whose size was known before.
 """
@@ -30,11 +30,11 @@ _LOOK = 1.0
 
 
 class DeadlineError(Exception):
-    """Nothing, or not all of it, came in time."""
+    """A message was not received completely in time."""
 
 
 class Deadline:
-    """Time that passes while somebody waits; a machine or process that sleeps loses none.
+    """A deadline that does not count time during which the machine or process was suspended.
 
     Args:
         seconds: How long the waiting may take.
@@ -60,7 +60,7 @@ class Deadline:
 
 
 class NonsenseError(Exception):
-    """What came is not what a decoder says."""
+    """A message that a decoder would not send."""
 
 
 class Channel:
@@ -122,9 +122,9 @@ class Channel:
         """
         header = bytearray(HEADER.size)
         self.receive_into(memoryview(header), deadline)
-        told, length = HEADER.unpack(header)
-        if told != number:
-            raise NonsenseError(f"an answer to request {told} came for request {number}")
+        answered, length = HEADER.unpack(header)
+        if answered != number:
+            raise NonsenseError(f"the answer to request {answered} was sent for request {number}")
         if length > LONGEST_MESSAGE:
             raise NonsenseError(f"a message of {length} bytes was announced")
         body = bytearray(length)
@@ -154,7 +154,7 @@ class Channel:
             room = room[got:]
 
     def last_words(self) -> str:
-        """The last line that the process wrote to its standard error; empty where it wrote none."""
+        """The last line that the process wrote to standard error, or an empty string."""
         with contextlib.suppress(BlockingIOError):
             while self._listen():
                 pass
@@ -162,14 +162,14 @@ class Channel:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def close(self) -> None:
-        """Give both ends back; a second call does nothing."""
+        """Close the connection; a second call does nothing."""
         self._line.close()
         if self._words >= 0:
             os.close(self._words)
             self._words = -1
 
     def _wait(self, what: int, deadline: Deadline) -> None:
-        """Wait until the line is ready, and meanwhile keep what the process writes."""
+        """Wait until the socket is ready; meanwhile collect standard error."""
         self._poll.register(self._line, what)
         while True:
             ready = dict(self._poll.poll(1000 * min(deadline.left(), _LOOK)))

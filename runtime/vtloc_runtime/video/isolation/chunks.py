@@ -1,4 +1,4 @@
-"""A video as chunks of frames: what encoders take, wherever the decoding happens."""
+"""Chunks of frames: the form in which encoders receive a video."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_FRAMES = 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameChunk:
-    """Frames that follow one another; a picture that stays on screen is held once.
+    """Consecutive frames; a picture that stays on screen is stored once.
 
     A chunk may begin with the picture that the one before it ended with.
 
@@ -37,7 +37,7 @@ class FrameChunk:
 
 @dataclass(frozen=True, slots=True)
 class ReadingEnd:
-    """What is known once a video has been read to its end.
+    """Duration and warnings of a video that was read to its end.
 
     Attributes:
         duration: When the last frame leaves the screen, seconds.

@@ -1,4 +1,4 @@
-"""One reading as the parent hears it: every message is checked before a frame is made of it."""
+"""The parent's side of one reading: checks every message before it becomes a frame."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Conversation:
 
     def _again(self, message: Again) -> Reading:
         if self._builder.last is None:
-            raise NonsenseError("a frame repeats one that never came")
+            raise NonsenseError("a frame repeats one that was never sent")
         self._count(message.time, message.count)
         for _ in range(message.count):
             if self._builder.crowded:
@@ -135,7 +135,7 @@ class Conversation:
         if seconds > self._limits.seconds:
             raise NonsenseError(f"a frame of {seconds} s lies beyond the limit")
         if self._frames + frames > self._most:
-            raise NonsenseError(f"more than {self._most} frames came")
+            raise NonsenseError(f"more than {self._most} frames were sent")
         self._time = seconds
         self._frames += frames
 
@@ -143,7 +143,7 @@ class Conversation:
         if not self._time <= message.duration < math.inf:
             raise NonsenseError(f"a video of {message.duration} s shows a frame at {self._time} s")
         if len(message.warnings) > MOST_WARNINGS:
-            raise NonsenseError(f"{len(message.warnings)} warnings came")
+            raise NonsenseError(f"{len(message.warnings)} warnings were sent")
         warnings = [_checked(one) for one in message.warnings]
         if message.near_limit and warnings:
             warnings.append(_STARVED)
@@ -152,7 +152,7 @@ class Conversation:
 
     def _refusal(self, message: Ready | Refusal) -> VideoError:
         if isinstance(message, Ready):
-            raise NonsenseError("the decoder began anew in the middle of a video")
+            raise NonsenseError("the decoder restarted in the middle of a video")
         what = _checked(message.what)
         remedy = None if message.remedy is None else _checked(message.remedy)
         self.over, self.near_limit = True, message.near_limit
@@ -185,11 +185,11 @@ def _most_frames(options: VideoOptions) -> int:
 
 
 def _checked(text: str) -> str:
-    """Text of a decoder, fit for messages and records.
+    """Text from a decoder, made safe for messages and records.
 
     Raises:
         NonsenseError: It is too long.
     """
     if len(text) > LONGEST_TEXT:
-        raise NonsenseError(f"a text of {len(text)} characters came")
+        raise NonsenseError(f"a text of {len(text)} characters was sent")
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)

@@ -1,4 +1,4 @@
-"""The child process that decodes: it may crash, swell or be taken over without harm to anyone else.
+"""The child process that decodes; it may crash or be taken over without harm to the parent.
 
 Started by `launch` with one end of a socket. It imports all that it will ever need, enters its
 sandbox, and then reads one video after another from descriptors that come over the socket.
@@ -85,7 +85,7 @@ class DescriptorFile:
 
 
 class Outbox:
-    """Sends messages from a thread of its own, so that decoding goes on while the parent works.
+    """Sends messages from a thread, so that decoding continues while the parent works.
 
     Args:
         line: The socket to the parent.
@@ -122,7 +122,7 @@ class Outbox:
 
 
 class Memory:
-    """How close this process came to its limit of address space.
+    """The address space of this process, and its limit.
 
     Args:
         limit: The limit, bytes; 0 where there is none.
@@ -172,7 +172,7 @@ def send_message(line: socket.socket, number: int, message: Message) -> None:
 
 
 def serve(line: socket.socket, memory: Memory) -> None:
-    """Read videos as they are asked for, until the other side closes.
+    """Serve requests until the parent closes the connection.
 
     Args:
         line: Where they are asked for.
@@ -285,7 +285,7 @@ def _exactly(line: socket.socket, size: int) -> bytes:
 
 
 def _warm_up() -> None:
-    """Go through every part once, so that nothing is left to import when nothing can be opened."""
+    """Import and run everything once, before the sandbox forbids opening files."""
     import encodings.idna
     import encodings.latin_1
     import encodings.utf_16
@@ -305,7 +305,7 @@ def _warm_up() -> None:
 
 
 def _watch_parent(parent: int) -> None:
-    """End this process when its parent has died, where the kernel does not do that."""
+    """End this process when its parent has died, on kernels that do not do so."""
 
     def watch() -> None:
         while os.getppid() == parent:

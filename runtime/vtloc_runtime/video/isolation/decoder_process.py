@@ -88,7 +88,7 @@ class DecoderProcess:
         if not self._busy.acquire(blocking=False):
             raise UsageError(
                 "the decoder process is busy with another video",
-                remedy="Keep one DecoderProcess for each reading that is under way at once",
+                remedy="Use one DecoderProcess for each video that is read at the same time",
             )
         try:
             yield from self._read(source, self._limits.narrow(options), size)
@@ -175,7 +175,7 @@ class DecoderProcess:
             raise
         except Exception as error:
             raise VideoError(
-                f"decoding it made the decoder talk nonsense ({error}); it was stopped",
+                f"the decoder sent an invalid message ({error}) and was stopped",
                 where=video.name,
                 remedy="The file is damaged or hostile; do not trust it",
             ) from error
@@ -194,7 +194,7 @@ class DecoderProcess:
             code = process.wait(timeout=_END_TIMEOUT)
         except subprocess.TimeoutExpired:
             return VideoError(
-                "decoding it made the decoder close its line; it was stopped",
+                "the decoder closed its connection and was stopped",
                 where=name,
                 remedy="The file is damaged or hostile; do not trust it",
             )
@@ -248,22 +248,22 @@ class DecoderProcess:
         except DeadlineError:
             raise BackendError(
                 f"the decoder process was not ready after {_START_TIMEOUT:g} s",
-                remedy="See whether the machine is overloaded",
+                remedy="Check whether the machine is overloaded",
             ) from None
         except (EOFError, OSError) as error:
             raise self._stillborn(channel) from error
         except NonsenseError as error:
             raise BackendError(f"the decoder process does not start: {error}") from error
         if not isinstance(ready, Ready):
-            raise BackendError("the decoder process does not start: it did not say what it is")
+            raise BackendError("the decoder process does not start: it sent no greeting")
         self._sandbox = report = SandboxReport(ready.held, ready.missing)
         _seen.append(report)
         del _seen[:-_REMEMBERED]
         if self._limits.require_sandbox and not report.complete:
             raise BackendError(
                 f"the decoder's sandbox is not complete: {report}",
-                remedy="Use a kernel with Landlock and seccomp, decode on the processor, or leave "
-                "--require-sandbox away",
+                remedy="Use a kernel with Landlock and seccomp, decode on the CPU, or omit "
+                "--require-sandbox",
             )
 
     def _stillborn(self, channel: Channel) -> VtlocError:
@@ -282,7 +282,7 @@ class DecoderProcess:
         words = _plain(channel.last_words()) or f"it ended with exit code {code}"
         return BackendError(
             f"the decoder process does not start: {words}",
-            remedy="See what vtloc-run doctor says of video decoding, or raise --decoder-memory",
+            remedy="See what vtloc-run doctor says about video decoding, or raise --decoder-memory",
         )
 
     def _stop(self) -> None:

@@ -90,8 +90,7 @@ def child_environment(*, gpu: bool) -> dict[str, str]:
 def _command(memory: int, *, gpu: bool, line: int) -> list[str]:
     if not sys.executable:
         raise BackendError(
-            "videos cannot be decoded in a process of their own: Python does not know its own "
-            "program",
+            "cannot start a decoder process: sys.executable is empty",
             remedy="Set sys.executable to the path of a Python interpreter",
         )
     # -I: no current directory, no PYTHON* variables, no packages of the user.
@@ -144,7 +143,7 @@ def _start(memory: int, gpu: bool) -> Child:
         if isinstance(error, OSError):
             raise BackendError(
                 f"the decoder process cannot be started: {error.strerror}",
-                remedy="See whether the limits on processes, memory and open files are reached",
+                remedy="Check the limits on processes, memory and open files",
             ) from error
         raise
     finally:

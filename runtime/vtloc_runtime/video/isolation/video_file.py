@@ -168,7 +168,7 @@ def _copy(content: Any, room: IO[bytes], options: VideoOptions, name: str) -> No
                 remedy="Save it to a file and give its path",
             )
         if time.monotonic() - begun > wall:
-            raise VideoError(f"takes more than {wall:g} s to come", where=name)
+            raise VideoError(f"was not received within {wall:g} s", where=name)
         view = memoryview(block)
         while view:
             view = view[room.write(view) :]
@@ -202,7 +202,7 @@ def _fetch(address: str, options: VideoOptions) -> IO[bytes]:
         raise
     if cut:
         room.close()
-        raise VideoError("stopped coming before its end", where=address)
+        raise VideoError("was not received completely", where=address)
     return room
 
 
@@ -230,7 +230,7 @@ def _in_time(
         raise VideoError(
             f"could not be opened within {timeout:g} s",
             where=name,
-            remedy="See whether its storage answers, or raise --decoder-timeout",
+            remedy="Check whether its storage responds, or raise --decoder-timeout",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The part of a stored picture that its centre is scaled from; what lies outside is not touched.
+"""Crop the part of a stored picture that its scaled centre is made from.
 
 Only the middle of a wide picture is kept, so only that has to be scaled. The part is cut where its
 edges lie on whole pixels both before and after scaling, to within a sixteenth of a stored pixel,

@@ -1,4 +1,4 @@
-"""How a stored picture is turned and shaped to be shown."""
+"""Orientation and display shape of pictures."""
 
 from __future__ import annotations
 

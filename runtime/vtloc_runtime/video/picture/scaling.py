@@ -1,4 +1,4 @@
-"""A decoded picture to the small RGB square that the visual network takes."""
+"""Scale a decoded picture to the RGB square that the visual network takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""High dynamic range to what an ordinary screen shows.
+"""Tone mapping: high dynamic range to standard range.
 
 Perceptual quantizer (SMPTE ST 2084) and hybrid log-gamma (ARIB STD-B67) pictures are turned into
 light, reference white at 203 cd/m2 becomes white, what is brighter is rolled off smoothly, BT.2020
@@ -33,7 +33,7 @@ _TO_BT709 = np.array([
 
 
 class ToneMapper:
-    """Knows which pictures need mapping, and maps them."""
+    """Maps pictures of high dynamic range to standard range."""
 
     def __init__(self) -> None:
         self._light: dict[int, NDArray[np.float32]] = {}

@@ -1,1 +1,1 @@
-"""Which packets are decoded for the frames that are asked for."""
+"""Strategies that decide which packets to decode for the requested frames."""

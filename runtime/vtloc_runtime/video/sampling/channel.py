@@ -1,4 +1,4 @@
-"""Frames on their way from a decoding thread to the thread that takes them."""
+"""A bounded queue between a decoding thread and its consumer."""
 
 from __future__ import annotations
 

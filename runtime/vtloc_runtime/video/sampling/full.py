@@ -1,4 +1,4 @@
-"""Decode every packet, and keep what is on screen at the wanted instants."""
+"""Decode every packet, and keep what is on screen at the requested instants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which packets the wanted instants need: a look at times and keyframes, ahead of the decoder."""
+"""Plan which packets the requested instants need, from times and keyframes ahead of the decoder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TRIM_AT = 256
 
 
 class ReorderHorizon:
-    """The tick before which no packet can come any more.
+    """The tick before which no further packet can be presented.
 
     Decode times bound it: they only rise, and nothing is shown before it is decoded. Where they
     are missing or contradict that, the earliest of the last few presentation times does.

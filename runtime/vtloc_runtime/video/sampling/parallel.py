@@ -1,4 +1,4 @@
-"""Decode several parts of a file at once, and give the frames in order."""
+"""Decode several parts of a file at the same time, and return the frames in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decode in a thread of its own, a few frames ahead of the caller."""
+"""Decode in a background thread, a few frames ahead of the caller."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AHEAD_FRAMES = 16
 
 
 class ReadAheadSampler:
-    """Runs another sampler in a thread of its own, a few frames ahead.
+    """Runs another sampler in a background thread, a few frames ahead.
 
     Args:
         sampler: What to run; nothing else may touch it meanwhile.

@@ -1,4 +1,4 @@
-"""Fetch a picture again that did not come out: decode in order from well before it."""
+"""Decode a missing picture again, in order from an earlier position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A way to sample a video: what every strategy offers the reader."""
+"""The interface of sampling strategies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Sampler(Protocol):
-    """A way to sample a video."""
+    """A sampling strategy."""
 
     @property
     def duration(self) -> float:

@@ -1,4 +1,4 @@
-"""Decode everything in order: the definition of what is on screen, and the way out of trouble."""
+"""Decode everything in order: the reference for what is on screen, and the fallback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decode what the wanted instants need, and nothing else; the same frames as decoding it all."""
+"""Decode only what the requested instants need; the frames equal those of full decoding."""
 
 from __future__ import annotations
 
@@ -291,7 +291,7 @@ class SparseSampler:
     def _in_order(
         self, targets: Iterator[Fraction], clock: DisplayClock, refetcher: Refetcher
     ) -> Iterator[Frame]:
-        """Give up planning: decode all the rest in order."""
+        """Stop planning, and decode the rest in order."""
         self._drain()
         yield from self._ready(clock, refetcher)
         if self._planner.lost and self._midway:

@@ -33,13 +33,12 @@ class Machine(SimpleNamespace):
     def capture(self) -> object:
         builder = self.stream.create_graph_builder()
         builder.begin_building("thread_local")
-        accepted = self.context.execute_async_v3(self.stream.handle)
+        self.accepted = self.context.execute_async_v3(self.stream.handle)
         try:
             builder.end_building()
             return builder.complete()
         finally:
             builder.close()
-            self.accepted = accepted
 
 
 @pytest.fixture
@@ -202,9 +201,42 @@ def test_synchronizing_while_capturing_spoils_the_graph(machine) -> None:
     builder.begin_building("thread_local")
     with pytest.raises(RuntimeError, match="sync while capturing"):
         machine.stream.sync()
-    with pytest.raises(RuntimeError, match="INVALIDATED"):
+    with pytest.raises(RuntimeError, match="has been invalidated"):
         builder.end_building()
-    builder.close()
+    with pytest.raises(RuntimeError, match="INVALIDATED"):
+        builder.close()
+    machine.stream.sync()
+
+
+def test_a_bad_profile_raises_as_the_bindings_do(machine) -> None:
+    with pytest.raises(RuntimeError, match="set optimization profile"):
+        machine.context.set_optimization_profile_async(7, machine.stream.handle)
+
+
+def test_after_an_illegal_address_every_call_fails(machine) -> None:
+    machine.ready()
+    machine.gpu.lost = True
+    assert not machine.context.execute_async_v3(machine.stream.handle)
+    for call in (
+        machine.stream.sync,
+        machine.stream.record,
+        lambda: machine.device.allocate(8, stream=machine.stream),
+    ):
+        with pytest.raises(RuntimeError, match="ILLEGAL_ADDRESS"):
+            call()
+
+
+def test_addresses_must_be_aligned(machine) -> None:
+    machine.ready()
+    with pytest.raises(RuleBroken, match="not aligned"):
+        machine.context.set_tensor_address("frames", machine.frames.handle + 16)
+
+
+def test_without_nvml_both_driver_versions_are_unknown(machine) -> None:
+    machine.gpu.nvml = False
+    for ask in ("get_kernel_mode_driver_version", "get_user_mode_driver_version"):
+        with pytest.raises(RuntimeError, match="nvidia-ml"):
+            getattr(machine.cuda.system, ask)()
 
 
 def test_freed_memory_is_not_used(machine) -> None:

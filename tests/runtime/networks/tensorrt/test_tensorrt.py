@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import onnxruntime
@@ -18,7 +21,16 @@ from tests.support.tensorrt_double.cuda import DeviceTensor
 from vtloc_export.engines.build import EngineOptions, build_engines
 from vtloc_export.engines.profiles import default_traffic, parse_traffic
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.errors import BackendError, EngineError, MissingExtraError, NetworkError
+from vtloc_runtime.bundle.engine_file import EngineTarget
+from vtloc_runtime.errors import (
+    BackendError,
+    DeviceLostError,
+    EngineError,
+    MissingExtraError,
+    NetworkError,
+)
+from vtloc_runtime.networks.tensorrt.api import import_flavour
+from vtloc_runtime.networks.tensorrt.engine_choice import find_engine
 from vtloc_runtime.networks.tensorrt.network import load_tensorrt
 
 NETWORKS = ["visual", "text", "localizer"]
@@ -102,18 +114,123 @@ def test_a_batch_that_no_profile_takes_whole_goes_in_turns(gpu, bundle) -> None:
         assert gpu.launches["enqueue"] == 3
 
 
-def test_a_length_between_the_profiles_is_refused(gpu, tmp_path) -> None:
+def test_what_is_below_a_profile_is_padded_to_it(gpu, tmp_path) -> None:
     bundle = small_bundle.write_small_bundle(tmp_path / "bundle")
     base = default_traffic(bundle)
-    traffic = tuple(parse_traffic(text, base) for text in ("frames=1:2:4", "frames=9:9:16"))
+    profiles = ("batch=8,frames=1:2:4,tokens=8", "batch=8,frames=9:9:16,tokens=8")
+    traffic = tuple(parse_traffic(text, base) for text in profiles)
     build_engines(bundle, EngineOptions("local", networks=("localizer",), traffic=traffic))
+    with load_tensorrt(bundle, "localizer", "fp16") as network:
+        assert network.inputs["features"].limits == {
+            "batch": (1, 8),
+            "frames": (1, 16),
+            "tokens": (1, 8),
+        }
+        for batch, frames, tokens in ((1, 6, 2), (3, 1, 1), (8, 16, 8)):
+            inputs = small_bundle.example_inputs(
+                "localizer", batch=batch, frames=frames, tokens=tokens, half=True
+            )
+            assert_same(network.run(inputs), expected(bundle, "localizer", "fp16", inputs))
+
+
+def test_shapes_go_up_to_buckets_and_never_beyond_the_profile(gpu, bundle) -> None:
+    with load_tensorrt(bundle, "localizer", "fp32", workers=1) as network:
+        bucket = network._layout.bucket
+        assert bucket(shapes_of(batch=3, frames=5, tokens=2), 0)["features"] == (4, 16, 6)
+        assert bucket(shapes_of(batch=3, frames=17, tokens=9), 1)["tokens"] == (3, 16, 6)
+        assert bucket(shapes_of(batch=5, frames=1, tokens=1), 0)["token_mask"] == (8, 8)
+    with load_tensorrt(bundle, "visual", "fp32", workers=1) as network:
+        frames = small_bundle.example_inputs("visual", batch=5)["frames"].shape
+        assert network._layout.bucket({"frames": frames}, 0) == {"frames": (8, *frames[1:])}
+
+
+def test_one_row_for_a_whole_batch_is_sent_once(gpu, bundle) -> None:
+    inputs = small_bundle.example_inputs("localizer", batch=7, frames=16, tokens=8)
+    row = inputs["features"][:1]
+    with load_tensorrt(
+        bundle, "localizer", "fp32", workers=1, outputs=("start_logits", "end_logits")
+    ) as network:
+        gpu.sent = gpu.fetched = 0
+        shared = np.broadcast_to(row[0], inputs["features"].shape)
+        found = network.run(inputs | {"features": shared})
+        others = sum(array.nbytes for name, array in inputs.items() if name != "features")
+        assert gpu.sent == row.nbytes + others
+        # The alignment, which nobody reads, stays on the GPU.
+        assert gpu.fetched == sum(array.nbytes for array in found.values())
+        wanted = expected(bundle, "localizer", "fp32", inputs | {"features": shared.copy()})
+        del wanted["alignment"]
+        assert_same(found, wanted)
+
+
+def test_waiting_blocks_and_does_not_spin(gpu, bundle) -> None:
+    with load_tensorrt(bundle, "visual", "fp32", workers=3):
+        assert gpu.made["waiting event"] == 3
+        assert gpu.made["spinning event"] == 0
+
+
+def test_an_input_order_is_no_other_shape(gpu, bundle) -> None:
+    inputs = small_bundle.example_inputs("localizer")
+    with load_tensorrt(bundle, "localizer", "fp32", workers=1) as network:
+        for _ in range(3):
+            network.run(inputs)
+            network.run(dict(reversed(inputs.items())))
+        assert network.memory.graphs == 1
+
+
+def test_a_lost_gpu_ends_the_network_and_closing_it_still_returns(gpu, bundle) -> None:
+    inputs = small_bundle.example_inputs("text")
+    network = load_tensorrt(bundle, "text", "fp32")
+    network.run(inputs)
+    gpu.lost = True
+    for _ in range(2):
+        with pytest.raises(DeviceLostError, match="cannot be used by this process") as caught:
+            network.run(inputs)
+        assert caught.value.exit_code == 6
+    network.close()
+
+
+def test_a_profile_that_cannot_be_set_is_named_as_that(gpu, bundle, monkeypatch) -> None:
+    def refuse(self, profile_index: int, stream_handle: int) -> bool:
+        self._error("profile: Error Code 3")
+        raise RuntimeError("Error in set optimization profile.")
+
+    monkeypatch.setattr(
+        sys.modules["tensorrt"].IExecutionContext, "set_optimization_profile_async", refuse
+    )
+    with pytest.raises(EngineError, match=r"profile 0 could not be set .*Error Code 3"):
+        load_tensorrt(bundle, "visual", "fp32")
+    gc.collect()
+    assert gpu.leaks() == {}
+
+
+def test_a_machine_without_nvml_serves(bundle) -> None:
     with (
-        load_tensorrt(bundle, "localizer", "fp16") as network,
-        pytest.raises(
-            NetworkError, match=r"takes batch 2, frames 6.*frames 1-4.* or .*frames 9-16"
-        ),
+        tensorrt_double.installed(tensorrt_double.Gpu(nvml=False)),
+        load_tensorrt(bundle, "visual", "fp32") as network,
     ):
-        network.run(small_bundle.example_inputs("localizer", frames=6, half=True))
+        assert network.run(small_bundle.example_inputs("visual"))
+
+
+def test_only_the_flavour_that_an_engine_names_is_imported(gpu, bundle) -> None:
+    class Refusing(types.ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise AssertionError("TensorRT-RTX was touched beside TensorRT")
+
+    with (
+        mock.patch.dict(sys.modules, {"tensorrt_rtx": Refusing("tensorrt_rtx")}),
+        load_tensorrt(bundle, "visual", "fp32") as network,
+    ):
+        assert network.backend == "tensorrt:cuda:0"
+
+
+def test_all_networks_of_a_process_share_one_logger(gpu, bundle) -> None:
+    with (
+        load_tensorrt(bundle, "visual", "fp32") as one,
+        load_tensorrt(bundle, "text", "fp32") as other,
+    ):
+        assert one._runtime.logger is other._runtime.logger
+    with load_tensorrt(bundle, "visual", "fp32") as third:
+        assert third._runtime.logger is not None
 
 
 @pytest.mark.parametrize(
@@ -157,8 +274,8 @@ def test_recurring_shapes_run_as_cuda_graphs(gpu, bundle) -> None:
 def test_graphs_are_bounded_and_contexts_are_handed_on(gpu, bundle) -> None:
     with load_tensorrt(bundle, "localizer", "fp32", workers=1, graphs=2) as network:
         for _ in range(3):
-            for frames in range(1, 8):
-                inputs = small_bundle.example_inputs("localizer", frames=frames)
+            for batch in (1, 2, 4, 8):
+                inputs = small_bundle.example_inputs("localizer", batch=batch)
                 assert_same(network.run(inputs), expected(bundle, "localizer", "fp32", inputs))
         assert network.memory.graphs == 2
         assert gpu.live["graph"] == 2
@@ -180,9 +297,10 @@ def test_a_network_that_cannot_be_captured_runs_on_without_graphs(bundle) -> Non
 
 def test_tensorrt_rtx_is_told_to_capture_by_itself(tmp_path) -> None:
     bundle = small_bundle.write_small_bundle(tmp_path / "bundle")
-    with tensorrt_double.installed(rtx=True) as gpu:
+    machine = tensorrt_double.Gpu(name="NVIDIA A40", capability=(8, 6))
+    with tensorrt_double.installed(machine, rtx=True) as gpu:
         gpu.current.ordinal = gpu.ordinal
-        build_engines(bundle, EngineOptions("sm80", backend="tensorrt-rtx"))
+        build_engines(bundle, EngineOptions("sm86", backend="tensorrt-rtx"))
         inputs = small_bundle.example_inputs("localizer", half=True)
         with load_tensorrt(bundle, "localizer", "fp16") as network:
             assert network.backend == "tensorrt-rtx:cuda:0"
@@ -194,20 +312,34 @@ def test_tensorrt_rtx_is_told_to_capture_by_itself(tmp_path) -> None:
 
 
 def test_what_was_timed_on_the_gpu_comes_before_what_was_compiled_ahead(tmp_path) -> None:
-    from vtloc_runtime.bundle.engine_file import EngineTarget
-    from vtloc_runtime.networks.tensorrt.engine_choice import find_engine
-
     bundle = small_bundle.write_small_bundle(tmp_path / "bundle")
-    target = EngineTarget(sm="sm80", gpu="Tesla of some kind", driver="580.65.6")
+    here = tensorrt_double.Gpu(name="Tesla of some kind", capability=(8, 6))
     for rtx in (True, False):
-        with tensorrt_double.installed(tensorrt_double.Gpu(name=target.gpu), rtx=rtx) as gpu:
+        with tensorrt_double.installed(here, rtx=rtx) as gpu:
             gpu.current.ordinal = gpu.ordinal
-            build_engines(bundle, EngineOptions("sm80", networks=("text",)))
-    versions = {"tensorrt": "11.4.0.106", "tensorrt-rtx": "11.4.0.106"}
-    for names, flavour in ((set(versions), "tensorrt"), ({"tensorrt-rtx"}, "tensorrt-rtx")):
-        here = {name: versions[name] for name in names}
-        engine = find_engine(bundle, "text", "fp16", versions=here, target=target)
+            build_engines(bundle, EngineOptions("sm86", networks=("text",)))
+    target = EngineTarget(sm="sm86", gpu=here.name, driver="580.65.06")
+    for installed, flavour in (
+        ({"tensorrt", "tensorrt-rtx"}, "tensorrt"),
+        ({"tensorrt-rtx"}, "tensorrt-rtx"),
+    ):
+        engine = find_engine(
+            bundle,
+            "text",
+            "fp16",
+            version_of=lambda name, found=installed: "11.4.0.106" if name in found else None,
+            target=target,
+        )
         assert engine.identity.flavour == flavour
+
+
+def test_what_was_compiled_ahead_is_never_taken_for_an_a100(tmp_path) -> None:
+    bundle = small_bundle.write_small_bundle(tmp_path / "bundle")
+    with tensorrt_double.installed(rtx=True) as gpu:
+        gpu.current.ordinal = gpu.ordinal
+        build_engines(bundle, EngineOptions("sm80", backend="tensorrt-rtx"))
+        with pytest.raises(EngineError, match=r"whose runtime does not serve this GPU \(sm80\)"):
+            load_tensorrt(bundle, "text", "fp16")
 
 
 def test_contexts_are_made_once(gpu, bundle) -> None:
@@ -412,19 +544,49 @@ def test_a_plan_that_is_not_what_its_sidecar_says_is_refused(gpu, copy_of_bundle
             tensorrt_double.Gpu(name="NVIDIA H100", capability=(9, 0)),
             "is for sm80; this GPU is sm90",
         ),
-        (
-            tensorrt_double.Gpu(name="NVIDIA A30"),
-            "was tuned on NVIDIA A100-SXM4-80GB; this GPU is NVIDIA A30",
-        ),
-        (
-            tensorrt_double.Gpu(driver=(590, 1)),
-            "was built under driver 580.65.6; this one is 590.1",
-        ),
     ],
 )
 def test_another_machine_is_refused_by_name(bundle, machine, message) -> None:
     with tensorrt_double.installed(machine), pytest.raises(EngineError, match=message):
         load_tensorrt(bundle, "visual", "fp32")
+
+
+@pytest.mark.parametrize(
+    ("machine", "message"),
+    [
+        (
+            tensorrt_double.Gpu(name="NVIDIA A30"),
+            "was tuned on NVIDIA A100-SXM4-80GB; this GPU is NVIDIA A30",
+        ),
+        (
+            tensorrt_double.Gpu(name="NVIDIA A100-SXM4-80GB MIG 3g.40gb"),
+            "was tuned on NVIDIA A100-SXM4-80GB; this GPU is NVIDIA A100-SXM4-80GB MIG",
+        ),
+        (
+            tensorrt_double.Gpu(driver=(590, 1)),
+            "was built under driver 580.65.06; this one is 590.01",
+        ),
+        (tensorrt_double.Gpu(nvml=False), "580.65.06; this one is CUDA 13.0"),
+    ],
+)
+def test_another_driver_or_model_of_the_same_capability_is_a_warning(
+    bundle, caplog, machine, message
+) -> None:
+    with tensorrt_double.installed(machine), load_tensorrt(bundle, "visual", "fp32") as network:
+        assert network.run(small_bundle.example_inputs("visual"))
+    assert message in caplog.text
+
+
+def test_of_several_engines_the_one_of_this_gpu_is_taken(tmp_path, caplog) -> None:
+    bundle = small_bundle.write_small_bundle(tmp_path / "bundle")
+    for name in ("NVIDIA A100-SXM4-40GB", "NVIDIA A30", "NVIDIA A100-SXM4-80GB"):
+        with tensorrt_double.installed(tensorrt_double.Gpu(name=name)):
+            build_engines(bundle, EngineOptions("local", networks=("text",)))
+    with (
+        tensorrt_double.installed(tensorrt_double.Gpu(name="NVIDIA A30")),
+        load_tensorrt(bundle, "text", "fp16"),
+    ):
+        assert "tuned on" not in caplog.text
 
 
 def test_another_tensorrt_is_refused_by_name(bundle) -> None:
@@ -459,8 +621,27 @@ def test_a_machine_without_tensorrt_says_which_extra_brings_it(bundle, monkeypat
 
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
-    with pytest.raises(MissingExtraError, match=r"\[tensorrt\]"):
-        load_tensorrt(bundle, "visual", "fp32")
+    for cuda, extra in (((12, 2), "tensorrt-cu12"), ((13, 0), "tensorrt-cu13")):
+        monkeypatch.setattr(
+            "vtloc_runtime.system.nvidia_driver.cuda_version", lambda found=cuda: found
+        )
+        with pytest.raises(MissingExtraError, match=rf"\[{extra}\]"):
+            load_tensorrt(bundle, "visual", "fp32")
+
+
+def test_a_tensorrt_that_does_not_load_is_told_from_one_that_is_missing(
+    bundle, monkeypatch
+) -> None:
+    class Broken:
+        def find_spec(self, name: str, *_: object) -> object:
+            if name == "tensorrt":
+                raise RuntimeError("TensorRT libraries are missing")
+            return None
+
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    with pytest.raises(MissingExtraError, match=r"does not load: TensorRT libraries are missing"):
+        import_flavour("tensorrt")
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:", "cuda:x", "tpu:0"])

@@ -88,6 +88,6 @@ def test_nothing_changes_where_the_gpu_decodes_too(bundle, video) -> None:
 
 def test_a_decoder_that_cannot_serve_is_refused_before_any_video(gpu, bundle, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "PyNvVideoCodec", None)
-    with pytest.raises(MissingExtraError, match=r"\[decode-gpu\]"):
+    with pytest.raises(MissingExtraError, match=r"\[decode-gpu-cu13\]"):
         Localizer.open(bundle, backend="tensorrt", decoder="nvdec:3")
     assert gpu.leaks() == {}

@@ -9,9 +9,13 @@ from __future__ import annotations
 import importlib
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vtloc_runtime.errors import BackendError, MissingExtraError, UsageError, VideoError
+from vtloc_runtime.video.decoders.nvdec import capabilities
+
+if TYPE_CHECKING:
+    from vtloc_runtime.video.decoders.nvdec.capabilities import DecoderCapabilities
 
 CODECS = {"h264": "H264", "hevc": "HEVC", "vp8": "VP8", "vp9": "VP9", "av1": "AV1"}
 """Codecs whose decoders must all give the same bits, and NVDEC's names for them."""
@@ -20,8 +24,7 @@ DEPTHS = {"yuv420p": 8, "yuvj420p": 8, "yuv420p10le": 10, "yuv420p12le": 12}
 """Pixel formats that NVDEC's output holds without loss, and the bits of a sample."""
 
 _NAME = re.compile(r"nvdec(?::(\d+))?$")
-_ON_PROCESSOR = 'Decode it on the processor: decoder="cpu", or --decoder cpu'
-_EXTRA = "decode-gpu"
+ON_PROCESSOR = 'Decode it on the processor: decoder="cpu", or --decoder cpu'
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class NvdecApi:
     module: Any
     cuda: Any
     ordinal: int
-    _capabilities: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)
+    _capabilities: dict[tuple[str, int], DecoderCapabilities] = field(default_factory=dict)
 
     def device(self) -> Any:
         """The GPU, current on this thread."""
@@ -62,37 +65,32 @@ class NvdecApi:
         require_codec(codec, where=where)
         if pixels not in DEPTHS:
             raise refusal(f"NVDEC gives no {pixels} pictures as they are", where)
-        capability = self._capability(codec, DEPTHS[pixels])
-        if not capability["supported"]:
+        found = self._capability(codec, DEPTHS[pixels])
+        if not found.supported:
             what = f"this GPU's NVDEC does not decode {codec} with {DEPTHS[pixels]} bits a sample"
             raise refusal(what, where)
-        if not width or not height:
-            return
-        blocks = (width + 15) // 16 * ((height + 15) // 16)
-        fits = (
-            capability["width_min"] <= width <= capability["width_max"]
-            and capability["height_min"] <= height <= capability["height_max"]
-            and blocks <= capability["mb_num_max"]
-        )
-        if not fits:
+        if width and height and not found.take(width, height):
             raise refusal(f"this GPU's NVDEC decodes no {codec} of {width}x{height} pixels", where)
 
-    def _capability(self, codec: str, depth: int) -> dict[str, int]:
+    @property
+    def sessions(self) -> int:
+        """Sessions that keep the GPU's decoders busy: two a decoder, so that none ever waits.
+
+        Raises:
+            BackendError: NVDEC does not answer.
+        """
+        return 2 * max(1, self._capability("h264", 8).engines)
+
+    def _capability(self, codec: str, depth: int) -> DecoderCapabilities:
         key = (codec, depth)
         if key not in self._capabilities:
-            module = self.module
+            number = int(getattr(self.module.cudaVideoCodec, CODECS[codec]))
             try:
-                self._capabilities[key] = dict(
-                    module.GetDecoderCaps(
-                        gpuid=self.ordinal,
-                        codec=getattr(module.cudaVideoCodec, CODECS[codec]),
-                        # The name of this member begins with a digit.
-                        chromaformat=getattr(module.cudaVideoChromaFormat, "420"),
-                        bitdepth=depth,
-                    )
-                )
-            except Exception as error:  # the bindings raise types of their own
+                device = self.cuda.Device(self.ordinal)
+                found = capabilities.decoder_capabilities(device, number, depth)
+            except Exception as error:  # cuda-core raises its own, undocumented types
                 raise _silent_gpu(self.ordinal, error) from error
+            self._capabilities[key] = found
         return self._capabilities[key]
 
 
@@ -112,7 +110,7 @@ def open_nvdec(decoder: str) -> NvdecApi:
     """
     ordinal = gpu_ordinal(decoder)
     if ordinal not in _OPENED:
-        api = NvdecApi(_import_codec(), _import_cuda(), ordinal)
+        api = NvdecApi(_import_codec(ordinal), _import_cuda(), ordinal)
         try:
             api.device()
         except Exception as error:  # cuda-core raises its own, undocumented types
@@ -148,27 +146,30 @@ def require_codec(codec: str, *, where: str) -> None:
 
 def refusal(what: str, where: str) -> VideoError:
     """The error for a video that the GPU cannot decode as the processor does."""
-    return VideoError(what, where=where, remedy=_ON_PROCESSOR)
+    return VideoError(what, where=where, remedy=ON_PROCESSOR)
 
 
 def _silent_gpu(ordinal: int, error: Exception) -> BackendError:
-    first = next(iter(str(error).splitlines()), "") or type(error).__name__
+    said = " ".join(str(error).split()) or type(error).__name__
     return BackendError(
-        f"no NVDEC answers on GPU {ordinal}: {first}",
-        remedy="Check the driver with nvidia-smi (containers need the capability 'video'), "
-        "or decode on the processor: --decoder cpu",
+        f"no NVDEC answers on GPU {ordinal}: {said[:300]}",
+        remedy="Check the driver with nvidia-smi (containers need the capability 'video'; without "
+        "one, the packages libnvidia-decode and libnvidia-encode), or decode on the processor: "
+        "--decoder cpu",
     )
 
 
-def _import_codec() -> Any:
-    missing = MissingExtraError.of("PyNvVideoCodec", extra=_EXTRA, purpose="decoding on the GPU")
+def _import_codec(ordinal: int) -> Any:
+    missing = MissingExtraError.of(
+        "PyNvVideoCodec", extra="decode-gpu", purpose="decoding on the GPU"
+    )
     try:
         return importlib.import_module("PyNvVideoCodec")
     except ModuleNotFoundError as error:
         raise missing from error
     except (ImportError, OSError, RuntimeError) as error:
         # It loads the driver's libraries when it is imported.
-        raise _silent_gpu(0, error) from error
+        raise _silent_gpu(ordinal, error) from error
 
 
 def _import_cuda() -> Any:
@@ -176,5 +177,5 @@ def _import_cuda() -> Any:
         return importlib.import_module("cuda.core")
     except ImportError as error:
         raise MissingExtraError.of(
-            "cuda-core", extra=_EXTRA, purpose="decoding on the GPU"
+            "cuda-core", extra="decode-gpu", purpose="decoding on the GPU"
         ) from error

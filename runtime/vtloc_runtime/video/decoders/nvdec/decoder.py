@@ -73,7 +73,7 @@ class NvdecDecoder:
             self._require(pixels, self._context.width, self._context.height)
 
     def decode(self, packet: Packet[VideoStream] | None) -> list[DevicePicture]:
-        """Pictures that come out on this packet; None asks for all that are still inside.
+        """Decode a packet and return the pictures that are ready; None flushes the decoder.
 
         Raises:
             VideoError: NVDEC does not decode this video as the processor does.
@@ -104,11 +104,11 @@ class NvdecDecoder:
         return pictures + self._take(self._decode_data(data))
 
     def skip_unreferenced(self, skip: bool) -> None:
-        """Whether pictures that nothing refers to may be left out from now on."""
+        """Set whether non-reference pictures are skipped from now on."""
         self._skipping = skip
 
     def restart(self) -> None:
-        """Forget every picture; the next packet must be a start."""
+        """Flush the decoder; the next packet must be a place where decoding can start."""
         if self._session is not None and not self._restarted:
             self._session.drain()
         self._marks.clear()

@@ -1,0 +1,27 @@
+# vtloc on NVIDIA GPUs. CUDA 13 needs driver 580 on the host; for 535 to 570 build with
+#   docker build --build-arg CUDA=12 -t vtloc:cu12 .
+# Engines are made on the GPU itself, from a bundle with FP16 networks: see docs/tensorrt.md.
+FROM python:3.12-slim
+
+ARG CUDA=13
+
+# "video" gives NVDEC, "utility" NVML; the wheels below bring CUDA itself.
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility,video \
+    PIP_NO_CACHE_DIR=1 \
+    XDG_CACHE_HOME=/cache
+
+WORKDIR /opt/vtloc
+COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
+COPY vtloc vtloc
+COPY export export
+COPY runtime runtime
+COPY calibration calibration
+RUN pip install ".[cpu,tensorrt-cu${CUDA},decode-gpu-cu${CUDA}]" \
+    && useradd --create-home vtloc \
+    && install -d -o vtloc -g vtloc /cache
+
+USER vtloc
+VOLUME /cache
+ENTRYPOINT ["vtloc-run"]
+CMD ["doctor"]

@@ -1,0 +1,104 @@
+"""The decoder of each worker: NVDEC's sessions on every GPU, and processors.
+
+Workers take videos as they finish, so each decoder does as much as it can.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import cycle, islice
+from typing import TYPE_CHECKING, Any
+
+from vtloc_runtime.errors import BackendError, MissingExtraError, VideoError
+from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.video.decoders.choice import PROCESSOR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vtloc_runtime.video import VideoOptions
+    from vtloc_runtime.video.isolation.chunks import FrameChunk, Read, ReadingEnd
+
+AUTO = "auto"
+
+
+def worker_decoders(
+    decoder: str, device: str | None = None, workers: int | None = None
+) -> list[str]:
+    """The decoder of each worker.
+
+    NVDEC gets two workers for each decoding engine and no more: each is a process with its own
+    CUDA context, about half a GB of the GPU's memory.
+
+    Args:
+        decoder: ``"cpu"``; ``"nvdec"``, on the GPUs that run the networks; ``"nvdec:N"``; or
+            ``"auto"``: NVDEC if it is available, and all processors.
+        device: Where the networks run, such as ``"cuda:0,cuda:1"``.
+        workers: Maximum number of workers; None means one for each processor, and for ``auto``
+            NVDEC's in addition.
+
+    Raises:
+        UsageError: The decoder is unknown.
+        MissingExtraError: NVDEC is asked for, and a package is missing.
+        BackendError: NVDEC is asked for, and not available.
+    """
+    processors = available_processors()
+    if decoder == PROCESSOR:
+        return [PROCESSOR] * (workers or processors)
+    if decoder != AUTO:
+        sessions = _sessions(decoder, device)
+        return sessions[: workers or processors]
+    try:
+        sessions = _sessions("nvdec", device)
+    except (MissingExtraError, BackendError):
+        sessions = []
+    return (sessions + [PROCESSOR] * processors)[: workers or None]
+
+
+def _sessions(decoder: str, device: str | None) -> list[str]:
+    """Sessions on all GPUs, taken from each GPU in turn."""
+    from vtloc_runtime.video.decoders.nvdec.api import gpu_ordinal, open_nvdec
+
+    ordinals = [gpu_ordinal(decoder)]
+    if decoder == "nvdec" and device is not None and device.startswith("cuda"):
+        ordinals = [int(one.partition(":")[2] or 0) for one in device.split(",")]
+    counts = [open_nvdec(f"nvdec:{ordinal}").sessions for ordinal in ordinals]
+    turns = islice(cycle(ordinals), max(counts) * len(ordinals))
+    left = dict(zip(ordinals, counts, strict=True))
+    found = []
+    for ordinal in turns:
+        if left[ordinal]:
+            left[ordinal] -= 1
+            found.append(f"nvdec:{ordinal}")
+    return found
+
+
+def decode_with(read: Read, decoder: str, *, fallback: bool = False) -> Read:
+    """Read videos with one decoder.
+
+    Args:
+        read: Decodes the video, here or in another process.
+        decoder: The decoder.
+        fallback: Decode a video that NVDEC refuses on the processor, which gives the same frames.
+    """
+
+    def reading(source: Any, options: VideoOptions, size: int) -> Iterator[FrameChunk | ReadingEnd]:
+        given = 0
+        try:
+            for part in read(source, replace(options, decoder=decoder), size):
+                yield part
+                given += 1
+        except VideoError as error:
+            if not fallback or decoder == PROCESSOR or not _refused(error):
+                raise
+            # The chunks are the same, so skip those that were returned.
+            again = read(source, replace(options, decoder=PROCESSOR), size)
+            yield from islice(again, given, None)
+
+    return reading
+
+
+def _refused(error: VideoError) -> bool:
+    from vtloc_runtime.video.decoders.nvdec.api import ON_PROCESSOR
+
+    return error.remedy == ON_PROCESSOR
