@@ -190,7 +190,7 @@ def test_without_samples_there_is_no_calibration() -> None:
 
 
 def test_bytes_that_are_no_graph_are_refused() -> None:
-    with pytest.raises(BundleError, match="no ONNX graph"):
+    with pytest.raises(BundleError, match="not a valid ONNX graph"):
         load_graph(b"not at all", where="visual.onnx")
 
 

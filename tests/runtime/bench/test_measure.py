@@ -117,9 +117,15 @@ class TestCommand:
         assert isinstance(result.exception, UsageError)
         assert "--batch" in str(result.exception)
 
-    def test_a_missing_bundle_is_an_error_of_the_bundle(self, tmp_path) -> None:
-        result = self.run("-b", tmp_path / "no-bundle")
-        assert isinstance(result.exception, BundleError)
+    def test_ends_in_one_line_and_an_exit_code(self, tmp_path, capsys) -> None:
+        from vtloc_runtime.cli import main as cli
+
+        with pytest.raises(SystemExit) as left:
+            cli.main(["bench", "-b", str(tmp_path / "no-bundle")])
+        captured = capsys.readouterr()
+        assert left.value.code == BundleError.exit_code
+        assert "there is no such bundle" in captured.err
+        assert "Traceback" not in captured.err
 
 
 def test_a_report_replaces_only_a_report(

@@ -97,8 +97,11 @@ class Run:
 
 
 def without_timings(lines: bytes) -> bytes:
-    """Records as they were written, but for how long each took."""
-    return re.sub(rb',"timings":\{[^}]*\}', b"", lines)
+    """Records as they were written, without what differs from run to run.
+
+    That is how long each took, when a copied film was last modified, and the line's checksum.
+    """
+    return re.sub(rb',"(timings":\{[^}]*\}|modified":[0-9.]+|check":"[0-9a-f]+")', b"", lines)
 
 
 def lines_of(out: Path) -> list[bytes]:
