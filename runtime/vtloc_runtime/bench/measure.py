@@ -16,10 +16,9 @@ import numpy as np
 
 from vtloc_runtime.bench.report import BenchReport, RunShape, StageResult
 from vtloc_runtime.bench.video import write_bench_video
-from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import BackendError, MissingExtraError, UsageError
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.networks.load import open_network, preferred_precision, resolve_device
+from vtloc_runtime.networks.load import Placement, open_network
 from vtloc_runtime.networks.replicas import SpreadNetwork
 
 if TYPE_CHECKING:
@@ -81,27 +80,24 @@ def measure(
         VideoError: The video cannot be read.
     """
     _check(options)
-    device = resolve_device(options.backend, options.device)
+    placement = Placement.choose(
+        bundle, backend=options.backend, device=options.device, precision=options.precision
+    )
     stages: list[StageResult] = []
     device_bytes = 0
-    precisions: dict[NetworkName, str] = {}
-    for name in NETWORK_NAMES:
-        chosen = options.precision or preferred_precision(
-            bundle, name, backend=options.backend, device=device
-        )
-        precisions[name] = chosen
+    for name, precision in placement.precisions.items():
         with open_network(
             bundle,
             name,
             backend=options.backend,
-            device=device,
-            precision=chosen,
+            device=placement.device,
+            precision=precision,
             threads=options.threads,
         ) as network:
             backend = network.backend
             for shape in _shapes(network, options):
                 progress(f"{name} {shape}")
-                stages.append(_measure_network(network, chosen, shape, options))
+                stages.append(_measure_network(network, precision, shape, options))
             replicas = network.copies if isinstance(network, SpreadNetwork) else (network,)
             device_bytes += sum(
                 getattr(getattr(replica, "memory", None), "device_bytes", 0) for replica in replicas
@@ -118,8 +114,8 @@ def measure(
     return BenchReport(
         bundle=bundle.manifest.name,
         backend=backend,
-        precision="/".join(dict.fromkeys(precisions.values())),
-        processor=_processor(device),
+        precision="/".join(dict.fromkeys(placement.precisions.values())),
+        processor=_processor(placement.device),
         callers=options.callers,
         stages=tuple(stages),
         host_bytes=_most_memory(),

@@ -30,6 +30,7 @@ from vtloc_runtime.cli.terminal import (
 )
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.localize.tokenizer import clean_query
+from vtloc_runtime.networks.load import Placement
 from vtloc_runtime.system.text import unicode_name
 
 if TYPE_CHECKING:
@@ -108,11 +109,15 @@ class _Search:
     def run(self) -> int:
         """Answer the jobs, write the report, and return the exit code."""
         run_options = self.run_options
-        fingerprint = run_fingerprint(
+        placement = Placement.choose(
             self.bundle,
             backend=run_options.backend,
             device=run_options.device,
             precision=run_options.precision,
+        )
+        fingerprint = run_fingerprint(
+            self.bundle,
+            placement,
             decoding=self.options.decoding,
             moments=self.options.moments,
             reuse=run_options.frame_reuse,

@@ -27,7 +27,7 @@ from vtloc_runtime.localize.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, tell
 from vtloc_runtime.localize.windowed_logits import BoundaryLogits
 from vtloc_runtime.networks.interface import check_finite
-from vtloc_runtime.networks.load import open_network, preferred_precision, resolve_device
+from vtloc_runtime.networks.load import Placement, open_network
 from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
 from vtloc_runtime.system.arguments import check_real, check_text, check_whole
 from vtloc_runtime.video.isolation.chunks import Read, read_here
@@ -182,18 +182,17 @@ class Localizer:
         if digest := digest or os.environ.get(DIGEST_VARIABLE):
             opened = opened.require(digest)
         opened = bundle_for(opened, backend)
-        device = resolve_device(backend, device)
-        visual = precision or preferred_precision(opened, "visual", backend=backend, device=device)
+        placement = Placement.choose(opened, backend=backend, device=device, precision=precision)
         with ExitStack() as stack:
             networks: dict[NetworkName, Network] = {}
-            for name in ("visual", "text", "localizer"):
+            for name, chosen in placement.precisions.items():
                 networks[name] = stack.enter_context(
                     open_network(
                         opened,
                         name,
                         backend=backend,
-                        device=device,
-                        precision=precision,
+                        device=placement.device,
+                        precision=chosen,
                         threads=threads,
                         outputs=_READ.get(name),
                         timeout=run_timeout,
@@ -202,15 +201,15 @@ class Localizer:
             localizer = cls(
                 opened,
                 networks,
-                encoder=opened.variant("visual", visual).sha256,
-                batch=batch or (_BATCH_ON_CPU if device == "cpu" else _BATCH_ON_GPU),
+                encoder=placement.hashes(opened)["visual"],
+                batch=batch or (_BATCH_ON_CPU if placement.device == "cpu" else _BATCH_ON_GPU),
                 reuse=reuse,
                 decoding=decoding,
                 decoder=decoder,
                 kept_sentences=kept_sentences,
                 observer=observer,
             )
-            # Everything stands: from here on the localizer closes the networks.
+            # From here on the localizer closes the networks.
             stack.pop_all()
         return localizer
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vtloc_runtime.batch.fingerprint import run_fingerprint
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE, FrameReuse, block_differences
+from vtloc_runtime.networks.load import Placement
 
 SIDE = 64
 Images = list[NDArray[np.uint8]]
@@ -86,9 +87,7 @@ def test_what_is_shared_is_part_of_a_runs_identity(colour_bundle: Path) -> None:
     def identity(reuse: float) -> str:
         return run_fingerprint(
             bundle,
-            backend="onnxruntime",
-            device=None,
-            precision=None,
+            Placement.choose(bundle),
             decoding=None,
             moments=1,
             reuse=reuse,
