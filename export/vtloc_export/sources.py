@@ -153,7 +153,10 @@ def _localizer_graph(bundle: Bundle) -> ModelProto:
 def _entry(kind: type[_Entry], name: str, metadata: Mapping[str, str], path: Path) -> _Entry:
     """A part of the manifest that a checkpoint's metadata may hold as JSON."""
     try:
-        return msgspec.json.decode(metadata.get(name, "{}"), type=kind)
+        values = msgspec.json.decode(metadata.get(name, "{}"))
+        if kind is Decoding and isinstance(values, dict):
+            values.pop("overlap", None)  # Older trainings wrote it; moments share nothing today.
+        return msgspec.convert(values, kind)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{name} in its metadata is not valid: {error}", where=path

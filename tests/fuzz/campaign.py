@@ -159,20 +159,20 @@ class Worker:
 
 
 def fuzz(
-    target: type[Target], asked: Iterable[Asked] | None = None, *, hang: float = _HANG
+    target: type[Target], asked: Iterable[Asked] = (), *, known: bool = False, hang: float = _HANG
 ) -> Iterator[Campaign]:
     """Run a target's inputs; what has been seen so far comes after each.
 
     Args:
         target: What is fuzzed.
-        asked: Numbers to make inputs from, names of known ones, or inputs; None runs the known
-            ones, and then as many others as the target's tests do.
+        asked: Numbers to make inputs from, or inputs.
+        known: Run the target's known inputs first.
         hang: Seconds without an answer after which a worker is given up.
     """
     seen = Campaign()
     worker = Worker(target, hang=hang)
     try:
-        for one in asked if asked is not None else (*worker.known, *range(target.count)):
+        for one in (*(worker.known if known else ()), *asked):
             outcome, given = worker.run(one)
             finding = _judge(one, outcome, given, worker.mark)
             _count(seen, outcome, finding, worker.mark)

@@ -85,6 +85,7 @@ def serve(line: Connection, target_class: type[Target], folder: str) -> None:
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    os.environ["RUST_BACKTRACE"] = "0"
     place = Path(folder)
     (place / "files").mkdir()
     os.chdir(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
@@ -19,9 +20,12 @@ from vtloc.cli.options import (
     RateOption,
     TokensOption,
 )
+from vtloc.errors import CheckpointError
 from vtloc_runtime.errors import FeatureError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from vtloc.annotations import Split
@@ -36,6 +40,7 @@ class Decoding(StrEnum):
     ARGMAX = "argmax"
     SOFT = "soft"
     SIMILARITY = "similarity"
+    COMBINED = "combined"
 
 
 class Counting(StrEnum):
@@ -192,6 +197,24 @@ def score_checkpoint(
         samples = samples.without(missing)
     network = loaded.network.to(training_device(device))
     scores = evaluate_network(
-        network, samples.epoch(0), strategy=strategy, strict=strict, precision=precision
+        network,
+        samples.epoch(0),
+        strategy=strategy,
+        similarity_weight=_similarity_weight(loaded.metadata, checkpoint),
+        strict=strict,
+        precision=precision,
     )
     return scores, replace(split, examples=samples.examples)
+
+
+def _similarity_weight(metadata: Mapping[str, str], checkpoint: Path) -> float:
+    """The weight that a bundle of this checkpoint would decode ``combined`` with."""
+    from vtloc_runtime.bundle.manifest import Decoding
+
+    try:
+        stored = json.loads(metadata.get("decoding", "{}"))
+        return float(stored.get("similarity_weight", Decoding().similarity_weight))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"decoding in its metadata is not valid: {error}", where=checkpoint
+        ) from error

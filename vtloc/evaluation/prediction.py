@@ -12,6 +12,7 @@ from vtloc.model.fusion import pool_sentence
 from vtloc.model.samples import collate
 from vtloc_runtime.bundle.manifest import SharedSpace
 from vtloc_runtime.errors import UsageError
+from vtloc_runtime.localize.change_points import change_points
 from vtloc_runtime.localize.similarity import cosine_curve
 from vtloc_runtime.localize.spans import decode, to_moments
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from vtloc.model.samples import Sample
     from vtloc_runtime.bundle.manifest import DecodingStrategy
     from vtloc_runtime.localize.moments import Moment
-    from vtloc_runtime.localize.nms import FloatArray
+    from vtloc_runtime.localize.occurrences import FloatArray
 
 _ANSWERS = 10
 """Moments an answer: enough for R@5 and for QVHighlights' average precision."""
@@ -34,7 +35,6 @@ def answer(
     *,
     strategy: DecodingStrategy = "joint",
     count: int = _ANSWERS,
-    overlap: float = 0.5,
     similarity_weight: float = 6.0,
     batch_size: int = 32,
 ) -> Iterator[tuple[Sample, tuple[Moment, ...]]]:
@@ -45,8 +45,7 @@ def answer(
         samples: What to ask.
         strategy: How logits become moments; see `vtloc_runtime.localize.spans`.
         count: Moments an answer at most.
-        overlap: Two moments of one answer overlap by at most this IoU.
-        similarity_weight: What a perfect correlation is worth in ``combined``.
+        similarity_weight: What a perfect contrast is worth in ``combined``.
         batch_size: Samples at once.
 
     Yields:
@@ -57,7 +56,6 @@ def answer(
         network,
         strategy=strategy,
         count=count,
-        overlap=overlap,
         similarity_weight=similarity_weight,
     )
     group: list[Sample] = []
@@ -75,6 +73,7 @@ def evaluate_network(
     samples: Iterable[Sample],
     *,
     strategy: DecodingStrategy = "joint",
+    similarity_weight: float = 6.0,
     strict: bool = False,
     precision: bool = False,
     batch_size: int = 32,
@@ -85,6 +84,7 @@ def evaluate_network(
         network: The localizer.
         samples: What to ask.
         strategy: How logits become moments.
+        similarity_weight: As for `answer`.
         strict: As for `score`.
         precision: As for `score`.
         batch_size: Samples at once.
@@ -93,7 +93,13 @@ def evaluate_network(
         AnnotationError: No sample has a label.
     """
     labelled = (sample for sample in samples if sample.moments)
-    answers = answer(network, labelled, strategy=strategy, batch_size=batch_size)
+    answers = answer(
+        network,
+        labelled,
+        strategy=strategy,
+        similarity_weight=similarity_weight,
+        batch_size=batch_size,
+    )
     pairs = ((sample.moments, moments) for sample, moments in answers)
     return score(pairs, strict=strict, precision=precision)
 
@@ -105,7 +111,6 @@ def _answer_group(
     *,
     strategy: DecodingStrategy,
     count: int,
-    overlap: float,
     similarity_weight: float,
 ) -> list[tuple[Sample, tuple[Moment, ...]]]:
     training = network.training
@@ -123,8 +128,10 @@ def _answer_group(
             starts[row, :frames],
             ends[row, :frames],
             curve=similarity_curve(sample, network.config) if compared else None,
+            boundaries=change_points(sample.features, _shared(network.config))
+            if compared
+            else None,
             count=count,
-            overlap=overlap,
             similarity_weight=similarity_weight,
         )
         answers.append((sample, to_moments(spans, sample.times, sample.duration)))
@@ -141,10 +148,15 @@ def similarity_curve(sample: Sample, config: LocalizerConfig) -> FloatArray:
     Raises:
         UsageError: The encoders share no space.
     """
-    if config.shared_space is None:
-        raise UsageError("these frame and text encoders share no space", where="similarity")
+    shared = _shared(config)
     tokens = torch.from_numpy(sample.tokens).unsqueeze(0)
     every = torch.ones(tokens.shape[:2], dtype=torch.bool)
     sentence = pool_sentence(tokens, every, config.sentence_pooling)[0].numpy()
+    return cosine_curve(sample.features, sentence, shared)
+
+
+def _shared(config: LocalizerConfig) -> SharedSpace:
+    if config.shared_space is None:
+        raise UsageError("these frame and text encoders share no space", where="similarity")
     start, stop = config.shared_space
-    return cosine_curve(sample.features, sentence, SharedSpace(start=start, stop=stop))
+    return SharedSpace(start=start, stop=stop)

@@ -17,7 +17,7 @@ from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.report_files import check_report_file
 from vtloc_calibration.scores.report import ScoredAnswer
 from vtloc_runtime.errors import OutputError, VideoError
-from vtloc_runtime.localize.absence import ReferenceFrames, margin
+from vtloc_runtime.localize.absence import SHARE, PresenceCheck, ReferenceFrames
 from vtloc_runtime.localize.similarity import cosine_curve
 from vtloc_runtime.system.atomic_write import atomic_write
 from vtloc_runtime.system.text import numbered_lines
@@ -193,9 +193,10 @@ class _Margins:
         """The margin of every sentence, and the frames behind them; None without a basis."""
         if self._shared is None or not self._frames:
             return None, None
+        asked = [sentence for _, sentence, _ in self._asked]
         if self._given is not None:
-            given = self._given
-            return [margin(curve, given.mark(one)) for _, one, curve in self._asked], given
+            given = self._given.fitted(asked)
+            return self._measure([given] * len(self._frames)), given
         count = max(1, -(-_REFERENCE // len(self._frames)))
         drawn = [rows[_evenly(len(rows), count)] for rows in self._frames]
         owner = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn])
@@ -203,9 +204,18 @@ class _Margins:
         largest = max(len(rows) for rows in drawn)
         if len(pool) - largest < LEAST_REFERENCE:
             return None, None
-        others = [ReferenceFrames.of(pool[owner != video]) for video in range(len(drawn))]
-        found = [margin(curve, others[video].mark(one)) for video, one, curve in self._asked]
-        return found, ReferenceFrames.of(pool)
+        whole = ReferenceFrames.of(pool).fitted(asked)
+        others = (ReferenceFrames.of(pool[owner != video]) for video in range(len(drawn)))
+        return self._measure([replace(one, tail=whole.tail) for one in others]), whole
+
+    def _measure(self, references: Sequence[ReferenceFrames]) -> list[float]:
+        """The margin of every sentence, given what each video is compared with."""
+        checks = [PresenceCheck(one, SHARE, None) for one in references]
+        looks = [one.looks(rows) for one, rows in zip(references, self._frames, strict=True)]
+        return [
+            checks[video].margin(curve, sentence, looks[video])
+            for video, sentence, curve in self._asked
+        ]
 
 
 def _evenly(length: int, count: int) -> NDArray[np.int64]:
@@ -239,11 +249,11 @@ def write_answers(found: Answers, path: Path) -> None:
     lines = [json.dumps(asdict(one), ensure_ascii=False) for one in found.answers]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as file:
-            file.writelines(f"{line}\n".encode() for line in lines)
+        with atomic_write(path) as draft:
+            draft.writelines(f"{line}\n".encode() for line in lines)
         if found.reference is not None:
-            with atomic_write(path.with_suffix(_REFERENCE_SUFFIX)) as file:
-                file.write(found.reference.to_bytes())
+            with atomic_write(path.with_suffix(_REFERENCE_SUFFIX)) as draft:
+                draft.write(found.reference.to_bytes())
     except OSError as error:
         raise OutputError(f"cannot write the answers: {error.strerror}", where=path) from error
 

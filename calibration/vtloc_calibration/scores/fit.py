@@ -37,6 +37,7 @@ MINIMUM_ANSWERS = 20
 _LOGISTIC_KNOTS = 65
 _NEWTON_STEPS = 100
 _SMALLEST = 1e-6
+_MOST_WEIGHT = 50.0
 
 
 def probabilities(raw: ArrayLike, calibration: ScoreCalibration) -> FloatArray:
@@ -47,6 +48,41 @@ def probabilities(raw: ArrayLike, calibration: ScoreCalibration) -> FloatArray:
         calibration: The fitted map.
     """
     return np.interp(np.asarray(raw, dtype=np.float64), calibration.raw, calibration.probability)
+
+
+def with_margin(raw: ArrayLike, margin: ArrayLike, weight: float) -> FloatArray:
+    """Raw scores with the margin of presence added to their log-odds, as the runtime does.
+
+    Args:
+        raw: ``[n]``, 0 to 1.
+        margin: ``[n]``.
+        weight: What a margin of one adds.
+    """
+    scores = np.asarray(raw, dtype=np.float64)
+    if not weight:
+        return scores
+    odds = _log_odds(scores) + weight * np.asarray(margin, dtype=np.float64)
+    return np.clip(_sigmoid(odds), _SMALLEST, 1 - _SMALLEST)
+
+
+def margin_weight(raw: ArrayLike, margin: ArrayLike, correct: ArrayLike) -> float:
+    """What a margin of one is worth, in log-odds of the raw score.
+
+    Both are weighed by logistic regression. Where more margin would make an answer less likely
+    right, or the scores themselves say nothing, it is 0.
+
+    Args:
+        raw: ``[n]``, 0 to 1.
+        margin: ``[n]``.
+        correct: ``[n]``, whether each answer was right.
+    """
+    scores, right = checked_answers(raw, correct)
+    weights = _logistic(
+        np.stack([_log_odds(scores), np.asarray(margin, dtype=np.float64)], axis=1), right
+    )
+    if weights[0] <= _SMALLEST:
+        return 0.0
+    return float(np.clip(weights[1] / weights[0], 0.0, _MOST_WEIGHT))
 
 
 def fit(raw: ArrayLike, correct: ArrayLike, *, method: Method) -> ScoreCalibration:
@@ -118,7 +154,7 @@ def _reach_the_ends(raw: FloatArray, probability: FloatArray) -> tuple[FloatArra
 
 
 def _fit_temperature(scores: FloatArray, right: BoolArray) -> ScoreCalibration:
-    inverse_temperature, offset = _logistic(_log_odds(scores), right)
+    inverse_temperature, offset = _logistic(_log_odds(scores)[:, None], right)
     if inverse_temperature <= 0:
         raise CalibrationError(
             "higher scores are right less often than lower ones: no rising map fits",
@@ -131,18 +167,21 @@ def _fit_temperature(scores: FloatArray, right: BoolArray) -> ScoreCalibration:
     return _stored(raw, _sigmoid(inverse_temperature * _log_odds(raw) + offset))
 
 
-def _logistic(odds: FloatArray, right: BoolArray) -> tuple[float, float]:
-    """Slope and offset of the logistic curve with the highest likelihood (Newton, damped)."""
+def _logistic(evidence: FloatArray, right: BoolArray) -> FloatArray:
+    """Slopes and offset of the logistic curve with the highest likelihood (Newton, damped)."""
     # Platt's targets: the labels drawn in by one answer, which keeps separable data finite.
     positives, negatives = int(right.sum()), int((~right).sum())
     wanted = np.where(right, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    design = np.stack([odds, np.ones_like(odds)], axis=1)
-    weights = np.array([1.0, 0.0])
+    design = np.column_stack([evidence, np.ones(len(evidence))])
+    weights = np.zeros(design.shape[1])
+    weights[0] = 1.0
     loss = _cross_entropy(design @ weights, wanted)
     for _ in range(_NEWTON_STEPS):
         stated = _sigmoid(design @ weights)
         gradient = design.T @ (stated - wanted)
-        curvature = (design * (stated * (1 - stated))[:, None]).T @ design + 1e-9 * np.eye(2)
+        curvature = (design * (stated * (1 - stated))[:, None]).T @ design + 1e-9 * np.eye(
+            len(weights)
+        )
         step = np.linalg.solve(curvature, gradient)
         for _ in range(30):
             lower = _cross_entropy(design @ (weights - step), wanted)
@@ -155,7 +194,7 @@ def _logistic(odds: FloatArray, right: BoolArray) -> tuple[float, float]:
         settled, loss = loss - lower < 1e-12 * max(1.0, loss), lower
         if settled:
             break
-    return float(weights[0]), float(weights[1])
+    return weights
 
 
 def _cross_entropy(logits: FloatArray, wanted: FloatArray) -> float:

@@ -20,7 +20,9 @@ from vtloc_calibration.scores.fit import (
     cross_validate,
     fit,
     folds_by_group,
+    margin_weight,
     probabilities,
+    with_margin,
 )
 from vtloc_calibration.scores.rejection import (
     RejectionCurve,
@@ -217,12 +219,17 @@ def calibrate_scores(
     present = np.array([one.present for one in answers], dtype=bool)
     right = present & np.array([one.overlap >= iou for one in answers], dtype=bool)
     videos = np.array([one.video for one in answers])
+    margins = _margins(answers)
     if present.sum() < MINIMUM_ANSWERS:
         raise CalibrationError(
             f"{int(present.sum())} sentences that are in their video are too few; "
             f"at least {MINIMUM_ANSWERS} are needed",
             remedy="Label more moments; a few hundred make a score worth trusting",
         )
+    plain, weight = raw, 0.0
+    if margins is not None and present.any():
+        weight = margin_weight(raw[present], margins[present], right[present])
+        raw = with_margin(raw, margins, weight)
     inside = raw[present], right[present], videos[present]
     held = (
         choose_method(*inside, folds=folds, seed=seed)
@@ -230,7 +237,7 @@ def calibrate_scores(
         else cross_validate(*inside, method=method, folds=folds, seed=seed)
     )
     fitted = fit(raw[present], right[present], method=held.method)
-    margins = _margins(answers)
+    fitted = msgspec.structs.replace(fitted, margin_weight=weight)
     evidence = probabilities(raw, fitted) if margins is None else margins
     threshold = _choose_threshold(evidence, right, present, wanted)
     fold = folds_by_group(videos, folds=folds, seed=seed)
@@ -250,11 +257,11 @@ def calibrate_scores(
         absent=int((~present).sum()),
         videos=len(set(videos)),
         right=float(right[present].mean()),
-        error_before=expected_calibration_error(raw[present], right[present]),
+        error_before=expected_calibration_error(plain[present], right[present]),
         error_after=expected_calibration_error(held.probability, right[present]),
-        brier_before=brier_score(raw[present], right[present]),
+        brier_before=brier_score(plain[present], right[present]),
         brier_after=held.brier,
-        bins_before=reliability_bins(raw[present], right[present]),
+        bins_before=reliability_bins(plain[present], right[present]),
         bins_after=reliability_bins(held.probability, right[present]),
         chosen_on=None if threshold is None else _rejection(evidence >= threshold, right, present),
         held_out=None

@@ -14,10 +14,8 @@ from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.decoders.choice import PROCESSOR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vtloc_runtime.video import VideoOptions
-    from vtloc_runtime.video.isolation.chunks import FrameChunk, Read, ReadingEnd
+    from vtloc_runtime.video.isolation.chunks import Read, Reading
 
 AUTO = "auto"
 
@@ -82,7 +80,7 @@ def decode_with(read: Read, decoder: str, *, fallback: bool = False) -> Read:
         fallback: Decode a video that NVDEC refuses on the processor, which gives the same frames.
     """
 
-    def reading(source: Any, options: VideoOptions, size: int) -> Iterator[FrameChunk | ReadingEnd]:
+    def reading(source: Any, options: VideoOptions, size: int) -> Reading:
         given = 0
         try:
             for part in read(source, replace(options, decoder=decoder), size):

@@ -21,7 +21,12 @@ from vtloc_runtime.bundle.manifest import (
     NetworkName,
     PresenceTest,
 )
-from vtloc_runtime.bundle.manifest_check import check_manifest, path_fault
+from vtloc_runtime.bundle.manifest_check import (
+    LEAST_FRAMES_PER_SECOND,
+    MOST_FRAMES_PER_SECOND,
+    check_manifest,
+    path_fault,
+)
 from vtloc_runtime.bundle.onnx_file import OnnxFile
 from vtloc_runtime.bundle.user_folder import is_installed, user_folder
 from vtloc_runtime.errors import BundleError, UsageError
@@ -32,6 +37,7 @@ DEFAULT_BUNDLE = Path(__file__).parent / "default"
 DEFAULT_BUNDLE_DIGEST = "sha256:ff1e3157969db7751ef2e69dc6731c9a57fa3c0f45f184812586964e1c3d5a38"
 """Its digest, for programs that pin it, and to tell whether it is still as it was shipped."""
 
+_FRAMES_BEFORE = 40
 _EXPORT_AGAIN = "Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE"
 _LARGEST_MANIFEST = 16 * 2**20
 _LARGEST_TOKENIZER = 256 * 2**20
@@ -217,9 +223,33 @@ class Bundle:
         calibration = self.manifest.score_calibration
         if calibration is None:
             return self
-        kept = msgspec.structs.replace(calibration, threshold=None, presence=None)
+        presence = calibration.presence
+        if presence is not None:
+            presence = msgspec.structs.replace(presence, threshold=None)
+        kept = msgspec.structs.replace(calibration, threshold=None, presence=presence)
         return replace(
             self, manifest=msgspec.structs.replace(self.manifest, score_calibration=kept)
+        )
+
+    def sampled_at(self, fps: float | None) -> Bundle:
+        """The same bundle, looking at so many frames a second instead of its own number.
+
+        Args:
+            fps: Frames a second; None leaves the bundle as it is.
+
+        Raises:
+            UsageError: It is not a positive number.
+        """
+        if fps is None:
+            return self
+        if not LEAST_FRAMES_PER_SECOND <= fps <= MOST_FRAMES_PER_SECOND:
+            raise UsageError(
+                f"a video cannot be looked at {fps:g} times a second",
+                remedy=f"Give a number up to {MOST_FRAMES_PER_SECOND:g}, such as 4 for moments "
+                "shorter than a second",
+            )
+        return replace(
+            self, manifest=msgspec.structs.replace(self.manifest, frames_per_second=float(fps))
         )
 
     @property
@@ -276,4 +306,20 @@ def _decode_manifest(content: bytes, path: Path) -> Manifest:
             where=path,
             remedy="Use the vtloc that wrote the bundle, or export the bundle again",
         )
-    return convert(fields, Manifest, fail=fail)
+    return convert(_of_today(fields), Manifest, fail=fail)
+
+
+def _of_today(values: dict[str, Any]) -> dict[str, Any]:
+    """A manifest of any readable schema in today's words."""
+    if values["schema"] >= 3:
+        return values
+    decoding = values.get("decoding")
+    if isinstance(decoding, dict):
+        # Moments of one answer might overlap by so much; today they share nothing.
+        decoding.pop("overlap", None)
+    calibration = values.get("score_calibration")
+    presence = calibration.get("presence") if isinstance(calibration, dict) else None
+    if isinstance(presence, dict) and isinstance(presence.get("share"), (int, float)):
+        # It was the share of single frames, whatever the length, and fitted at some 40 frames.
+        presence["share"] = presence["share"] ** _FRAMES_BEFORE
+    return values

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 import msgspec
 
-SCHEMA_VERSION = 2
-"""What is written: 2 may say when a video does not show what a sentence describes."""
-READABLE_VERSIONS = (1, 2)
+SCHEMA_VERSION = 3
+"""What is written. 2 may say when a video does not show what a sentence describes; 3 how long a
+moment may be, and from what scores are told."""
+READABLE_VERSIONS = (1, 2, 3)
 MANIFEST_NAME = "bundle.json"
 
 NetworkName = Literal["visual", "text", "localizer"]
@@ -128,59 +129,66 @@ class Decoding(Entry, frozen=True, kw_only=True):
 
     Attributes:
         strategy: The default way; see ``vtloc_runtime.localize.spans``.
-        overlap: Two moments of one answer overlap by at most this IoU.
-        similarity_weight: What a span that correlates perfectly with the curve of cosines is
+        similarity_weight: What a span that stands out perfectly from the curve of cosines is
             worth beside its two logits; only ``combined`` reads it.
     """
 
     strategy: DecodingStrategy = "joint"
-    overlap: float = 0.5
     similarity_weight: float = 6.0
 
 
 class Windows(Entry, frozen=True, kw_only=True):
-    """How a video longer than the localizer was trained on is cut.
+    """What the localizer network sees at once, as in its training.
 
     Attributes:
-        frames: Frames in one window.
+        frames: Frames in one window, at most.
         overlap: Frames that neighbouring windows share.
+        seconds: How long a moment may be, and how far a window reaches: in a longer video it
+            holds every second, third or further frame. None: as long as ``frames`` last at the
+            bundle's sampling rate.
     """
 
     frames: int = 512
-    overlap: int = 128
+    overlap: int = 256
+    seconds: float | None = None
 
 
 class PresenceTest(Entry, frozen=True, kw_only=True):
     """When a video is taken not to show what a sentence describes at all.
 
     Attributes:
-        file: Path inside the bundle of the frames that sentences are held against.
+        file: Path inside the bundle of the frames that sentences are compared with.
         sha256: Hash of the file's bytes.
-        share: The share of those frames that a sentence's own mark lies above.
-        threshold: A video whose closest frame exceeds that mark by less shows no such moment.
+        share: The share of videos like those frames, as long as the one in question, whose
+            closest frame stays below a sentence's mark.
+        threshold: A video whose closest frame exceeds that mark by less shows no such moment;
+            None never says so, and the margin only ranks videos.
     """
 
     file: str
     sha256: str
     share: float
-    threshold: float
+    threshold: float | None
 
 
 class ScoreCalibration(Entry, frozen=True, kw_only=True):
     """The map from raw scores to probabilities, fitted on labelled moments.
 
     Attributes:
-        raw: Raw scores, ascending.
+        raw: Raw scores, ascending; before they are looked up here, the margin of presence is
+            added to their log-odds.
         probability: The probability that belongs to each; between them it is linear.
         threshold: Below this probability the answer is "no such moment"; None never says so.
         presence: The same decided by how close the frames come to the sentence, which tells
             better; None leaves it to the threshold.
+        margin_weight: What a margin of one adds to the log-odds of a raw score.
     """
 
     raw: tuple[float, ...]
     probability: tuple[float, ...]
     threshold: float | None = None
     presence: PresenceTest | None = None
+    margin_weight: float = 0.0
 
 
 class PrecisionBounds(Entry, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ LEAST_FRAMES_PER_SECOND = 1 / 3600
 _LARGEST_SIDE = 4096
 _LONGEST_SENTENCE = 65_536
 _LONGEST_WINDOW = 1 << 20
+_SHORTEST_MOMENT, _LONGEST_MOMENT = 1e-3, 1e6
 _LARGEST_WIDTH = 1 << 24
 _LARGEST_ID = 2**31 - 1
 _LARGEST_WEIGHT = 1e6
@@ -88,6 +89,8 @@ def _faults(manifest: Manifest) -> Iterator[str]:
             yield f"the {name} network: {fault}"
     tokenizer = manifest.tokenizer
     yield from _file_faults(tokenizer.file, tokenizer.sha256)
+    seconds = manifest.windows.seconds
+    seconds = _SHORTEST_MOMENT if seconds is None else seconds
     yield from _ranges(
         ("frames_per_second", manifest.frames_per_second, LEAST_FRAMES_PER_SECOND,
          MOST_FRAMES_PER_SECOND),
@@ -97,7 +100,7 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         ("tokenizer.pad_id", tokenizer.pad_id, 0, _LARGEST_ID),
         ("windows.frames", manifest.windows.frames, 1, _LONGEST_WINDOW),
         ("windows.overlap", manifest.windows.overlap, 0, manifest.windows.frames - 1),
-        ("decoding.overlap", manifest.decoding.overlap, 0, 1),
+        ("windows.seconds", seconds, _SHORTEST_MOMENT, _LONGEST_MOMENT),
         ("decoding.similarity_weight", manifest.decoding.similarity_weight, 0, _LARGEST_WEIGHT),
     )  # fmt: skip
     yield from _shared_space_faults(manifest)
@@ -187,20 +190,24 @@ def _calibration_faults(calibration: ScoreCalibration, *, shared: bool) -> Itera
         or not all(map(math.isfinite, raw))
         or not all(one < other for one, other in pairwise(raw))
     ):
-        yield "the calibration of scores is no map from rising scores"
+        yield "the scores of the calibration do not rise"
     if not all(0 <= one <= 1 for one in probability) or not all(
         one <= other for one, other in pairwise(probability)
     ):
         yield "the calibration's probabilities do not rise within 0 and 1"
     if calibration.threshold is not None:
         yield from _ranges(("score_calibration.threshold", calibration.threshold, 0, 1))
+    yield from _ranges(
+        ("score_calibration.margin_weight", calibration.margin_weight, 0, _LARGEST_WEIGHT)
+    )
     if presence is None:
         return
     if not shared:
         yield "telling presence by cosine needs a shared space"
     yield from _file_faults(presence.file, presence.sha256)
-    if not 0 <= presence.share <= 1:
-        yield f"a share of {presence.share:g} of frames is impossible"
-    yield from _ranges(
-        ("presence.threshold", presence.threshold, -_LARGEST_MARGIN, _LARGEST_MARGIN)
-    )
+    if not 0 < presence.share < 1:
+        yield f"a share of {presence.share:g} of videos is impossible"
+    if presence.threshold is not None:
+        yield from _ranges(
+            ("presence.threshold", presence.threshold, -_LARGEST_MARGIN, _LARGEST_MARGIN)
+        )

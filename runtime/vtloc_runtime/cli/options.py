@@ -139,6 +139,13 @@ class RunOptions(NetworkOptions):
     batch: Annotated[
         int | None, typer.Option(min=1, help="Maximum number of frames encoded together.")
     ] = None
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            help="Frames to look at per second of video; more find shorter moments. Default: as "
+            "the bundle says."
+        ),
+    ] = None
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Videos processed in parallel. Default: one per processor."),
@@ -202,6 +209,15 @@ class RunOptions(NetworkOptions):
         ),
     ] = None
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no summary.")] = False
+
+    def open_bundle(self) -> Bundle:
+        """Open the bundle, with the frame rate that was asked for.
+
+        Raises:
+            BundleError: It is missing, invalid, or has another digest.
+            UsageError: The frame rate is out of range.
+        """
+        return Bundle.open(self.bundle, digest=self.bundle_digest).sampled_at(self.fps)
 
     @property
     def frame_reuse(self) -> float:
@@ -295,6 +311,7 @@ class RunOptions(NetworkOptions):
             "batch": self.batch,
             "reuse": self.frame_reuse,
             "decoding": decoding,
+            "fps": self.fps,
             # With auto, each worker has its own.
             "decoder": "cpu" if self.decoder == "auto" else self.decoder,
         }

@@ -246,9 +246,9 @@ def _show(records: list[Record], options: SearchOptions) -> None:
 def _write_report(
     path: Path, jobs: list[Job], records: list[Record], limits: DecoderLimits
 ) -> None:
-    from vtloc_runtime.report.answers import answers_of
+    from vtloc_runtime.report.answers import group_answers
     from vtloc_runtime.report.page import write_page
 
     order = {unicode_name(job.id): index for index, job in enumerate(jobs)}
     ordered = sorted(records, key=lambda record: order[record.id])
-    write_page(path, answers_of(ordered, limits))
+    write_page(path, group_answers(ordered, limits))

@@ -1,29 +1,43 @@
 """Whether a video shows what a sentence describes at all.
 
-Some sentences come close to almost every picture and others to none, so the cosine of a video's
-closest frame says little by itself. It is held against a mark of the sentence's own: what nearly
-all of some thousand frames of other videos stay below. The margin between the two says more about
-presence than the score of the moment that was found, which knows only its own video.
+Some sentences come close to almost every picture and others to none, and the closest of many
+frames is closer than that of few. So the cosine of a video's closest frame is compared with a mark
+of the sentence's own, for a video of that length: how close the closest frame comes in half of
+the videos that show something else. The mark is told from some hundred frames of other videos,
+continued where a long video goes beyond them, and counts frames by how much they differ from the
+one before: a still camera looks once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from vtloc_runtime.errors import BundleError
+from vtloc_runtime.localize.encoded_video import FrameFeatures
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import ArrayLike, NDArray
 
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.bundle.manifest import SharedSpace
 
-SHARE = 0.99
-"""Of the reference frames: what the mark of a sentence lies above."""
+SHARE = 0.5
+"""Of the videos that do not show what a sentence describes: what its mark lies above."""
 
-_TENSOR = "frames"
+TAIL = 0.1
+"""The closest reference frames of a sentence, which tell how the cosines of more would go on."""
+
+_TENSOR, _TAIL = "frames", "tail"
+_BLOCK = 4096
+_LEAST = 1e-9
+_LEAST_TAIL = 5
+_STEEPEST = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,9 +46,12 @@ class ReferenceFrames:
 
     Attributes:
         frames: ``[R, Ds]``, of length 1 each.
+        tail: How the cosines of more frames would go on: the shape of a generalized Pareto
+            distribution, as :meth:`fitted` finds it; 0 is exponential.
     """
 
     frames: NDArray[np.float32]
+    tail: float = 0.0
 
     @classmethod
     def of(cls, features: ArrayLike) -> Self:
@@ -48,24 +65,89 @@ class ReferenceFrames:
         seen = lengths[:, 0] > 0
         return cls(rows[seen] / lengths[seen])
 
-    def mark(self, sentence: ArrayLike, *, share: float = SHARE) -> float:
-        """The cosine that a share of the frames stays below.
+    def looks(self, features: FrameFeatures | NDArray[np.floating]) -> float:
+        """How many different looks a video's frames amount to.
+
+        The first frame is one; each further frame adds as much of one as it differs from the
+        frame before, compared with how much reference frames differ from each other.
+
+        Args:
+            features: ``[T, Ds]`` of any length, in the order of the video.
+
+        Returns:
+            1 for a video that never changes, up to T.
+        """
+        total = 1.0
+        for top in range(0, len(features) - 1, _BLOCK):
+            part = features[top : top + _BLOCK + 1].astype(np.float32)
+            part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+            steps = 1 - np.einsum("td,td->t", part[1:], part[:-1])
+            total += float(np.clip(steps / self._difference, 0, 1).sum())
+        return total
+
+    def mark(self, sentence: ArrayLike, *, looks: float = 1.0, share: float = SHARE) -> float:
+        """The cosine that the closest frame stays below in a share of such videos.
+
+        It is the quantile of the reference frames that so many of them stay below at once. Beyond
+        the last tenth of the frames it goes on as a generalized Pareto distribution does.
 
         Args:
             sentence: ``[Ds]``.
+            looks: How many different frames the video shows, 1 or more.
             share: 0 to 1.
         """
         vector = np.asarray(sentence, dtype=np.float32)
         length = float(np.linalg.norm(vector))
         if not length or not len(self.frames):
             return 0.0
-        return float(np.quantile(self.frames @ (vector / length), share))
+        cosines = self.frames @ (vector / length)
+        beyond = 1 - share ** (1 / looks)
+        if beyond >= TAIL:
+            return float(np.quantile(cosines, 1 - beyond))
+        begin, excess = _excess(cosines)
+        scale = float(excess.mean()) * (1 - self.tail)
+        ratio = math.log(TAIL / max(beyond, _LEAST))
+        return begin + scale * (math.expm1(self.tail * ratio) / self.tail if self.tail else ratio)
+
+    def fitted(self, sentences: Iterable[ArrayLike]) -> Self:
+        """The same frames, with the tail that sentences show.
+
+        It is fitted by moments, pooled over all sentences; where the frames are too few to tell,
+        it is exponential.
+
+        Args:
+            sentences: ``[Ds]`` each, a hundred or more.
+        """
+        squares = variances = 0.0
+        for sentence in sentences:
+            vector = np.asarray(sentence, dtype=np.float32)
+            excess = _excess(self.frames @ (vector / max(float(np.linalg.norm(vector)), _LEAST)))[1]
+            if len(excess) >= _LEAST_TAIL:
+                squares += float(excess.mean()) ** 2
+                variances += float(excess.var(ddof=1))
+        tail = (1 - squares / variances) / 2 if variances > 0 else 0.0
+        return replace(self, tail=float(np.clip(tail, -_STEEPEST, _STEEPEST)))
+
+    @property
+    def _difference(self) -> float:
+        """By how much two reference frames differ: one less their cosine, on average."""
+        count = len(self.frames)
+        if count < 2:
+            return 1.0
+        centre = self.frames.mean(axis=0, dtype=np.float64)
+        alike = (float(centre @ centre) * count - 1) / (count - 1)
+        return max(1 - alike, _LEAST)
 
     def to_bytes(self) -> bytes:
         """The frames as a safetensors file, in half precision."""
         from safetensors.numpy import save
 
-        return save({_TENSOR: np.ascontiguousarray(self.frames, dtype=np.float16)})
+        return save(
+            {
+                _TENSOR: np.ascontiguousarray(self.frames, dtype=np.float16),
+                _TAIL: np.array([self.tail], dtype=np.float32),
+            }
+        )
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
@@ -78,12 +160,22 @@ class ReferenceFrames:
         from safetensors.numpy import load
 
         try:
-            frames = load(content)[_TENSOR]
+            tensors = load(content)
+            frames = tensors[_TENSOR]
         except (SafetensorError, KeyError) as error:
             raise BundleError(f"the file holds no reference frames: {error}") from error
         if frames.ndim != 2 or not np.isfinite(frames).all():
             raise BundleError("the reference frames are no finite rows")
-        return cls.of(frames)
+        tail = float(tensors.get(_TAIL, np.zeros(1)).sum())
+        if not abs(tail) <= _STEEPEST:
+            raise BundleError(f"the reference frames have an impossible tail, {tail:g}")
+        return replace(cls.of(frames), tail=tail)
+
+
+def _excess(cosines: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+    """Where the closest tenth of the cosines begins, and by how much each of them exceeds it."""
+    begin = float(np.quantile(cosines, 1 - TAIL))
+    return begin, cosines[cosines >= begin] - np.float32(begin)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,14 +183,14 @@ class PresenceCheck:
     """Decides whether a video shows what a sentence describes.
 
     Attributes:
-        reference: What sentences are held against.
-        share: Of the reference frames that a sentence's mark lies above.
-        threshold: The least margin of a video that shows it.
+        reference: What tells a sentence's mark.
+        share: Of the videos that do not show it, what the mark lies above.
+        threshold: The least margin of a video that shows it; None takes every video to do so.
     """
 
     reference: ReferenceFrames
     share: float
-    threshold: float
+    threshold: float | None
 
     @classmethod
     def of(cls, bundle: Bundle) -> Self | None:
@@ -120,30 +212,27 @@ class PresenceCheck:
             )
         return cls(reference, test.share, test.threshold)
 
-    def margin(self, curve: ArrayLike, sentence: ArrayLike) -> float:
-        """By how much the closest frame exceeds the sentence's mark.
+    def looks(self, features: FrameFeatures, shared: SharedSpace) -> float:
+        """How many different looks a video's frames amount to.
+
+        Args:
+            features: ``[T, Dv]``, in the order of the video.
+            shared: Which of their columns lie in the sentences' space.
+        """
+        rows = features.rows[:, shared.start : shared.stop]
+        return self.reference.looks(FrameFeatures(rows, features.index))
+
+    def margin(self, curve: ArrayLike, sentence: ArrayLike, looks: float) -> float:
+        """By how much the closest frame exceeds the sentence's mark for such a video.
 
         Args:
             curve: ``[T]``, the cosine of each frame to the sentence.
             sentence: ``[Ds]``.
+            looks: As :meth:`looks` gives them.
         """
-        return margin(curve, self.reference.mark(sentence, share=self.share))
+        mark = self.reference.mark(sentence, looks=looks, share=self.share)
+        return float(np.max(np.asarray(curve, dtype=np.float64))) - mark
 
-    def shows(self, curve: ArrayLike, sentence: ArrayLike) -> bool:
-        """Whether the video is taken to show what the sentence describes.
-
-        Args:
-            curve: ``[T]``, the cosine of each frame to the sentence.
-            sentence: ``[Ds]``.
-        """
-        return self.margin(curve, sentence) >= self.threshold
-
-
-def margin(curve: ArrayLike, mark: float) -> float:
-    """By how much a video's closest frame exceeds a sentence's mark.
-
-    Args:
-        curve: ``[T]``, the cosine of each frame to the sentence.
-        mark: As ``ReferenceFrames.mark`` gives it.
-    """
-    return float(np.max(np.asarray(curve, dtype=np.float64))) - mark
+    def shows(self, margin: float) -> bool:
+        """Whether a video with this margin is taken to show what the sentence describes."""
+        return self.threshold is None or margin >= self.threshold

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, get_args, overload
 
 import numpy as np
@@ -17,15 +18,16 @@ from vtloc_runtime.bundle.manifest import DecodingStrategy
 from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.errors import BackendError, FeatureError, QueryError, UsageError
 from vtloc_runtime.localize.absence import PresenceCheck
+from vtloc_runtime.localize.change_points import change_points
 from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.localize.moments import Localization
 from vtloc_runtime.localize.similarity import cosine_curves
-from vtloc_runtime.localize.spans import decode, to_moments
+from vtloc_runtime.localize.spans import decode, longest_span, to_moments
 from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
 from vtloc_runtime.localize.tokenizer import QueryTokenizer
-from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, tell
-from vtloc_runtime.localize.windowed_logits import BoundaryLogits
+from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, notify
+from vtloc_runtime.localize.windowed_logits import BoundaryLogits, word_alignment
 from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.load import Placement, open_network
 from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
 
 _BATCH_ON_CPU = 16
 _BATCH_ON_GPU = 64
-_READ = {"localizer": ("start_logits", "end_logits")}
-"""The outputs that answers need; the alignment, the largest of all, is for those who study it."""
 _MOST_THREADS = 4096
 _LARGEST_BATCH = 65_536
 _MOST_KEPT = 10**9
@@ -111,7 +111,8 @@ class Localizer:
         # Calibration holds for the bundle's own way of decoding alone.
         own = self._strategy == manifest.decoding.strategy
         self._calibration = manifest.score_calibration if own else None
-        self._presence = PresenceCheck.of(bundle) if own else None
+        # Presence does not depend on it, but a decoding that was asked for always answers.
+        self._presence = PresenceCheck.of(bundle if own else bundle.always_answering())
 
     @classmethod
     def open(
@@ -126,6 +127,7 @@ class Localizer:
         batch: int | None = None,
         reuse: float = DEFAULT_REUSE,
         decoding: str | None = None,
+        fps: float | None = None,
         decoder: str = "cpu",
         kept_sentences: int = DEFAULT_KEPT,
         run_timeout: float = DEFAULT_RUN_TIMEOUT,
@@ -148,6 +150,8 @@ class Localizer:
                 from the last encoded one for both to share features; how many of them are used
                 follows the video's noise. 0 shares among equal frames only.
             decoding: How logits become moments; None does as the bundle says.
+            fps: Frames a second that are looked at; None takes the bundle's number. More find
+                shorter moments and finer ends, and cost as many times more.
             decoder: What decodes videos: ``"cpu"``, or ``"nvdec"``, ``"nvdec:N"`` for a GPU.
             kept_sentences: Distinct sentences whose encoding is remembered, within 256 MiB.
             run_timeout: Seconds after which one run of a network is stopped, on ONNX Runtime.
@@ -159,6 +163,7 @@ class Localizer:
             BundleError: The bundle is missing, altered, of another digest, or lacks the precision.
             BackendError: The backend is unknown or cannot serve here.
             EngineError: No TensorRT engine fits this machine.
+            UsageError: ``fps`` or ``decoding`` makes no sense.
             MissingExtraError: The backend's package is not installed.
         """
         _check_options(
@@ -181,7 +186,7 @@ class Localizer:
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         if digest := digest or os.environ.get(DIGEST_VARIABLE):
             opened = opened.require(digest)
-        opened = bundle_for(opened, backend)
+        opened = bundle_for(opened, backend).sampled_at(fps)
         placement = Placement.choose(opened, backend=backend, device=device, precision=precision)
         with ExitStack() as stack:
             networks: dict[NetworkName, Network] = {}
@@ -194,7 +199,6 @@ class Localizer:
                         device=placement.device,
                         precision=chosen,
                         threads=threads,
-                        outputs=_READ.get(name),
                         timeout=run_timeout,
                     )
                 )
@@ -261,22 +265,30 @@ class Localizer:
         return self._videos.encode(source, options, progress=progress, timeout=timeout, read=read)
 
     @overload
-    def localize(self, video: Any, queries: str, *, moments: int = 1) -> Localization: ...
+    def localize(
+        self, video: Any, queries: str, *, moments: int = 1, alignment: bool = False
+    ) -> Localization: ...
 
     @overload
     def localize(
-        self, video: Any, queries: Sequence[str], *, moments: int = 1
+        self, video: Any, queries: Sequence[str], *, moments: int = 1, alignment: bool = False
     ) -> list[Localization]: ...
 
     def localize(
-        self, video: Any, queries: str | Sequence[str], *, moments: int = 1
+        self,
+        video: Any,
+        queries: str | Sequence[str],
+        *,
+        moments: int = 1,
+        alignment: bool = False,
     ) -> Localization | list[Localization]:
         """Find the moments that sentences describe.
 
         Args:
             video: An encoded video, or anything that :meth:`encode_video` takes.
             queries: One sentence or several; several share the work.
-            moments: Moments wanted for each sentence at most.
+            moments: Moments wanted for each sentence at most; they share no second.
+            alignment: Whether to say, too, which words each frame has to do with.
 
         Returns:
             One answer for one sentence, a list in the same order for several.
@@ -300,11 +312,12 @@ class Localizer:
         found: dict[str, Localization] = {}
         limit = self._boundaries.rows
         for top in range(0, len(unique), limit):
-            for answer in self._answer(encoded, unique[top : top + limit], moments):
+            group = unique[top : top + limit]
+            for answer in self._answer(encoded, group, moments, alignment=alignment):
                 found[answer.query] = answer
-        tell(self._observer, "localize", time.perf_counter() - began, len(sentences))
+        notify(self._observer, "localize", time.perf_counter() - began, len(sentences))
         answers = [
-            Localization(query, found[sentence.text].moments, sentence.warnings)
+            replace(found[sentence.text], query=query, warnings=sentence.warnings)
             for query, sentence in zip(asked, sentences, strict=True)
         ]
         return answers[0] if isinstance(queries, str) else answers
@@ -326,44 +339,59 @@ class Localizer:
         self.close()
 
     def _answer(
-        self, video: EncodedVideo, sentences: list[EncodedSentence], moments: int
+        self,
+        video: EncodedVideo,
+        sentences: list[EncodedSentence],
+        moments: int,
+        *,
+        alignment: bool,
     ) -> list[Localization]:
         manifest = self.bundle.manifest
-        rows = len(sentences)
-        if self._strategy == "similarity":
-            # This strategy reads the curve alone; the localizer network has nothing to say.
-            starts = ends = np.zeros((rows, len(video)))
-        else:
-            starts, ends = self._boundaries.of(video.table, sentences)
-        compared = self._strategy in _BY_SIMILARITY or self._presence is not None
-        curves = None
-        if compared and manifest.shared_space is not None:
+        longest = longest_span(video.times, video.duration, manifest)
+        logits = None
+        # By similarity alone the curve decides; the localizer network has nothing to say.
+        if alignment or self._strategy != "similarity":
+            logits = self._boundaries.of(video.table, sentences, reach=longest, alignment=alignment)
+        curves = boundaries = None
+        looks = 1.0
+        if manifest.shared_space is not None:
             vectors = [sentence.sentence for sentence in sentences]
-            curves = cosine_curves(video.rows, vectors, manifest.shared_space)
-            check_finite(curves, what="cosines of frames and sentence", network="visual")
-            if video.index is not None:
-                curves = curves[:, video.index]
+            if self._strategy in _BY_SIMILARITY or self._presence is not None:
+                curves = cosine_curves(video.rows, vectors, manifest.shared_space)
+                check_finite(curves, what="cosines of frames and sentence", network="visual")
+                if video.index is not None:
+                    curves = curves[:, video.index]
+            if self._strategy in _BY_SIMILARITY:
+                boundaries = change_points(video.table, manifest.shared_space)
+            if self._presence is not None:
+                looks = self._presence.looks(video.table, manifest.shared_space)
         answers = []
         for row, sentence in enumerate(sentences):
             curve = None if curves is None else curves[row]
-            if (
-                self._presence
-                and curve is not None
-                and not self._presence.shows(curve, sentence.sentence)
-            ):
-                answers.append(Localization(sentence.text, ()))
-                continue
+            words = None if logits is None else word_alignment(logits, row, sentence, video.times)
+            margin = None
+            if self._presence is not None and curve is not None:
+                margin = self._presence.margin(curve, sentence.sentence, looks)
+                if not self._presence.shows(margin):
+                    answers.append(
+                        Localization(sentence.text, (), presence=margin, alignment=words)
+                    )
+                    continue
+            silent = np.zeros(len(video))
             spans = decode(
                 self._strategy,
-                starts[row],
-                ends[row],
+                silent if logits is None else logits.starts[row],
+                silent if logits is None else logits.ends[row],
+                longest=longest,
                 curve=curve,
+                boundaries=boundaries,
                 count=moments,
-                overlap=manifest.decoding.overlap,
                 similarity_weight=manifest.decoding.similarity_weight,
             )
-            found = to_moments(spans, video.times, video.duration, calibration=self._calibration)
-            answers.append(Localization(sentence.text, found))
+            found = to_moments(
+                spans, video.times, video.duration, calibration=self._calibration, margin=margin
+            )
+            answers.append(Localization(sentence.text, found, presence=margin, alignment=words))
         return answers
 
     def _check_features(self, video: EncodedVideo) -> None:

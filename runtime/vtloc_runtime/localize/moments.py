@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,21 @@ class Moment:
         return intersection / union if union > 0 else float(self.start == other.start)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Alignment:
+    """Which words of a sentence each frame has to do with, as the localizer network sees it.
+
+    Attributes:
+        words: The sentence's words as the text network reads them, in their order.
+        times: ``[T]``, when each frame came on screen, seconds.
+        weights: ``[words, T]`` float32, 0 to 1; the weights of a frame add up to at most 1.
+    """
+
+    words: tuple[str, ...]
+    times: NDArray[np.float64]
+    weights: NDArray[np.float32]
+
+
 @dataclass(frozen=True, slots=True)
 class Localization:
     """The answer to one sentence in one video.
@@ -37,11 +56,17 @@ class Localization:
         query: The sentence as it was asked.
         moments: Best first; empty where the sentence was found to describe no moment.
         warnings: What the reader should know about this answer (a sentence cut short, say).
+        presence: How far the video's closest frames exceed what videos that do not show the
+            sentence reach, in the spread of such frames; comparable between sentences, videos
+            and lengths, so that videos can be ranked by it. None where the bundle cannot tell.
+        alignment: Words against frames, where it was asked for.
     """
 
     query: str
     moments: tuple[Moment, ...]
     warnings: tuple[str, ...] = field(default=())
+    presence: float | None = None
+    alignment: Alignment | None = field(default=None, compare=False)
 
     @property
     def best(self) -> Moment | None:
@@ -49,5 +74,7 @@ class Localization:
         return self.moments[0] if self.moments else None
 
     def to_json(self) -> dict[str, Any]:
-        """The answer as plain JSON values, times in seconds."""
-        return asdict(self)
+        """The answer as plain JSON values, times in seconds; without the alignment."""
+        values = asdict(replace(self, alignment=None))
+        del values["alignment"]
+        return values

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vtloc_runtime.bundle.manifest import SharedSpace
-    from vtloc_runtime.localize.nms import FloatArray
+    from vtloc_runtime.localize.occurrences import FloatArray
 
 _BLOCK = 1024
 

@@ -19,13 +19,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vtloc_runtime.errors import NetworkError
+from vtloc_runtime.localize.contrast import Contrast
 from vtloc_runtime.localize.moments import Moment
-from vtloc_runtime.localize.nms import FloatArray, IntArray, highest_pairs, highest_sums
+from vtloc_runtime.localize.occurrences import FloatArray, IntArray, best_spans
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from vtloc_runtime.bundle.manifest import DecodingStrategy, ScoreCalibration
+    from vtloc_runtime.bundle.manifest import DecodingStrategy, Manifest, ScoreCalibration
+
+
+SURE = 1e-6
+"""As near to 0 and 1 as a score counts when its log-odds are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,10 @@ def decode(
     start_logits: ArrayLike,
     end_logits: ArrayLike,
     *,
+    longest: int | None = None,
     curve: ArrayLike | None = None,
-    mask: ArrayLike | None = None,
+    boundaries: IntArray | None = None,
     count: int = 1,
-    overlap: float = 0.5,
     similarity_weight: float = 6.0,
 ) -> tuple[Span, ...]:
     """Find the best spans by name of strategy.
@@ -60,75 +65,82 @@ def decode(
         strategy: Which way to decode.
         start_logits: ``[T]``, one a frame.
         end_logits: ``[T]``, one a frame.
+        longest: Frames in a span at most; None sets no limit.
         curve: ``[T]``, the cosine of each frame to the sentence; only ``similarity`` and
             ``combined`` read it.
-        mask: ``[T]`` bool, True for real frames; None means that all are.
+        boundaries: As for `similarity`; only ``similarity`` and ``combined`` read it.
         count: Spans wanted at most; ``argmax`` and ``soft`` know only one.
-        overlap: Two spans overlap by at most this IoU.
         similarity_weight: As for `combined`.
 
     Raises:
         NetworkError: The logits disagree in length, are not finite, or there is no frame.
     """
     if strategy == "argmax":
-        return (argmax(start_logits, end_logits, mask=mask),)
+        return (argmax(start_logits, end_logits, longest=longest),)
     if strategy == "soft":
-        return (soft(start_logits, end_logits, mask=mask),)
+        return (soft(start_logits, end_logits, longest=longest),)
     if strategy == "joint":
-        return joint(start_logits, end_logits, mask=mask, count=count, overlap=overlap)
+        return joint(start_logits, end_logits, longest=longest, count=count)
     if curve is None:
         raise NetworkError(
             "decoding by similarity needs a space that frames and sentences share",
             remedy="Decode by joint, or use a bundle whose encoders share a space",
         )
     if strategy == "similarity":
-        return similarity(curve, mask=mask, count=count, overlap=overlap)
+        return similarity(curve, boundaries=boundaries, longest=longest, count=count)
     return combined(
         start_logits,
         end_logits,
         curve,
         weight=similarity_weight,
-        mask=mask,
+        boundaries=boundaries,
+        longest=longest,
         count=count,
-        overlap=overlap,
     )
 
 
-def argmax(
-    start_logits: ArrayLike, end_logits: ArrayLike, *, mask: ArrayLike | None = None
-) -> Span:
+def argmax(start_logits: ArrayLike, end_logits: ArrayLike, *, longest: int | None = None) -> Span:
     """Equation 14: the frames with the highest start and the highest end logit.
 
     The equation does not say what an end before the start means; here the two change places.
+    In a video longer than a span may be, the end is looked for around the start.
 
     Args:
         start_logits: ``[T]``.
         end_logits: ``[T]``.
-        mask: ``[T]`` bool, True for real frames.
+        longest: Frames in the span at most; None sets no limit.
 
     Raises:
         NetworkError: The logits disagree in length, are not finite, or there is no frame.
     """
-    frames, (starts, ends) = _real_frames(mask, start_logits, end_logits)
-    first, last = int(starts.argmax()), int(ends.argmax())
+    starts, ends = _rows(start_logits, end_logits)
+    reach = (longest or len(starts)) - 1
+    first = int(starts.argmax())
+    low = max(0, first - reach)
+    last = low + int(ends[low : first + reach + 1].argmax())
     score = _pair_score(float(starts[first]), float(ends[last]))
-    return Span(int(frames[min(first, last)]), int(frames[max(first, last)]), score)
+    return Span(min(first, last), max(first, last), score)
 
 
-def soft(start_logits: ArrayLike, end_logits: ArrayLike, *, mask: ArrayLike | None = None) -> Span:
+def soft(start_logits: ArrayLike, end_logits: ArrayLike, *, longest: int | None = None) -> Span:
     """Equation 15: the expected start and the expected end frame under softmax.
 
-    The score is that of the frames nearest to the two expectations.
+    The score is that of the frames nearest to the two expectations. In a video longer than a
+    span may be, the expectation is over as many frames around the highest start logit.
 
     Args:
         start_logits: ``[T]``.
         end_logits: ``[T]``.
-        mask: ``[T]`` bool, True for real frames.
+        longest: Frames in the span at most; None sets no limit.
 
     Raises:
         NetworkError: The logits disagree in length, are not finite, or there is no frame.
     """
-    frames, (starts, ends) = _real_frames(mask, start_logits, end_logits)
+    starts, ends = _rows(start_logits, end_logits)
+    size = min(longest or len(starts), len(starts))
+    low = min(max(0, int(starts.argmax()) - size // 2), len(starts) - size)
+    frames = np.arange(low, low + size)
+    starts, ends = starts[frames], ends[frames]
     first = float(_softmax(starts) @ frames)
     last = float(_softmax(ends) @ frames)
     nearest = [int(np.abs(frames - place).argmin()) for place in (first, last)]
@@ -140,65 +152,69 @@ def joint(
     start_logits: ArrayLike,
     end_logits: ArrayLike,
     *,
-    mask: ArrayLike | None = None,
+    longest: int | None = None,
     count: int = 1,
-    overlap: float = 0.5,
 ) -> tuple[Span, ...]:
-    """The pairs start <= end with the highest sum of logits, best first, without near-repeats.
+    """The pairs start <= end with the highest sum of logits, best first, that share no frame.
 
     The score of a pair is the sigmoid of its mean logit, that is, the geometric mean of its two
     odds: it orders pairs as the sum does, and compares between videos as a softmax would not.
-    Each further span is the best of those that overlap no earlier one by more than ``overlap``
-    (in frames): exactly greedy non-maximum suppression over all pairs, in
-    O(T log T + T * count^2) time and O(T log T) memory.
+    Takes O(T * longest) time and O(T) memory.
 
     Args:
         start_logits: ``[T]``.
         end_logits: ``[T]``.
-        mask: ``[T]`` bool, True for real frames.
+        longest: Frames in a span at most; None sets no limit.
         count: Spans wanted at most; fewer come where no more fit.
-        overlap: Largest IoU between two spans of the answer, 0 to 1.
 
     Raises:
         NetworkError: The logits disagree in length, are not finite, or there is no frame.
     """
-    frames, (starts, ends) = _real_frames(mask, start_logits, end_logits)
-    return tuple(
-        Span(int(frames[first]), int(frames[last]), _sigmoid(total / 2))
-        for first, last, total in highest_pairs(starts, ends, count=count, overlap=overlap)
+    starts, ends = _rows(start_logits, end_logits)
+    found = best_spans(
+        np.arange(len(starts) + 1),
+        lambda first, stop: starts[first] + ends[stop - 1],
+        longest=longest or len(starts),
+        count=count,
     )
+    return tuple(Span(first, last, _sigmoid(total / 2)) for first, last, total in found)
 
 
 def similarity(
     curve: ArrayLike,
     *,
-    mask: ArrayLike | None = None,
+    boundaries: IntArray | None = None,
+    longest: int | None = None,
     count: int = 1,
-    overlap: float = 0.5,
 ) -> tuple[Span, ...]:
-    """The spans whose indicator correlates best with the curve of cosines; no training.
+    """The spans that stand out most clearly from the rest of the curve; no training.
 
-    The score is Pearson's correlation of the curve with "1 inside the span, 0 outside", never
-    below 0. A flat curve favours no span, so it answers with the whole video at score 0. All
-    O(T^2) spans are weighed, one length after another, in O(T) memory.
+    The score is that of `Contrast`, never below 0. A flat curve favours no span, so it answers
+    with the whole video, as far as a span may reach, at score 0.
 
     Args:
         curve: ``[T]``, the cosine of each frame to the sentence.
-        mask: ``[T]`` bool, True for real frames.
+        boundaries: ``[B]`` ascending, from 0 to T: the frames at which spans may begin, and
+            before which they may end; every piece between two of them that a span holds must
+            match, as `Contrast` says. None allows all frames.
+        longest: Frames in a span at most; None sets no limit.
         count: Spans wanted at most.
-        overlap: Largest IoU between two spans of the answer, 0 to 1.
 
     Raises:
         NetworkError: The curve is not finite, or there is no frame.
     """
-    frames, (values,) = _real_frames(mask, curve)
-    deviations, scale = _correlation(values)
-    if not scale.any():
-        return (Span(int(frames[0]), int(frames[-1]), 0.0),)
-    return tuple(
-        Span(int(frames[first]), int(frames[last]), min(max(total, 0.0), 1.0))
-        for first, last, total in highest_sums(deviations, scale, count=count, overlap=overlap)
+    (values,) = _rows(curve)
+    length = len(values)
+    contrast = Contrast(values, longest=longest or length, boundaries=boundaries)
+    if contrast.flat:
+        return (Span(0, min(length, longest or length) - 1, 0.0),)
+    found = best_spans(
+        np.arange(length + 1) if boundaries is None else boundaries,
+        contrast,
+        longest=longest or length,
+        count=count,
     )
+    return tuple(Span(first, last, min(max(total, 0.0), 1.0)) for first, last, total in found)
 
 
 def combined(
@@ -207,37 +223,55 @@ def combined(
     curve: ArrayLike,
     *,
     weight: float,
-    mask: ArrayLike | None = None,
+    boundaries: IntArray | None = None,
+    longest: int | None = None,
     count: int = 1,
-    overlap: float = 0.5,
 ) -> tuple[Span, ...]:
-    """The spans with the highest sum of start logit, end logit and weighted correlation.
+    """The spans with the highest sum of start logit, end logit and weighted contrast.
 
-    The trained boundaries say where a moment may begin and end, the correlation of ``similarity``
-    what lies between them. A correlation of one half leaves the score of `joint` as it was.
-    O(T^2) time, O(T) memory.
+    The trained boundaries say where a moment may begin and end, the contrast of ``similarity``
+    what lies between them. A contrast of one half leaves the score of `joint` as it was.
 
     Args:
         start_logits: ``[T]``.
         end_logits: ``[T]``.
         curve: ``[T]``, the cosine of each frame to the sentence.
-        weight: What a correlation of one is worth; 0 is `joint`.
-        mask: ``[T]`` bool, True for real frames.
+        weight: What a contrast of one is worth; 0 is `joint`.
+        boundaries: As for `similarity`.
+        longest: Frames in a span at most; None sets no limit.
         count: Spans wanted at most.
-        overlap: Largest IoU between two spans of the answer, 0 to 1.
 
     Raises:
         NetworkError: The rows disagree in length, are not finite, or there is no frame.
     """
-    frames, (starts, ends, values) = _real_frames(mask, start_logits, end_logits, curve)
-    deviations, scale = _correlation(values)
-    found = highest_sums(
-        deviations, weight * scale, count=count, overlap=overlap, starts=starts, ends=ends
+    starts, ends, values = _rows(start_logits, end_logits, curve)
+    contrast = Contrast(values, longest=longest or len(values), boundaries=boundaries)
+    found = best_spans(
+        np.arange(len(values) + 1) if boundaries is None else boundaries,
+        lambda first, stop: starts[first] + ends[stop - 1] + weight * contrast(first, stop),
+        longest=longest or len(values),
+        count=count,
     )
     return tuple(
-        Span(int(frames[first]), int(frames[last]), _sigmoid((total - weight / 2) / 2))
-        for first, last, total in found
+        Span(first, last, _sigmoid((total - weight / 2) / 2)) for first, last, total in found
     )
+
+
+def longest_span(times: ArrayLike, duration: float, manifest: Manifest) -> int:
+    """Frames in a span at most: as long as the bundle says, at the rate of these frames.
+
+    Args:
+        times: ``[T]``, when each frame came on screen, seconds, never falling.
+        duration: The video's end on the same clock, seconds.
+        manifest: The bundle's.
+    """
+    windows = manifest.windows
+    if windows.seconds is None:
+        return windows.frames
+    shown = np.asarray(times, dtype=np.float64)
+    # Samples that show the same frame share its time: only the mean step is the sampling's own.
+    step = (max(float(duration), float(shown[-1])) - float(shown[0])) / len(shown)
+    return max(1, round(windows.seconds / step)) if step > 0 else windows.frames
 
 
 def to_moments(
@@ -246,6 +280,7 @@ def to_moments(
     duration: float,
     *,
     calibration: ScoreCalibration | None = None,
+    margin: float | None = None,
 ) -> tuple[Moment, ...]:
     """Spans of frames to moments in seconds, with calibrated scores.
 
@@ -257,6 +292,7 @@ def to_moments(
         times: ``[T]``, when each frame came on screen, seconds, never falling.
         duration: The video's end on the same clock, seconds.
         calibration: From raw scores to probabilities; spans below its threshold are left out.
+        margin: As for `calibrate`.
 
     Returns:
         The moments, best first; empty where all are below the threshold.
@@ -268,7 +304,7 @@ def to_moments(
     index = np.arange(len(shown))
     moments = []
     for span in spans:
-        score = span.score if calibration is None else calibrate(span.score, calibration)
+        score = span.score if calibration is None else calibrate(span.score, calibration, margin)
         threshold = None if calibration is None else calibration.threshold
         if threshold is not None and score < threshold:
             continue
@@ -278,50 +314,42 @@ def to_moments(
     return tuple(moments)
 
 
-def calibrate(score: float, calibration: ScoreCalibration) -> float:
-    """The probability that belongs to a raw score: linear between the fitted points.
+def calibrate(score: float, calibration: ScoreCalibration, margin: float | None = None) -> float:
+    """The probability that belongs to a raw score.
+
+    Where a sentence is surely shown, its best span is right more often than its score alone
+    says, so the margin of presence counts as well.
 
     Args:
         score: A span's raw score, 0 to 1.
-        calibration: The fitted points; scores beyond them get the outermost probability.
+        calibration: The fitted points; between them the map is linear, and scores beyond them
+            get the outermost probability.
+        margin: By how much the video's closest frame exceeds the sentence's mark; None counts
+            as nothing.
     """
+    if margin is not None and calibration.margin_weight:
+        inside = min(max(score, SURE), 1 - SURE)
+        odds = math.log(inside / (1 - inside)) + calibration.margin_weight * margin
+        score = _sigmoid(odds)
     return float(np.interp(score, calibration.raw, calibration.probability))
 
 
-def _real_frames(mask: ArrayLike | None, *rows: ArrayLike) -> tuple[IntArray, list[FloatArray]]:
-    """Indices of the real frames, and each row at those, as float64."""
+def _rows(*rows: ArrayLike) -> list[FloatArray]:
+    """Rows of one number a frame each, as float64, checked."""
     values = [np.asarray(row, dtype=np.float64) for row in rows]
     shape = values[0].shape
-    keep = np.ones(shape, dtype=bool) if mask is None else np.asarray(mask, dtype=bool)
-    if len(shape) != 1 or any(row.shape != shape for row in values) or keep.shape != shape:
-        shapes = ", ".join(str(row.shape) for row in (*values, keep))
+    if len(shape) != 1 or any(row.shape != shape for row in values):
+        shapes = ", ".join(str(row.shape) for row in values)
         raise NetworkError(f"decoding takes one row a frame each, not shapes {shapes}")
-    frames = np.flatnonzero(keep)
-    if not len(frames):
+    if not shape[0]:
         raise NetworkError("there is no frame to decode")
-    real = [row[frames] for row in values]
-    if not all(np.isfinite(row).all() for row in real):
+    if not all(np.isfinite(row).all() for row in values):
         raise NetworkError(
             "the localizer gave values that are not finite",
             where="localizer",
             remedy="Use a precision with more range, such as fp32",
         )
-    return frames, real
-
-
-def _correlation(values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """A curve's deviations, and what a span's sum of them is divided by, for each length.
-
-    The product is Pearson's correlation of the curve with "1 inside the span, 0 outside". All
-    factors of a flat curve are zero, and that of the whole video, whose indicator is constant.
-    """
-    deviations = values - values.mean()
-    spread = math.sqrt(float(deviations @ deviations))
-    length = len(values)
-    if spread <= 1e-9 * max(1.0, float(np.abs(values).max())) * math.sqrt(length):
-        return deviations, np.zeros(length)
-    sizes = np.arange(1, length)
-    return deviations, np.append(1 / (spread * np.sqrt(sizes * (1 - sizes / length))), 0.0)
+    return values
 
 
 def _pair_score(start_logit: float, end_logit: float) -> float:

@@ -38,12 +38,16 @@ class EncodedSentence:
         tokens: ``[N, Dt]``, one row a token.
         sentence: ``[Ds]``, of length 1.
         warnings: What was lost on the way.
+        words: The words that the tokens belong to.
+        word_of: The word of each token; -1 for special tokens.
     """
 
     text: str
     tokens: NDArray[np.floating]
     sentence: NDArray[np.floating]
     warnings: tuple[str, ...]
+    words: tuple[str, ...] = ()
+    word_of: tuple[int, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -142,6 +146,8 @@ class SentenceEncoder:
                 np.array(tokens[row, : len(query.ids)]),
                 np.array(sentences[row]),
                 query.warnings,
+                query.words,
+                query.word_of,
             )
             for row, query in enumerate(queries)
         ]

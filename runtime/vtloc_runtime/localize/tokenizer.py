@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,11 +37,15 @@ class TokenizedQuery:
         text: The sentence after cleaning.
         ids: Token ids, special tokens included.
         warnings: What was lost on the way.
+        words: The words that the tokens belong to.
+        word_of: The word of each token; -1 for special tokens.
     """
 
     text: str
     ids: tuple[int, ...]
     warnings: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    word_of: tuple[int, ...] = ()
 
 
 class _TokenizerFile(msgspec.Struct):
@@ -107,6 +112,8 @@ class QueryTokenizer:
         with _own_errors("cannot be read"):
             file = msgspec.json.decode(content, type=_TokenizerFile)
             self._unknown = file.model.get("unk_token")
+            # Only a vocabulary of whole words tells known words from unknown ones.
+            self._whole_words = file.model.get("type") == "WordPiece"
             self._tokenizer: Any = Tokenizer.from_str(content.decode("utf-8"))
             self._tokenizer.no_padding()
         if file.post_processor is not None and file.post_processor.repeats():
@@ -164,7 +171,10 @@ class QueryTokenizer:
         unknown = sum(token == self._unknown for token in words)
         if self._unknown is not None and 2 * unknown >= len(words):
             warnings.append(f"the text network does not know {unknown} of {len(words)} words")
-        return TokenizedQuery(text, ids, tuple(warnings))
+        spelled, word_of = _words(text, encoding)
+        if self._whole_words and (warning := _language_warning(spelled, word_of)):
+            warnings.append(warning)
+        return TokenizedQuery(text, ids, tuple(warnings), spelled, word_of)
 
     def batch(
         self, queries: Sequence[TokenizedQuery]
@@ -181,6 +191,33 @@ class QueryTokenizer:
             ids[row, : len(query.ids)] = query.ids
             mask[row, : len(query.ids)] = True
         return ids, mask
+
+
+def _words(text: str, encoding: Any) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The words of a sentence, and the word of each of its tokens (-1 for special tokens)."""
+    places = [-1 if place is None else place for place in encoding.word_ids]
+    known = sorted({place for place in places if place >= 0})
+    numbers = {place: number for number, place in enumerate(known)}
+    reach: dict[int, tuple[int, int]] = {}
+    for place, (start, stop) in zip(places, encoding.offsets, strict=True):
+        low, high = reach.get(place, (start, stop))
+        reach[place] = (min(low, start), max(high, stop))
+    words = tuple(text[slice(*reach[place])].strip() for place in known)
+    return words, tuple(numbers.get(place, -1) for place in places)
+
+
+def _language_warning(words: tuple[str, ...], word_of: tuple[int, ...]) -> str | None:
+    """What to say of a sentence whose words are hardly among those the text encoder learned."""
+    letters = [letter for word in words for letter in word if letter.isalpha()]
+    foreign = sum(not unicodedata.name(letter, "").startswith("LATIN") for letter in letters)
+    if 2 * foreign > len(letters):
+        return "the sentence is in another script than the text encoder learned; ask in English"
+    pieces = Counter(word_of)
+    unknown = [word for number, word in enumerate(words) if pieces[number] > 1 and word.isalpha()]
+    if 3 * len(unknown) < len(words) or not unknown:
+        return None
+    shown = ", ".join(_shorten(word, 20) for word in unknown[:3])
+    return f"the text encoder does not know some words ({shown}); it reads English"
 
 
 def _faulty(what: str) -> BundleError:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vtloc_runtime.errors import NetworkError
+from vtloc_runtime.localize.moments import Alignment
 from vtloc_runtime.localize.windows import Timeline, plan_windows
 from vtloc_runtime.networks.interface import check_finite
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,12 +25,32 @@ if TYPE_CHECKING:
 _SENTENCES_AT_ONCE = 32
 
 
+@dataclass(frozen=True, slots=True)
+class FrameLogits:
+    """What the localizer network says of every frame of a video, for several sentences.
+
+    Attributes:
+        starts: ``[S, T]``, how likely a moment begins at each frame.
+        ends: ``[S, T]``, how likely it ends there.
+        alignment: ``[S, N, T]``, how much each token has to do with each frame; N counts the
+            tokens of the longest sentence. None where it was not asked for.
+    """
+
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    alignment: NDArray[np.float32] | None = None
+
+
 class BoundaryLogits:
     """Runs the localizer network over videos of any length; safe to call from several threads.
 
+    The network sees as many frames at once as in its training. Where a window is to reach
+    further, it holds every second or further frame, and the frames between get windows of their
+    own.
+
     Args:
         network: The localizer network.
-        windows: How a video longer than a window is cut; the network's own limits hold as well.
+        windows: How many frames it sees at once; the network's own limits hold as well.
     """
 
     def __init__(self, network: Network, windows: Windows) -> None:
@@ -45,45 +67,111 @@ class BoundaryLogits:
         return self._network.inputs["features"].batch(_SENTENCES_AT_ONCE)
 
     def of(
-        self, features: FrameFeatures | NDArray[np.floating], sentences: Sequence[EncodedSentence]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Start and end logits of a whole video.
+        self,
+        features: FrameFeatures | NDArray[np.floating],
+        sentences: Sequence[EncodedSentence],
+        *,
+        reach: int | None = None,
+        alignment: bool = False,
+    ) -> FrameLogits:
+        """What the network says of a whole video.
 
         Args:
             features: ``[T, Dv]``.
             sentences: At most ``rows`` of them.
-
-        Returns:
-            ``[sentences, T]`` each.
+            reach: Frames of the video that a window spans; None: as many as it holds.
+            alignment: Whether to keep the alignment, too.
 
         Raises:
-            NetworkError: The network failed, or gave logits that are not finite.
+            NetworkError: The network failed, has no alignment, or gave values that are not finite.
         """
         inputs = self._network.inputs
         tokens, token_mask = _side_by_side(sentences, inputs["tokens"].dtype)
-        windows = plan_windows(len(features), frames=self._frames, overlap=self._overlap)
-        timeline = Timeline(windows, len(sentences))
-        for index, window in enumerate(windows):
-            part = features[window.start : window.stop].astype(inputs["features"].dtype, copy=False)
-            result = self._network.run(
-                {
-                    # One row for all sentences: a GPU is sent the features once.
-                    "features": np.broadcast_to(part, (len(sentences), *part.shape)),
-                    "frame_mask": np.ones((len(sentences), len(window)), dtype=bool),
-                    "tokens": tokens,
-                    "token_mask": token_mask,
-                }
+        dtype = inputs["features"].dtype
+        length, rows = len(features), len(sentences)
+        names = ["start_logits", "end_logits", *(["alignment"] if alignment else [])]
+        whole = {
+            name: np.empty((rows, *(tokens.shape[1:2] if name == "alignment" else ()), length))
+            for name in names
+        }
+        step = -(-min(length, reach or self._frames) // self._frames)
+        for phase in range(step):
+            places = range(phase, length, step)
+            windows = plan_windows(len(places), frames=self._frames, overlap=self._overlap)
+            timelines = {
+                name: Timeline(windows, values.shape[:-1]) for name, values in whole.items()
+            }
+            last, found = None, {}
+            for index, window in enumerate(windows):
+                part = places[window.start : window.stop]
+                seen = features[part.start : part.stop : step].astype(dtype, copy=False)
+                # A picture that stays on screen for hours fills window after window.
+                if last is None or not np.array_equal(seen, last):
+                    found, last = self._run(seen, tokens, token_mask, names), seen
+                for name, timeline in timelines.items():
+                    timeline.add(index, found[name])
+            for name, timeline in timelines.items():
+                whole[name][..., phase::step] = timeline.values()
+        aligned = whole["alignment"].astype(np.float32) if alignment else None
+        return FrameLogits(whole["start_logits"], whole["end_logits"], aligned)
+
+    def _run(
+        self,
+        seen: NDArray[Any],
+        tokens: NDArray[Any],
+        token_mask: NDArray[np.bool_],
+        names: list[str],
+    ) -> dict[str, NDArray[np.float64]]:
+        """What the network says of one window, for all sentences; ``[rows, ..., frames]`` each."""
+        rows = len(tokens)
+        result = self._network.run(
+            {
+                # One row for all sentences: a GPU is sent the features once.
+                "features": np.broadcast_to(seen, (rows, *seen.shape)),
+                "frame_mask": np.ones((rows, len(seen)), dtype=bool),
+                "tokens": tokens,
+                "token_mask": token_mask,
+            }
+        )
+        return {name: self._output(result, name, len(seen)) for name in names}
+
+    def _output(
+        self, result: Mapping[str, NDArray[Any]], name: str, frames: int
+    ) -> NDArray[np.float64]:
+        if name not in result:
+            raise NetworkError(
+                f"the localizer network gives no {name}",
+                where=self._network.name,
+                remedy="Export the bundle again, or do not ask for it",
             )
-            logits = result["start_logits"], result["end_logits"]
-            for one in logits:
-                if one.shape != (len(sentences), len(window)):
-                    raise NetworkError(
-                        f"{len(window)} frames gave logits of the shape {one.shape}",
-                        where=self._network.name,
-                    )
-                check_finite(one, what="logits", network=self._network.name)
-            timeline.add(index, *(one.astype(np.float64) for one in logits))
-        return timeline.logits()
+        values = result[name]
+        if values.shape[-1] != frames:
+            raise NetworkError(
+                f"{frames} frames gave {name} of the shape {values.shape}",
+                where=self._network.name,
+            )
+        check_finite(values, what=name.replace("_", " "), network=self._network.name)
+        return values.astype(np.float64)
+
+
+def word_alignment(
+    logits: FrameLogits, row: int, sentence: EncodedSentence, times: NDArray[np.float64]
+) -> Alignment | None:
+    """The alignment of one sentence, its tokens gathered into words; None where there is none.
+
+    Args:
+        logits: What the network said.
+        row: Which of its sentences.
+        sentence: The same sentence.
+        times: ``[T]``, when each frame came on screen, seconds.
+    """
+    if logits.alignment is None:
+        return None
+    weights = np.zeros((len(sentence.words), len(times)), dtype=np.float32)
+    for token, word in enumerate(sentence.word_of):
+        if word >= 0:
+            weights[word] += logits.alignment[row, token]
+    return Alignment(sentence.words, times, weights)
 
 
 def _side_by_side(

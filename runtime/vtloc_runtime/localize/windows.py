@@ -45,46 +45,39 @@ def plan_windows(length: int, *, frames: int, overlap: int) -> tuple[Window, ...
 
 
 class Timeline:
-    """The logits of a whole video, stitched from windows.
+    """Values of every frame of a video, stitched from windows.
 
-    Where windows overlap, each frame's logits are a mean that favours the window in which the
+    Where windows overlap, each frame's values are a mean that favours the window in which the
     frame lies further from a cut, for there the network saw more of what surrounds it.
 
     Args:
         windows: All windows of the video, in order.
-        rows: Sentences.
+        shape: Of what is known of each frame.
     """
 
-    def __init__(self, windows: tuple[Window, ...], rows: int) -> None:
+    def __init__(self, windows: tuple[Window, ...], shape: tuple[int, ...]) -> None:
         self._windows = windows
         length = windows[-1].stop
-        self._sums = np.zeros((2, rows, length))
+        self._sums = np.zeros((*shape, length))
         self._weights = np.zeros(length)
 
-    def add(
-        self,
-        index: int,
-        start_logits: NDArray[np.floating],
-        end_logits: NDArray[np.floating],
-    ) -> None:
+    def add(self, index: int, values: NDArray[np.floating]) -> None:
         """Add one window's answer.
 
         Args:
             index: Which window.
-            start_logits: ``[rows, len(window)]``.
-            end_logits: ``[rows, len(window)]``.
+            values: ``[*shape, len(window)]``.
         """
         window = self._windows[index]
         weights = self._taper(index)
         part = slice(window.start, window.stop)
-        self._sums[0, :, part] += weights * start_logits
-        self._sums[1, :, part] += weights * end_logits
+        self._sums[..., part] += weights * values
         self._weights[part] += weights
 
-    def logits(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Start and end logits ``[rows, T]`` of the whole video, once every window was added."""
-        start, end = self._sums / self._weights
-        return start, end
+    def values(self) -> NDArray[np.float64]:
+        """``[*shape, T]`` of the whole video, once every window was added."""
+        stitched: NDArray[np.float64] = self._sums / self._weights
+        return stitched
 
     def _taper(self, index: int) -> NDArray[np.float64]:
         """One inside the window, falling towards the cuts over what the neighbour shares."""

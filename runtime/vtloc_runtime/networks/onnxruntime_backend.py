@@ -128,8 +128,14 @@ class OnnxRuntimeNetwork(Network):
         self.backend = f"onnxruntime:{device}"
         kind, _, ordinal = device.partition(":")
         self._place = None if kind == "cpu" else (kind, int(ordinal or 0))
-        self.inputs = _specs(self._session.get_inputs())
-        self.outputs = _specs(self._session.get_outputs())
+        try:
+            self.inputs = _specs(self._session.get_inputs())
+            self.outputs = _specs(self._session.get_outputs())
+        except UnicodeDecodeError as error:
+            raise BundleError(
+                "an input or output of the network has a name that is not UTF-8 text",
+                where=opened.where,
+            ) from error
 
     def keep_outputs(self, outputs: Collection[str]) -> None:
         """Leave out of every answer what is not among these outputs."""

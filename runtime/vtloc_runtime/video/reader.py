@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -135,9 +136,12 @@ class FrameReader:
     def _guarded(self) -> Iterator[Frame]:
         with _one_error(self._name):
             try:
+                last = 0.0
                 for number, frame in enumerate(self._frames(), start=1):
                     self._check_limits(number, frame.asked)
-                    yield frame
+                    # The timestamps of a damaged file may lie before its start, or fall.
+                    last = max(last, frame.time)
+                    yield frame if frame.time == last else replace(frame, time=last)
                     if self._closed:
                         return
                 self._finished = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,9 @@ from vtloc_calibration.scores.fit import (
     cross_validate,
     fit,
     folds_by_group,
+    margin_weight,
     probabilities,
+    with_margin,
 )
 from vtloc_calibration.scores.reliability import (
     brier_score,
@@ -175,3 +178,22 @@ def test_bins_cover_every_answer_once() -> None:
     assert [one.count for one in bins] == [2, 1, 0, 0, 0, 1, 0, 0, 0, 2]
     assert bins[0].observed == 0.5
     assert np.isnan(bins[2].observed)
+
+
+def test_a_margin_counts_for_as_much_as_it_tells() -> None:
+    chance = np.random.default_rng(0)
+    raw, margin = chance.uniform(0.05, 0.95, 4000), chance.normal(0.2, 0.2, 4000)
+    odds = np.log(raw / (1 - raw))
+    right = chance.random(4000) < 1 / (1 + np.exp(-(0.5 * odds + 3 * margin - 0.4)))
+    weight = margin_weight(raw, margin, right)
+    assert weight == pytest.approx(6, rel=0.2)
+    assert margin_weight(raw, -margin, right) == 0
+    calibration = msgspec.structs.replace(
+        fit(with_margin(raw, margin, weight), right, method="temperature"), margin_weight=weight
+    )
+    told = [calibrate(*pair) for pair in zip(raw, [calibration] * 4000, margin, strict=True)]
+    assert expected_calibration_error(told, right) < 0.03
+    assert told == pytest.approx(
+        probabilities(with_margin(raw, margin, weight), calibration), abs=1e-9
+    )
+    assert calibrate(0.4, calibration) == calibrate(0.4, calibration, 0.0)

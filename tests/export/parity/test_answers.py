@@ -16,6 +16,7 @@ from vtloc_export.cli.main import main
 from vtloc_export.errors import ParityError
 from vtloc_export.parity.answers import answer_parity, verify_bundle
 from vtloc_export.parity.questions import Question, labelled_questions, synthetic_questions
+from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.moments import Localization, Moment
 
 
@@ -54,7 +55,14 @@ def test_an_answer_that_vanishes_has_moved():
     old, new = answers((0, 4)), [Localization("q", ())]
     found = answer_parity("onnxruntime", "compact", [question(1)], old, new)
     assert (found.same, found.iou) == (0.0, 0.0)
-    assert answer_parity("onnxruntime", "fp32", [question(1)], new, new).same == 1.0
+
+
+def test_questions_without_an_answer_verify_nothing():
+    none, some = [Localization("q", ())], answers((0, 4))
+    for old, broken in ((none * 3 + some, True), (none + some, False)):
+        found = answer_parity("onnxruntime", "fp32", [question(len(old))], old, old)
+        assert found.same == 1.0
+        assert (found.broken is not None) == broken
 
 
 def test_labels_show_how_the_task_drifts():
@@ -84,6 +92,36 @@ def test_a_sound_bundle_is_verified_in_every_precision(bundle):
         sum(len(item.queries) for item in synthetic_questions())
     }
     json.dumps(report.to_json())
+
+
+def test_a_calibrated_bundle_is_compared_by_moments(bundle, tmp_path):
+    """A threshold that turns every sentence away leaves something to compare nevertheless."""
+    folder = tmp_path / "strict"
+    shutil.copytree(bundle.path, folder)
+    manifest = json.loads((folder / "bundle.json").read_text())
+    manifest["score_calibration"] = {
+        "raw": [0.0, 1.0],
+        "probability": [0.0, 1.0],
+        "threshold": 1.1,
+        "presence": None,
+    }
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    with Localizer.open(folder) as localizer:
+        pictures = synthetic_questions()[0].video
+        assert localizer.localize(pictures, "a dog").moments == ()
+    exact = next(one for one in verify_bundle(folder).answers if one.precision == "fp32")
+    assert (exact.same, exact.broken) == (1.0, None)
+
+    model = onnx.load(folder / "localizer.fp32.onnx")
+    item = next(one for one in model.graph.initializer if one.name == "head.output.weight")
+    item.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(item), item.name))
+    content = model.SerializeToString()
+    (folder / "localizer.fp32.onnx").write_bytes(content)
+    variant = manifest["networks"]["localizer"]["variants"]["fp32"]
+    variant["sha256"] = hashlib.sha256(content).hexdigest()
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    wrong = next(one for one in verify_bundle(folder).answers if one.precision == "fp32")
+    assert wrong.broken is not None
 
 
 @pytest.fixture

@@ -47,15 +47,12 @@ def test_the_best_span_is_the_best_of_all(rows, weight):
 @given(rows=rows)
 def test_several_spans_keep_apart_and_fall_in_score(rows):
     starts, ends, curve = rows
-    spans = combined(starts, ends, curve, weight=4.0, count=4, overlap=0.3)
+    spans = combined(starts, ends, curve, weight=4.0, count=4)
     assert 1 <= len(spans) <= 4
     scores = [span.score for span in spans]
     assert scores == sorted(scores, reverse=True)
     for index, one in enumerate(spans):
-        for other in spans[:index]:
-            shared = min(one.end, other.end) - max(one.start, other.start) + 1
-            union = max(one.end, other.end) - min(one.start, other.start) + 1
-            assert max(0, shared) / union <= 0.3 + 1e-9
+        assert all(one.end < other.start or one.start > other.end for other in spans[:index])
 
 
 @settings(deadline=None)
@@ -71,12 +68,6 @@ def test_the_curve_decides_where_boundaries_cannot():
     curve = [0.0] * 4 + [1.0] * 3 + [0.0] * 5
     span = decode("combined", logits, logits, curve=curve)[0]
     assert (span.start, span.end) == (4, 6)
-
-
-def test_padding_takes_no_part():
-    starts, ends = [0.0, 1.0, 0.0, 9.0], [0.0, 0.0, 1.0, 9.0]
-    span = combined(starts, ends, [0, 1, 1, 5], weight=6.0, mask=[True, True, True, False])[0]
-    assert (span.start, span.end) == (1, 2)
 
 
 def test_it_needs_a_shared_space():

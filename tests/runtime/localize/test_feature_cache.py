@@ -393,7 +393,7 @@ def test_storage_that_hangs_is_given_up(
     monkeypatch.setattr(os, "pread", hang)
     cache = FeatureCache(tmp_path / "cache", timeout=0.3)
     began = time.monotonic()
-    with pytest.raises(VideoError, match=r"no answer for 0\.3 s"):
+    with pytest.raises(VideoError, match=r"did not respond within 0\.3 s"):
         cache.fetch(film, "s", Encoder())
     assert time.monotonic() - began < 5
     assert cache.key(film, "s", stop=lambda: True) is None

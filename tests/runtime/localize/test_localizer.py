@@ -105,13 +105,39 @@ def test_every_decoding_finds_a_plain_moment(colour_bundle: Path, decoding: Any)
 
 
 def test_windows_give_the_answer_of_the_whole(tmp_path: Path) -> None:
-    bundle = write_colour_bundle(tmp_path / "b", windows=Windows(frames=20, overlap=6))
+    bundle = write_colour_bundle(tmp_path / "b", windows=Windows(frames=45, overlap=20))
     video = encoded(("red", 33), ("green", 9), ("blue", 40), ("yellow", 30))
     with Localizer.open(bundle) as localizer:
         for query, span in (("green", (33, 42)), ("blue", (42, 82)), ("yellow", (82, 112))):
             best = localizer.localize(video, query).best
             assert best is not None
             assert (best.start, best.end) == span
+
+
+def test_a_moment_is_no_longer_than_the_bundle_allows(tmp_path: Path) -> None:
+    bundle = write_colour_bundle(tmp_path / "b", windows=Windows(frames=20, overlap=6))
+    video = encoded(("red", 50), ("green", 9), ("red", 50))
+    for decoding in ("joint", "argmax", "soft", "similarity", "combined"):
+        with Localizer.open(bundle, decoding=decoding) as localizer:
+            for query in ("red", "green", "blue"):
+                for moment in localizer.localize(video, query, moments=5).moments:
+                    assert moment.end - moment.start <= 20
+
+
+def test_the_alignment_says_which_word_a_frame_has_to_do_with(localizer: Localizer) -> None:
+    video = encoded(("red", 6), ("green", 4))
+    plain, told = (
+        localizer.localize(video, "a green screen", alignment=wanted) for wanted in (False, True)
+    )
+    assert plain == told
+    assert plain.alignment is None
+    assert "alignment" not in told.to_json()
+    assert told.alignment is not None
+    assert told.alignment.words == ("a", "green", "screen")
+    assert told.alignment.weights.shape == (3, 10)
+    assert told.alignment.times.tolist() == video.times.tolist()
+    green = told.alignment.weights[1]
+    assert green[6:].min() > green[:6].max()
 
 
 def test_half_precision_answers_alike(colour_bundle: Path) -> None:

@@ -15,7 +15,7 @@ from vtloc_runtime.errors import NetworkError
 from vtloc_runtime.localize import spans as decoding
 from vtloc_runtime.localize.spans import Span
 
-LIMITS = st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.75, 1.0])
+LENGTHS = st.integers(1, 14)
 
 
 def rows(count: int) -> st.SearchStrategy[np.ndarray]:
@@ -26,17 +26,11 @@ def rows(count: int) -> st.SearchStrategy[np.ndarray]:
     )
 
 
-def frame_iou(one: tuple[int, int], other: tuple[int, int]) -> float:
-    inside = max(0, min(one[1], other[1]) - max(one[0], other[0]) + 1)
-    lengths = (one[1] - one[0] + 1) + (other[1] - other[0] + 1)
-    return inside / (lengths - inside)
-
-
-def greedy(totals: dict[tuple[int, int], float], count: int, limit: float) -> list[float]:
-    """The totals of greedy suppression over every pair, by the plainest program."""
+def greedy(totals: dict[tuple[int, int], float], count: int) -> list[float]:
+    """The totals of the best pairs that share no frame, by the plainest program."""
     chosen: list[tuple[int, int]] = []
     while len(chosen) < count:
-        free = [pair for pair in totals if all(frame_iou(pair, c) <= limit for c in chosen)]
+        free = [p for p in totals if all(p[1] < c[0] or p[0] > c[1] for c in chosen)]
         if not free:
             break
         chosen.append(max(free, key=totals.__getitem__))
@@ -56,25 +50,23 @@ def test_joint_finds_the_best_ordered_pair(logits: np.ndarray) -> None:
     assert span.score == pytest.approx(1 / (1 + math.exp(-best / 2)))
 
 
-@given(rows(2), st.integers(1, 6), LIMITS)
-@settings(max_examples=300)
-def test_further_joint_spans_are_greedy_suppression_over_all_pairs(
-    logits: np.ndarray, count: int, limit: float
+@given(rows(2), st.integers(1, 6), LENGTHS)
+@settings(max_examples=200)
+def test_further_joint_spans_share_no_frame_and_fall_in_score(
+    logits: np.ndarray, count: int, longest: int
 ) -> None:
     # Distinct sums, so that the plain program and the fast one have no ties to break.
     start, end = logits + np.random.default_rng(7).uniform(0, 1e-6, logits.shape)
-    totals = {(a, b): start[a] + end[b] for a, b in pairs(len(start))}
-    spans = decoding.joint(start, end, count=count, overlap=limit)
+    totals = {(a, b): start[a] + end[b] for a, b in pairs(len(start)) if b - a < longest}
+    spans = decoding.joint(start, end, count=count, longest=longest)
     found = [totals[int(span.start), int(span.end)] for span in spans]
-    assert found == greedy(totals, count, limit)
+    assert found == greedy(totals, count)
     assert [span.score for span in spans] == sorted((s.score for s in spans), reverse=True)
 
 
-@given(rows(1), st.integers(1, 5), LIMITS)
-@settings(max_examples=300)
-def test_similarity_finds_the_spans_that_correlate_best(
-    logits: np.ndarray, count: int, limit: float
-) -> None:
+@given(rows(1), st.integers(1, 5))
+@settings(max_examples=200)
+def test_similarity_finds_the_spans_that_correlate_best(logits: np.ndarray, count: int) -> None:
     curve = logits[0] + np.random.default_rng(7).uniform(0, 1e-3, logits.shape[1])
     length = len(curve)
     if length < 3:
@@ -85,9 +77,42 @@ def test_similarity_finds_the_spans_that_correlate_best(
         inside[first : last + 1] = 1
         whole = last - first + 1 == length
         totals[first, last] = 0.0 if whole else float(np.corrcoef(inside, curve)[0, 1])
-    spans = decoding.similarity(curve, count=count, overlap=limit)
-    expected = [max(0.0, total) for total in greedy(totals, count, limit)]
+    spans = decoding.similarity(curve, count=count)
+    expected = [max(0.0, total) for total in greedy(totals, count)]
     assert [span.score for span in spans] == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize("strategy", ["joint", "argmax", "soft", "similarity", "combined"])
+@given(rows(3), st.integers(1, 14), st.integers(1, 4))
+@settings(max_examples=60)
+def test_no_span_is_longer_than_it_may_be(
+    strategy: str, logits: np.ndarray, longest: int, count: int
+) -> None:
+    start, end, curve = logits
+    for span in decoding.decode(strategy, start, end, curve=curve, longest=longest, count=count):
+        assert span.end - span.start <= longest - 1 + 1e-9
+
+
+def test_a_moment_keeps_its_contrast_however_long_the_video() -> None:
+    chance = np.random.default_rng(0)
+    moment = 1 + 0.2 * chance.normal(size=12)
+    found = []
+    for length in (200, 2_000, 20_000):
+        curve = 0.2 * chance.normal(size=length)
+        curve[100:112] = moment
+        (span,) = decoding.similarity(curve, longest=75)
+        assert (span.start, span.end) == (100, 111)
+        found.append(span.score)
+    assert found == pytest.approx([found[0]] * 3, abs=0.02)
+
+
+def test_what_comes_again_is_answered_by_each_time() -> None:
+    curve = np.tile([0.1] * 20 + [0.9] * 6 + [0.2] * 14, 15)
+    curve = curve + 0.02 * np.random.default_rng(0).normal(size=len(curve))
+    spans = decoding.similarity(curve, longest=75, count=15)
+    assert sorted((span.start, span.end) for span in spans) == [
+        (20 + 40 * loop, 25 + 40 * loop) for loop in range(15)
+    ]
 
 
 def test_similarity_finds_the_raised_stretch_of_a_noisy_curve() -> None:
@@ -123,21 +148,11 @@ def test_soft_is_the_expectation_under_softmax(logits: np.ndarray) -> None:
     assert 0 <= span.score <= 1
 
 
-@given(rows(3), st.sampled_from(["joint", "argmax", "soft", "similarity"]))
-def test_padding_frames_change_nothing(logits: np.ndarray, strategy: str) -> None:
-    start, end, curve = logits
-    mask = np.array([True] * logits.shape[1] + [False] * 3)
-    padded = [np.append(row, [50.0, 60.0, 55.0]) for row in logits]
-    plain = decoding.decode(strategy, start, end, curve=curve, count=3)
-    masked = decoding.decode(strategy, padded[0], padded[1], curve=padded[2], mask=mask, count=3)
-    assert masked == plain
-
-
 def test_long_rows_are_decoded_as_short_ones() -> None:
     start, end = np.random.default_rng(5).normal(size=(2, 40_000))
-    (span,) = decoding.joint(start, end)
-    reach = np.maximum.accumulate(end[::-1])[::-1]
-    assert start[int(span.start)] + end[int(span.end)] == (start + reach).max()
+    (span,) = decoding.joint(start, end, longest=75)
+    reach = np.lib.stride_tricks.sliding_window_view(np.append(end, [-np.inf] * 74), 75)
+    assert start[int(span.start)] + end[int(span.end)] == (start + reach.max(axis=1)).max()
 
 
 @pytest.mark.parametrize("strategy", ["joint", "argmax", "soft", "similarity"])
@@ -149,7 +164,7 @@ def test_logits_that_are_not_finite_are_refused(strategy: str) -> None:
 
 def test_no_frame_and_unequal_rows_are_refused() -> None:
     with pytest.raises(NetworkError, match="no frame"):
-        decoding.joint([1.0], [1.0], mask=[False])
+        decoding.joint([], [])
     with pytest.raises(NetworkError, match="shapes"):
         decoding.joint([1.0], [1.0, 2.0])
     with pytest.raises(NetworkError, match="share"):

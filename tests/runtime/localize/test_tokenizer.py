@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,34 @@ def test_an_interrupt_inside_a_tokenizer_is_not_swallowed(monkeypatch: pytest.Mo
     monkeypatch.setattr(tokenizer, "_tokenizer", Interrupted())
     with pytest.raises(KeyboardInterrupt):
         tokenizer.tokenize("a dog")
+
+
+@pytest.mark.parametrize(
+    ("query", "warned"),
+    [
+        ("a dog runs across the lawn and catches a ball", None),
+        ("two people arm wrestle", None),
+        ("a woman in a yellow sweater", None),
+        ("ein Fahrrad lehnt an der Wand", "does not know some words .Fahrrad, lehnt"),
+        ("a bycicle", "bycicle"),
+        ("asdf qwer zxcv", "does not know"),
+        ("велосипед стоит у стены", "another script"),
+        ("一只狗在草地上奔跑", "another script"),
+    ],
+)
+def test_a_sentence_in_another_language_is_answered_with_a_warning(
+    query: str, warned: str | None
+) -> None:
+    warnings = QueryTokenizer.of(Bundle.open()).tokenize(query).warnings
+    if warned is None:
+        assert warnings == ()
+    else:
+        assert any(re.search(warned, warning) for warning in warnings)
+
+
+def test_tokens_are_told_apart_by_the_words_they_belong_to() -> None:
+    query = QueryTokenizer.of(Bundle.open()).tokenize("A cockatoo's feathers")
+    assert [word for word in query.words if word.isalpha()] == ["A", "cockatoo", "s", "feathers"]
+    assert len(query.word_of) == len(query.ids)
+    assert query.word_of[0] == query.word_of[-1] == -1
+    assert query.word_of.count(query.words.index("cockatoo")) > 1

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from vtloc_runtime.bundle.manifest import Windows
+from vtloc_runtime.errors import NetworkError
 from vtloc_runtime.localize.text_encoder import EncodedSentence
-from vtloc_runtime.localize.windowed_logits import BoundaryLogits
+from vtloc_runtime.localize.windowed_logits import BoundaryLogits, word_alignment
 from vtloc_runtime.networks.interface import Array, Network, TensorSpec
 
 
@@ -29,7 +30,8 @@ class Echo(Network):
         assert inputs["tokens"].dtype == np.float16
         starts = inputs["features"][..., 0]
         ends = np.zeros_like(starts) + inputs["token_mask"].sum(axis=1, keepdims=True)
-        return {"start_logits": starts, "end_logits": ends}
+        aligned = inputs["tokens"][..., :1] * starts[:, None, :]
+        return {"start_logits": starts, "end_logits": ends, "alignment": aligned}
 
 
 def sentence(tokens: int) -> EncodedSentence:
@@ -41,10 +43,24 @@ def test_every_frame_keeps_its_own_logits_across_windows(frames: int) -> None:
     network = Echo()
     features = np.stack([np.arange(frames), np.zeros(frames)], axis=1).astype(np.float32)
     logits = BoundaryLogits(network, Windows(frames=20, overlap=6))
-    starts, ends = logits.of(features, [sentence(2), sentence(5)])
-    np.testing.assert_allclose(starts, [np.arange(frames)] * 2)
-    np.testing.assert_allclose(ends, [[2] * frames, [5] * frames])
+    found = logits.of(features, [sentence(2), sentence(5)])
+    np.testing.assert_allclose(found.starts, [np.arange(frames)] * 2)
+    np.testing.assert_allclose(found.ends, [[2] * frames, [5] * frames])
+    assert found.alignment is None
     assert {shape[1] for shape in network.seen} == {min(frames, 20)}
+
+
+@pytest.mark.parametrize("frames", [1, 19, 41, 95, 160])
+def test_a_window_that_reaches_further_holds_every_second_frame(frames: int) -> None:
+    network = Echo()
+    features = np.stack([np.arange(frames), np.zeros(frames)], axis=1).astype(np.float32)
+    logits = BoundaryLogits(network, Windows(frames=20, overlap=10))
+    found = logits.of(features, [sentence(2)], reach=60, alignment=True)
+    np.testing.assert_allclose(found.starts, [np.arange(frames)])
+    assert max(shape[1] for shape in network.seen) <= 20
+    assert len({shape[1] for shape in network.seen}) <= 2
+    assert found.alignment is not None
+    np.testing.assert_allclose(found.alignment, [[np.arange(frames)] * 2])
 
 
 def test_the_networks_own_limits_hold_as_well() -> None:
@@ -55,5 +71,42 @@ def test_the_networks_own_limits_hold_as_well() -> None:
     assert {shape[1] for shape in network.seen} == {8}
 
 
+def test_tokens_are_gathered_into_words() -> None:
+    logits = BoundaryLogits(Echo(), Windows())
+    text = EncodedSentence(
+        "pancakes", np.ones((4, 3)), np.ones(3), (), ("pancakes",), (-1, 0, 0, -1)
+    )
+    features = np.full((5, 2), 0.25, np.float32)
+    found = word_alignment(logits.of(features, [text], alignment=True), 0, text, np.arange(5.0))
+    assert found is not None
+    assert found.words == ("pancakes",)
+    np.testing.assert_allclose(found.weights, [[0.5] * 5])
+    assert word_alignment(logits.of(features, [text]), 0, text, np.arange(5.0)) is None
+
+
+def test_a_network_without_alignment_says_so() -> None:
+    class Mute(Echo):
+        def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+            found = super().run(inputs)
+            del found["alignment"]
+            return found
+
+    with pytest.raises(NetworkError, match="alignment"):
+        BoundaryLogits(Mute(), Windows()).of(
+            np.ones((3, 2), np.float32), [sentence(1)], alignment=True
+        )
+
+
 def test_without_limits_many_sentences_go_together() -> None:
     assert BoundaryLogits(Echo(), Windows()).rows == 32
+
+
+def test_windows_that_are_equal_run_once() -> None:
+    network = Echo()
+    features = np.repeat(np.array([[1.0, 0.0], [2.0, 0.0]], np.float32), [1000, 500], axis=0)
+    logits = BoundaryLogits(network, Windows(frames=20, overlap=6))
+    found = logits.of(features, [sentence(2)])
+    np.testing.assert_allclose(found.starts, [[1.0] * 1000 + [2.0] * 500])
+    np.testing.assert_allclose(found.ends, [[2] * 1500])
+    # One before, one or two across, one after.
+    assert len(network.seen) <= 4

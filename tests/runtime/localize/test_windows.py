@@ -37,18 +37,18 @@ def test_windows_that_agree_are_stitched_into_what_they_say(
 ) -> None:
     logits = np.random.default_rng(0).normal(size=(2, 3, length))
     windows = plan_windows(length, frames=sizes[0], overlap=sizes[1])
-    timeline = Timeline(windows, 3)
+    timeline = Timeline(windows, (2, 3))
     for index, window in enumerate(windows):
-        timeline.add(index, *logits[:, :, window.start : window.stop])
-    assert np.allclose(timeline.logits(), logits)
+        timeline.add(index, logits[:, :, window.start : window.stop])
+    assert np.allclose(timeline.values(), logits)
 
 
 def test_a_frame_is_judged_by_the_window_that_sees_more_around_it() -> None:
     windows = (Window(0, 10), Window(6, 16))
-    timeline = Timeline(windows, 1)
-    timeline.add(0, np.zeros((1, 10)), np.zeros((1, 10)))
-    timeline.add(1, np.ones((1, 10)), np.ones((1, 10)))
-    start, _ = timeline.logits()
+    timeline = Timeline(windows, (1,))
+    timeline.add(0, np.zeros((1, 10)))
+    timeline.add(1, np.ones((1, 10)))
+    start = timeline.values()
     assert start[0, :6].tolist() == [0.0] * 6
     assert start[0, 6:10].tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8])
     assert start[0, 10:].tolist() == [1.0] * 6

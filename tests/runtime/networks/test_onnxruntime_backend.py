@@ -230,6 +230,12 @@ def test_bytes_that_are_no_network_are_refused() -> None:
         OnnxRuntimeNetwork("visual", b"not a network")
 
 
+def test_names_that_are_not_text_are_refused(colour_bundle: Path) -> None:
+    content = (colour_bundle / "visual.fp32.onnx").read_bytes()
+    with pytest.raises(BundleError, match=r"not UTF-8|cannot load"):
+        OnnxRuntimeNetwork("visual", content.replace(b"features", b"fe\xfftures"))
+
+
 def test_an_altered_file_never_reaches_the_runtime(
     own_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vtloc_runtime.video import Frame, Image, VideoOptions
+    from vtloc_runtime.video import VideoOptions
 
 _MOST_FRAMES = 4096
 """Frames of one chunk at most, however few pictures they show."""
@@ -48,7 +48,7 @@ class ReadingEnd:
     warnings: tuple[str, ...] = ()
 
 
-Reading: TypeAlias = Iterator[FrameChunk | ReadingEnd]
+Reading: TypeAlias = Generator[FrameChunk | ReadingEnd, None, None]
 """The chunks of a video in order, and its end as the last item."""
 
 
@@ -154,27 +154,19 @@ def read_here(source: Any, options: VideoOptions, size: int) -> Reading:
     builder = ChunkBuilder(size, options.preprocessing.size)
     last = 0.0
     with open_video(source, options) as reader:
-        for image, time in shown_frames(reader):
-            same = is_same(image, builder.last)
+        for frame in reader:
+            same = is_same(frame.image, builder.last)
             if builder.crowded if same else builder.full:
                 yield builder.take()
-            last = time
+            last = frame.time
             if same:
-                builder.again(time)
+                builder.again(last)
             else:
-                builder.slot[:] = image
-                builder.add(time)
+                builder.slot[:] = frame.image
+                builder.add(last)
         if len(builder):
             yield builder.take()
         yield ReadingEnd(max(last, float(reader.duration)), tuple(reader.warnings))
-
-
-def shown_frames(frames: Iterable[Frame]) -> Iterator[tuple[Image, float]]:
-    """Pictures and their times, which never fall, even where a damaged file's do."""
-    last = 0.0
-    for frame in frames:
-        last = max(last, frame.time)
-        yield frame.image, last
 
 
 def is_same(image: NDArray[np.uint8], last: NDArray[np.uint8] | None) -> bool:

@@ -20,7 +20,7 @@ import msgspec
 
 from vtloc_runtime.errors import VideoError, VtlocError
 from vtloc_runtime.video import FrameSequence, VideoOptions, open_video
-from vtloc_runtime.video.isolation.chunks import is_same, shown_frames
+from vtloc_runtime.video.isolation.chunks import is_same
 from vtloc_runtime.video.isolation.messages import (
     HEADER,
     LONGEST_TEXT,
@@ -239,13 +239,13 @@ def _read(outbox: Outbox, source: VideoSource, options: VideoOptions) -> _Ending
     shown = 0.0
     repeats = _Repeats(outbox)
     with open_video(source, options) as reader:
-        for image, seconds in shown_frames(reader):
-            if is_same(image, last):
-                repeats.add(seconds)
+        for frame in reader:
+            if is_same(frame.image, last):
+                repeats.add(frame.time)
             else:
                 repeats.send()
-                outbox.put(Picture(seconds), image)
-            last, shown = image, seconds
+                outbox.put(Picture(frame.time), frame.image)
+            last, shown = frame.image, frame.time
         repeats.send()
     warnings = [one[:LONGEST_TEXT] for one in reader.warnings[:MOST_WARNINGS]]
     return _Ending(max(shown, float(reader.duration)), warnings)
