@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.colours import write_colour_video
 from tests.support.ray_nodes import RayNodes
-from vtloc_runtime.cli.program import INTERRUPTED
+from vtloc_runtime.cli.exit_codes import INTERRUPTED
 
 pytest.importorskip("ray.data", reason="needs the ray extra")
 
@@ -262,7 +262,7 @@ def test_another_bundle_than_the_driver_s_is_refused_before_any_work(
     code, output, complaint = replace(scene, bundle=own_bundle).run().end()
     assert code not in {0, 1}
     assert output == b""
-    assert "another bundle lies there than on the driver" in complaint
+    assert "this bundle differs from the driver's" in complaint
     assert not scene.hold.begun()
 
 
@@ -285,7 +285,7 @@ def test_a_node_with_other_software_is_refused_before_any_work(
 def test_a_cluster_without_room_for_one_worker_is_refused(scene: Scene) -> None:
     code, output, complaint = scene.run("--workers", "64").end()
     assert (code, output) == (19, b"")
-    assert "no node holds a worker of 64 processors" in complaint
+    assert "no node has room for a worker of 64 processors" in complaint
 
 
 def test_a_cluster_of_this_machine_alone_says_what_the_command_without_one_says(
