@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import socket
@@ -111,7 +112,9 @@ def open_cluster(address: str) -> Iterator[Cluster]:
         with contextlib.redirect_stdout(cast("TextIO", output)):
             yield Cluster(address, ray.get_runtime_context().get_node_id())
     finally:
-        ray.shutdown()
+        # Ray prints the rest of its news while it shuts down.
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            ray.shutdown()
 
 
 def share(content: dict[str, bytes]) -> Any:
