@@ -303,4 +303,4 @@ def test_videos_are_encoded_ahead_on_the_cluster(scene: Scene) -> None:
     assert code == 1, complaint
     outcomes = [json.loads(line) for line in output.splitlines()]
     assert len(outcomes) == FILMS + 1
-    assert [outcome["video"] for outcome in outcomes if outcome.get("error")] == ["words.mp4"]
+    assert [outcome["video"] for outcome in outcomes if outcome.get("error")] == ["./words.mp4"]
