@@ -101,8 +101,8 @@ def test_a_calibrated_bundle_is_compared_by_moments(bundle, tmp_path):
     manifest = json.loads((folder / "bundle.json").read_text())
     manifest["score_calibration"] = {
         "raw": [0.0, 1.0],
-        "probability": [0.0, 1.0],
-        "threshold": 1.1,
+        "probability": [0.0, 0.5],
+        "threshold": 1.0,
         "presence": None,
     }
     (folder / "bundle.json").write_text(json.dumps(manifest))
