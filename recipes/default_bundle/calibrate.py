@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 LARGEST = 40_000_000
 """Bytes that the shipped bundle may take."""
 
-KEPT = 0.95
+KEPT = 0.9
 """Share of the sentences that a video shows that go on being answered. A stricter bundle turns
 away more of the others, and with them right answers that it is merely unsure of."""
 

@@ -37,6 +37,7 @@ _TENSOR, _TAIL = "frames", "tail"
 _BLOCK = 4096
 _LEAST = 1e-9
 _LEAST_TAIL = 5
+_LEAST_SENTENCES = 100
 _STEEPEST = 0.5
 
 
@@ -112,15 +113,20 @@ class ReferenceFrames:
     def fitted(self, sentences: Iterable[ArrayLike]) -> Self:
         """The same frames, with the tail that sentences show.
 
-        It is fitted by moments, pooled over all sentences; where the frames are too few to tell,
-        it is exponential.
+        It is fitted by moments, pooled over all sentences; where frames or distinct sentences are
+        too few to tell, it is exponential.
 
         Args:
-            sentences: ``[Ds]`` each, a hundred or more.
+            sentences: ``[Ds]`` each.
         """
         squares = variances = 0.0
-        for sentence in sentences:
-            vector = np.asarray(sentence, dtype=np.float32)
+        distinct = {
+            vector.tobytes(): vector
+            for vector in (np.asarray(sentence, dtype=np.float32) for sentence in sentences)
+        }
+        if len(distinct) < _LEAST_SENTENCES:
+            return replace(self, tail=0.0)
+        for vector in distinct.values():
             excess = _excess(self.frames @ (vector / max(float(np.linalg.norm(vector)), _LEAST)))[1]
             if len(excess) >= _LEAST_TAIL:
                 squares += float(excess.mean()) ** 2
