@@ -171,5 +171,5 @@ def test_a_video_given_to_the_wrong_program_is_pointed_to_the_right_one(tmp_path
     for program in ("vtloc", "vtloc-export", "vtloc-calibrate"):
         (outcome,) = call([(program, ["boat.mp4", "-q", "a boat"])], tmp_path)
         assert outcome.code == 2
-        assert "there is no command 'boat.mp4'" in outcome.said
+        assert "unknown command 'boat.mp4'" in outcome.said
         assert "vtloc-run" in outcome.said

@@ -23,9 +23,10 @@ import numpy as np
 
 from benchmarks.throughput.machine import machine_line
 from vtloc_runtime import Localizer
+from vtloc_runtime.batch.answer import run_jobs
 from vtloc_runtime.batch.jobs import Job, VideoJobs
 from vtloc_runtime.batch.results_file import ResultsFile
-from vtloc_runtime.batch.worker_pool import PipelineOptions, run_jobs
+from vtloc_runtime.batch.worker_pool import PipelineOptions
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.feature_cache import FeatureCache
@@ -108,9 +109,9 @@ def measure(
     """One run over everything.
 
     Returns:
-        Its seconds, and those of them that a lane spent outside the networks.
+        Its seconds, and those of them that a worker spent outside the networks.
     """
-    options = PipelineOptions(lanes=1, cache=cache)
+    options = PipelineOptions(workers=1, cache=cache)
     before = sum(network.seconds for network in networks.values())
     began = time.perf_counter()
     with ResultsFile(out, run="measured") as results:
@@ -168,7 +169,7 @@ def main() -> None:
                     flush=True,
                 )
     print(
-        f"\n{options.videos} videos of 30 to 240 frames, one lane, one thread. "
+        f"\n{options.videos} videos of 30 to 240 frames, one worker, one thread. "
         + machine_line("onnxruntime")
     )
 

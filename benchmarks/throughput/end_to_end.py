@@ -40,8 +40,9 @@ from vtloc_export.bundle_export import export_bundle
 from vtloc_export.options import ExportOptions
 from vtloc_export.sources import LocalizerSource, load_source
 from vtloc_runtime import Localizer
+from vtloc_runtime.batch.answer import run_jobs
 from vtloc_runtime.batch.jobs import Job, VideoJobs
-from vtloc_runtime.batch.worker_pool import PipelineOptions, run_jobs
+from vtloc_runtime.batch.worker_pool import PipelineOptions
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from vtloc_runtime.localize.moments import Moment
 from vtloc_runtime.localize.similarity import cosine_curve

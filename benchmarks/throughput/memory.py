@@ -1,6 +1,6 @@
 """Claim: two hours of video take hardly more memory than two minutes, and no more time a frame.
 
-``vtloc-run`` answers a question about films of growing length, one video and one lane at a time,
+``vtloc-run`` answers a question about films of growing length, one video and one worker at a time,
 encoding every frame; then again out of the cache. Memory is what each process had in use at its
 peak, as the kernel counts it: the program with its networks, and the decoder beside it.
 

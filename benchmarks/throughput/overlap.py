@@ -1,8 +1,8 @@
 """Claim: decoding and encoding overlap; together they take hardly longer than the longer of them.
 
-One lane is a decoder process and a thread that encodes. Its limits are taken on the same film:
+One worker is a decoder process and a thread that encodes. Its limits are taken on the same film:
 decoding alone, in the same process with nobody encoding, and encoding alone, the same frames from
-memory. With a lane a processor, both kinds of work want the same processors, so that there the
+memory. With a worker a processor, both kinds of work want the same processors, so that there the
 limit is the time that both take together.
 
     python -m benchmarks.throughput.overlap moving-720p --minutes 3 --rounds 3
@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 from benchmarks.throughput.films import KINDS, write_film
 from benchmarks.throughput.machine import machine_line
 from vtloc_runtime import Localizer
+from vtloc_runtime.batch.answer import run_jobs
 from vtloc_runtime.batch.jobs import Job, VideoJobs
-from vtloc_runtime.batch.worker_pool import PipelineOptions, run_jobs
+from vtloc_runtime.batch.worker_pool import PipelineOptions
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.isolation.chunks import FrameChunk
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
@@ -48,21 +49,21 @@ def encode(chunks: list[NDArray[np.uint8]], localizer: Localizer) -> None:
         localizer.encoder.run(chunk)
 
 
-def answer(film: Path, localizer: Localizer, lanes: int) -> None:
-    """The whole, as ``vtloc-run`` does it, with as many copies of the film as lanes."""
+def answer(film: Path, localizer: Localizer, workers: int) -> None:
+    """The whole, as ``vtloc-run`` does it, with as many copies of the film as workers."""
     jobs = [
-        VideoJobs(str(film), (Job(f"{number}", str(film), "a cat"),)) for number in range(lanes)
+        VideoJobs(str(film), (Job(f"{number}", str(film), "a cat"),)) for number in range(workers)
     ]
-    for records in run_jobs(localizer, jobs, options=PipelineOptions(lanes=lanes)):
+    for records in run_jobs(localizer, jobs, options=PipelineOptions(workers=workers)):
         if records[0].failed:
             raise SystemExit(str(records[0].error))
 
 
-def at_once(work: Callable[[], object], lanes: int) -> float:
+def at_once(work: Callable[[], object], workers: int) -> float:
     """Seconds that it takes to do something so many times at once."""
     began = time.perf_counter()
-    with ThreadPoolExecutor(lanes) as pool:
-        for done in [pool.submit(work) for _ in range(lanes)]:
+    with ThreadPoolExecutor(workers) as pool:
+        for done in [pool.submit(work) for _ in range(workers)]:
             done.result()
     return time.perf_counter() - began
 
@@ -77,7 +78,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keeps the films for the next time")
     options = parser.parse_args()
     print(
-        "| film | lanes | decoding alone, s | encoding alone | together | of the larger | of both |"
+        "| film | workers | decoding alone, s | encoding alone | together | of the larger "
+        "| of both |"
     )
     print("|---|--:|--:|--:|--:|--:|--:|", flush=True)
     with (
@@ -94,20 +96,20 @@ def main() -> None:
 
 
 def measure(title: str, film: Path, localizer: Localizer, rounds: int) -> None:
-    """Print a line for one lane, and one for a lane a processor."""
+    """Print a line for one worker, and one for a worker a processor."""
     chunks = read(film, localizer)
     encode(chunks, localizer)
-    for lanes in dict.fromkeys((1, available_processors())):
+    for workers in dict.fromkeys((1, available_processors())):
         found: dict[str, list[float]] = {"decode": [], "encode": [], "whole": []}
         for _ in range(rounds):
-            found["decode"].append(at_once(lambda: read(film, localizer), lanes))
-            found["encode"].append(at_once(lambda: encode(chunks, localizer), lanes))
+            found["decode"].append(at_once(lambda: read(film, localizer), workers))
+            found["encode"].append(at_once(lambda: encode(chunks, localizer), workers))
             began = time.perf_counter()
-            answer(film, localizer, lanes)
+            answer(film, localizer, workers)
             found["whole"].append(time.perf_counter() - began)
         decode, encoding, whole = (statistics.median(times) for times in found.values())
         print(
-            f"| {title} | {lanes} | {decode:.2f} | {encoding:.2f} | {whole:.2f} "
+            f"| {title} | {workers} | {decode:.2f} | {encoding:.2f} | {whole:.2f} "
             f"| {whole / max(decode, encoding):.2f} | {whole / (decode + encoding):.2f} |",
             flush=True,
         )

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from vtloc_runtime.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from vtloc_runtime.bundle.bundle import Bundle
-    from vtloc_runtime.errors import VtlocError
+    from vtloc_runtime.errors import (
+        BackendError,
+        BundleError,
+        ClusterError,
+        DecoderLostError,
+        DeviceLostError,
+        EngineError,
+        FeatureError,
+        JobError,
+        MissingExtraError,
+        NetworkError,
+        OutputError,
+        QueryError,
+        UsageError,
+        VideoError,
+        VtlocError,
+    )
     from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.localize.moments import Localization, Moment
@@ -15,33 +32,55 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 __all__ = [
+    "BackendError",
     "Bundle",
+    "BundleError",
+    "ClusterError",
+    "DecoderLostError",
+    "DeviceLostError",
     "EncodedVideo",
+    "EngineError",
+    "FeatureError",
+    "JobError",
     "Localization",
     "Localizer",
+    "MissingExtraError",
     "Moment",
+    "NetworkError",
+    "OutputError",
+    "QueryError",
+    "UsageError",
+    "VideoError",
     "VtlocError",
     "__version__",
 ]
 
 _HOMES = {
-    "Bundle": "bundle.bundle",
-    "EncodedVideo": "localize.encoded_video",
-    "Localization": "localize.moments",
-    "Localizer": "localize.localizer",
-    "Moment": "localize.moments",
-    "VtlocError": "errors",
+    "Bundle": "vtloc_runtime.bundle.bundle",
+    "BackendError": "vtloc_runtime.errors",
+    "BundleError": "vtloc_runtime.errors",
+    "ClusterError": "vtloc_runtime.errors",
+    "DecoderLostError": "vtloc_runtime.errors",
+    "DeviceLostError": "vtloc_runtime.errors",
+    "EngineError": "vtloc_runtime.errors",
+    "FeatureError": "vtloc_runtime.errors",
+    "JobError": "vtloc_runtime.errors",
+    "MissingExtraError": "vtloc_runtime.errors",
+    "NetworkError": "vtloc_runtime.errors",
+    "OutputError": "vtloc_runtime.errors",
+    "QueryError": "vtloc_runtime.errors",
+    "UsageError": "vtloc_runtime.errors",
+    "VideoError": "vtloc_runtime.errors",
+    "VtlocError": "vtloc_runtime.errors",
+    "EncodedVideo": "vtloc_runtime.localize.encoded_video",
+    "Localizer": "vtloc_runtime.localize.localizer",
+    "Localization": "vtloc_runtime.localize.moments",
+    "Moment": "vtloc_runtime.localize.moments",
 }
 
-
-# Hidden from type checkers, which would believe that it gives every name.
+# Hidden from type checkers, for which it would make every name valid.
 if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """Load a public name when it is first used, so that importing the package stays cheap."""
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    __getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

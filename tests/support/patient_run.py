@@ -17,10 +17,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vtloc_runtime.batch import answer
 from vtloc_runtime.batch.jobs import VideoJobs
 from vtloc_runtime.batch.records import Record
+from vtloc_runtime.cli import search
 from vtloc_runtime.cli.main import main
-from vtloc_runtime.cluster import answering
 from vtloc_runtime.cluster import connection as cluster
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.video.isolation.chunks import Read
@@ -28,13 +29,13 @@ from vtloc_runtime.video.isolation.chunks import Read
 _share = cluster.share
 
 
-class Patiently(answering.AnswerVideos):
+class Patiently(answer.AnswerVideos):
     """Answers as always, once it is allowed to.
 
     It travels whole, because this module is a program, so it keeps its counts in files.
     """
 
-    def do(self, localizer: Localizer, task: VideoJobs, read: Read) -> list[Record]:
+    def do(self, localizer: Localizer, task: VideoJobs, read: Read, **options: Any) -> list[Record]:
         """Answer every job of one video."""
         film = Path(task.video).name
         folder = os.environ.get("VTLOC_TEST_HOLD")
@@ -48,7 +49,7 @@ class Patiently(answering.AnswerVideos):
                     time.sleep(0.02)
         if film == "fatal.mp4":
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().do(localizer, task, read)
+        return super().do(localizer, task, read, **options)
 
 
 def share_and_spoil(content: dict[str, bytes]) -> Any:
@@ -64,7 +65,7 @@ def share_and_spoil(content: dict[str, bytes]) -> Any:
 
 
 if __name__ == "__main__":
-    answering.AnswerVideos = Patiently  # type: ignore[misc]  # the command looks it up there
+    search.AnswerVideos = Patiently  # type: ignore[misc]  # the command looks it up there
     if "VTLOC_TEST_BUNDLE" in os.environ:
         cluster.share = share_and_spoil
     main()

@@ -1,4 +1,4 @@
-"""The videos in a folder and its subfolders, and what could not be looked at."""
+"""The videos in a folder and its subfolders, and the folders that could not be read."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ VIDEO_SUFFIXES = frozenset({
     ".mxf", ".nut", ".obu", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv",
     ".wtv", ".y4m",
 })
-"""Endings by which videos in folders are known."""
+"""Endings of the files in folders that are taken for videos."""
 
 PICTURE_SUFFIXES = frozenset({".apng", ".avif", ".heic", ".heif", ".m4s", ".png", ".webp"})
-"""Endings of files that may move, but seldom do: they are counted, and read where named."""
+"""Endings of files that are seldom videos: they are counted, and read if they are named."""
 # fmt: on
 
 
 @dataclass(frozen=True, slots=True)
 class FolderListing:
-    """What a folder holds.
+    """The contents of a folder.
 
     Attributes:
         videos: Paths of the videos, sorted.
-        unreadable: Folders that cannot be looked into, sorted.
-        passed_over: Files that are not taken for videos, by ending.
+        unreadable: Folders that cannot be read, sorted.
+        skipped: Number of other files, by ending.
     """
 
     videos: tuple[str, ...]
     unreadable: tuple[str, ...]
-    passed_over: Counter[str]
+    skipped: Counter[str]
 
 
 def list_videos(folder: str | Path) -> FolderListing:
@@ -57,7 +57,7 @@ def list_videos(folder: str | Path) -> FolderListing:
     root = str(folder)
     videos: list[str] = []
     unreadable: list[str] = []
-    passed_over: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     seen = _ancestors(root)
     waiting = [root]
     while waiting:
@@ -78,10 +78,10 @@ def list_videos(folder: str | Path) -> FolderListing:
                 continue
             suffix = os.path.splitext(entry.name)[1].lower()
             if suffix not in VIDEO_SUFFIXES:
-                passed_over[suffix] += 1
+                skipped[suffix] += 1
             elif _may_be_read(entry):
                 videos.append(entry.path)
-    return FolderListing(tuple(sorted(videos)), tuple(sorted(unreadable)), passed_over)
+    return FolderListing(tuple(sorted(videos)), tuple(sorted(unreadable)), skipped)
 
 
 class NamedVideos:

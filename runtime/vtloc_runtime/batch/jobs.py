@@ -1,7 +1,7 @@
-"""What to find where: sentences and videos, from the command line or from lists.
+"""Jobs: sentences to find in videos, from the command line or from lists.
 
-A job is one sentence in one video. Its id stays the same from run to run, so that a run that was
-cut off can go on.
+A job is one sentence in one video. Its id is the same in every run, so that an interrupted run can
+resume.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Job:
     """One sentence to find in one video.
 
     Attributes:
-        id: Stable name of the job, unique within a run.
+        id: Stable id of the job, unique within a run.
         video: The video's path or address, as it was given.
         query: The sentence.
     """
@@ -43,7 +43,7 @@ class VideoJobs:
 
     Attributes:
         video: The video's path or address.
-        jobs: In the order in which they were asked.
+        jobs: The jobs, in their order.
     """
 
     video: str
@@ -60,17 +60,17 @@ def read_jobs(
     """Expand videos, folders, patterns and lists into jobs.
 
     Args:
-        inputs: Paths of videos, folders of them, patterns such as ``clips/*.mp4``, or lists, as
+        inputs: Paths of videos, folders, patterns such as ``clips/*.mp4``, or lists, as
             ``vtloc_runtime.batch.job_files`` reads them.
-        queries: Sentences for every video that brings none of its own.
-        videos: Where the videos of a benchmark's annotations lie.
-        notice: Called with a line for people about files that were passed over.
+        queries: Sentences for every video that has none of its own.
+        videos: Folder with the videos of a benchmark's annotations.
+        notice: Called with a line about files that were skipped.
 
-    A subfolder that cannot be looked into becomes a job that fails, so that it is not forgotten.
+    A subfolder that cannot be read becomes a job that fails.
 
     Raises:
-        JobError: A list cannot be read, or says nothing that could be searched for.
-        UsageError: A video comes without a sentence.
+        JobError: A list cannot be read, or is empty.
+        UsageError: A video has no sentence.
     """
     jobs: list[Job] = []
     given: set[str] = set()
@@ -105,9 +105,9 @@ def read_videos(
     """Expand videos, folders, patterns and lists into videos, each once, in order.
 
     Args:
-        inputs: As ``read_jobs`` takes them; sentences in lists are passed over.
-        videos: Where the videos of a benchmark's annotations lie.
-        notice: Called with a line for people about files that were passed over.
+        inputs: As for ``read_jobs``; sentences in lists are ignored.
+        videos: Folder with the videos of a benchmark's annotations.
+        notice: Called with a line about files that were skipped.
 
     Raises:
         JobError: A list cannot be read, or names no video.
@@ -116,12 +116,12 @@ def read_videos(
 
 
 def input_files(inputs: Iterable[str]) -> Iterator[str]:
-    """The lists among what a command line names, which no output may replace."""
+    """The lists among the inputs, which no output may replace."""
     return (item for item in inputs if _is_list(item))
 
 
 def group_by_video(jobs: Iterable[Job]) -> list[VideoJobs]:
-    """Put jobs of one video together, videos in the order of their first job."""
+    """Group jobs by video, videos in the order of their first job."""
     groups: dict[str, list[Job]] = {}
     for job in jobs:
         groups.setdefault(job.video, []).append(job)
@@ -135,7 +135,7 @@ def _job_id(video: str, query: str) -> str:
 
 
 def _no_sentence(video: str, inputs: Sequence[str]) -> UsageError:
-    """The error of a video without a sentence; the sentence may lie among the videos."""
+    """The error of a video without a sentence, which may have been given without -q."""
     stray = [word for word in inputs if _looks_like_a_sentence(word)]
     if stray and len(stray) < len(inputs):
         meant = shlex.join([word for word in inputs if word not in stray])
@@ -143,7 +143,7 @@ def _no_sentence(video: str, inputs: Sequence[str]) -> UsageError:
         remedy = f"Did you mean: vtloc-run {meant} {asked}"
     else:
         remedy = 'Add one with -q "sentence"'
-    return UsageError("no sentence to look for", where=video, remedy=remedy)
+    return UsageError("no sentence to find", where=video, remedy=remedy)
 
 
 def _looks_like_a_sentence(word: str) -> bool:
@@ -185,9 +185,9 @@ def _pattern(pattern: str) -> Iterator[JobLine]:
 
 def _folder(folder: str, notice: Callable[[str], None] | None) -> Iterator[JobLine]:
     listing = list_videos(folder)
-    pictures = {s: n for s, n in listing.passed_over.items() if s in PICTURE_SUFFIXES}
+    pictures = {s: n for s, n in listing.skipped.items() if s in PICTURE_SUFFIXES}
     if not listing.videos and not listing.unreadable:
-        others = _counted(listing.passed_over)
+        others = _counted(listing.skipped)
         raise JobError(
             "the folder holds no video" + (f", but {others}" if others else ""),
             where=folder,
@@ -195,11 +195,11 @@ def _folder(folder: str, notice: Callable[[str], None] | None) -> Iterator[JobLi
             f"{' '.join(sorted(VIDEO_SUFFIXES))}. Name other files one by one",
         )
     if pictures and notice is not None:
-        notice(f"{folder}: passed over {_counted(pictures)}; name those that are videos")
+        notice(f"{folder}: skipped {_counted(pictures)}; name those that are videos")
     return (JobLine(name, ()) for name in (*listing.videos, *listing.unreadable))
 
 
-def _counted(passed_over: Mapping[str, int]) -> str:
+def _counted(skipped: Mapping[str, int]) -> str:
     """File counts by ending, the most frequent first: ``12 .srt, 3 .txt``."""
-    ordered = sorted(passed_over.items(), key=lambda item: (-item[1], item[0]))
+    ordered = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count} {suffix or 'without ending'}" for suffix, count in ordered[:8])

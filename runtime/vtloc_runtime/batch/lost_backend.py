@@ -1,4 +1,4 @@
-"""The end of a run whose backend is lost, before every video left is called a failure."""
+"""Ends a run whose backend is lost, instead of failing all remaining videos."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 IN_A_ROW = 3
-"""Videos that fail alike, one after another, before the backend is taken for the cause."""
+"""Number of videos in a row that must fail alike before the backend is blamed."""
 
 _ERRORS: dict[str, type[VtlocError]] = {
     error.kind: error for error in (BackendError, NetworkError, OutputError)
@@ -27,22 +27,21 @@ def end_on_lost_backend(
     *,
     kinds: frozenset[str] = PASSING_KINDS,
 ) -> Generator[_Result, None, None]:
-    """Pass results on until several videos in a row fail for a reason outside of them.
+    """Yield results until several videos in a row fail for a reason outside of them.
 
-    Such failures are held back until a video succeeds, which shows that the others were to blame
-    themselves, or until the results end.
+    Such failures are delayed until a video succeeds, which shows that the backend works, or until
+    the results end.
 
     Args:
-        results: The results of videos, as they come; closed at the end.
-        failure_of: Why a video failed; None where it did not.
-        kinds: Kinds of failures that count.
+        results: The results of videos, as they finish; closed at the end.
+        failure_of: Returns why a video failed; None if it did not.
+        kinds: The kinds of errors that count.
 
     Yields:
         The results.
 
     Raises:
-        VtlocError: Of the kind that the last of the videos failed with. The results that were
-            held back are not given.
+        VtlocError: The error of the last video. The delayed results are not returned.
     """
     held: list[_Result] = []
     try:
@@ -67,6 +66,6 @@ def _lost(failure: Failure) -> VtlocError:
     return _ERRORS.get(failure.kind, VtlocError)(
         f"{IN_A_ROW} videos in a row failed, the last with: {failure.what}",
         where=failure.where,
-        remedy=f"{advice}These videos do not count as failed: mend the cause, then give the same "
-        "command again to go on",
+        remedy=f"{advice}These videos do not count as failed: fix the cause, then run the same "
+        "command again to resume",
     )

@@ -1,4 +1,4 @@
-"""What a run leaves behind: one record a job, one JSON object a line."""
+"""Records: the result of each job, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MILLISECONDS = 3
 _SCORE_DIGITS = 4
 _MICROSECONDS = 6
 PASSING_KINDS = frozenset({NetworkError.kind, BackendError.kind})
-"""Kinds of failures whose cause lies outside the video and the sentence."""
+"""Kinds of errors whose cause is neither the video nor the sentence."""
 
 _CHECK = re.compile(rb',"check":"([0-9a-f]{8})"\}')
 _CHECK_LENGTH = len(b',"check":"00000000"}')
@@ -60,11 +60,11 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileState(msgspec.Struct, frozen=True):
-    """What tells one version of a video file from the next.
+    """Identifies a version of a video file.
 
     Attributes:
         size: Bytes.
-        modified: When it was last changed, seconds since 1970, to the microsecond.
+        modified: Time of the last change, seconds since 1970, to the microsecond.
     """
 
     size: int
@@ -72,7 +72,7 @@ class FileState(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, video: str) -> FileState | None:
-        """The state of a file; None where there is no such regular file."""
+        """The state of a file; None if it is not a regular file."""
         try:
             state = os.stat(video)
         except (OSError, ValueError):
@@ -89,18 +89,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         id: The job's id.
         video: The video, as it was given.
         query: The sentence, as it was given.
-        run: What the answers depend on, as a short hash: bundle, backend, options.
-        moments: Best first; empty where the sentence describes no moment of the video; absent
-            where the job failed.
-        error: Why the job failed; absent where it did not.
+        run: Fingerprint of everything that answers depend on: bundle, backend, options.
+        moments: Best first; empty for "no such moment"; absent if the job failed.
+        error: Why the job failed; absent if it did not.
         presence: How far the video's closest frames exceed what videos that do not show the
             sentence reach; videos can be ranked by it. Absent where the bundle cannot tell.
         duration: The video's length, seconds.
-        size: The video file's size, bytes; absent where it is no file.
-        modified: When the file was last changed, seconds since 1970, to the microsecond.
-        backend: What ran the networks, and where.
-        warnings: What the reader of the answer should know.
-        timings: Seconds spent on the video, by stage; its jobs share them.
+        size: The video file's size, bytes; absent if it is not a file.
+        modified: Time of the file's last change, seconds since 1970, to the microsecond.
+        backend: The backend and device of the networks.
+        warnings: Warnings about the video, the sentence or the answer.
+        timings: Seconds spent on the video, by stage; shared by its jobs.
     """
 
     id: str
@@ -131,13 +130,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.error is not None
 
     def is_outdated(self, now: FileState | None) -> bool:
-        """Whether the video file is another one than the record speaks of.
+        """Whether the video file has changed since the record was made.
 
-        A file that is gone makes no answer wrong. One that is there now, and was not when the job
-        failed, does.
+        A deleted file does not invalidate an answer. A new file invalidates a failure.
 
         Args:
-            now: The file's state; None where there is no file.
+            now: The file's state now; None if there is no file.
         """
         if now is None:
             return False
@@ -147,9 +145,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def final(self) -> bool:
-        """Whether the outcome says something about the job.
+        """Whether the outcome is due to the job itself.
 
-        A network or device that failed says nothing about the video; the job is done again.
+        If a network or device failed, the job is repeated.
         """
         return self.error is None or self.error.kind not in PASSING_KINDS
 
@@ -164,7 +162,7 @@ def answer_record(
     timings: dict[str, float],
     state: FileState | None = None,
 ) -> Record:
-    """The record of a job that was answered; times to the millisecond.
+    """The record of an answered job, with times in milliseconds.
 
     Raises:
         NetworkError: A time or score is not finite.
@@ -194,7 +192,7 @@ def answer_record(
             timings={stage: round(seconds, _MILLISECONDS) for stage, seconds in timings.items()},
         )
     except (ValueError, OverflowError) as error:
-        raise NetworkError(f"the answer cannot be kept: {error}", where=job.video) from error
+        raise NetworkError(f"the answer is not valid: {error}", where=job.video) from error
 
 
 def failure_record(
@@ -213,7 +211,7 @@ def failure_record(
 
 
 def describe(error: Exception) -> Failure:
-    """An error as plain values; one that nobody foresaw is of the kind ``internal``."""
+    """An error as plain values; unexpected errors have the kind ``internal``."""
     if isinstance(error, MemoryError):
         error = BackendError("there is not enough memory", remedy="Use fewer --workers")
     if isinstance(error, VtlocError):
@@ -230,8 +228,8 @@ def describe(error: Exception) -> Failure:
 def encode_record(record: Record) -> bytes:
     """One line of JSON, its line feed included.
 
-    The last field, ``check``, is the CRC-32 of the line before it. Characters that a terminal
-    would obey, or that cut lines elsewhere, are written as JSON's escapes.
+    The last field, ``check``, is the CRC-32 of the line before it. Control characters and line
+    separators are escaped.
     """
     content = msgspec.json.encode(record)
     if not content.isascii() or b"\x7f" in content:
@@ -245,8 +243,8 @@ def decode_record(line: bytes, *, where: object = None, checked: bool = False) -
 
     Args:
         line: With or without its line feed.
-        where: The place, for messages.
-        checked: Also refuse a line without a checksum, which another program may have written.
+        where: The file and line, for error messages.
+        checked: Refuse lines without a checksum, which another program may have written.
 
     Raises:
         OutputError: It is not a record, or does not match its checksum.

@@ -1,8 +1,8 @@
 """The results file: one record a line, and the checkpoint from which an interrupted run resumes.
 
-Every record is one line, written whole and brought to the disk before the next. A process that is
-killed leaves at most one torn line at the end; the next run cuts it off and goes on from there.
-Each line ends with a checksum, so damage is found and never taken for an answer.
+Each record is one line, which is on the disk before the next is written. A process that is killed
+leaves at most one incomplete line at the end; the next run removes it and resumes. Each line ends
+with a checksum, so that damage is detected.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class ResultsFile:
     """A results file that is open for more records.
 
     Args:
-        path: Where it lies; its folder is made if need be. A pipe or a device is only written.
-        run: What the answers depend on; a file with answers of another run is refused.
-        overwrite: Begin again. The old results are given up when the first new one is written.
-        repair: Keep the whole lines of a damaged file; the file as it was is kept beside it.
+        path: The file; its folder is created. A pipe or a device is only written.
+        run: The run's fingerprint; a file with answers of another run is refused.
+        overwrite: Start over. The old results are removed when the first new one is written.
+        repair: Remove the damaged lines of a file; a copy of the old file is kept next to it.
 
     Attributes:
-        path: Where it lies.
-        damaged: How many lines ``repair`` dropped.
-        kept_aside: Where the damaged file was kept; None where nothing was damaged.
+        path: The file.
+        damaged: Number of lines that ``repair`` removed.
+        kept_aside: The copy of the damaged file; None if nothing was damaged.
 
     Raises:
         OutputError: It cannot be written, holds something else, is damaged, or another process
@@ -74,19 +74,18 @@ class ResultsFile:
             raise
 
     def records(self) -> Iterator[Record]:
-        """What the file holds, in order, read from the disk."""
+        """The records in the file, in order."""
         if self._regular and not self._overwrite:
             for _, line in self._lines():
                 with contextlib.suppress(OutputError):
                     yield decode_record(line.removeprefix(_BOM), checked=True)
 
     def append(self, records: Iterable[Record]) -> None:
-        """Write records and bring them to the disk: all of them, or none.
+        """Write records to the disk: all of them, or none.
 
         Raises:
-            OutputError: The disk is full, or the file is not the one that was opened any more;
-                what was written before is kept.
-            BrokenPipeError: Nobody reads the pipe any more.
+            OutputError: The disk is full, or the file was replaced; earlier records are kept.
+            BrokenPipeError: The pipe was closed by its reader.
         """
         content = b"".join(encode_record(record) for record in records)
         try:
@@ -104,9 +103,9 @@ class ResultsFile:
         self._size += len(content)
 
     def drop(self, ids: set[str]) -> None:
-        """Take records out, so that their jobs are done again.
+        """Remove records, so that their jobs are repeated.
 
-        The file is replaced in one step: a crash leaves either the old one or the new one.
+        The file is replaced atomically: a crash leaves either the old one or the new one.
 
         Raises:
             OutputError: The disk is full or gone.
@@ -133,7 +132,7 @@ class ResultsFile:
         self.close()
 
     def _begin(self, run: str, *, overwrite: bool, repair: bool) -> None:
-        """Check what the file holds, and make it fit for more."""
+        """Check the file, and prepare it for more records."""
         beginning = os.pread(self._descriptor, BEGINNING, 0)
         if not holds_results(beginning):
             raise OutputError(
@@ -150,7 +149,7 @@ class ResultsFile:
             raise OutputError(
                 f"the line is damaged: its checksum does not match{more}",
                 where=f"{self.path}:{damaged[0]}",
-                remedy="Keep the whole lines with --repair, or begin again with --overwrite",
+                remedy="Remove the damaged lines with --repair, or start over with --overwrite",
             )
         if damaged:
             self.damaged, self.kept_aside = len(damaged), self._keep_aside()
@@ -159,7 +158,7 @@ class ResultsFile:
             self._cut(complete)
 
     def _scan(self, run: str) -> tuple[int, list[int]]:
-        """Where the last whole line ends, and the numbers of lines that are damaged."""
+        """Where the last complete line ends, and the numbers of damaged lines."""
         complete, damaged = 0, []
         for number, content in self._lines():
             line = content.removeprefix(_BOM)
@@ -168,7 +167,7 @@ class ResultsFile:
             if not line.strip():
                 continue
             if not whole:
-                # What an interrupted run has begun is cut off; anything else is damage.
+                # The rest of an interrupted write is removed; anything else is damage.
                 if not _may_begin_a_record(line.strip(b"\0")):
                     damaged.append(number)
                 continue
@@ -181,12 +180,12 @@ class ResultsFile:
                 raise OutputError(
                     "the file holds answers of another run (another bundle, backend or options)",
                     where=f"{self.path}:{number}",
-                    remedy="Choose another file, or begin again with --overwrite",
+                    remedy="Choose another file, or start over with --overwrite",
                 )
         return complete, damaged
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
-        """Number, from 1, and content of each line, its line feed included where it has one."""
+        """Number, from 1, and content of each line, with its line feed."""
         try:
             with os.fdopen(os.dup(self._descriptor), "rb") as file:
                 file.seek(0)
@@ -205,7 +204,7 @@ class ResultsFile:
         self._size = size
 
     def _keep_aside(self) -> Path:
-        """Copy the damaged file beside itself, under a name that is free."""
+        """Copy the damaged file into its folder, under a new name."""
         target = Path(os.path.realpath(self.path))
         try:
             for number in range(1, 1000):
@@ -218,10 +217,10 @@ class ResultsFile:
                     return aside
         except OSError as error:
             raise _unwritable(aside, error) from error
-        raise OutputError("too many damaged files are kept there", where=target.parent)
+        raise OutputError("the folder has too many damaged files", where=target.parent)
 
     def _rewrite(self, dropped: set[str]) -> None:
-        """Replace the file by its whole lines but some; nobody else can lock it meanwhile."""
+        """Replace the file, without some of its records, while it stays locked."""
         descriptor = -1
         seen = set(dropped)
         try:
@@ -245,7 +244,7 @@ class ResultsFile:
         self._descriptor, self._size = descriptor, size
 
     def _check_place(self) -> None:
-        """Make sure that the path still leads to the file that is open, as it was left.
+        """Check that the path is still the open file, unchanged.
 
         Raises:
             OutputError: It was moved, deleted, replaced, or changed by something else.
@@ -253,7 +252,7 @@ class ResultsFile:
         changed = OutputError(
             "the results file was moved, deleted or changed during the run",
             where=self.path,
-            remedy="Bring it back and give the same command again to go on",
+            remedy="Restore it, then run the same command again to resume",
         )
         try:
             seen = os.stat(self.path)
@@ -271,7 +270,7 @@ class ResultsFile:
             os.fdatasync(self._descriptor)
 
     def _undo(self) -> None:
-        """Take back what was written of records that did not fit."""
+        """Remove the part of the records that was written."""
         if self._regular:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, self._size)
@@ -291,7 +290,7 @@ def holds_results(beginning: bytes) -> bool:
 
 
 def _may_begin_a_record(text: bytes) -> bool:
-    """Whether a line may be what is left of a record that was not written to its end."""
+    """Whether a line may be an incomplete record."""
     for key in (b'{"id":"', b'","video":"', b'","query":"'):
         if not text.startswith(key):
             return key.startswith(text)
@@ -315,7 +314,7 @@ def _end_of_string(text: bytes) -> int:
 
 
 def _open_locked(path: Path) -> int:
-    """Open and lock the file that the path leads to, even where another is put there meanwhile."""
+    """Open and lock a file; try again if it is replaced meanwhile."""
     for _ in range(_TRIES):
         descriptor = _open(path)
         try:
@@ -363,7 +362,7 @@ def _lock(descriptor: int, path: Path) -> None:
             "another run is writing to this file", where=path, remedy=_REMEDY
         ) from error
     except OSError:
-        # Some network file systems know no locks; two runs on one file are then the user's care.
+        # Some network file systems have no locks; two runs on one file cannot be detected then.
         return
 
 

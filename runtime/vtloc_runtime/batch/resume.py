@@ -1,4 +1,4 @@
-"""Which jobs of a run its results file has done already."""
+"""Which jobs of a run are done already, according to its results file."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 def take_done(
     results: ResultsFile, jobs: Sequence[Job], *, retry_failed: bool = False
 ) -> Iterator[Record]:
-    """Find the jobs that need not be done again, and remove the records of those that must.
+    """Find the jobs that are done, and remove the records of jobs that must be repeated.
 
-    A job is done if the record with its id is about its video and its sentence, the video file is
-    as it was, and the failure, if it failed, was its own.
+    A job is done if the record with its id has its video and sentence, the video file has not
+    changed, and the error, if it failed, was its own.
 
     Args:
         results: The results file of an earlier run.
         jobs: The jobs of this one.
-        retry_failed: Do jobs again that failed.
+        retry_failed: Repeat jobs that failed.
 
     Yields:
         The records of jobs that are done, each once.

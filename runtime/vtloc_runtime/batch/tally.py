@@ -1,7 +1,8 @@
-"""What the records of a run add up to."""
+"""The totals of a run's records."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,19 +12,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class RunTally:
-    """What a run's records add up to, without the records.
+    """The totals of a run's records.
 
     Attributes:
-        records: Their number.
-        found: Sentences with a moment.
-        failed: Sentences without an answer.
-        kinds: Kinds of the failures.
+        records: Number of records.
+        found: Number of sentences with a moment.
+        failures: Number of sentences that failed, by kind of error.
     """
 
     records: int = 0
     found: int = 0
-    failed: int = 0
-    kinds: set[str] = field(default_factory=set)
+    failures: Counter[str] = field(default_factory=Counter)
     _videos: set[str] = field(default_factory=set)
 
     def add(self, record: Record) -> None:
@@ -32,23 +31,15 @@ class RunTally:
         self.found += bool(record.moments)
         self._videos.add(record.video)
         if record.error is not None:
-            self.failed += 1
-            self.kinds.add(record.error.kind)
+            self.failures[record.error.kind] += 1
 
-    def exit_code(self, codes: dict[str, int]) -> int:
-        """0 where all jobs were answered, a failure's own code where all failed alike, else 1.
-
-        Args:
-            codes: Exit code by kind of error.
-        """
-        if not self.failed:
-            return 0
-        if len(self.kinds) == 1 and self.failed == self.records:
-            return codes.get(next(iter(self.kinds)), 1)
-        return 1
+    @property
+    def failed(self) -> int:
+        """Number of sentences that failed."""
+        return self.failures.total()
 
     def __str__(self) -> str:
-        """One line that says how the run went."""
+        """One line that sums up the run."""
         videos, absent = len(self._videos), self.records - self.found - self.failed
         parts = [f"{self.found} found"]
         parts += [f"{absent} with no such moment"] * (absent > 0)

@@ -1,4 +1,4 @@
-"""How fast a bundle runs here: each network, decoding, and the whole, beside the roofline."""
+"""Measure a bundle on this machine: each network, decoding, and the whole."""
 
 from __future__ import annotations
 
@@ -14,16 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtloc_runtime.bench.network_cost import NetworkCost, network_cost
-from vtloc_runtime.bench.report import BenchReport, StageResult
-from vtloc_runtime.bench.roofline import Peak, bound, cpu_peak, gpu_peak
+from vtloc_runtime.bench.report import BenchReport, RunShape, StageResult
 from vtloc_runtime.bench.video import write_bench_video
-from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import BackendError, MissingExtraError, UsageError
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.networks.load import open_network, preferred_precision, resolve_device
+from vtloc_runtime.networks.load import Placement, open_network
 from vtloc_runtime.networks.replicas import SpreadNetwork
-from vtloc_runtime.system.processors import available_processors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,14 +40,14 @@ class BenchOptions:
         backend: ``"onnxruntime"`` or ``"tensorrt"``.
         device: The device; None takes the backend's first.
         precision: The precision; None takes the best for the device.
-        batches: Frames or sentences in one run.
-        frames: Lengths of the video that the localizer sees.
+        batches: Batch sizes, in frames or sentences.
+        frames: Video lengths for the localizer network, in frames.
         tokens: Tokens of a sentence.
-        callers: Threads that call at once.
-        threads: Threads of one run on the CPU; None takes what the process may use.
-        seconds: How long each measurement goes on.
-        video: A video for decoding and the whole; None makes one.
-        decoder: What decodes it.
+        callers: Threads that call the network at the same time.
+        threads: CPU threads for one run; None takes all that the process may use.
+        seconds: How long to repeat each measurement.
+        video: A video to decode and search; None makes one.
+        decoder: The video decoder.
     """
 
     backend: str = "onnxruntime"
@@ -67,7 +63,7 @@ class BenchOptions:
     decoder: str = "cpu"
 
 
-def bench(
+def measure(
     bundle: Bundle, options: BenchOptions, *, progress: Callable[[str], None] = lambda _: None
 ) -> BenchReport:
     """Measure a bundle on this machine.
@@ -75,50 +71,42 @@ def bench(
     Args:
         bundle: The bundle.
         options: What to measure.
-        progress: Told what is measured next.
+        progress: Called with the name of each measurement before it starts.
 
     Raises:
-        UsageError: An option makes no sense.
+        UsageError: An option is out of range.
         BackendError: The backend cannot serve here.
         EngineError: No TensorRT engine fits this machine.
         VideoError: The video cannot be read.
     """
     _check(options)
-    device = resolve_device(options.backend, options.device)
-    threads = options.threads or available_processors()
-    peak = _peak(device, threads)
+    placement = Placement.choose(
+        bundle, backend=options.backend, device=options.device, precision=options.precision
+    )
     stages: list[StageResult] = []
-    notes: list[str] = [] if peak is not None else ["this GPU's peak is not in the table"]
     device_bytes = 0
-    precisions: dict[NetworkName, str] = {}
-    for name in NETWORK_NAMES:
-        chosen = options.precision or preferred_precision(
-            bundle, name, backend=options.backend, device=device
-        )
-        precisions[name] = chosen
+    for name, precision in placement.precisions.items():
         with open_network(
             bundle,
             name,
             backend=options.backend,
-            device=device,
-            precision=chosen,
+            device=placement.device,
+            precision=precision,
             threads=options.threads,
         ) as network:
             backend = network.backend
             for shape in _shapes(network, options):
                 progress(f"{name} {shape}")
-                stages.append(
-                    _measure_network(bundle, network, chosen, shape, options, peak, notes)
-                )
-            copies = network.copies if isinstance(network, SpreadNetwork) else (network,)
+                stages.append(_measure_network(network, precision, shape, options))
+            replicas = network.copies if isinstance(network, SpreadNetwork) else (network,)
             device_bytes += sum(
-                getattr(getattr(copy, "memory", None), "device_bytes", 0) for copy in copies
+                getattr(getattr(replica, "memory", None), "device_bytes", 0) for replica in replicas
             )
     with ExitStack() as stack:
         video = options.video
         if video is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            progress("a video to measure with")
+            progress("the making of a video")
             video = write_bench_video(folder)
         progress("the whole, from video to moment")
         stages.extend(_measure_whole(bundle, video, options))
@@ -126,29 +114,14 @@ def bench(
     return BenchReport(
         bundle=bundle.manifest.name,
         backend=backend,
-        precision="/".join(dict.fromkeys(precisions.values())),
-        processor=_processor(device),
+        precision="/".join(dict.fromkeys(placement.precisions.values())),
+        processor=_processor(placement.device),
         callers=options.callers,
-        peak=peak,
         stages=tuple(stages),
         host_bytes=_most_memory(),
         device_bytes=device_bytes,
         video=shown,
-        notes=tuple(dict.fromkeys(notes)),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _RunShape:
-    """The lengths of one run."""
-
-    batch: int
-    frames: int = 0
-    tokens: int = 0
-
-    def __str__(self) -> str:
-        named = {"batch": self.batch, "frames": self.frames, "tokens": self.tokens}
-        return ", ".join(f"{axis} {length}" for axis, length in named.items() if length)
 
 
 def _check(options: BenchOptions) -> None:
@@ -157,18 +130,18 @@ def _check(options: BenchOptions) -> None:
         raise UsageError("batches, frames, tokens, callers and seconds must be positive")
 
 
-def _shapes(network: Network, options: BenchOptions) -> Iterator[_RunShape]:
+def _shapes(network: Network, options: BenchOptions) -> Iterator[RunShape]:
     first = next(iter(network.inputs))
     batches = sorted({network.inputs[first].batch(batch) for batch in options.batches})
     tokens = _within(network, "tokens", options.tokens)
     if network.name == "visual":
-        yield from (_RunShape(batch) for batch in batches)
+        yield from (RunShape(batch) for batch in batches)
     elif network.name == "text":
-        yield from (_RunShape(batch, tokens=tokens) for batch in batches)
+        yield from (RunShape(batch, tokens=tokens) for batch in batches)
     else:
         lengths = sorted({_within(network, "frames", length) for length in options.frames})
-        yield from (_RunShape(1, length, tokens) for length in lengths)
-        yield _RunShape(batches[-1], lengths[0], tokens)
+        yield from (RunShape(1, length, tokens) for length in lengths)
+        yield RunShape(batches[-1], lengths[0], tokens)
 
 
 def _within(network: Network, axis: str, wanted: int) -> int:
@@ -179,7 +152,16 @@ def _within(network: Network, axis: str, wanted: int) -> int:
     return wanted
 
 
-def _inputs(network: Network, shape: _RunShape) -> dict[str, Array]:
+def example_inputs(network: Network, shape: RunShape) -> dict[str, Array]:
+    """Random inputs of a network.
+
+    Args:
+        network: The network.
+        shape: The lengths of the run.
+
+    Returns:
+        An array for each input, of the shape and dtype that the network declares.
+    """
     generator = np.random.default_rng(0)
     lengths = {"batch": shape.batch, "frames": shape.frames, "tokens": shape.tokens}
     inputs: dict[str, Array] = {}
@@ -197,48 +179,25 @@ def _inputs(network: Network, shape: _RunShape) -> dict[str, Array]:
     return inputs
 
 
-def _measure_network(  # noqa: PLR0917 - one measurement's whole surroundings
-    bundle: Bundle,
-    network: Network,
-    precision: str,
-    shape: _RunShape,
-    options: BenchOptions,
-    peak: Peak | None,
-    notes: list[str],
+def _measure_network(
+    network: Network, precision: str, shape: RunShape, options: BenchOptions
 ) -> StageResult:
-    inputs = _inputs(network, shape)
+    inputs = example_inputs(network, shape)
     latencies, wall = _time(lambda: network.run(inputs), options.seconds, options.callers)
     item = {"visual": "frame", "text": "sentence"}.get(network.name, "answer")
-    limit = None
-    if peak is not None:
-        cost = _cost(bundle, network, precision, shape, notes)
-        if cost is not None:
-            limit = bound(cost, peak, precision=precision, batch=shape.batch)
-    return _result(
+    return StageResult.summarize(
         network.name,
         str(shape),
         item,
         latencies,
         rate=len(latencies) * shape.batch / wall,
-        roofline=None if limit is None else 1 / limit.seconds,
-        bound_by="" if limit is None else limit.by,
+        precision=precision,
+        run_shape=shape,
     )
 
 
-def _cost(
-    bundle: Bundle, network: Network, precision: str, shape: _RunShape, notes: list[str]
-) -> NetworkCost | None:
-    single = _RunShape(1, shape.frames, shape.tokens)
-    name: NetworkName = next(known for known in NETWORK_NAMES if known == network.name)
-    try:
-        return network_cost(bundle, name, precision, _inputs(network, single))
-    except MissingExtraError as error:
-        notes.append(f"no roofline: {error}")
-        return None
-
-
 def _measure_whole(bundle: Bundle, video: Path, options: BenchOptions) -> Iterator[StageResult]:
-    """Decoding alone, encoding a video, answering about it, and all of it together."""
+    """Decoding alone, answering a sentence, and the whole."""
     from vtloc_runtime.video import open_video
 
     with Localizer.open(
@@ -261,7 +220,7 @@ def _measure_whole(bundle: Bundle, video: Path, options: BenchOptions) -> Iterat
         def whole() -> None:
             localizer.localize(localizer.encode_video(video), _QUERY)
 
-        # Other sentences each time, or the text network would be asked only once.
+        # A new sentence each time, because sentences are encoded once.
         counter = iter(range(sys.maxsize))
 
         def answer() -> None:
@@ -274,11 +233,12 @@ def _measure_whole(bundle: Bundle, video: Path, options: BenchOptions) -> Iterat
             ("whole", "video s", whole, length),
         ):
             latencies, wall = _time(work, options.seconds, options.callers)
-            yield _result(stage, shape, item, latencies, rate=len(latencies) * amount / wall)
+            rate = len(latencies) * amount / wall
+            yield StageResult.summarize(stage, shape, item, latencies, rate=rate)
 
 
 def _time(work: Callable[[], object], seconds: float, callers: int) -> tuple[list[float], float]:
-    """Latencies of every run and the time they took together, once it has warmed up."""
+    """Latencies of every run after a warm-up, and the time of all, seconds."""
     for _ in range(_WARM_UP):
         work()
 
@@ -297,26 +257,6 @@ def _time(work: Callable[[], object], seconds: float, callers: int) -> tuple[lis
     return latencies, time.perf_counter() - started
 
 
-def _result(
-    stage: str,
-    shape: str,
-    item: str,
-    latencies: list[float],
-    *,
-    rate: float,
-    roofline: float | None = None,
-    bound_by: str = "",
-) -> StageResult:
-    p50, p90, p99 = (float(ms) for ms in np.percentile(np.array(latencies) * 1000, (50, 90, 99)))
-    return StageResult(stage, shape, item, rate, p50, p90, p99, len(latencies), roofline, bound_by)
-
-
-def _peak(device: str, threads: int) -> Peak | None:
-    if device == "cpu":
-        return cpu_peak(_cpu_name(), threads)
-    return gpu_peak(_processor(device))
-
-
 def _processor(device: str) -> str:
     if device == "cpu":
         return _cpu_name()
@@ -327,7 +267,7 @@ def _processor(device: str) -> str:
         first = device.partition(",")[0]
         name = str(open_device(import_cuda(), device_ordinal(first)).name)
     except (MissingExtraError, BackendError):
-        # ONNX Runtime on a GPU needs no cuda-core; then the GPU stays without a name.
+        # ONNX Runtime does not need cuda-core, which knows the GPU's name.
         return device
     return name
 

@@ -1,12 +1,30 @@
-"""What a bench says: its measurements, and on what they were made."""
+"""The report of a benchmark: its measurements, and the machine that they were made on."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    from vtloc_runtime.bench.roofline import Peak
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class RunShape:
+    """The lengths of one run of a network.
+
+    Attributes:
+        batch: Frames, sentences, or pairs of a video and a sentence.
+        frames: Frames of the video; 0 for networks that see none.
+        tokens: Tokens of the sentence; 0 for networks that see none.
+    """
+
+    batch: int
+    frames: int = 0
+    tokens: int = 0
+
+    def __str__(self) -> str:
+        lengths = {"batch": self.batch, "frames": self.frames, "tokens": self.tokens}
+        return ", ".join(f"{axis} {length}" for axis, length in lengths.items() if length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,16 +32,16 @@ class StageResult:
     """One measurement.
 
     Attributes:
-        stage: What ran, such as ``visual`` or ``whole``.
-        shape: With which lengths.
-        item: What is counted: frame, sentence, answer, video s.
-        rate: Items a second.
+        stage: The stage, such as ``visual`` or ``whole``.
+        shape: The lengths, for people.
+        item: What ``rate`` counts: frame, sentence, answer, video s.
+        rate: Items per second.
         p50: Median latency of a run, milliseconds.
-        p90: Its 90th percentile.
-        p99: Its 99th percentile.
-        runs: How many runs were timed.
-        roofline: Items a second at best; None where the peak or the count is unknown.
-        bound_by: ``compute`` or ``memory``, whichever binds the roofline.
+        p90: 90th percentile of the latency, milliseconds.
+        p99: 99th percentile of the latency, milliseconds.
+        runs: Number of runs.
+        precision: The network's precision; empty for other stages.
+        run_shape: The network's lengths; None for other stages.
     """
 
     stage: str
@@ -34,31 +52,40 @@ class StageResult:
     p90: float
     p99: float
     runs: int
-    roofline: float | None = None
-    bound_by: str = ""
+    precision: str = ""
+    run_shape: RunShape | None = None
 
-    @property
-    def share(self) -> float | None:
-        """The rate as a share of the roofline."""
-        return None if not self.roofline else self.rate / self.roofline
+    @classmethod
+    def summarize(
+        cls,
+        stage: str,
+        shape: str,
+        item: str,
+        latencies: list[float],
+        *,
+        rate: float,
+        precision: str = "",
+        run_shape: RunShape | None = None,
+    ) -> Self:
+        """Summarize latencies, in seconds, into a measurement."""
+        p50, p90, p99 = map(float, np.percentile(np.array(latencies) * 1000, (50, 90, 99)))
+        return cls(stage, shape, item, rate, p50, p90, p99, len(latencies), precision, run_shape)
 
 
 @dataclass(frozen=True, slots=True)
 class BenchReport:
-    """Everything that was measured, and on what.
+    """All measurements, and the machine that they were made on.
 
     Attributes:
         bundle: The bundle's name.
-        backend: What ran the networks.
-        precision: In which precision.
-        processor: What computed.
-        callers: Threads that called at once.
-        peak: Its rates; None where they are unknown.
+        backend: The backend and its device.
+        precision: The precisions of the networks.
+        processor: The name of the CPU or GPU.
+        callers: Threads that called at the same time.
         stages: The measurements.
-        host_bytes: Most memory of this process, bytes.
-        device_bytes: Memory on the GPU beside the weights, bytes; 0 on a CPU.
+        host_bytes: Peak memory of this process, bytes.
+        device_bytes: Memory on the GPU besides the weights, bytes; 0 on a CPU.
         video: The video that was used.
-        notes: What was left out, and why.
     """
 
     bundle: str
@@ -66,13 +93,30 @@ class BenchReport:
     precision: str
     processor: str
     callers: int
-    peak: Peak | None
     stages: tuple[StageResult, ...]
     host_bytes: int
     device_bytes: int
     video: str
-    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def title(self) -> str:
+        """One line that names what was measured, and where."""
+        callers = "" if self.callers == 1 else f", {self.callers} callers"
+        return f"{self.bundle}: {self.backend} {self.precision} on {self.processor}{callers}"
+
+    @property
+    def caption(self) -> str:
+        """One line with the memory and the video."""
+        memory = f"Memory: {self.host_bytes / 1e6:,.0f} MB of this process"
+        if self.device_bytes:
+            memory += f", {self.device_bytes / 1e6:,.0f} MB on the GPU besides the weights"
+        return f"{memory}. Video: {self.video}."
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values."""
         return asdict(self)
+
+
+def short(number: float) -> str:
+    """A number with three digits, or with all digits before the point."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

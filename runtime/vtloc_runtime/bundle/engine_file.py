@@ -59,7 +59,7 @@ class EngineTarget(Entry, frozen=True):
 
 
 class EngineSettings(Entry, frozen=True):
-    """What the builder was told.
+    """The settings of the builder.
 
     Attributes:
         workspace: Most device memory that a layer may use while running, bytes; None: no limit.
@@ -87,7 +87,7 @@ class EngineIdentity(Entry, frozen=True):
         version: The builder's version.
         target: The machine it is for.
         profiles: For each optimization profile, the range of every dynamic axis.
-        settings: What the builder was told.
+        settings: The settings of the builder.
     """
 
     network: NetworkName

@@ -190,7 +190,7 @@ def _calibration_faults(calibration: ScoreCalibration, *, shared: bool) -> Itera
         or not all(map(math.isfinite, raw))
         or not all(one < other for one, other in pairwise(raw))
     ):
-        yield "the calibration of scores is no map from rising scores"
+        yield "the score calibration must map rising scores to probabilities"
     if not all(0 <= one <= 1 for one in probability) or not all(
         one <= other for one, other in pairwise(probability)
     ):

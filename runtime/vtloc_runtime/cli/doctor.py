@@ -1,18 +1,17 @@
-"""``vtloc-run doctor``: what this machine can run, and why not the rest."""
+"""``vtloc-run doctor``: check what this machine can run."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtloc_runtime.cli.options import BundleDigestOption, BundleOption
+from vtloc_runtime.cli.options import BundleOptions, with_options
 from vtloc_runtime.cli.program import new_application
 from vtloc_runtime.errors import BackendError, BundleError
 
 if TYPE_CHECKING:
-    from vtloc_runtime.cli.examination import Diagnosis
+    from vtloc_runtime.cli.diagnosis import Diagnosis
 
 app = new_application()
 
@@ -20,27 +19,23 @@ _MARKS = {"ok": ("ok", "green"), "absent": ("absent", "yellow"), "problem": ("pr
 
 
 @app.command(
-    epilog="Exit codes: 0 something here can run the bundle; 5 the bundle is at fault; "
+    epilog="Exit codes: 0 something here can run the bundle; 5 the bundle is not valid; "
     "6 nothing can run it."
 )
+@with_options
 def doctor(
     *,
-    bundle: BundleOption = None,
-    bundle_digest: BundleDigestOption = None,
+    options: BundleOptions,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """Say what this machine can run, and why not the rest.
+    """Check what this machine can run, and say why not the rest.
 
-    Every backend is tried on the bundle, not only looked for.
+    Each backend runs the bundle once.
     """
-    return _examine(bundle, bundle_digest, as_json=json)
+    from vtloc_runtime.cli.diagnosis import diagnose
 
-
-def _examine(bundle: Path | None, digest: str | None, *, as_json: bool) -> int:
-    from vtloc_runtime.cli.examination import examine
-
-    diagnosis = examine(bundle, digest=digest)
-    if as_json:
+    diagnosis = diagnose(options.bundle, digest=options.bundle_digest)
+    if json:
         import msgspec
 
         typer.echo(msgspec.json.encode(diagnosis.to_json()).decode())

@@ -2,172 +2,105 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vtloc_runtime.cli.options import (
-    BackendOption,
-    BatchOption,
-    BundleDigestOption,
-    BundleOption,
-    CacheSizeOption,
-    DecoderMemoryOption,
-    DecoderOption,
-    DecoderTimeoutOption,
-    DeviceOption,
-    ExactOption,
-    FpsOption,
-    MaxDurationOption,
-    PrecisionOption,
-    QuietOption,
-    RayOption,
-    RequireSandboxOption,
-    ReuseOption,
-    ServingOptions,
-    ThreadsOption,
-    VideosOption,
-    VideoTimeoutOption,
-    WorkersOption,
-)
+from vtloc_runtime.cli.options import RunOptions, with_options
 from vtloc_runtime.cli.program import VersionOption, new_application
-from vtloc_runtime.cli.search import SearchOptions, search
-from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 
 _EPILOG = """
-Other commands: vtloc-run encode (encode videos ahead), vtloc-run doctor (what this machine can
-run), vtloc-run bench (how fast).
+Other commands: vtloc-run encode (encode videos in advance), vtloc-run doctor (check what this
+machine can run), vtloc-run bench (measure speed).
 
-Exit codes: 0 every sentence was answered; 1 some were not, the rest were; where all failed alike,
-and for errors before the work: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backend, 7 network,
-8 output, 9 job list, 14 features, 16 engine, 17 missing package, 19 cluster; 70 a fault of vtloc
-itself; 130 interrupted, 143 by SIGTERM; 141 the reader of the output has gone.
+Exit codes: 0 every sentence was answered; 1 some sentences failed. If all failed for the same
+reason, or nothing could be done: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backend, 7 network,
+8 output, 9 job list, 14 features, 16 engine, 17 missing package, 19 cluster. 70 a bug in vtloc;
+130 interrupted; 143 stopped by SIGTERM; 141 the reader of the output has closed it.
 """
 
 app = new_application()
 
 
-@app.command(epilog=_EPILOG)
-def find(
-    videos: Annotated[
-        list[str],
-        typer.Argument(
-            help="Videos, folders, patterns, or lists: .txt (a video a line), .csv (columns "
-            "video, query, id), .jsonl (objects with video and query or queries), or the "
-            "annotations of ActivityNet Captions, Charades-STA or QVHighlights."
-        ),
-    ],
-    *,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """What to search for, and what to do with the answers."""
+
     query: Annotated[
-        list[str] | None,
-        typer.Option("--query", "-q", help="A sentence to find; give it again for more."),
-    ] = None,
-    videos_folder: VideosOption = None,
+        list[str] | None, typer.Option("--query", "-q", help="Sentence to find; repeatable.")
+    ] = None
+    moments: Annotated[
+        int, typer.Option("--moments", "-k", min=1, help="Maximum number of moments per sentence.")
+    ] = 1
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
-            help="Write JSON lines here; the same command again goes on.",
+            help="Write the results here as JSON lines. The same command resumes an interrupted "
+            "run.",
         ),
-    ] = None,
+    ] = None
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the results in --out.")
-    ] = False,
+    ] = False
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Do the jobs again that --out says failed.")
-    ] = False,
+        bool, typer.Option("--retry-failed", help="Repeat the jobs that failed.")
+    ] = False
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Drop the damaged lines of --out; the old file is kept."),
-    ] = False,
-    moments: Annotated[
-        int, typer.Option("--moments", "-k", min=1, help="Moments for each sentence at most.")
-    ] = 1,
-    bundle: BundleOption = None,
-    bundle_digest: BundleDigestOption = None,
-    backend: BackendOption = "onnxruntime",
-    device: DeviceOption = None,
-    precision: PrecisionOption = None,
+        typer.Option("--repair", help="Remove damaged lines from --out. The old file is kept."),
+    ] = False
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="Write --out in the order of the videos.")
+    ] = False
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page that shows the moments, HTML.")
+    ] = None
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines, even on a terminal.")] = (
+        False
+    )
+    always_answer: Annotated[
+        bool,
+        typer.Option(
+            "--always-answer", help='Never say "no such moment"; return the best moment there is.'
+        ),
+    ] = False
     decoding: Annotated[
         str | None,
         typer.Option(
-            help="joint, argmax, soft, similarity or combined; the bundle's own without it."
+            help="joint, argmax, soft, similarity or combined. Default: as the bundle says."
         ),
-    ] = None,
-    fps: FpsOption = None,
-    always_answer: Annotated[
-        bool,
-        typer.Option("--always-answer", help='Never "no such moment"; give the best there is.'),
-    ] = False,
-    threads: ThreadsOption = None,
-    batch: BatchOption = None,
-    workers: WorkersOption = None,
-    in_order: Annotated[
-        bool, typer.Option("--in-order", help="Write --out in the order of the videos.")
-    ] = False,
-    reuse: ReuseOption = DEFAULT_REUSE,
-    exact: ExactOption = False,
+    ] = None
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Keep encoded videos for later runs.")
-    ] = True,
-    cache_size: CacheSizeOption = 10.0,
-    decoder: DecoderOption = "cpu",
-    decoder_memory: DecoderMemoryOption = 4.0,
-    decoder_timeout: DecoderTimeoutOption = 120.0,
-    video_timeout: VideoTimeoutOption = None,
-    max_duration: MaxDurationOption = 86_400.0,
-    require_sandbox: RequireSandboxOption = False,
-    ray: RayOption = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print JSON lines on a terminal too.")
-    ] = False,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Also write a page that shows the moments.")
-    ] = None,
-    quiet: QuietOption = False,
+    ] = True
+
+
+@app.command(epilog=_EPILOG)
+@with_options
+def find(
+    videos: Annotated[
+        list[str],
+        typer.Argument(
+            help="Videos, folders, patterns, or lists: .txt (one video per line), .csv (columns "
+            "video, query, id), .jsonl (objects with video and query or queries), or annotations "
+            "of ActivityNet Captions, Charades-STA or QVHighlights."
+        ),
+    ],
+    *,
+    search_options: SearchOptions,
+    run_options: RunOptions,
     version: VersionOption = False,  # noqa: ARG001 - its callback has done the work by now
 ) -> int:
     """Find the moments of videos that sentences describe.
 
-    Prints a table on a terminal and JSON lines into a pipe or --out. One video's failure is a
-    record; the others go on.
+    Prints a table on a terminal, and JSON lines to a pipe or to --out. If a video fails, its
+    error is recorded and the other videos are still processed.
     """
-    serving = ServingOptions(
-        bundle=bundle,
-        bundle_digest=bundle_digest,
-        backend=backend,
-        device=device,
-        precision=precision,
-        decoding=decoding,
-        fps=fps,
-        threads=threads,
-        batch=batch,
-        workers=workers,
-        reuse=0.0 if exact else reuse,
-        cache=cache,
-        cache_size=cache_size,
-        decoder=decoder,
-        decoder_memory=decoder_memory,
-        decoder_timeout=decoder_timeout,
-        video_timeout=video_timeout,
-        max_duration=max_duration,
-        require_sandbox=require_sandbox,
-    )
-    options = SearchOptions(
-        serving=serving,
-        videos=videos_folder,
-        out=out,
-        overwrite=overwrite,
-        retry_failed=retry_failed,
-        repair=repair,
-        moments=moments,
-        always_answer=always_answer,
-        in_order=in_order,
-        ray=ray,
-        json=json,
-        report=report,
-        quiet=quiet,
-    )
-    return search(videos, query or [], options)
+    # Imported here, so that help does not load the packages of decoders and networks.
+    from vtloc_runtime.cli.search import search
+
+    return search(videos, search_options, run_options)

@@ -1,4 +1,4 @@
-"""Ctrl-C with care: the first finishes what is in flight, the second stops at once."""
+"""Graceful Ctrl-C: the first finishes the videos in progress, the second stops at once."""
 
 from __future__ import annotations
 
@@ -11,39 +11,41 @@ import threading
 from types import FrameType
 from typing import Any, Self
 
+from vtloc_runtime.cli.exit_codes import exit_code_of_signal
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
 class Stopped(KeyboardInterrupt):
-    """Someone asked to stop, and there is nothing to finish first.
+    """A signal asked to stop, and there is nothing to finish first.
 
     Args:
-        number: The signal that asked.
+        number: The signal.
     """
 
     def __init__(self, number: int = signal.SIGINT) -> None:
         super().__init__()
-        self.exit_code = exit_code_of(number)
+        self.exit_code = exit_code_of_signal(number)
 
 
 class Interruption:
-    """Listens for SIGINT, SIGTERM and SIGHUP inside its ``with`` block.
+    """Handles SIGINT, SIGTERM and SIGHUP inside a ``with`` block.
 
     The second signal ends the process at once, whatever its threads are in the middle of: the
     results file is made for that, and decoders end with their parent.
 
     Args:
-        graceful: Whether the first signal only asks to stop; otherwise it raises ``Stopped``.
+        graceful: Whether the first signal only sets ``asked``; otherwise it raises ``Stopped``.
 
     Attributes:
-        asked: Whether someone asked to stop.
-        exit_code: The exit code of a run that stopped for it.
+        asked: Whether a signal asked to stop.
+        exit_code: The exit code of a run that a signal stopped.
     """
 
     def __init__(self, *, graceful: bool) -> None:
         self.asked = False
-        self.exit_code = exit_code_of(signal.SIGINT)
+        self.exit_code = exit_code_of_signal(signal.SIGINT)
         self._graceful = graceful
         self._heard = 0
         self._before: dict[int, Any] = {}
@@ -51,7 +53,7 @@ class Interruption:
         self._sockets: tuple[socket.socket, socket.socket] | None = None
 
     def __enter__(self) -> Self:
-        # Only the main thread may listen; elsewhere the program around it does.
+        # Only the main thread can handle signals.
         if threading.current_thread() is not threading.main_thread():
             return self
         here, there = self._sockets = socket.socketpair()
@@ -68,7 +70,7 @@ class Interruption:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            # None stands for a handler that was not set by Python, which it cannot put back.
+            # None is a handler that was not set by Python, and cannot be restored.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before = {}
         if self._sockets is not None:
@@ -86,22 +88,17 @@ class Interruption:
     def _count(self, number: int) -> None:
         self._heard += 1
         if self._heard == 1:
-            self.exit_code = exit_code_of(number)
+            self.exit_code = exit_code_of_signal(number)
             if self._graceful:
-                _write("\nfinishing what is in flight; once more stops at once\n")
+                _write("\nfinishing the videos in progress; press Ctrl-C again to stop at once\n")
             self.asked = True
         else:
-            _leave(exit_code_of(number))
+            _leave(exit_code_of_signal(number))
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         self.asked = True
         if not self._graceful:
             raise Stopped(number)
-
-
-def exit_code_of(number: int) -> int:
-    """The exit code of a program that a signal ended: 130 for SIGINT, 143 for SIGTERM."""
-    return 128 + number
 
 
 def _leave(code: int) -> None:

@@ -1,8 +1,7 @@
-"""``vtloc-run``: find moments in videos, and see what this machine can run.
+"""``vtloc-run``: find moments in videos, encode videos, check and measure this machine.
 
-A plain list of videos finds moments; the first word may name another command instead. Each
-command is a typer application of its own, loaded when it is asked for, so that none slows down
-the start of another.
+The first word may name a command; otherwise all words are videos. Each command is a separate typer
+application that is loaded when it is used, so that no command slows down the start of another.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ if TYPE_CHECKING:
 
 PROGRAM = "vtloc-run"
 COMMANDS = ("encode", "doctor", "bench")
-"""Words that name a command; a video of such a name is given as ``./doctor``."""
+"""Names of commands; a video with such a name is given as ``./doctor``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and leave with its exit code.
+    """Run the command line and exit with its exit code.
 
     Args:
-        arguments: What follows the program's name; None reads it from the process.
+        arguments: The arguments; None takes those of the process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if completion_variable(PROGRAM) in os.environ:

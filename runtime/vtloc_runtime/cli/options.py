@@ -1,183 +1,233 @@
-"""Options that several commands share, and the localizer and pipeline that they ask for."""
+"""The options that several commands share, each listed once, and what they open.
+
+A command takes a group of options as one parameter: a frozen dataclass whose fields are the
+options. `with_options` shows typer one option for each field.
+"""
 
 from __future__ import annotations
 
+import inspect
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.manifest import MANIFEST_NAME
+from vtloc_runtime.cli.terminal import print_line
 from vtloc_runtime.errors import OutputError
+from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
+from vtloc_runtime.system.cache_folder import DEFAULT_CACHE_BYTES, FOLDER_VARIABLE
+from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 if TYPE_CHECKING:
+    from vtloc_runtime.batch.run import LocalRun, Progress, VideoWork
     from vtloc_runtime.batch.worker_pool import PipelineOptions
-    from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.cluster.launch import ClusterRun
     from vtloc_runtime.localize.feature_cache import FeatureCache
-    from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.video.isolation.limits import DecoderLimits
+
+_Task = TypeVar("_Task")
+_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
 _GIBIBYTE = 2**30
+_LIMITS = DecoderLimits()
 
 
-def _bundle_folder(named: Path | None) -> Path | None:
-    """A bundle's folder, also where its manifest was named."""
-    if named is not None and named.name == "bundle.json" and os.path.isfile(named):
-        return named.parent
-    return named
+def with_options(command: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Let a command take dataclasses of options.
+
+    Args:
+        command: A function whose parameters are typer's, or dataclasses whose fields are.
+    """
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        group = parameter.annotation
+        if not is_dataclass(group):
+            parameters.append(parameter)
+            continue
+        groups[parameter.name] = group
+        hints = get_type_hints(group, include_extras=True)
+        parameters += (
+            parameter.replace(
+                name=field.name,
+                kind=inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=hints[field.name],
+            )
+            for field in fields(group)
+        )
+
+    @wraps(command)
+    def call(**values: Any) -> _Result:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        return command(**values)
+
+    # The signature that typer reads.
+    vars(call)["__signature__"] = inspect.Signature(parameters)
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    del vars(call)["__wrapped__"]
+    return call
 
 
-BundleOption: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--bundle",
-        "-b",
-        callback=_bundle_folder,
-        help="A bundle; without it the one that ships with vtloc.",
-    ),
-]
-BundleDigestOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--bundle-digest",
-        envvar="VTLOC_BUNDLE_DIGEST",
-        metavar="sha256:...",
-        help="Refuse a bundle of another digest; vtloc-run doctor prints a bundle's own.",
-    ),
-]
-BackendOption: TypeAlias = Annotated[
-    str, typer.Option("--backend", help="onnxruntime or tensorrt.")
-]
-DeviceOption: TypeAlias = Annotated[
-    str | None, typer.Option("--device", help="cpu, cuda, cuda:N, or several GPUs: cuda:0,cuda:1.")
-]
-PrecisionOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--precision", help="fp32, fp16, int8 or compact; the device's best without it."),
-]
-ThreadsOption: TypeAlias = Annotated[
-    int | None,
-    typer.Option("--threads", min=1, help="Processor threads of one run of a network."),
-]
-BatchOption: TypeAlias = Annotated[
-    int | None, typer.Option("--batch", min=1, help="Frames encoded at once at most.")
-]
-WorkersOption: TypeAlias = Annotated[
-    int | None,
-    typer.Option("--workers", min=1, help="Videos under way at once; one a processor without it."),
-]
-ReuseOption: TypeAlias = Annotated[
-    float,
-    typer.Option(
-        "--reuse",
-        min=0.0,
-        max=255.0,
-        help="Most grey levels by which frames may differ and still share features, where the "
-        "video is that noisy; 0 is --exact.",
-    ),
-]
-ExactOption: TypeAlias = Annotated[
-    bool,
-    typer.Option("--exact", help="Encode every frame that is not equal to the one before it."),
-]
-CacheSizeOption: TypeAlias = Annotated[
-    float, typer.Option("--cache-size", min=0.0, help="Most that the cache may hold, GiB.")
-]
-DecoderOption: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        "--decoder",
-        help="What decodes videos: cpu; nvdec, nvdec:N for an NVIDIA GPU, which gives the same "
-        "frames or refuses the video (--decoder-memory is then unused); or auto: NVDEC where it "
-        "answers and every processor beside it, which also take what NVDEC refuses.",
-    ),
-]
-DecoderMemoryOption: TypeAlias = Annotated[
-    float,
-    typer.Option(
-        "--decoder-memory", min=0.0, help="Most memory for decoding one video, GiB; 0: no limit."
-    ),
-]
-DecoderTimeoutOption: TypeAlias = Annotated[
-    float,
-    typer.Option("--decoder-timeout", min=0.1, help="Seconds to wait for a video's next frame."),
-]
-VideoTimeoutOption: TypeAlias = Annotated[
-    float | None,
-    typer.Option(
-        "--video-timeout", min=0.1, help="Most seconds for reading one video; without it no limit."
-    ),
-]
-MaxDurationOption: TypeAlias = Annotated[
-    float,
-    typer.Option("--max-duration", min=0.001, help="Longest video that is read, seconds."),
-]
-RequireSandboxOption: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--require-sandbox",
-        help="Refuse to work where a layer of the decoders' sandbox is missing; doctor names them.",
-    ),
-]
-VideosOption: TypeAlias = Annotated[
-    Path | None,
-    typer.Option("--videos", help="Where the videos of a benchmark's annotations lie."),
-]
-FpsOption: TypeAlias = Annotated[
-    float | None,
-    typer.Option(
-        "--fps",
-        help="Frames looked at a second; more find shorter moments. The bundle's own without it.",
-    ),
-]
-QuietOption: TypeAlias = Annotated[
-    bool, typer.Option("--quiet", help="No progress and no closing line.")
-]
-
-
-RayOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--ray",
-        metavar="ADDRESS",
-        help="Spread the videos over a Ray cluster: HOST:PORT, auto for the one that runs here, "
-        "local for one on this machine. --workers and --threads then speak of each worker.",
-    ),
-]
+def _bundle_folder(path: Path | None) -> Path | None:
+    """The bundle's folder, even if its manifest was named."""
+    if path is not None and path.name == MANIFEST_NAME and os.path.isfile(path):
+        return path.parent
+    return path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServingOptions:
-    """How to run the networks and spread the work; the fields are the options' names."""
+class BundleOptions:
+    """Which bundle to use."""
 
-    bundle: Path | None
-    backend: str
-    device: str | None
-    precision: str | None
-    threads: int | None
-    batch: int | None
-    workers: int | None
-    reuse: float
-    cache: bool
-    cache_size: float
-    decoder_memory: float
-    decoder_timeout: float
-    decoding: str | None = None
-    fps: float | None = None
-    decoder: str = "cpu"
-    bundle_digest: str | None = None
-    video_timeout: float | None = None
-    max_duration: float = 86_400.0
-    require_sandbox: bool = False
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--bundle",
+            "-b",
+            callback=_bundle_folder,
+            help="The bundle's folder. Default: the bundle that ships with vtloc.",
+        ),
+    ] = None
+    bundle_digest: Annotated[
+        str | None,
+        typer.Option(
+            envvar="VTLOC_BUNDLE_DIGEST",
+            metavar="sha256:...",
+            help="Refuse a bundle with another digest. vtloc-run doctor prints digests.",
+        ),
+    ] = None
+
+    def open_bundle(self) -> Bundle:
+        """Open the bundle.
+
+        Raises:
+            BundleError: It is missing, invalid, or has another digest.
+        """
+        return Bundle.open(self.bundle, digest=self.bundle_digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkOptions(BundleOptions):
+    """How to run the bundle's networks."""
+
+    backend: Annotated[str, typer.Option(help="onnxruntime or tensorrt.")] = "onnxruntime"
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda, cuda:N, or several GPUs: cuda:0,cuda:1."),
+    ] = None
+    precision: Annotated[
+        str | None,
+        typer.Option(help="fp32, fp16, int8 or compact. Default: the best for the device."),
+    ] = None
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads for one run of a network.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(NetworkOptions):
+    """How to process many videos."""
+
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of frames encoded together.")
+    ] = None
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            help="Frames to look at per second of video; more find shorter moments. Default: as "
+            "the bundle says."
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Videos processed in parallel. Default: one per processor."),
+    ] = None
+    reuse: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=255.0,
+            help="Maximum difference, in grey levels, of frames that share features. The video's "
+            "noise can lower it.",
+        ),
+    ] = DEFAULT_REUSE
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Share features among identical frames only.")
+    ] = False
+    cache_size: Annotated[
+        float, typer.Option(min=0.0, help="Maximum size of the feature cache, GiB.")
+    ] = DEFAULT_CACHE_BYTES / _GIBIBYTE
+    decoder: Annotated[
+        str,
+        typer.Option(
+            help="Video decoder: cpu; nvdec or nvdec:N for an NVIDIA GPU; or auto: NVDEC if it is "
+            "available, and all processors. NVDEC gives the same frames or refuses the video, "
+            "which auto then decodes on the CPU. --decoder-memory does not apply to NVDEC."
+        ),
+    ] = "cpu"
+    decoder_memory: Annotated[
+        float,
+        typer.Option(min=0.0, help="Memory limit for decoding one video, GiB; 0 is unlimited."),
+    ] = _LIMITS.memory / _GIBIBYTE
+    decoder_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Maximum time to wait for a video's next frame, seconds.")
+    ] = _LIMITS.timeout
+    video_timeout: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Maximum time to read one video, seconds. Default: unlimited."),
+    ] = _LIMITS.video_timeout
+    max_duration: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Refuse videos longer than this, seconds. Default: 24 hours."),
+    ] = _LIMITS.max_duration
+    require_sandbox: Annotated[
+        bool,
+        typer.Option(
+            "--require-sandbox",
+            help="Fail if a layer of the decoder's sandbox is missing. vtloc-run doctor lists "
+            "them.",
+        ),
+    ] = _LIMITS.require_sandbox
+    videos_folder: Annotated[
+        Path | None,
+        typer.Option("--videos", help="Folder with the videos of a benchmark's annotations."),
+    ] = None
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Process the videos on a Ray cluster: HOST:PORT, auto (the one running here), or "
+            "local (start one). --workers and --threads then apply to each Ray worker.",
+        ),
+    ] = None
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no summary.")] = False
+
+    def open_bundle(self) -> Bundle:
+        """Open the bundle, with the frame rate that was asked for.
+
+        Raises:
+            BundleError: It is missing, invalid, or has another digest.
+            UsageError: The frame rate is out of range.
+        """
+        return Bundle.open(self.bundle, digest=self.bundle_digest).sampled_at(self.fps)
+
+    @property
+    def frame_reuse(self) -> float:
+        """Most grey levels by which frames that share features may differ."""
+        return 0.0 if self.exact else self.reuse
 
     @property
     def decoder_limits(self) -> DecoderLimits:
-        """How far decoders may go."""
-        from vtloc_runtime.video.isolation.limits import DecoderLimits
-
-        # CUDA reserves more address space than any limit that would mean something; lanes that
-        # decode on a GPU beside processors go without.
+        """Limits of each decoder process."""
+        # CUDA reserves more address space than any useful limit would allow.
         limited = self.decoder in {"cpu", "auto"}
         memory = int(self.decoder_memory * _GIBIBYTE) if limited else 0
         return DecoderLimits(
@@ -188,24 +238,18 @@ class ServingOptions:
             require_sandbox=self.require_sandbox,
         )
 
-    def open_bundle(self) -> Bundle:
-        """The bundle, set to look at as many frames a second as was asked for.
+    def pipeline(self, *, in_order: bool = False, cache: bool = True) -> PipelineOptions:
+        """How the videos are processed.
+
+        Args:
+            in_order: Return results in the order of the videos.
+            cache: Whether to use the feature cache.
 
         Raises:
-            BundleError: It cannot be opened.
-            UsageError: Videos cannot be looked at so often.
+            OutputError: The cache's folder cannot be made.
+            BackendError: The sandbox is required, and not complete.
         """
-        from vtloc_runtime.bundle.bundle import Bundle
-
-        return Bundle.open(self.bundle, digest=self.bundle_digest).sampled_at(self.fps)
-
-    def pipeline(self, *, in_order: bool) -> PipelineOptions:
-        """How the work is to be spread.
-
-        Raises:
-            OutputError: The cache cannot be made.
-            BackendError: The sandbox that was required is not complete here.
-        """
+        # Imported here and below, so that help does not load the packages of decoders and networks.
         from vtloc_runtime.batch.worker_pool import PipelineOptions
         from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
@@ -213,22 +257,21 @@ class ServingOptions:
             with DecoderProcess(self.decoder_limits) as decoder:
                 decoder.start(gpu=self.decoder != "cpu")
         return PipelineOptions(
-            lanes=self.workers,
+            workers=self.workers,
             limits=self.decoder_limits,
             in_order=in_order,
-            cache=self._open_cache() if self.cache else None,
+            cache=self._open_cache() if cache else None,
             decoder=self.decoder,
             device=self.device or ("cuda" if self.backend == "tensorrt" else None),
         )
 
     def _open_cache(self) -> FeatureCache | None:
-        """Open the cache; where nobody named its folder, a run goes on without it.
+        """Open the cache; None if it cannot be made and nobody named its folder.
 
         Raises:
             OutputError: The folder that was named cannot be made.
         """
-        from vtloc_runtime.cli.terminal import print_line
-        from vtloc_runtime.localize.feature_cache import FOLDER_VARIABLE, FeatureCache
+        from vtloc_runtime.localize.feature_cache import FeatureCache
 
         try:
             return FeatureCache(
@@ -237,32 +280,47 @@ class ServingOptions:
         except OutputError as error:
             if os.environ.get(FOLDER_VARIABLE):
                 raise
-            print_line(f"vtloc-run: warning: working without a cache: {error}")
+            print_line(f"vtloc-run: warning: no feature cache: {error}")
             return None
 
-    def open_localizer(self, bundle: Bundle, *, lanes: int) -> Localizer:
-        """Open the localizer, with as many threads a run as the lanes leave to each.
+    def run(
+        self,
+        bundle: Bundle,
+        tasks: Sequence[_Task],
+        work: VideoWork[_Task, _Answer],
+        *,
+        pipeline: PipelineOptions,
+        progress: Progress,
+        decoding: str | None = None,
+    ) -> LocalRun[_Task, _Answer] | ClusterRun[_Task, _Answer]:
+        """Prepare a run, on this machine or on a cluster.
 
-        Raises:
-            VtlocError: The backend, the device, the precision or the bundle cannot serve.
+        Args:
+            bundle: The bundle, opened.
+            tasks: The tasks.
+            work: What to do with each task.
+            pipeline: How the tasks are processed.
+            progress: Called with the progress of each video, on this machine.
+            decoding: The decoding strategy; None takes the bundle's own.
         """
-        from vtloc_runtime.localize.localizer import Localizer
-        from vtloc_runtime.system.processors import available_processors
-
-        threads = self.threads or max(1, available_processors() // lanes)
-        return Localizer.open(bundle, **self.localizer_options(threads))
-
-    def localizer_options(self, threads: int) -> dict[str, Any]:
-        """The options of ``Localizer.open``, for a localizer whose runs take so many threads."""
-        return {
+        localizer = {
             "backend": self.backend,
             "device": self.device,
             "precision": self.precision,
-            "threads": threads,
+            "threads": self.threads,
             "batch": self.batch,
-            "reuse": self.reuse,
-            "decoding": self.decoding,
+            "reuse": self.frame_reuse,
+            "decoding": decoding,
             "fps": self.fps,
-            # Lanes choose for themselves.
+            # With auto, each worker has its own.
             "decoder": "cpu" if self.decoder == "auto" else self.decoder,
         }
+        if self.ray is None:
+            from vtloc_runtime.batch.run import LocalRun
+
+            return LocalRun(
+                bundle, tasks, work, localizer=localizer, options=pipeline, progress=progress
+            )
+        from vtloc_runtime.cluster.launch import ClusterRun
+
+        return ClusterRun(self.ray, bundle, tasks, work, localizer=localizer, options=pipeline)

@@ -1,4 +1,4 @@
-"""Where results and reports may go, checked before any work is done for them."""
+"""Checks where results and reports are to be written, before any work is done."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vtloc_runtime.system.output_check import check_distinct, check_output
 def check_outputs(
     out: Path | None, report: Path | None, *, inputs: Iterable[str], bundle: Path
 ) -> None:
-    """Refuse outputs that would replace an input, each other, or a file of something else.
+    """Refuse outputs that would replace an input, each other, or a file that vtloc did not write.
 
     Args:
         out: The results file.
@@ -46,4 +46,4 @@ def _check_report(path: Path) -> None:
         parent = parent.parent
     special = os.path.exists(path) and not os.path.isfile(path)
     if special or not os.path.isdir(parent) or not os.access(parent, os.W_OK):
-        raise OutputError("the report cannot be written there", where=path)
+        raise OutputError("the report cannot be written to this place", where=path)

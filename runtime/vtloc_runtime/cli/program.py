@@ -1,4 +1,4 @@
-"""How every program of vtloc begins and ends: its arguments, its errors, its exit code.
+"""The start and end of every program of vtloc: arguments, errors, exit code.
 
 All four programs run their typer application through `run_program`, so that an error, a signal or
 a closed pipe looks the same everywhere: one line on standard error and an exit code.
@@ -19,13 +19,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from vtloc_runtime import __version__
+from vtloc_runtime.cli.exit_codes import INTERNAL_ERROR, INTERRUPTED, PIPE_CLOSED
 from vtloc_runtime.cli.interrupts import Stopped
 from vtloc_runtime.cli.terminal import print_line
 from vtloc_runtime.errors import MissingExtraError, OutputError, UsageError, VtlocError
 
-INTERNAL = 70
-INTERRUPTED = 130
-PIPE_CLOSED = 141
 DEBUG_VARIABLE = "VTLOC_DEBUG"
 
 # Typer carries its own click in some versions and imports it in others; this is either one's.
@@ -39,10 +37,10 @@ _FIRST_PARTY = ("vtloc", "vtloc_runtime", "vtloc_export", "vtloc_calibration")
 
 
 def new_application(**options: Any) -> typer.Typer:
-    """A typer application with the look that all programs share.
+    """A typer application with the settings of all programs.
 
     Args:
-        **options: What else `typer.Typer` takes.
+        **options: Other options of `typer.Typer`.
     """
     # Plain help wraps at the terminal's width; boxes break sentences in the middle.
     return typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, **options)
@@ -75,9 +73,9 @@ def run_program(
     Args:
         application: The program, or one command of it.
         program: Its name, for help and messages.
-        arguments: What follows the name; None reads it from the process. None at all shows help.
-        extra: The extra that brings whatever the program's own commands import.
-        stopped: What to say after Ctrl-C.
+        arguments: The arguments; None takes those of the process. An empty list shows help.
+        extra: The extra that installs the packages that the program imports.
+        stopped: The message after Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     variable = completion_variable(program)
@@ -98,13 +96,13 @@ def leave_with(
     extra: str = "cpu",
     stopped: str = "stopped",
 ) -> NoReturn:
-    """Do a program's work and leave with its exit code, whatever happens on the way.
+    """Do a program's work and exit with its exit code; errors become one line.
 
     Args:
-        work: Gives the exit code; what it raises becomes one line and a code of its own.
-        program: Begins the line.
-        extra: The extra that brings whatever the program's own commands import.
-        stopped: What to say after Ctrl-C.
+        work: Returns the exit code; an error becomes one line and the error's exit code.
+        program: The program's name, which starts the line.
+        extra: The extra that installs the packages that the program imports.
+        stopped: The message after Ctrl-C.
     """
     try:
         with _standard_streams(), _ending_signals():
@@ -130,27 +128,16 @@ def report_error(error: VtlocError, program: str = "vtloc-run") -> None:
     _print(program, f"{error.kind} error: {error}")
 
 
-def exit_codes() -> dict[str, int]:
-    """The exit code of every kind of error."""
-    codes: dict[str, int] = {}
-    families = [VtlocError]
-    while families:
-        family = families.pop()
-        codes[family.kind] = family.exit_code
-        families.extend(family.__subclasses__())
-    return codes
-
-
 def _run(application: typer.Typer, program: str, words: list[str]) -> int:
     command: Any = typer.main.get_command(application)
     commands = getattr(command, "commands", None)
     if not words and (commands or any(parameter.required for parameter in command.params)):
-        # Help, and not success: a script that meant to name something must notice.
+        # Not success: a script that forgot its arguments must notice.
         _invoke(command, program, ["--help"])
         return UsageError.exit_code
     if commands is not None and not words[0].startswith("-") and words[0] not in commands:
         raise UsageError(
-            f"there is no command {words[0]!r}",
+            f"unknown command {words[0]!r}",
             remedy=f"Commands are {', '.join(commands)}. To find moments in videos, use vtloc-run "
             'VIDEO -q "SENTENCE"',
         )
@@ -183,10 +170,10 @@ def _explain(error: BaseException, program: str, extra: str, stopped: str) -> in
         raise error
     _print(
         program,
-        f"internal error: {type(error).__name__}: {error}. This is a fault of vtloc; "
+        f"internal error: {type(error).__name__}: {error}. This is a bug in vtloc; "
         f"set {DEBUG_VARIABLE}=1 to see where",
     )
-    return INTERNAL
+    return INTERNAL_ERROR
 
 
 def _as_vtloc_error(error: BaseException, program: str, extra: str) -> VtlocError | None:

@@ -1,4 +1,4 @@
-"""What people see while and after a run: tables of moments, a progress bar, a closing line."""
+"""Output for people: tables of moments, a progress bar, a summary."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class RunProgress:
-    """A bar over the videos of a run, on standard error; silent where nobody looks at it.
+    """A progress bar over the videos of a run, on standard error.
 
     Args:
-        total: Videos to do.
-        shown: Whether to draw anything.
+        total: Number of videos.
+        shown: Whether to draw the bar.
     """
 
     def __init__(self, total: int, *, shown: bool) -> None:
@@ -62,7 +62,7 @@ class RunProgress:
             self._progress.stop()
 
     def reached(self, video: str, seconds: float) -> None:
-        """Say how far into a video the reading has come."""
+        """Show how far a video has been read."""
         if self._progress is not None:
             from vtloc_runtime.report.page import format_clock
 
@@ -76,7 +76,7 @@ class RunProgress:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Take the bar away while something else is printed."""
+        """Hide the bar while something else is printed."""
         if self._progress is not None:
             self._progress.stop()
         yield
@@ -85,7 +85,7 @@ class RunProgress:
 
 
 def print_line(text: str) -> None:
-    """Print one line for people on standard error, where that can be written to."""
+    """Print one line on standard error; ignore errors."""
     with suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"{plain(' '.join(text.split()))}\n")
         sys.stderr.flush()
@@ -96,7 +96,7 @@ def write_lines(content: bytes) -> None:
 
     Raises:
         OutputError: It is closed, or the disk behind it is full.
-        BrokenPipeError: Nobody reads the pipe any more.
+        BrokenPipeError: The pipe was closed by its reader.
     """
     try:
         sys.stdout.buffer.write(content)
@@ -124,7 +124,7 @@ def print_records(records: Sequence[Record]) -> None:
 
 
 def moments_table(records: Sequence[Record]) -> Table:
-    """One video's answers, a row a moment."""
+    """One video's answers, one row per moment."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -169,7 +169,7 @@ def _unwritable(error: Exception) -> OutputError:
 
 
 def sandbox_note() -> str:
-    """What a closing line says of the sandbox that videos were decoded in; empty where none was."""
+    """The sandbox that videos were decoded in, for the summary; empty if none was used."""
     from vtloc_runtime.video.isolation.decoder_process import sandbox_in_force
 
     report = sandbox_in_force()

@@ -1,4 +1,4 @@
-"""A bundle on its way to other machines: found there, or sent, and the same by its hash."""
+"""Gives every machine the same bundle: the one at its path, or a copy; checked by its hash."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME, Manifest
 from vtloc_runtime.errors import BundleError
-from vtloc_runtime.localize.feature_cache import default_folder
 from vtloc_runtime.system.atomic_write import atomic_write, sync_folder
+from vtloc_runtime.system.cache_folder import default_folder
 
 
 @dataclass(frozen=True, slots=True)
-class BundleParcel:
-    """What names a bundle on every machine.
+class BundleTransfer:
+    """Identifies a bundle on every machine.
 
     Attributes:
-        path: Where it lies on the driver; None is the one that ships with vtloc.
-        sha256: Hash of ``bundle.json``, which holds the hashes of all the other files.
-        manifest: What the driver read there, its own changes included.
-        content: Where its files can be had, as Ray names it; None where they are not sent.
-        digest: The digest that it must have on every machine, where the driver pinned it.
+        path: Its folder on the driver; None is the bundle that ships with vtloc.
+        sha256: Hash of ``bundle.json``, which holds the hashes of all other files.
+        manifest: The driver's manifest, with the driver's changes.
+        content: Ray's reference to its files; None if they are not sent.
+        digest: The digest that it must have; None if the driver did not pin it.
     """
 
     path: str | None
@@ -35,13 +35,15 @@ class BundleParcel:
     digest: str | None = None
 
     @classmethod
-    def of(cls, bundle: Bundle, send: Callable[[dict[str, bytes]], Any] | None) -> BundleParcel:
-        """Pack a bundle.
+    def prepare(
+        cls, bundle: Bundle, send: Callable[[dict[str, bytes]], Any] | None
+    ) -> BundleTransfer:
+        """Prepare the driver's bundle for other machines.
 
         Args:
-            bundle: The driver's.
-            send: Takes its files, by their paths within it, and says where they can be had; None
-                sends nothing. The bundle that ships with vtloc is never sent.
+            bundle: The bundle.
+            send: Takes the files by their paths in the bundle, and returns a reference to them;
+                None sends nothing. The bundle that ships with vtloc is never sent.
         """
         sha256 = _hash(bundle.path / MANIFEST_NAME)
         digest = bundle.digest if bundle.pinned else None
@@ -57,32 +59,32 @@ class BundleParcel:
         """Open the bundle on this machine.
 
         Args:
-            fetch: Brings the files that were sent.
-            node: The machine's address, for messages.
+            fetch: Returns the files of a reference.
+            node: The machine's address, for error messages.
 
         Raises:
-            BundleError: Another bundle lies in its place, or none does and none was sent.
+            BundleError: Another bundle is in its place, or it is missing and was not sent.
         """
         local = DEFAULT_BUNDLE if self.path is None else Path(self.path)
         if (local / MANIFEST_NAME).is_file():
             if _hash(local / MANIFEST_NAME) != self.sha256:
                 raise BundleError(
-                    "another bundle lies there than on the driver",
+                    "this bundle differs from the driver's",
                     where=f"{node}: {local}",
-                    remedy="Bring the driver's bundle to the node, or remove that one: "
-                    "then it is sent",
+                    remedy="Copy the driver's bundle to the node, or remove this one to have the "
+                    "driver's sent",
                 )
-            found = Bundle.open(local, digest=self.digest)
+            opened = Bundle.open(local, digest=self.digest)
         elif self.content is not None:
             folder = _unpack(self.sha256, lambda: fetch(self.content))
-            found = Bundle.open(folder, digest=self.digest)
+            opened = Bundle.open(folder, digest=self.digest)
         else:
-            raise BundleError("there is no such bundle", where=f"{node}: {local}")
-        return replace(found, manifest=self.manifest)
+            raise BundleError("the bundle does not exist", where=f"{node}: {local}")
+        return replace(opened, manifest=self.manifest)
 
 
 def _unpack(name: str, fetch: Callable[[], dict[str, bytes]]) -> Path:
-    """Write a bundle into the cache, whole or not at all, unless it is there."""
+    """Write a bundle into the cache atomically, unless it is there."""
     folder = default_folder().parent / "bundles" / name
     if folder.is_dir():
         return folder

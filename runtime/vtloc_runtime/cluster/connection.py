@@ -1,16 +1,18 @@
-"""A Ray cluster: joining it, or starting one on this machine, and what its nodes offer."""
+"""The connection to a Ray cluster, which is joined or started on this machine; its nodes."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO, cast
 
 from vtloc_runtime.errors import ClusterError, MissingExtraError, UsageError
 from vtloc_runtime.system.processors import available_processors
@@ -18,9 +20,9 @@ from vtloc_runtime.system.text import first_line
 
 LOCAL = "local"
 _AUTO = "auto"
-_PATIENCE = 10.0
+_CONNECT_TIMEOUT = 10.0
 _STORE = 200 * 2**20
-_REMEDY = "Start it with: ray start --head; or name another: --ray HOST:PORT, auto or local"
+_REMEDY = "Start one with ray start --head, or give --ray HOST:PORT, auto or local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +30,10 @@ class Node:
     """One machine of the cluster.
 
     Attributes:
-        id: Ray's name of it.
-        address: Its address, for people.
+        id: Ray's id of the node.
+        address: Its address.
         processors: Processors that Ray may give to workers.
-        gpus: GPUs likewise.
+        gpus: GPUs that Ray may give to workers.
     """
 
     id: str
@@ -50,8 +52,8 @@ class Cluster:
     """A cluster that this process has joined.
 
     Attributes:
-        address: As it was named.
-        driver: Ray's name of the node that this process runs on.
+        address: Its address, as it was given.
+        driver: Ray's id of the node that this process runs on.
     """
 
     address: str
@@ -83,12 +85,13 @@ def open_cluster(address: str) -> Iterator[Cluster]:
 
     Raises:
         MissingExtraError: Ray is not installed.
-        UsageError: The address is none.
+        UsageError: The address is not valid.
         ClusterError: Nothing answers there, or it cannot be joined from here.
     """
     ray = _import_ray()
     _check_address(address)
-    # Ray has workers import from the folder in which the driver joins, and downloads may lie there.
+    # Workers import from the folder in which the driver joins, and it may hold downloads.
+    threads_before = set(threading.enumerate())
     with _quiet_start(), contextlib.chdir(os.sep):
         try:
             ray.init(
@@ -101,17 +104,21 @@ def open_cluster(address: str) -> Iterator[Cluster]:
             raise ClusterError(
                 f"the cluster cannot be joined: {first_line(error)}",
                 where=address,
-                remedy="The driver must run on a node of the cluster, with the same Ray and Python",
+                remedy="Run vtloc-run on a node of the cluster, with the same Ray and Python",
             ) from error
     try:
-        _spare_standard_output()
-        yield Cluster(address, ray.get_runtime_context().get_node_id())
+        output = _StandardOutput(sys.stdout, set(threading.enumerate()) - threads_before)
+        # Ray has no option for what it prints of lost nodes, and results must stay readable.
+        with contextlib.redirect_stdout(cast("TextIO", output)):
+            yield Cluster(address, ray.get_runtime_context().get_node_id())
     finally:
-        ray.shutdown()
+        # Ray prints the rest of its news while it shuts down.
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            ray.shutdown()
 
 
 def share(content: dict[str, bytes]) -> Any:
-    """Put files where every node of the cluster that was joined can fetch them."""
+    """Put files into Ray's object store, and return the reference to them."""
     import ray
 
     return ray.put(content)
@@ -130,14 +137,14 @@ def _import_ray() -> Any:
 
 
 def _check_address(address: str) -> None:
-    """Find out within seconds what Ray would find out in minutes."""
+    """Check an address within seconds; Ray would take minutes."""
     if address == LOCAL:
         return
     if "://" in address:
         raise UsageError(
             "the driver must run on a node of the cluster, not behind Ray's client",
             where=address,
-            remedy="Start it there, for instance with: ray job submit -- vtloc-run ... --ray auto",
+            remedy="Start it there, for example with: ray job submit -- vtloc-run ... --ray auto",
         )
     named = os.environ.get("RAY_ADDRESS", "") if address == _AUTO else address
     if address == _AUTO and not named:
@@ -146,27 +153,37 @@ def _check_address(address: str) -> None:
     host, _, port = named.rpartition(":")
     if not host or not port.isdecimal():
         raise UsageError(
-            f"{address!r} is no address of a cluster",
-            remedy="Give HOST:PORT, auto for the one that runs here, or local",
+            f"{address!r} is not the address of a cluster",
+            remedy="Use HOST:PORT, auto (the one running here), or local (start one)",
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT).close()
     except (OSError, OverflowError) as error:
         raise ClusterError(
             f"no Ray cluster answers: {error}", where=named, remedy=_REMEDY
         ) from error
 
 
-def _spare_standard_output() -> None:
-    """Keep Ray's word of lost nodes from among the results.
+class _StandardOutput:
+    """Standard output without the text that Ray's threads print, such as news of lost nodes.
 
-    It has no option for that; its debugger does the same.
+    Args:
+        stream: Standard output.
+        ray_threads: The threads whose text is dropped.
     """
-    # A Ray that keeps it elsewhere only prints more.
-    with contextlib.suppress(ImportError):
-        from ray._private import worker
 
-        worker._worker_logs_enabled = False
+    def __init__(self, stream: TextIO, ray_threads: Collection[threading.Thread]) -> None:
+        self._stream = stream
+        self._ray_threads = ray_threads
+
+    def write(self, text: str) -> int:
+        """Write text, unless one of Ray's threads prints it."""
+        if threading.current_thread() in self._ray_threads:
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _local_options() -> dict[str, Any]:
@@ -179,10 +196,7 @@ def _local_options() -> dict[str, Any]:
 
 @contextmanager
 def _quiet_start() -> Iterator[None]:
-    """Keep Ray's native log out of standard error, which is for people.
-
-    It says at start that it was told to be silent, and that is the last of it.
-    """
+    """Keep the native log that Ray writes while it starts out of standard error."""
     before = os.environ.get("RAY_BACKEND_LOG_LEVEL")
     os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"
     sys.stderr.flush()

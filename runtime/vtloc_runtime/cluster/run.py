@@ -1,4 +1,4 @@
-"""Tasks over a cluster with Ray Data: spread, done again where a node is lost, each given once."""
+"""Tasks on a cluster with Ray Data: restarted if a node is lost, each answered once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from vtloc_runtime.batch.task_order import in_task_order
-from vtloc_runtime.cluster.start_counter import Gate
+from vtloc_runtime.batch.worker_pool import in_task_order
+from vtloc_runtime.cluster.start_counter import StartCounter
 from vtloc_runtime.cluster.worker import FAULT, Worker, WorkerPlan, check_node
 from vtloc_runtime.errors import ClusterError, UsageError
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
 
-_SHARE = 20_000
-"""Tasks that Ray knows of at once: it keeps books on each, and they must not grow without end."""
+_TASKS_AT_ONCE = 20_000
+"""Tasks given to Ray at once: its records of each take memory, which must be bounded."""
 
-_LOOKS = 0.2
+_STOP_INTERVAL = 0.2
+"""Seconds between two calls of ``stop``."""
 
 
 def run_on_cluster(
@@ -38,73 +39,73 @@ def run_on_cluster(
     """Do tasks on every node of a cluster.
 
     Args:
-        cluster: Where.
-        plan: What is done with each, and with what.
-        tasks: What to do; each travels to its worker, and its answer back.
+        cluster: The cluster.
+        plan: What every worker must know.
+        tasks: The tasks; they and their answers are pickled.
         gpu: Give each worker a GPU of its own.
-        in_order: Give answers in the order of the tasks, not as they come.
-        stop: Asked several times a second; once it says True no more are begun, and the answers
-            of those that are in flight still come.
+        in_order: Return answers in the order of the tasks instead of as they finish.
+        stop: Called several times a second; once it returns True, no more tasks are started,
+            and those in flight are finished.
 
     Yields:
         The answer of each task, once.
 
     Raises:
-        ClusterError: No node can hold a worker, a node is of another kind than the driver, or the
-            cluster is gone.
-        UsageError: Workers have no lane.
+        ClusterError: No node can hold a worker, a node differs from the driver, or the cluster is
+            lost.
+        UsageError: ``concurrency`` is less than 1.
     """
-    if plan.lanes < 1:
-        raise UsageError(f"{plan.lanes} lanes do no work", remedy="Ask for 1 or more")
+    if plan.concurrency < 1:
+        raise UsageError(f"concurrency must be at least 1, not {plan.concurrency}")
     nodes = cluster.nodes()
     size = _WorkerSize(plan, nodes, gpu=gpu)
     _check_nodes([node for node in nodes if size.fits(node)], plan)
-    found = _numbered(cluster, plan, tasks, size, stop or (lambda: False))
-    return (yield from in_task_order(found) if in_order else (answer for _, answer in found))
+    answers = _numbered(cluster, plan, tasks, size, stop or (lambda: False))
+    return (yield from in_task_order(answers) if in_order else (answer for _, answer in answers))
 
 
 class _WorkerSize:
-    """What one worker asks of its node.
+    """The resources of one worker.
 
     Args:
-        plan: What it must do.
-        nodes: The cluster's.
-        gpu: Whether it needs a GPU of its own.
+        plan: What the worker must know.
+        nodes: The cluster's nodes.
+        gpu: Whether it needs a GPU.
 
     Attributes:
         processors: Processors of one worker.
         gpus: GPUs of one worker.
-        room: Workers that the nodes hold together.
+        capacity: Workers that the nodes can hold together.
 
     Raises:
-        ClusterError: They hold none.
+        ClusterError: They can hold none.
     """
 
     def __init__(self, plan: WorkerPlan[Any, Any], nodes: list[Node], *, gpu: bool) -> None:
-        self.processors = plan.lanes * int(plan.localizer.get("threads") or 1)
+        self.processors = plan.concurrency * int(plan.localizer.get("threads") or 1)
         self.gpus = 1 if gpu else 0
-        self.room = sum(node.workers(self.processors, self.gpus) for node in nodes)
-        if self.room == 0:
+        self.capacity = sum(node.workers(self.processors, self.gpus) for node in nodes)
+        if self.capacity == 0:
             offers = ", ".join(
                 f"{node.address} {node.processors:g} processors and {node.gpus:g} GPUs"
                 for node in nodes
             )
             raise ClusterError(
-                f"no node holds a worker of {self.processors} processors"
-                f"{' and a GPU' if gpu else ''}; there are {offers or 'no nodes'}",
-                remedy="Ask for less with --workers and --threads, or start larger nodes",
+                f"no node has room for a worker of {self.processors} processors"
+                f"{' and a GPU' if gpu else ''}; the nodes are: {offers or 'none'}",
+                remedy="Lower --workers and --threads, or start larger nodes",
             )
 
     def fits(self, node: Node) -> bool:
-        """Whether a node can hold one."""
+        """Whether a node can hold a worker."""
         return node.workers(self.processors, self.gpus) > 0
 
 
 def _check_nodes(nodes: list[Node], plan: WorkerPlan[Any, Any]) -> None:
-    """Ask every node whether it can do the work, before any is done.
+    """Check every node before any work is done.
 
     Raises:
-        VtlocError: What the first node that cannot gives as its reason.
+        VtlocError: A node cannot do the work; the first one's reason.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -123,13 +124,13 @@ def _check_nodes(nodes: list[Node], plan: WorkerPlan[Any, Any]) -> None:
         try:
             reason = ray.get(answer)
         except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
-            # It was lost a moment ago; what is left does the work.
+            # It was just lost; the other nodes do the work.
             continue
         except ray.exceptions.RayError as error:
             raise ClusterError(
                 f"the node cannot run vtloc: {_last_line(error)}",
                 where=node.address,
-                remedy="Install there what the driver has, the ray extra included",
+                remedy="Install the same packages as on the driver, with the ray extra",
             ) from error
         if reason is not None:
             raise reason
@@ -142,55 +143,55 @@ def _numbered(
     size: _WorkerSize,
     stop: Callable[[], bool],
 ) -> Iterator[tuple[int, _Answer]]:
-    """Number and answer of each task, share by share."""
+    """Number and answer of each task."""
     import ray
 
-    for first in range(0, len(tasks), _SHARE):
+    for first in range(0, len(tasks), _TASKS_AT_ONCE):
         if stop():
             return
-        share = {first + index: task for index, task in enumerate(tasks[first : first + _SHARE])}
+        part = dict(enumerate(tasks[first : first + _TASKS_AT_ONCE], first))
         try:
-            with _open_gate(cluster) as gate, _Watch(gate, stop) as watch:
-                rows = _rows(share, plan, size, gate)
-                yield from _answers(rows, set(share), watch)
+            with _start_counter(cluster) as starts, _StopWatch(starts, stop) as watch:
+                rows = _rows(part, plan, size, starts)
+                yield from _answers(rows, set(part), watch)
         except ray.exceptions.RayError as error:
             raise ClusterError(
                 f"the cluster failed: {_last_line(error)}",
                 where=cluster.address,
-                remedy="With --out, give the same command again to go on",
+                remedy="With --out, run the same command again to resume",
             ) from error
 
 
 def _rows(
-    share: dict[int, _Task],
+    part: dict[int, _Task],
     plan: WorkerPlan[_Task, _Answer],
     size: _WorkerSize,
-    gate: Any,
+    starts: Any,
 ) -> Iterator[dict[str, Any]]:
-    """A row a task as Ray Data brings them."""
+    """One row for each answer, as they finish."""
     import ray.data
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    most = math.ceil(len(share) / plan.lanes)
-    rows = [{"number": number, "task": pickle.dumps(task)} for number, task in share.items()]
-    # A block holds one task: what a lost node must do again is what it had in flight. Nothing is
-    # fetched ahead, because Ray then keeps each answer back until the next has come.
+    most = math.ceil(len(part) / plan.concurrency)
+    rows = [{"number": number, "task": pickle.dumps(task)} for number, task in part.items()]
+    # One task per block, so that only tasks in flight are repeated if a node is lost. No prefetch,
+    # because Ray would then hold back each answer until the next is there.
     batches = (
         ray.data.from_items(rows, override_num_blocks=len(rows))
         .map_batches(
             Worker,
-            fn_constructor_args=(plan, gate),
+            fn_constructor_args=(plan, starts),
             batch_size=1,
             num_cpus=size.processors,
             num_gpus=size.gpus or None,
             compute=ray.data.ActorPoolStrategy(
                 min_size=1,
                 max_size=most,
-                initial_size=min(size.room, most),
-                max_tasks_in_flight_per_actor=plan.lanes,
-                max_concurrent_calls_per_actor=plan.lanes,
+                initial_size=min(size.capacity, most),
+                max_tasks_in_flight_per_actor=plan.concurrency,
+                max_concurrent_calls_per_actor=plan.concurrency,
                 enable_true_multi_threading=True,
             ),
         )
@@ -200,9 +201,9 @@ def _rows(
 
 
 def _answers(
-    rows: Iterator[dict[str, Any]], expected: set[int], watch: _Watch
+    rows: Iterator[dict[str, Any]], expected: set[int], watch: _StopWatch
 ) -> Iterator[tuple[int, Any]]:
-    """Each expected task's answer once; ends early when all that was begun before a stop is in."""
+    """Each expected task's answer once; after a stop, only those of tasks that were started."""
     missing = set(expected)
     for row in rows:
         number, content = int(row["number"]), row["answer"]
@@ -211,42 +212,42 @@ def _answers(
         if content and number in missing:
             missing.remove(number)
             yield number, pickle.loads(content)  # noqa: S301 - as above
-        begun = watch.begun
-        if begun is not None and not begun & missing:
+        started = watch.started
+        if started is not None and not started & missing:
             return
-    if missing and watch.begun is None:
+    if missing and watch.started is None:
         raise ClusterError(
-            f"{len(missing)} videos came back without an answer",
-            remedy="With --out, give the same command again to go on",
+            f"{len(missing)} videos were not answered",
+            remedy="With --out, run the same command again to resume",
         )
 
 
 @contextmanager
-def _open_gate(cluster: Cluster) -> Iterator[Any]:
+def _start_counter(cluster: Cluster) -> Iterator[Any]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(cluster.driver, soft=False)
-    gate = ray.remote(num_cpus=0)(Gate).options(scheduling_strategy=here).remote()
+    counter = ray.remote(num_cpus=0)(StartCounter).options(scheduling_strategy=here).remote()
     try:
-        yield gate
+        yield counter
     finally:
-        ray.kill(gate)
+        ray.kill(counter)
 
 
-class _Watch:
-    """Shuts the gate as soon as someone asks to stop, whatever the driver waits for.
+class _StopWatch:
+    """Calls ``stop`` from a thread, and closes the counter once it returns True.
 
     Attributes:
-        begun: What had been begun by then; None while nobody has asked.
+        started: The tasks that had been started by then; None before.
     """
 
-    def __init__(self, gate: Any, stop: Callable[[], bool]) -> None:
-        self.begun: set[int] | None = None
-        self._gate = gate
+    def __init__(self, starts: Any, stop: Callable[[], bool]) -> None:
+        self.started: set[int] | None = None
+        self._starts = starts
         self._stop = stop
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="stop watch", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="stop watch", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -256,18 +257,18 @@ class _Watch:
         self._over.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         import ray
 
-        while not self._over.wait(_LOOKS):
+        while not self._over.wait(_STOP_INTERVAL):
             if self._stop():
-                # Where the gate is lost so is the run, and the driver hears of it elsewhere.
+                # If the counter is lost, so is the run; the driver gets that error elsewhere.
                 with suppress(ray.exceptions.RayError):
-                    self.begun = ray.get(self._gate.shut.remote())
+                    self.started = ray.get(self._starts.close.remote())
                 return
 
 
 def _last_line(error: BaseException) -> str:
-    """Ray puts a remote traceback first, and what went wrong last."""
+    """The last line of Ray's message, which follows a remote traceback."""
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
     return lines[-1].strip().rstrip(".") if lines else type(error).__name__

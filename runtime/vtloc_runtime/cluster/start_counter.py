@@ -1,38 +1,38 @@
-"""The gate that every video passes before it is begun: it counts, and it can be shut."""
+"""Counts how often each task was started, and refuses new tasks once the run stops."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 
-class Gate:
-    """Lives on the driver's machine, so that it outlives every other.
+class StartCounter:
+    """An actor on the driver's machine, so that it outlives every other machine.
 
-    Ray begins a task again, without end, when its worker is lost. The count tells a video whose
-    workers were lost by chance from one that ends them all.
+    Ray restarts a task without end when its worker is lost. The count tells a video whose workers
+    were lost by chance from a video that kills its workers.
     """
 
     def __init__(self) -> None:
-        self._begun: Counter[int] = Counter()
-        self._open = True
+        self._started: Counter[int] = Counter()
+        self._closed = False
 
-    def enter(self, number: int) -> int:
-        """Ask to begin a task.
+    def start(self, number: int) -> int:
+        """Ask to start a task.
 
         Returns:
-            How many times it has been begun, this one included; 0 where it must not be begun.
+            How many times it has been started, this time included; 0 if it must not be started.
         """
-        # What was begun once is in flight, and is finished even if its first worker was lost.
-        if not self._open and number not in self._begun:
+        # A task that was started before is in flight: it is finished even if its worker was lost.
+        if self._closed and number not in self._started:
             return 0
-        self._begun[number] += 1
-        return self._begun[number]
+        self._started[number] += 1
+        return self._started[number]
 
-    def shut(self) -> set[int]:
-        """Let nothing new begin.
+    def close(self) -> set[int]:
+        """Start no new tasks.
 
         Returns:
-            Every task that was begun.
+            Every task that was started.
         """
-        self._open = False
-        return set(self._begun)
+        self._closed = True
+        return set(self._started)

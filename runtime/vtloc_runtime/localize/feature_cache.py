@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import threading
 import time
@@ -20,51 +19,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from vtloc_runtime.errors import OutputError, VtlocError
-from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.feature_file import VERSION, decode_entry, encode_entry
 from vtloc_runtime.localize.file_identity import Content, FileState, identify
 from vtloc_runtime.system.atomic_write import atomic_write
+from vtloc_runtime.system.cache_folder import (
+    DEFAULT_CACHE_BYTES,
+    FOLDER_VARIABLE,
+    default_folder,
+)
 from vtloc_runtime.system.untrusted_json import decode_json
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-DEFAULT_BOUND = 10 * 2**30
-FOLDER_VARIABLE = "VTLOC_CACHE"
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds that the storage of a video may take for one answer."""
 
-_VERSION = "3"
 _SUFFIX = ".safetensors"
 _NOTES = "notes"
-_NO_DIGEST = "0" * 64
 _LARGEST_NOTE = 4096
 # A file written in the same moment as it is read may change without a sign of it.
 _SETTLED = 2 * 10**9
 _ABANDONED = 3600.0
 # Making room frees a little more than needed, so that it is not done for every entry.
 _ROOM = 0.9
-
-
-def default_folder() -> Path:
-    """Where the cache lies: ``$VTLOC_CACHE``, or the user's cache folder.
-
-    Raises:
-        OutputError: The user has no home folder.
-    """
-    if named := os.environ.get(FOLDER_VARIABLE):
-        return Path(named)
-    try:
-        home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    except RuntimeError as error:
-        raise OutputError(
-            "there is no default cache folder: this user has no home folder",
-            remedy=f"Name a folder in {FOLDER_VARIABLE}, or go without: --no-cache",
-        ) from error
-    return Path(home) / "vtloc" / "features"
 
 
 class FeatureCache:
@@ -83,7 +63,7 @@ class FeatureCache:
         self,
         folder: str | Path | None = None,
         *,
-        bound: int = DEFAULT_BOUND,
+        bound: int = DEFAULT_CACHE_BYTES,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self.folder = Path(folder) if folder is not None else default_folder()
@@ -162,7 +142,7 @@ class FeatureCache:
         if content is None:
             return None
         self._note(content)
-        return hashlib.sha256(f"{_VERSION}\0{content.name}\0{signature}".encode()).hexdigest()
+        return hashlib.sha256(f"{VERSION}\0{content.name}\0{signature}".encode()).hexdigest()
 
     def get(self, key: str) -> EncodedVideo | None:
         """An entry, or None; a damaged one is removed.
@@ -171,7 +151,7 @@ class FeatureCache:
         """
         path = self._path(key)
         try:
-            encoded = _decode(path.read_bytes(), key)
+            encoded = decode_entry(path.read_bytes(), key)
         except (OSError, MemoryError):
             return None
         except (VtlocError, ValueError, TypeError):
@@ -189,7 +169,7 @@ class FeatureCache:
             OutputError: It cannot be written.
         """
         try:
-            size = self._write(self._path(key), _encode(encoded, key))
+            size = self._write(self._path(key), encode_entry(encoded, key))
         except OSError as error:
             raise OutputError(
                 f"the cache cannot be written: {error.strerror}", where=self.folder
@@ -292,98 +272,3 @@ def _check(name: str, state: FileState) -> str:
 
 def _open_cache(folder: Path | None, bound: int, timeout: float) -> FeatureCache:
     return FeatureCache(folder, bound=bound, timeout=timeout)
-
-
-class _Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    dtype: str
-    shape: tuple[int, ...]
-    data_offsets: tuple[int, int]
-
-
-class _Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    version: str
-    duration: str
-    encoder: str
-    warnings: str
-    digest: str
-
-
-class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    facts: _Facts = msgspec.field(name="__metadata__")
-    times: _Tensor
-    features: _Tensor
-    index: _Tensor | None = None
-
-
-_KINDS = {"times": ("F64", np.float64), "features": ("F32", np.float32), "index": ("I64", np.int64)}
-
-
-def _encode(encoded: EncodedVideo, key: str) -> tuple[bytes | memoryview, ...]:
-    """A safetensors file, part by part: the library would hold a long video's features twice."""
-    arrays: dict[str, NDArray[np.generic]] = {"times": encoded.times, "features": encoded.rows}
-    if encoded.index is not None:
-        arrays["index"] = encoded.index
-    header: dict[str, object] = {
-        "__metadata__": {
-            "version": _VERSION,
-            "duration": repr(float(encoded.duration)),
-            "encoder": encoded.encoder,
-            "warnings": json.dumps(list(encoded.warnings)),
-            "digest": _NO_DIGEST,
-        }
-    }
-    body, end = [], 0
-    for name, array in arrays.items():
-        kind, dtype = _KINDS[name]
-        plain = np.ascontiguousarray(array, dtype=dtype)
-        begin, end = end, end + plain.nbytes
-        header[name] = {"dtype": kind, "shape": plain.shape, "data_offsets": [begin, end]}
-        body.append(plain.data.cast("B"))
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    text = text.replace(_NO_DIGEST.encode(), _digest(key, text, *body).encode(), 1)
-    return (len(text).to_bytes(8, "little") + text, *body)
-
-
-def _decode(content: bytes, key: str) -> EncodedVideo:
-    """Read what ``_encode`` wrote for the same key; every bit of it is checked.
-
-    Raises:
-        VtlocError: It is damaged, or the entry of another key.
-        ValueError: Likewise.
-    """
-    end = 8 + int.from_bytes(content[:8], "little")
-    text, body = content[8:end], memoryview(content)[end:]
-    header = decode_json(text, _Header, fail=OutputError)
-    facts = header.facts
-    bare = text.replace(facts.digest.encode(), _NO_DIGEST.encode(), 1)
-    if facts.version != _VERSION or facts.digest != _digest(key, bare, body):
-        raise OutputError("the entry is damaged, or belongs to another video")
-    arrays = {}
-    for name, (_, dtype) in _KINDS.items():
-        tensor: _Tensor | None = getattr(header, name)
-        if tensor is not None:
-            begin, stop = tensor.data_offsets
-            arrays[name] = np.frombuffer(body[begin:stop], dtype=dtype).reshape(tensor.shape)
-    return EncodedVideo(
-        arrays["features"],
-        arrays["times"],
-        float(facts.duration),
-        facts.encoder,
-        tuple(json.loads(facts.warnings)),
-        index=arrays.get("index"),
-    )
-
-
-def _digest(key: str, header: bytes, *body: bytes | memoryview) -> str:
-    """A checksum against accidents over all of an entry; nobody gains by forging their own cache.
-
-    Args:
-        key: The entry's name, so that one in another's place is found out.
-        header: The header, its digest blank.
-        body: The numbers.
-    """
-    state = hashlib.blake2b(key.encode() + b"\0" + header, digest_size=32)
-    for part in body:
-        state.update(part)
-    return state.hexdigest()

@@ -26,10 +26,10 @@ from vtloc_runtime.localize.similarity import cosine_curves
 from vtloc_runtime.localize.spans import decode, longest_span, to_moments
 from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
 from vtloc_runtime.localize.tokenizer import QueryTokenizer
-from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, tell
+from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, notify
 from vtloc_runtime.localize.windowed_logits import BoundaryLogits, word_alignment
 from vtloc_runtime.networks.interface import check_finite
-from vtloc_runtime.networks.load import open_network, preferred_precision, resolve_device
+from vtloc_runtime.networks.load import Placement, open_network
 from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
 from vtloc_runtime.system.arguments import check_real, check_text, check_whole
 from vtloc_runtime.video.isolation.chunks import Read, read_here
@@ -187,18 +187,17 @@ class Localizer:
         if digest := digest or os.environ.get(DIGEST_VARIABLE):
             opened = opened.require(digest)
         opened = bundle_for(opened, backend).sampled_at(fps)
-        device = resolve_device(backend, device)
-        visual = precision or preferred_precision(opened, "visual", backend=backend, device=device)
+        placement = Placement.choose(opened, backend=backend, device=device, precision=precision)
         with ExitStack() as stack:
             networks: dict[NetworkName, Network] = {}
-            for name in ("visual", "text", "localizer"):
+            for name, chosen in placement.precisions.items():
                 networks[name] = stack.enter_context(
                     open_network(
                         opened,
                         name,
                         backend=backend,
-                        device=device,
-                        precision=precision,
+                        device=placement.device,
+                        precision=chosen,
                         threads=threads,
                         timeout=run_timeout,
                     )
@@ -206,15 +205,15 @@ class Localizer:
             localizer = cls(
                 opened,
                 networks,
-                encoder=opened.variant("visual", visual).sha256,
-                batch=batch or (_BATCH_ON_CPU if device == "cpu" else _BATCH_ON_GPU),
+                encoder=placement.hashes(opened)["visual"],
+                batch=batch or (_BATCH_ON_CPU if placement.device == "cpu" else _BATCH_ON_GPU),
                 reuse=reuse,
                 decoding=decoding,
                 decoder=decoder,
                 kept_sentences=kept_sentences,
                 observer=observer,
             )
-            # Everything stands: from here on the localizer closes the networks.
+            # From here on the localizer closes the networks.
             stack.pop_all()
         return localizer
 
@@ -316,7 +315,7 @@ class Localizer:
             group = unique[top : top + limit]
             for answer in self._answer(encoded, group, moments, alignment=alignment):
                 found[answer.query] = answer
-        tell(self._observer, "localize", time.perf_counter() - began, len(sentences))
+        notify(self._observer, "localize", time.perf_counter() - began, len(sentences))
         answers = [
             replace(found[sentence.text], query=query, warnings=sentence.warnings)
             for query, sentence in zip(asked, sentences, strict=True)

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 DEFAULT_KEPT = 4096
 MOST_KEPT_BYTES = 256 * 2**20
 """Bytes that remembered sentences take at most, however many may be kept."""
+
+_LONGEST_KEPT = 1000
+"""Characters of a sentence whose tokens are remembered."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +80,7 @@ class SentenceEncoder:
         self._kept = kept
         self._bytes = 0
         self._known: OrderedDict[str, EncodedSentence] = OrderedDict()
+        self._tokenized: OrderedDict[str, TokenizedQuery] = OrderedDict()
         self._lock = threading.Lock()
 
     def check(self, query: str) -> None:
@@ -85,7 +89,7 @@ class SentenceEncoder:
         Raises:
             QueryError: The sentence is empty, or nothing the tokenizer knows.
         """
-        self._tokenizer.tokenize(query)
+        self._tokenize(query)
 
     def encode(self, queries: Sequence[str]) -> list[EncodedSentence]:
         """Encode sentences, in their order.
@@ -94,7 +98,7 @@ class SentenceEncoder:
             QueryError: A sentence is empty, or nothing the tokenizer knows.
             NetworkError: The text network failed, or gave numbers that are not finite.
         """
-        tokenized = [self._tokenizer.tokenize(query) for query in queries]
+        tokenized = [self._tokenize(query) for query in queries]
         found = self._recall(query.text for query in tokenized)
         missing = {query.text: query for query in tokenized if query.text not in found}
         # Sentences of one length share a run without padding, so company changes no answer.
@@ -106,6 +110,23 @@ class SentenceEncoder:
                     found[sentence.text] = sentence
         self._remember(found[text] for text in missing)
         return [found[query.text] for query in tokenized]
+
+    def _tokenize(self, query: Any) -> TokenizedQuery:
+        """Tokenize a sentence, once for its check and its encoding.
+
+        Raises:
+            QueryError: The sentence is empty, or nothing the tokenizer knows.
+        """
+        known = self._tokenized.get(query) if isinstance(query, str) else None
+        if known is None:
+            known = self._tokenizer.tokenize(query)
+            if len(query) > _LONGEST_KEPT:
+                return known
+            with self._lock:
+                self._tokenized[query] = known
+                while len(self._tokenized) > self._kept:
+                    self._tokenized.popitem(last=False)
+        return known
 
     def _run(self, queries: list[TokenizedQuery]) -> list[EncodedSentence]:
         ids, mask = self._tokenizer.batch(queries)

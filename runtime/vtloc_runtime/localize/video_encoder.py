@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     from vtloc_runtime.video import VideoOptions
 
 Observer: TypeAlias = Callable[[str, float, int], None]
-"""Told of each stage as it ends: its name, the seconds it took, how many things it did."""
+"""Called at the end of each stage with its name, seconds, and number of items."""
 
 INPUT, OUTPUT = "frames", "features"
 _ROWS = 256
 
 
-def tell(listener: Callable[..., object] | None, *said: object) -> None:
+def notify(callback: Callable[..., object] | None, *values: object) -> None:
     """Call an observer or a progress callback, if there is one; its failure is a warning.
 
-    The answer is worth more than whoever watches it come about.
+    An answer is not lost to an error of a callback.
     """
-    if listener is None:
+    if callback is None:
         return
     try:
-        listener(*said)
+        callback(*values)
     except Exception as error:  # noqa: BLE001 - it is somebody else's code
         warnings.warn(f"a callback failed: {type(error).__name__}: {error}", stacklevel=2)
 
@@ -166,7 +166,7 @@ class VideoEncoder:
             with timer:
                 features.add(part.images, part.index)
             self._hold_time(began, reading, source)
-            tell(progress, float(part.times[-1]))
+            notify(progress, float(part.times[-1]))
         if ending is None or not times:
             raise VideoError("the video has no frames", where=source)
         timings = {
@@ -217,7 +217,7 @@ class VideoEncoder:
             )
 
     def _report(self, stage: str, seconds: float, count: int) -> None:
-        tell(self._observer, stage, seconds, count)
+        notify(self._observer, stage, seconds, count)
 
 
 class _Features:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vtloc_runtime.bundle.manifest import NETWORK_NAMES
 from vtloc_runtime.bundle.user_folder import TENSORRT_PRECISIONS
 from vtloc_runtime.errors import BackendError, BundleError
 from vtloc_runtime.networks.replicas import SpreadNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import NetworkName
@@ -20,6 +22,55 @@ BACKENDS = ("onnxruntime", "tensorrt")
 
 _EXACT_FIRST = ("fp32", "compact", "int8", "fp16")
 _HALF_FIRST = ("fp16", "fp32", "compact", "int8")
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a bundle's networks run, and in which precisions.
+
+    Attributes:
+        backend: ``"onnxruntime"`` or ``"tensorrt"``.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:N"``, or several such as ``"cuda:0,cuda:1"``.
+        precisions: The precision of each network.
+    """
+
+    backend: str
+    device: str
+    precisions: Mapping[NetworkName, str]
+
+    @classmethod
+    def choose(
+        cls,
+        bundle: Bundle,
+        *,
+        backend: str = "onnxruntime",
+        device: str | None = None,
+        precision: str | None = None,
+    ) -> Placement:
+        """Choose what was not asked for.
+
+        Args:
+            bundle: The bundle.
+            backend: The backend.
+            device: The device; None takes the backend's first.
+            precision: The precision; None takes the best that the bundle has for the device.
+
+        Raises:
+            BackendError: The backend is unknown, or does not run on the device.
+            BundleError: The bundle lacks the precision.
+        """
+        device = resolve_device(backend, device)
+        precisions = {
+            name: precision or preferred_precision(bundle, name, backend=backend, device=device)
+            for name in NETWORK_NAMES
+        }
+        for name, chosen in precisions.items():
+            bundle.variant(name, chosen)
+        return cls(backend, device, precisions)
+
+    def hashes(self, bundle: Bundle) -> dict[NetworkName, str]:
+        """The SHA-256 of each network's file."""
+        return {name: bundle.variant(name, one).sha256 for name, one in self.precisions.items()}
 
 
 def open_network(

@@ -1,4 +1,4 @@
-"""Pages that show people what was found, and where."""
+"""Reports: a page with the moments of each video."""
 
 from vtloc_runtime.report.filmstrip import Thumbnail, read_filmstrip
 from vtloc_runtime.report.page import VideoAnswers, write_page

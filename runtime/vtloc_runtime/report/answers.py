@@ -1,4 +1,4 @@
-"""A run's records as the pages show them: video by video, each with its filmstrip."""
+"""Groups a run's records by video for the report, with a filmstrip of each video."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 
-def answers_of(
+def group_answers(
     records: Iterable[Record], limits: DecoderLimits | None = None
 ) -> list[VideoAnswers]:
     """Group records by video; a job that failed shows its error as a warning.
 
     Args:
-        records: In the order in which they are to be shown.
-        limits: How far the decoder process that reads the filmstrips may go.
+        records: The records, in the order of the report.
+        limits: Limits of the decoder process that reads the filmstrips.
     """
     videos: dict[str, list[Record]] = {}
     for record in records:
@@ -56,7 +56,7 @@ def _filmstrip(video: str, duration: float, read: Read) -> tuple[Thumbnail, ...]
     try:
         return read_filmstrip(video, duration, read=read)
     except Exception:
-        # The answers are worth showing whatever has become of the file since.
+        # Show the answers even if the file cannot be read any more.
         if os.environ.get("VTLOC_DEBUG"):
             raise
         return ()

@@ -1,4 +1,4 @@
-"""Small pictures of a video, evenly spaced, ready to be set into a page."""
+"""Thumbnails of a video, evenly spaced, for the report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Thumbnail:
     """One picture of a video.
 
     Attributes:
-        time: When it is on screen, seconds.
+        time: Its time in the video, seconds.
         data_uri: The picture as a ``data:image/jpeg`` address.
     """
 
@@ -40,9 +40,8 @@ def read_filmstrip(
     Args:
         video: Whatever ``open_video`` takes.
         duration: The video's length, seconds.
-        count: How many pictures at most.
-        read: Where the decoding happens; in this process by default, which is for videos that are
-            trusted.
+        count: Maximum number of pictures.
+        read: Decodes the video; in this process by default, for trusted videos only.
 
     Raises:
         VideoError: The video cannot be read.

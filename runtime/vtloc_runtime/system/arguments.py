@@ -18,7 +18,7 @@ def check_whole(value: object, name: str, *, least: int, most: int) -> int:
         most: The largest that is taken.
 
     Raises:
-        UsageError: It is no whole number, or out of bounds.
+        UsageError: It is not a whole number, or out of range.
     """
     if (
         isinstance(value, bool)
@@ -41,7 +41,7 @@ def check_real(value: object, name: str, *, least: float, most: float) -> float:
         most: The largest that is taken.
 
     Raises:
-        UsageError: It is no number, not finite, or out of bounds.
+        UsageError: It is not a number, not finite, or out of range.
     """
     if (
         isinstance(value, bool)

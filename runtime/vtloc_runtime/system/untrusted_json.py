@@ -41,7 +41,8 @@ def read_json(path: Path, type_: type[_Value], *, fail: Fail, limit: int = LARGE
         limit: Most bytes that the file may have.
 
     Raises:
-        VtlocError: What ``fail`` makes: the file cannot be read, is no JSON, or holds another type.
+        VtlocError: As ``fail`` makes it: the file cannot be read, is not valid JSON, or has another
+            type.
     """
     return decode_json(read_file(path, fail=fail, limit=limit), type_, fail=fail)
 
@@ -88,7 +89,7 @@ def decode_json(content: bytes, type_: type[_Value], *, fail: Fail) -> _Value:
         fail: Makes the error to raise from what is wrong.
 
     Raises:
-        VtlocError: What ``fail`` makes: it is no JSON, or holds another type.
+        VtlocError: As ``fail`` makes it: it is not valid JSON, or has another type.
     """
     try:
         value = _parsed(content)

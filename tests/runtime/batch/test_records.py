@@ -17,7 +17,7 @@ from vtloc_runtime.batch.records import (
     failure_record,
 )
 from vtloc_runtime.batch.tally import RunTally
-from vtloc_runtime.cli.program import exit_codes
+from vtloc_runtime.cli.exit_codes import exit_code_of_failures
 from vtloc_runtime.errors import OutputError, QueryError, VideoError
 
 JOB = Job("1", "film.mp4", "a dog")
@@ -133,7 +133,7 @@ def test_records_add_up_to_an_exit_code(records: list[Record], code: int) -> Non
     tally = RunTally()
     for record in records:
         tally.add(record)
-    assert tally.exit_code(exit_codes()) == code
+    assert exit_code_of_failures(tally.failures, total=tally.records) == code
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,17 @@ import pytest
 
 from tests.support.colours import write_colour_video
 from tests.support.crashing_decoder import crash_on
+from vtloc_runtime.batch.answer import run_jobs
 from vtloc_runtime.batch.jobs import VideoJobs, group_by_video, read_jobs
 from vtloc_runtime.batch.records import FileState, Record
-from vtloc_runtime.batch.worker_pool import PipelineOptions, run_jobs, run_lanes
+from vtloc_runtime.batch.worker_pool import PipelineOptions, run_tasks
 from vtloc_runtime.errors import DecoderLostError, UsageError, VideoError
 from vtloc_runtime.localize.feature_cache import FeatureCache
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.video.isolation.chunks import Read
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
-HERE = PipelineOptions(lanes=3, isolated=False)
+HERE = PipelineOptions(workers=3, isolated=False)
 
 
 @pytest.fixture
@@ -51,7 +52,9 @@ def flat(groups: Any) -> list[Record]:
     return [record for group in groups for record in group]
 
 
-def test_any_number_of_lanes_gives_the_same_answers(localizer: Localizer, films: list[str]) -> None:
+def test_any_number_of_workers_gives_the_same_answers(
+    localizer: Localizer, films: list[str]
+) -> None:
     jobs = videos(films, "red", "the screen turns blue")
     expected = plain(flat(run_jobs(localizer, jobs, options=PipelineOptions(1, isolated=False))))
     assert len(expected) == 12
@@ -60,7 +63,7 @@ def test_any_number_of_lanes_gives_the_same_answers(localizer: Localizer, films:
 
 
 def test_results_come_in_order_on_request(localizer: Localizer, films: list[str]) -> None:
-    options = PipelineOptions(lanes=3, isolated=False, in_order=True)
+    options = PipelineOptions(workers=3, isolated=False, in_order=True)
     records = flat(run_jobs(localizer, videos(films, "red", "blue"), options=options))
     assert [record.video for record in records] == [film for film in films for _ in range(2)]
 
@@ -84,7 +87,7 @@ def test_a_crashed_decoder_costs_its_own_video_only(
     fatal = str(write_colour_video(tmp_path / "fatal.mp4", [("red", 90)]))
     crash_on(Path(fatal), monkeypatch)
     jobs = videos([films[0], fatal, films[1]], "red")
-    found = flat(run_jobs(localizer, jobs, options=PipelineOptions(lanes=1)))
+    found = flat(run_jobs(localizer, jobs, options=PipelineOptions(workers=1)))
     assert [record.failed for record in found] == [False, True, False]
     assert found[1].error is not None
     assert "crashed the decoder (ended by SIGSEGV" in found[1].error.what
@@ -93,14 +96,14 @@ def test_a_crashed_decoder_costs_its_own_video_only(
 def test_a_run_over_cached_videos_starts_no_decoder(
     localizer: Localizer, films: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    options = PipelineOptions(lanes=2, cache=FeatureCache(tmp_path))
+    options = PipelineOptions(workers=2, cache=FeatureCache(tmp_path))
     jobs = videos(films, "red")
     before = plain(flat(run_jobs(localizer, jobs, options=options)))
     monkeypatch.setattr("vtloc_runtime.video.isolation.decoder_process.start_child", None)
     assert plain(flat(run_jobs(localizer, jobs, options=options))) == before
 
 
-def test_lanes_share_the_work_and_do_each_task_once() -> None:
+def test_workers_share_the_work_and_do_each_task_once() -> None:
     done: list[int] = []
     lock = threading.Lock()
 
@@ -110,13 +113,13 @@ def test_lanes_share_the_work_and_do_each_task_once() -> None:
             done.append(task)
         return task * task
 
-    found = list(run_lanes(work, list(range(100)), PipelineOptions(4, isolated=False)))
+    found = list(run_tasks(work, list(range(100)), PipelineOptions(4, isolated=False)))
     assert sorted(found) == [task * task for task in range(100)]
     assert sorted(done) == list(range(100))
 
 
 def test_no_tasks_are_done_at_once() -> None:
-    assert list(run_lanes(lambda task, read: task, [], PipelineOptions())) == []
+    assert list(run_tasks(lambda task, read: task, [], PipelineOptions())) == []
 
 
 @pytest.mark.parametrize("in_order", [False, True])
@@ -131,7 +134,7 @@ def test_a_stop_lets_what_is_in_flight_finish(in_order: bool) -> None:
     options = PipelineOptions(3, isolated=False, in_order=in_order)
     stopped = threading.Event()
     found = []
-    for answer in run_lanes(work, list(range(200)), options, stop=stopped.is_set):
+    for answer in run_tasks(work, list(range(200)), options, stop=stopped.is_set):
         found.append(answer)
         stopped.set()
     assert sorted(found) == sorted(begun)
@@ -145,16 +148,16 @@ def test_results_wait_for_whoever_takes_them() -> None:
         begun.append(task)
         return task
 
-    lanes = run_lanes(work, list(range(1000)), PipelineOptions(2, isolated=False))
-    next(lanes)
+    workers = run_tasks(work, list(range(1000)), PipelineOptions(2, isolated=False))
+    next(workers)
     time.sleep(0.2)
     assert len(begun) < 20
-    lanes.close()
+    workers.close()
 
 
 def test_leaving_early_leaves_no_thread_behind(localizer: Localizer, films: list[str]) -> None:
     before = threading.active_count()
-    answers = run_jobs(localizer, videos(films, "red"), options=PipelineOptions(lanes=2))
+    answers = run_jobs(localizer, videos(films, "red"), options=PipelineOptions(workers=2))
     next(answers)
     answers.close()
     assert threading.active_count() == before
@@ -165,7 +168,7 @@ def test_a_fault_in_the_work_itself_is_raised() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(run_lanes(work, [1, 2, 3], PipelineOptions(2, isolated=False)))
+        list(run_tasks(work, [1, 2, 3], PipelineOptions(2, isolated=False)))
 
 
 def test_cached_videos_are_answered_without_reading_them(

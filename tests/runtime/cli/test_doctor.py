@@ -11,8 +11,8 @@ import pytest
 from tests.support import nvdec_double, small_bundle, tensorrt_double
 from vtloc_export.engines.build import EngineOptions, build_engines
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.cli import examination
-from vtloc_runtime.cli.examination import Diagnosis, Finding, examine
+from vtloc_runtime.cli import diagnosis as doctor
+from vtloc_runtime.cli.diagnosis import Diagnosis, Finding, diagnose
 from vtloc_runtime.cli.main import main
 from vtloc_runtime.system import nvidia_driver
 
@@ -31,7 +31,7 @@ def finding(diagnosis: Diagnosis, subject: str) -> Finding:
 
 
 def test_it_tries_every_backend_on_the_bundle(colour_bundle: Path) -> None:
-    diagnosis = examine(colour_bundle)
+    diagnosis = diagnose(colour_bundle)
     assert diagnosis.serves
     services = {(s.backend, s.device): s for s in diagnosis.services}
     assert services["onnxruntime", "cpu"].serves
@@ -49,7 +49,7 @@ def test_two_builds_of_onnxruntime_are_a_problem(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(monkeypatch, {"onnxruntime": "1.0", "onnxruntime-gpu": "1.0"})
-    found = finding(examine(colour_bundle), "onnxruntime")
+    found = finding(diagnose(colour_bundle), "onnxruntime")
     assert found.state == "problem"
     assert "overwrite" in found.detail
     assert "uninstall" in found.remedy
@@ -59,7 +59,7 @@ def test_what_is_not_installed_names_its_extra(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed(monkeypatch, {})
-    diagnosis = examine(colour_bundle)
+    diagnosis = diagnose(colour_bundle)
     for subject, extra in (
         ("onnxruntime", "cpu"),
         ("tensorrt", "tensorrt-cu13"),
@@ -76,13 +76,13 @@ def test_a_missing_driver_is_no_problem_where_no_gpu_is_wanted(
     def absent(_name: str) -> None:
         raise OSError("no such library")
 
-    monkeypatch.setattr(examination.ctypes, "CDLL", absent)
-    assert finding(examine(colour_bundle), "NVIDIA driver").state == "absent"
+    monkeypatch.setattr(doctor.ctypes, "CDLL", absent)
+    assert finding(diagnose(colour_bundle), "NVIDIA driver").state == "absent"
 
 
 def test_an_altered_bundle_is_named(own_bundle: Path) -> None:
     (own_bundle / "text.fp16.onnx").write_bytes(b"altered")
-    diagnosis = examine(own_bundle)
+    diagnosis = diagnose(own_bundle)
     assert not diagnosis.serves
     assert finding(diagnosis, "bundle").state == "problem"
     assert "text.fp16.onnx" in finding(diagnosis, "bundle").detail
@@ -113,15 +113,15 @@ def test_the_command_prints_tables_or_json(
 def test_decoding_on_the_gpu_is_tried(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, {"pynvvideocodec": "2.2.4"})
     with nvdec_double.installed():
-        found = finding(examine(colour_bundle), "GPU decoding")
+        found = finding(diagnose(colour_bundle), "GPU decoding")
         assert found.state == "ok"
         assert "NVDEC answers; 10 sessions, about 0.5 GB each" in found.detail
     with nvdec_double.installed(tensorrt_double.Gpu(ordinal=1)):
-        found = finding(examine(colour_bundle), "GPU decoding")
+        found = finding(diagnose(colour_bundle), "GPU decoding")
         assert found.state == "absent"
         assert "no NVDEC answers on GPU 0" in found.detail
     installed(monkeypatch, {})
-    assert "[decode-gpu-cu13]" in finding(examine(colour_bundle), "GPU decoding").remedy
+    assert "[decode-gpu-cu13]" in finding(diagnose(colour_bundle), "GPU decoding").remedy
 
 
 CUDA_12 = {"tensorrt-cu12": "11.4.0", "cuda-core": "1.2.2", "cuda-bindings": "12.9.6"}
@@ -151,9 +151,9 @@ def test_packages_for_another_cuda_than_the_driver_s_are_named(
 ) -> None:
     installed(monkeypatch, packages)
     monkeypatch.setattr(nvidia_driver, "cuda_version", lambda: driver)
-    monkeypatch.setattr(examination, "cuda_version", lambda: driver)
-    monkeypatch.setattr(examination, "_try", lambda *_: pytest.fail("nothing needs to run"))
-    problems = [found for found in examination._builds() if found.state == "problem"]
+    monkeypatch.setattr(doctor, "cuda_version", lambda: driver)
+    monkeypatch.setattr(doctor, "_try", lambda *_: pytest.fail("nothing needs to run"))
+    problems = [found for found in doctor._builds() if found.state == "problem"]
     assert len(problems) == len(said)
     for found, remedy in zip(problems, said, strict=True):
         assert remedy in found.remedy
@@ -185,7 +185,7 @@ def test_engines_compiled_ahead_of_time_are_called_that(tmp_path: Path) -> None:
     with tensorrt_double.installed(rtx=True) as gpu:
         gpu.current.ordinal = gpu.ordinal
         build_engines(bundle, EngineOptions("sm80", backend="tensorrt-rtx", networks=("text",)))
-    found = finding(examine(bundle.path), "engines")
+    found = finding(diagnose(bundle.path), "engines")
     assert found.state == "ok"
     assert "those named rtx were compiled ahead of time, for RTX GPUs" in found.detail
 
@@ -194,6 +194,6 @@ def test_the_bundle_that_ships_is_told_how_engines_are_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    found = examination._engines(Bundle.open())
+    found = doctor._engines(Bundle.open())
     assert found.state == "absent"
     assert "vtloc-export trt" in found.remedy

@@ -17,10 +17,8 @@ from typing import Any
 import pytest
 
 from tests.support.colours import write_colour_video
-from vtloc_runtime.cli import program as cli
-from vtloc_runtime.cli import search
+from vtloc_runtime.cli import exit_codes, search
 from vtloc_runtime.cli.main import COMMANDS, main
-from vtloc_runtime.cli.program import exit_codes
 
 PROGRAM = [sys.executable, "-c", "from vtloc_runtime.cli.main import main; main()"]
 
@@ -239,7 +237,7 @@ def test_a_damaged_results_file_is_repaired_on_request(
     assert run(*arguments) == 8
     assert "results.jsonl:1" in capsys.readouterr().err
     assert run(*arguments, "--repair") == 0
-    assert "1 damaged line was dropped" in capsys.readouterr().err
+    assert "1 damaged line was removed" in capsys.readouterr().err
 
     def answers(text: str) -> list[tuple[str, Any]]:
         return sorted((entry["id"], entry["moments"]) for entry in lines(text))
@@ -354,7 +352,7 @@ def test_a_home_that_cannot_be_written_costs_the_cache_only(
     monkeypatch.setenv("HOME", "/dev/null")
     assert run(film, "-q", "red", "-b", bundle) == 0
     (warning,) = capsys.readouterr().err.splitlines()
-    assert "without a cache" in warning
+    assert "no feature cache" in warning
     assert run("encode", film, "-b", bundle) == 8
     monkeypatch.setenv("VTLOC_CACHE", "/dev/null/cache")
     assert run(film, "-q", "red", "-b", bundle) == 8
@@ -399,7 +397,7 @@ def test_a_fault_of_the_program_is_one_line_too(
         raise RuntimeError("oh\nno")
 
     monkeypatch.setattr(search, "read_jobs", broken)
-    assert run(film, "-q", "red", "-b", bundle) == cli.INTERNAL
+    assert run(film, "-q", "red", "-b", bundle) == exit_codes.INTERNAL_ERROR
     assert "internal error: RuntimeError: oh no" in capsys.readouterr().err
 
 
@@ -428,7 +426,7 @@ def test_help_names_every_command_and_every_exit_code(
         assert run(command, "--help") == 0
     runtime_kinds = ("usage", "video", "query", "bundle", "backend", "network", "output", "job")
     for kind in (*runtime_kinds, "feature", "engine", "missing-extra", "cluster"):
-        assert f" {exit_codes()[kind]} " in shown, kind
+        assert f" {exit_codes.exit_codes()[kind]} " in shown, kind
 
 
 def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -488,7 +486,7 @@ def test_a_reader_that_leaves_ends_the_run_quietly(film: str, bundle: str) -> No
     process.stdout.close()
     assert process.stderr is not None
     complaint = process.stderr.read()
-    assert process.wait() == cli.PIPE_CLOSED
+    assert process.wait() == exit_codes.PIPE_CLOSED
     assert complaint == b""
 
 
@@ -547,7 +545,7 @@ def test_the_first_interrupt_finishes_what_is_in_flight(bundle: str, tmp_path: P
     wait_for_lines(tmp_path / "results.jsonl", 2)
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate()
-    assert process.returncode == cli.INTERRUPTED
+    assert process.returncode == exit_codes.INTERRUPTED
     assert b"the same command again" in complaint
     entries = lines((tmp_path / "results.jsonl").read_text())
     assert 0 < len(entries) < 400
@@ -596,17 +594,18 @@ def test_a_run_killed_again_and_again_ends_as_an_undisturbed_one(
     assert answers("killed.jsonl") == answers("whole.jsonl")
 
 
-def test_asking_for_help_loads_nothing_that_computes() -> None:
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+def test_asking_for_help_loads_nothing_that_computes(command: list[str]) -> None:
     program = (
         "import sys\n"
         "from vtloc_runtime.cli.main import main\n"
         "try:\n"
-        "    main(['--help'])\n"
+        "    main([*sys.argv[1:], '--help'])\n"
         "except SystemExit:\n"
         "    heavy = {'onnxruntime', 'av', 'tokenizers', 'torch', 'numpy', 'jinja2'}\n"
         "    print(sorted(heavy & sys.modules.keys()), file=sys.stderr)\n"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, *command], capture_output=True, text=True, check=True
     )
     assert ended.stderr.strip() == "[]"

@@ -17,7 +17,7 @@ import pytest
 
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.cluster import run as running
-from vtloc_runtime.cluster.bundle_transfer import BundleParcel
+from vtloc_runtime.cluster.bundle_transfer import BundleTransfer
 from vtloc_runtime.cluster.connection import open_cluster
 from vtloc_runtime.cluster.run import run_on_cluster
 from vtloc_runtime.cluster.versions import Software
@@ -34,7 +34,7 @@ STORE = 80 * 2**20
 PATIENCE = 240
 
 
-def test_long_lists_go_share_by_share_and_lanes_share_a_worker(colour_bundle: Path) -> None:
+def test_long_lists_go_part_by_part_and_several_at_once_in_a_worker(colour_bundle: Path) -> None:
     child = subprocess.run(
         [sys.executable, "-m", "tests.runtime.cluster.test_connection", str(colour_bundle)],
         cwd=Path(__file__).parents[3],
@@ -71,12 +71,12 @@ def share_out(bundle: Path) -> None:
     nodes.add_node(num_cpus=1, object_store_memory=STORE)
     nodes.add_node(num_cpus=3, object_store_memory=STORE)
     nodes.wait_for_nodes()
-    running._SHARE = 8
+    running._TASKS_AT_ONCE = 8
     plan: WorkerPlan[Any, Any] = WorkerPlan(
         work=Count(),
-        bundle=BundleParcel.of(Bundle.open(bundle), None),
+        bundle=BundleTransfer.prepare(Bundle.open(bundle), None),
         localizer={"threads": 1},
-        lanes=3,
+        concurrency=3,
         limits=DecoderLimits(),
         folder=str(Path.cwd()),
         software=Software.here(),

@@ -1,4 +1,4 @@
-"""The parts of scale-out that need no cluster: order, gate, software, and the bundle's journey."""
+"""The parts of scale-out that need no cluster: order, starts, versions, and the bundle."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.colours import edit_manifest
+from vtloc_runtime.batch.answer import AnswerVideos
 from vtloc_runtime.batch.jobs import Job, VideoJobs
-from vtloc_runtime.batch.task_order import in_task_order
+from vtloc_runtime.batch.worker_pool import in_task_order
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.cli.main import main
-from vtloc_runtime.cluster.answering import AnswerVideos
-from vtloc_runtime.cluster.bundle_transfer import BundleParcel
-from vtloc_runtime.cluster.start_counter import Gate
+from vtloc_runtime.cluster.bundle_transfer import BundleTransfer
+from vtloc_runtime.cluster.start_counter import StartCounter
 from vtloc_runtime.cluster.versions import Software
 from vtloc_runtime.errors import BundleError, ClusterError
 from vtloc_runtime.localize.feature_cache import FeatureCache
@@ -40,11 +40,11 @@ def test_an_answer_is_given_as_soon_as_its_turn_has_come() -> None:
     assert next(found) == (2, "c")
 
 
-def test_a_shut_gate_lets_only_what_was_begun_begin_again() -> None:
-    gate = Gate()
-    assert [gate.enter(3), gate.enter(3), gate.enter(5)] == [1, 2, 1]
-    assert gate.shut() == {3, 5}
-    assert [gate.enter(3), gate.enter(4)] == [3, 0]
+def test_a_closed_counter_restarts_only_what_was_started() -> None:
+    counter = StartCounter()
+    assert [counter.start(3), counter.start(3), counter.start(5)] == [1, 2, 1]
+    assert counter.close() == {3, 5}
+    assert [counter.start(3), counter.start(4)] == [3, 0]
 
 
 def test_a_node_with_other_software_is_refused_by_what_differs() -> None:
@@ -61,15 +61,15 @@ def test_a_node_with_other_software_is_refused_by_what_differs() -> None:
 
 
 def test_the_bundle_that_ships_is_the_node_s_own() -> None:
-    parcel = BundleParcel.of(Bundle.open(), lambda _: pytest.fail("it was sent"))
-    assert parcel.open(pytest.fail, node="a node") == Bundle.open()
+    transfer = BundleTransfer.prepare(Bundle.open(), lambda _: pytest.fail("it was sent"))
+    assert transfer.open(pytest.fail, node="a node") == Bundle.open()
 
 
 def test_a_bundle_is_found_at_its_path_with_the_driver_s_changes(own_bundle: Path) -> None:
     driver = Bundle.open(own_bundle)
     changed = replace(driver, manifest=driver.manifest.__class__(**_fields(driver, name="mine")))
-    parcel = pickle.loads(pickle.dumps(BundleParcel.of(changed, None)))
-    found = parcel.open(pytest.fail, node="a node")
+    transfer = pickle.loads(pickle.dumps(BundleTransfer.prepare(changed, None)))
+    found = transfer.open(pytest.fail, node="a node")
     assert found.path == own_bundle
     assert found.manifest.name == "mine"
 
@@ -80,27 +80,29 @@ def _fields(bundle: Bundle, **changes: Any) -> dict[str, Any]:
 
 
 def test_another_bundle_in_its_place_is_refused(own_bundle: Path) -> None:
-    parcel = BundleParcel.of(Bundle.open(own_bundle), None)
+    transfer = BundleTransfer.prepare(Bundle.open(own_bundle), None)
     edit_manifest(own_bundle, lambda content: content.update(name="another"))
-    with pytest.raises(BundleError, match="another bundle lies there"):
-        parcel.open(pytest.fail, node="a node")
+    with pytest.raises(BundleError, match="differs from the driver's"):
+        transfer.open(pytest.fail, node="a node")
 
 
 def test_a_bundle_that_the_node_lacks_is_sent_once(own_bundle: Path) -> None:
     sent: dict[str, bytes] = {}
-    parcel = BundleParcel.of(Bundle.open(own_bundle), lambda files: sent.update(files) or "ticket")
+    transfer = BundleTransfer.prepare(
+        Bundle.open(own_bundle), lambda files: sent.update(files) or "ticket"
+    )
     content = {file: (own_bundle / file).read_bytes() for file in sent}
     assert sent == content
     shutil.rmtree(own_bundle)
-    with pytest.raises(BundleError, match="no such bundle"):
-        replace(parcel, content=None).open(pytest.fail, node="a node")
+    with pytest.raises(BundleError, match="does not exist"):
+        replace(transfer, content=None).open(pytest.fail, node="a node")
     fetched: list[str] = []
 
     def fetch(ticket: str) -> dict[str, bytes]:
         fetched.append(ticket)
         return sent
 
-    first, again = parcel.open(fetch, node="a node"), parcel.open(fetch, node="a node")
+    first, again = transfer.open(fetch, node="a node"), transfer.open(fetch, node="a node")
     assert fetched == ["ticket"]
     assert first == again
     assert {file.name: file.read_bytes() for file in first.path.iterdir()} == content

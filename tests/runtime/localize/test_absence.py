@@ -180,9 +180,9 @@ def test_a_file_that_is_no_reference_is_refused(
     ("changes", "reason"),
     [
         ({"shared_space": None}, "shared space"),
-        ({"score_calibration": ScoreCalibration(raw=(), probability=())}, "no map"),
-        ({"score_calibration": ScoreCalibration(raw=(1.0, 0.0), probability=(0, 1))}, "no map"),
-        ({"score_calibration": ScoreCalibration(raw=(0.0, 1.0), probability=(1.0,))}, "no map"),
+        ({"score_calibration": ScoreCalibration(raw=(), probability=())}, "must map"),
+        ({"score_calibration": ScoreCalibration(raw=(1.0, 0.0), probability=(0, 1))}, "must map"),
+        ({"score_calibration": ScoreCalibration(raw=(0.0, 1.0), probability=(1.0,))}, "must map"),
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(

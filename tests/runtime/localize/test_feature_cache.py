@@ -15,7 +15,8 @@ import pytest
 
 from vtloc_runtime.errors import OutputError, VideoError
 from vtloc_runtime.localize.encoded_video import EncodedVideo
-from vtloc_runtime.localize.feature_cache import FeatureCache, default_folder
+from vtloc_runtime.localize.feature_cache import FeatureCache
+from vtloc_runtime.system.cache_folder import default_folder
 
 
 def encoded(value: float = 1.0, frames: int = 4) -> EncodedVideo:

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vtloc_runtime.batch.fingerprint import run_identity
+from vtloc_runtime.batch.fingerprint import run_fingerprint
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE, FrameReuse, block_differences
+from vtloc_runtime.networks.load import Placement
 
 SIDE = 64
 Images = list[NDArray[np.uint8]]
@@ -84,11 +85,9 @@ def test_what_is_shared_is_part_of_a_runs_identity(colour_bundle: Path) -> None:
     bundle = Bundle.open(colour_bundle)
 
     def identity(reuse: float) -> str:
-        return run_identity(
+        return run_fingerprint(
             bundle,
-            backend="onnxruntime",
-            device=None,
-            precision=None,
+            Placement.choose(bundle),
             decoding=None,
             moments=1,
             reuse=reuse,

@@ -24,6 +24,7 @@ from vtloc_runtime.errors import (
 from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.moments import Localization
+from vtloc_runtime.localize.tokenizer import QueryTokenizer
 
 
 @pytest.fixture
@@ -198,6 +199,22 @@ def test_sentences_are_remembered_within_a_bound(colour_bundle: Path) -> None:
         first = localizer.localize(video, ["red", "blue", "a red", "a blue"])
         assert localizer.localize(video, ["red", "blue", "a red", "a blue"]) == first
         assert len(localizer._sentences._known) == 2
+
+
+def test_a_sentence_is_tokenized_once(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenized: list[object] = []
+    tokenize = QueryTokenizer.tokenize
+
+    def count(tokenizer: QueryTokenizer, query: str) -> object:
+        tokenized.append(query)
+        return tokenize(tokenizer, query)
+
+    monkeypatch.setattr(QueryTokenizer, "tokenize", count)
+    with Localizer.open(colour_bundle) as localizer:
+        for _ in range(2):
+            localizer.check_query("a red screen")
+            localizer.localize(encoded(("red", 4)), ["a red screen", "blue"])
+    assert tokenized == ["a red screen", "blue"]
 
 
 def test_a_warning_about_the_sentence_reaches_the_answer(localizer: Localizer) -> None:

@@ -9,7 +9,12 @@ import pytest
 from tests.support.colours import edit_manifest
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import BackendError, BundleError, VtlocError
-from vtloc_runtime.networks.load import open_network, preferred_precision, resolve_device
+from vtloc_runtime.networks.load import (
+    Placement,
+    open_network,
+    preferred_precision,
+    resolve_device,
+)
 
 
 def test_an_unknown_backend_names_the_choices(colour_bundle: Path) -> None:
@@ -43,6 +48,18 @@ def test_the_device_decides_the_precision_unless_it_is_asked_for(colour_bundle: 
     assert preferred_precision(bundle, "text", backend="onnxruntime", device="cuda") == "fp16"
     with open_network(bundle, "text", precision="fp16") as network:
         assert network.outputs["tokens"].dtype == "float16"
+
+
+def test_a_placement_says_what_runs_where(colour_bundle: Path) -> None:
+    bundle = Bundle.open(colour_bundle)
+    placement = Placement.choose(bundle)
+    assert (placement.backend, placement.device) == ("onnxruntime", "cpu")
+    assert placement.precisions == dict.fromkeys(("visual", "text", "localizer"), "fp32")
+    gpu = Placement.choose(bundle, device="cuda")
+    assert gpu.precisions["text"] == "fp16"
+    assert gpu.hashes(bundle)["text"] == bundle.variant("text", "fp16").sha256
+    with pytest.raises(BundleError, match="comes in fp16, fp32, not int8"):
+        Placement.choose(bundle, precision="int8")
 
 
 def test_a_bundle_without_any_usable_precision_is_refused(own_bundle: Path) -> None:

@@ -41,7 +41,7 @@ def test_this_process_decodes_nothing(colour_video: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(reader.FrameReader, "__init__", refuse)
     monkeypatch.setattr(vtloc_runtime.video, "open_video", refuse)
-    (shown,) = answers.answers_of([record(colour_video)])
+    (shown,) = answers.group_answers([record(colour_video)])
     assert len(shown.filmstrip) == 16
 
 
@@ -53,7 +53,7 @@ def test_whatever_goes_wrong_the_answers_are_shown(
         raise error
 
     monkeypatch.setattr(answers, "read_filmstrip", fail)
-    (shown,) = answers.answers_of([record(colour_video)])
+    (shown,) = answers.group_answers([record(colour_video)])
     assert shown.filmstrip == ()
     assert shown.localizations[0].moments
 
@@ -68,5 +68,5 @@ def test_files_that_have_gone_or_changed_cost_only_their_pictures(
         record(colour_video, duration=1e-6),
         record(colour_video),
     ]
-    shown = answers.answers_of(records, DecoderLimits(max_duration=60))
+    shown = answers.group_answers(records, DecoderLimits(max_duration=60))
     assert [len(one.filmstrip) for one in shown] == [0, 0, 16]

@@ -49,7 +49,7 @@ _WARM_UP = b"YUV4MPEG2 W16 H16 F1:1 C420\nFRAME\n" + bytes([128]) * 384
 
 
 class DescriptorFile:
-    """A descriptor as the file object that the reader takes; shares no position with anyone.
+    """A file object over a descriptor, with its own position.
 
     Args:
         descriptor: An open file; closed by ``close``.
@@ -202,7 +202,7 @@ def serve(line: socket.socket, memory: Memory) -> None:
 
 
 class _Repeats:
-    """Counts frames that repeat the one before them, and says so now and then."""
+    """Counts frames that repeat the one before, and reports them at intervals."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox

@@ -1,4 +1,4 @@
-"""Decoding in a process of its own, in a sandbox: a hostile file costs its own job only."""
+"""Decode in a sandboxed process, so that a hostile file fails only its own job."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def sandbox_in_force() -> SandboxReport | None:
 
 
 class DecoderProcess:
-    """A child process that reads videos, one at a time; started anew when it is lost.
+    """A child process that reads one video at a time; it is restarted when it is lost.
 
     It begins with the first video, so that a run whose videos are all cached starts none. A second
     reading while one is under way is refused. ``close`` may be called from any thread.
@@ -70,7 +70,7 @@ class DecoderProcess:
         self._state = threading.Lock()
 
     def read(self, source: Any, options: VideoOptions, size: int) -> Reading:
-        """Read a video over there.
+        """Read a video in the child process.
 
         Args:
             source: Whatever ``vtloc_runtime.video.open_video`` takes. An address is downloaded
@@ -96,7 +96,7 @@ class DecoderProcess:
             self._busy.release()
 
     def start(self, *, gpu: bool = False) -> SandboxReport:
-        """Start the process now, and say what sandbox it runs in.
+        """Start the process now, and return the layers of its sandbox.
 
         Args:
             gpu: It will decode on a GPU, which leaves little of the sandbox.
@@ -114,7 +114,7 @@ class DecoderProcess:
             self._busy.release()
 
     def close(self) -> None:
-        """End the process; a reading that is under way fails."""
+        """End the process; a reading in progress fails."""
         self._closed = True
         self._stop()
         if self._busy.acquire(blocking=False):
@@ -146,7 +146,7 @@ class DecoderProcess:
     def _converse(
         self, video: VideoFile, options: VideoOptions, size: int, begun: float
     ) -> Reading:
-        """Read a video that is open, in a process that has started."""
+        """Read an open video in a running process."""
         channel = self._started(gpu=options.decoder != "cpu")
         number = next(self._numbers)
         fresh, self._fresh = self._fresh, False
@@ -186,7 +186,7 @@ class DecoderProcess:
                 self._forget()
 
     def _loss(self, name: str) -> VideoError:
-        """Why the process is gone."""
+        """Find out why the process was lost."""
         process, channel = self._process, self._channel
         if self._closed or process is None or channel is None:
             return VideoError("reading was stopped", where=name)
@@ -214,7 +214,7 @@ class DecoderProcess:
         )
 
     def _started(self, *, gpu: bool) -> Channel:
-        """The line to a process that is ready."""
+        """The connection to a process that is ready."""
         if self._owner != os.getpid():
             raise UsageError(
                 "a decoder process belongs to the process that made it",
@@ -242,7 +242,7 @@ class DecoderProcess:
         return channel
 
     def _greet(self, channel: Channel) -> None:
-        """Hear that the process is ready, and in what sandbox."""
+        """Receive the message that the process is ready, with the layers of its sandbox."""
         try:
             ready = channel.receive(0, Deadline(_START_TIMEOUT))
         except DeadlineError:
@@ -267,7 +267,7 @@ class DecoderProcess:
             )
 
     def _stillborn(self, channel: Channel) -> VtlocError:
-        """Why a process ended before its first video."""
+        """Find out why a process ended before its first video."""
         process = self._process
         if self._closed or process is None:
             return VideoError("reading was stopped")
@@ -286,7 +286,7 @@ class DecoderProcess:
         )
 
     def _stop(self) -> None:
-        """End the process; whoever still reads from it sees its end."""
+        """End the process; threads that still read from it see its end."""
         with self._state:
             if self._process is not None:
                 _kill(self._process)
@@ -304,7 +304,7 @@ class DecoderProcess:
 
 
 class _EarlierLossError(Exception):
-    """A process that had served other videos was gone before it said anything about this one."""
+    """A process that had read other videos was lost before this one began."""
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

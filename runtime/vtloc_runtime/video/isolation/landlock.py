@@ -1,4 +1,4 @@
-"""Landlock: no file, no TCP, no signal and no abstract socket outside, by the kernel's own rules.
+"""Landlock: deny files, TCP, signals and abstract sockets in the kernel.
 
 See https://docs.kernel.org/userspace-api/landlock.html. Without a single rule, everything that a
 ruleset handles is denied; descriptors that are open already keep working.
@@ -22,12 +22,12 @@ _SCOPE_SINCE, _SCOPES = 6, 0b11
 
 
 def landlock_version() -> int:
-    """The version of Landlock's interface that the kernel speaks; 0 where it has none."""
+    """The kernel's Landlock version, 0 without Landlock."""
     return max(0, int(_libc().syscall(_CREATE_RULESET, None, 0, _VERSION)))
 
 
 def deny_all() -> tuple[int, str | None]:
-    """Deny this thread, and those that it starts, all that the kernel's Landlock knows of.
+    """Deny this thread, and those that it starts, everything that Landlock can deny.
 
     ``no_new_privs`` must be set.
 

@@ -1,4 +1,4 @@
-"""Starts decoder processes, with nothing of this process but what decoding needs.
+"""Start decoder processes with only what decoding needs.
 
 The child finds the standard library and the packages that it needs, by the folders in which this
 process found them, and no other code: not in the current directory, not by ``PYTHONPATH``, not
@@ -74,7 +74,7 @@ def start_child(memory: int, *, gpu: bool) -> Child:
 
 
 def child_environment(*, gpu: bool) -> dict[str, str]:
-    """What a decoder process sees of the environment; no secrets.
+    """The environment variables of a decoder process, without secrets.
 
     Args:
         gpu: It decodes on a GPU.

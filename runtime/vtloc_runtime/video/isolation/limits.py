@@ -1,4 +1,4 @@
-"""How far a decoder process may go."""
+"""Limits of decoder processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DecoderLimits:
-    """How far a decoder process may go for one video.
+    """Limits of a decoder process for one video.
 
     Attributes:
         memory: Bytes of address space; 0 sets no limit.
@@ -39,7 +39,7 @@ class DecoderLimits:
             raise UsageError(f"must be above zero, not {self.timeout}", where="timeout")
 
     def narrow(self, options: VideoOptions) -> VideoOptions:
-        """A video's options with these limits in the place of its own."""
+        """Apply these limits to a video's options."""
         limits = options.limits
         if self.video_timeout is not None:
             wall = min(limits.wall_seconds, self.video_timeout)

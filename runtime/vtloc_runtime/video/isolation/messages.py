@@ -1,4 +1,4 @@
-"""What a decoder process and its parent say to each other.
+"""Messages between a decoder process and its parent.
 
 Each message is a header (the request's number, the length of what follows) and MessagePack. The
 bytes of a picture follow their message without a header: their length is known. Requests are

@@ -1,4 +1,4 @@
-"""The sandbox around a decoder: what the process gives up before it sees the first byte of a video.
+"""The sandbox of a decoder process: what it gives up before it reads a video.
 
 Every layer is tried; where the kernel lacks one, the others still hold. The process keeps the
 descriptors that it has, memory, threads and clocks, and nothing else.
@@ -42,7 +42,7 @@ _ON_A_GPU = ("parent-death", "no-new-privileges")
 
 @dataclass(frozen=True, slots=True)
 class SandboxReport:
-    """Which layers hold around a decoder.
+    """The sandbox layers that apply to a decoder, and those that are missing.
 
     Attributes:
         held: Layers in force, with what is worth knowing of each.
@@ -54,7 +54,7 @@ class SandboxReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every layer holds."""
+        """Whether every layer applies."""
         return set(LAYERS) <= set(self.held)
 
     def __str__(self) -> str:
@@ -82,7 +82,7 @@ def end_with_parent(parent: int) -> str | None:
 
 
 def enter_sandbox(*, orphaned: str | None, gpu: bool) -> SandboxReport:
-    """Give up everything that decoding does not need, for good.
+    """Permanently give up everything that decoding does not need.
 
     All that will ever be imported must have been, and no second thread may run.
 
@@ -126,7 +126,7 @@ def enter_sandbox(*, orphaned: str | None, gpu: bool) -> SandboxReport:
 
 
 def _limit_resources() -> str | None:
-    """No file grows, no memory is dumped, few descriptors are open."""
+    """Forbid growing files and core dumps, and limit descriptors."""
     try:
         for kind, most in (
             (resource.RLIMIT_FSIZE, 0),
@@ -140,7 +140,7 @@ def _limit_resources() -> str | None:
 
 
 def _drop_capabilities() -> str | None:
-    """Root without its powers; for others there is nothing to drop."""
+    """Drop root's capabilities; other users have none."""
     if sys.platform != "linux":
         return _ELSEWHERE
     libc = ctypes.CDLL(None, use_errno=True)

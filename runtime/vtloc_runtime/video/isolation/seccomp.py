@@ -1,4 +1,4 @@
-"""The system calls that a decoder may make: a seccomp filter that denies all but a list.
+"""A seccomp filter that allows only the system calls that a decoder needs.
 
 A denied call fails with EPERM, so that a library that tries one goes on without it. See
 https://docs.kernel.org/userspace-api/seccomp_filter.html and seccomp(2).
@@ -121,7 +121,7 @@ _ARCHITECTURES = {
 
 
 def filter_program(machine: str, process: int) -> list[Instruction] | None:
-    """The filter for a processor; None where its system calls are not known here.
+    """The filter for a processor, None if its system calls are unknown.
 
     Args:
         machine: The processor as ``platform.machine`` names it.
@@ -148,7 +148,7 @@ def filter_program(machine: str, process: int) -> list[Instruction] | None:
 
 
 def install_filter() -> str | None:
-    """Put the filter on this process for good; the reason where the kernel does not take it.
+    """Install the filter permanently; returns the reason if the kernel refuses it.
 
     ``no_new_privs`` must be set, and no second thread may run: it would not be filtered.
     """

@@ -1,4 +1,4 @@
-"""Whatever a video is given as, as an open file whose descriptor can be handed to a decoder."""
+"""Open a video of any source as a file whose descriptor a decoder can receive."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class VideoFile:
 
 @contextmanager
 def open_video_file(source: Any, options: VideoOptions, timeout: float) -> Iterator[VideoFile]:
-    """Open a video, or copy what has no descriptor to where it gets one.
+    """Open a video; sources without a descriptor are copied first.
 
     Args:
         source: Whatever ``open_video`` takes.
@@ -209,7 +209,7 @@ def _fetch(address: str, options: VideoOptions) -> IO[bytes]:
 def _in_time(
     opening: Callable[[], IO[bytes] | None], name: str, timeout: float
 ) -> IO[bytes] | None:
-    """Open a file in a thread that is left behind where storage never answers."""
+    """Open a file in a thread that can be abandoned if storage does not respond."""
     future: Future[IO[bytes] | None] = Future()
 
     def run() -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.support import small_bundle
 from vtloc_export.engines.build import EngineOptions, build_engines
 from vtloc_export.engines.profiles import default_traffic, parse_traffic
-from vtloc_runtime.bench.measure import BenchOptions, bench
+from vtloc_runtime.bench.measure import BenchOptions, measure
 from vtloc_runtime.bench.video import write_bench_video
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.engine_file import EngineSettings
@@ -256,7 +256,7 @@ def test_the_bench_measures_engines(bundle, tmp_path) -> None:
     options = BenchOptions(
         "tensorrt", precision="fp16", batches=(1, 4), frames=(8,), seconds=0.2, video=video
     )
-    report = bench(bundle, options)
+    report = measure(bundle, options)
     assert report.backend.startswith("tensorrt:cuda")
     assert report.device_bytes > 0
     assert all(stage.rate > 0 for stage in report.stages)

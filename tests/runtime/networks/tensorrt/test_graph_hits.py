@@ -15,6 +15,7 @@ import pytest
 from vtloc_export.engines.profiles import network_profiles, runtime_traffic
 from vtloc_export.signatures import SIGNATURES
 from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.localize.windows import plan_windows
 from vtloc_runtime.networks.interface import TensorSpec
 from vtloc_runtime.networks.tensorrt.cuda_graphs import GraphCache
 from vtloc_runtime.networks.tensorrt.layout import EngineLayout
@@ -92,15 +93,27 @@ def text_calls(benchmark: str) -> Iterator[Lengths]:
             yield {"batch": count, "tokens": tokens}
 
 
+def window_lengths(seconds: int) -> Iterator[int]:
+    """Frames of each window that the localizer sees of a film, at one frame a second."""
+    windows = Bundle.open().manifest.windows
+    step = -(-min(seconds, round(windows.seconds or windows.frames)) // windows.frames)
+    for phase in range(step):
+        sampled = len(range(phase, seconds, step))
+        for window in plan_windows(sampled, frames=windows.frames, overlap=windows.overlap):
+            yield len(window)
+
+
 def localizer_calls(benchmark: str) -> Iterator[Lengths]:
     for seconds, sentences in films(benchmark):
-        yield {"batch": len(sentences), "frames": seconds, "tokens": max(sentences)}
+        for frames in window_lengths(seconds):
+            yield {"batch": len(sentences), "frames": frames, "tokens": max(sentences)}
 
 
 def service_calls(benchmark: str) -> Iterator[Lengths]:
     for seconds, sentences in films(benchmark):
         for tokens in sentences:
-            yield {"batch": 1, "frames": seconds, "tokens": tokens}
+            for frames in window_lengths(seconds):
+                yield {"batch": 1, "frames": frames, "tokens": tokens}
 
 
 @pytest.mark.parametrize("benchmark", SECONDS)

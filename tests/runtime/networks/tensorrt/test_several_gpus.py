@@ -10,8 +10,9 @@ import gc
 import pytest
 
 from tests.support import tensorrt_double
+from vtloc_runtime.batch.answer import run_jobs
 from vtloc_runtime.batch.jobs import group_by_video, read_jobs
-from vtloc_runtime.batch.worker_pool import PipelineOptions, run_jobs
+from vtloc_runtime.batch.worker_pool import PipelineOptions
 from vtloc_runtime.bench.video import write_bench_video
 from vtloc_runtime.errors import BackendError
 from vtloc_runtime.localize.localizer import Localizer
@@ -37,9 +38,9 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [str(path) for path in written]
 
 
-def found(localizer: Localizer, videos: list[str], lanes: int) -> list[tuple[object, ...]]:
+def found(localizer: Localizer, videos: list[str], workers: int) -> list[tuple[object, ...]]:
     jobs = group_by_video(read_jobs(videos, QUERIES))
-    options = PipelineOptions(lanes=lanes, isolated=False, in_order=True)
+    options = PipelineOptions(workers=workers, isolated=False, in_order=True)
     return [
         (record.id, record.moments, record.duration, record.error)
         for group in run_jobs(localizer, jobs, options=options)

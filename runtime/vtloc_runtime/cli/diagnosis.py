@@ -93,7 +93,7 @@ class Diagnosis:
         return asdict(self)
 
 
-def examine(bundle: str | Path | None = None, *, digest: str | None = None) -> Diagnosis:
+def diagnose(bundle: str | Path | None = None, *, digest: str | None = None) -> Diagnosis:
     """Look at the machine, the installed packages and a bundle.
 
     Args:

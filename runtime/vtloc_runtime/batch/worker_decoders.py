@@ -1,6 +1,6 @@
-"""What decodes in each lane: NVDEC's sessions on every GPU, and processors beside them.
+"""The decoder of each worker: NVDEC's sessions on every GPU, and processors.
 
-Lanes take videos as they finish, so each decoder does as much as it can.
+Workers take videos as they finish, so each decoder does as much as it can.
 """
 
 from __future__ import annotations
@@ -20,38 +20,41 @@ if TYPE_CHECKING:
 AUTO = "auto"
 
 
-def lane_decoders(decoder: str, device: str | None = None, lanes: int | None = None) -> list[str]:
-    """The decoder of every lane.
+def worker_decoders(
+    decoder: str, device: str | None = None, workers: int | None = None
+) -> list[str]:
+    """The decoder of each worker.
 
-    NVDEC gets two lanes a decoding engine and no more: each is a process with a CUDA context of
-    its own, about half a GB of the GPU's memory.
+    NVDEC gets two workers for each decoding engine and no more: each is a process with its own
+    CUDA context, about half a GB of the GPU's memory.
 
     Args:
         decoder: ``"cpu"``; ``"nvdec"``, on the GPUs that run the networks; ``"nvdec:N"``; or
-            ``"auto"``: NVDEC where it answers, and every processor beside it.
+            ``"auto"``: NVDEC if it is available, and all processors.
         device: Where the networks run, such as ``"cuda:0,cuda:1"``.
-        lanes: Most lanes; None takes one a processor, and for ``auto`` NVDEC's beside them.
+        workers: Maximum number of workers; None means one for each processor, and for ``auto``
+            NVDEC's in addition.
 
     Raises:
-        UsageError: There is no such decoder.
+        UsageError: The decoder is unknown.
         MissingExtraError: NVDEC is asked for, and a package is missing.
-        BackendError: NVDEC is asked for, and does not answer.
+        BackendError: NVDEC is asked for, and not available.
     """
     processors = available_processors()
     if decoder == PROCESSOR:
-        return [PROCESSOR] * (lanes or processors)
+        return [PROCESSOR] * (workers or processors)
     if decoder != AUTO:
         sessions = _sessions(decoder, device)
-        return sessions[: lanes or processors]
+        return sessions[: workers or processors]
     try:
         sessions = _sessions("nvdec", device)
     except (MissingExtraError, BackendError):
         sessions = []
-    return (sessions + [PROCESSOR] * processors)[: lanes or None]
+    return (sessions + [PROCESSOR] * processors)[: workers or None]
 
 
 def _sessions(decoder: str, device: str | None) -> list[str]:
-    """Lanes on GPUs, one GPU after the other in turn."""
+    """Sessions on all GPUs, taken from each GPU in turn."""
     from vtloc_runtime.video.decoders.nvdec.api import gpu_ordinal, open_nvdec
 
     ordinals = [gpu_ordinal(decoder)]
@@ -68,13 +71,13 @@ def _sessions(decoder: str, device: str | None) -> list[str]:
     return found
 
 
-def decoding_by(read: Read, decoder: str, *, otherwise: bool = False) -> Read:
-    """Read videos with one lane's decoder.
+def decode_with(read: Read, decoder: str, *, fallback: bool = False) -> Read:
+    """Read videos with one decoder.
 
     Args:
-        read: Where the decoding happens.
-        decoder: What decodes.
-        otherwise: Give a video that NVDEC refuses to the processor, which gives the same frames.
+        read: Decodes the video, here or in another process.
+        decoder: The decoder.
+        fallback: Decode a video that NVDEC refuses on the processor, which gives the same frames.
     """
 
     def reading(source: Any, options: VideoOptions, size: int) -> Reading:
@@ -84,9 +87,9 @@ def decoding_by(read: Read, decoder: str, *, otherwise: bool = False) -> Read:
                 yield part
                 given += 1
         except VideoError as error:
-            if not otherwise or decoder == PROCESSOR or not _refused(error):
+            if not fallback or decoder == PROCESSOR or not _refused(error):
                 raise
-            # The same frames come in the same chunks, so those that were given are left out.
+            # The chunks are the same, so skip those that were returned.
             again = read(source, replace(options, decoder=PROCESSOR), size)
             yield from islice(again, given, None)
 

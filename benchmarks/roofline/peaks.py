@@ -1,4 +1,4 @@
-"""How fast this machine could be: its peak rates, and the bound that they put on a network.
+"""The roofline: peak rates of processors, and the bound that they put on a network.
 
 A network run moves its weights, inputs and outputs through memory once at least, and computes
 what its products ask for. The larger of the two times is the roofline. Activations in between are
@@ -19,7 +19,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vtloc_runtime.bench.network_cost import NetworkCost
+    from benchmarks.roofline.network_cost import NetworkCost
 
 _GEMM_SIZE = 1024
 _COPY_BYTES = 2**26
@@ -28,7 +28,7 @@ _SPELLS, _SPELL = 3, 0.1
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """What a processor does at best.
+    """The peak rates of a processor.
 
     Attributes:
         processor: Its name.

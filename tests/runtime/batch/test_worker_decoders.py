@@ -1,4 +1,4 @@
-"""What decodes in each lane, and what becomes of videos that NVDEC refuses."""
+"""What decodes in each worker, and what becomes of videos that NVDEC refuses."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 from tests.support import nvdec_double
 from tests.support.tensorrt_double import Gpu
-from vtloc_runtime.batch import decoder_lanes
-from vtloc_runtime.batch.decoder_lanes import decoding_by, lane_decoders
-from vtloc_runtime.batch.worker_pool import PipelineOptions, run_lanes
+from vtloc_runtime.batch import worker_decoders as decoders
+from vtloc_runtime.batch.worker_decoders import decode_with, worker_decoders
+from vtloc_runtime.batch.worker_pool import PipelineOptions, run_tasks
 from vtloc_runtime.errors import BackendError, MissingExtraError, VideoError
 from vtloc_runtime.video import VideoOptions
 from vtloc_runtime.video.decoders.nvdec.api import refusal
@@ -22,43 +22,43 @@ from vtloc_runtime.video.decoders.nvdec.api import refusal
 
 @pytest.fixture(autouse=True)
 def big_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoder_lanes, "available_processors", lambda: 128)
+    monkeypatch.setattr(decoders, "available_processors", lambda: 128)
 
 
-def test_nvdec_gets_two_lanes_an_engine_however_many_processors_there_are() -> None:
+def test_nvdec_gets_two_workers_an_engine_however_many_processors_there_are() -> None:
     with nvdec_double.installed(Gpu(engines=5)):
-        assert lane_decoders("nvdec") == ["nvdec:0"] * 10
-        assert lane_decoders("nvdec", None, 4) == ["nvdec:0"] * 4
+        assert worker_decoders("nvdec") == ["nvdec:0"] * 10
+        assert worker_decoders("nvdec", None, 4) == ["nvdec:0"] * 4
     with nvdec_double.installed(Gpu(engines=7)):
-        assert len(lane_decoders("nvdec")) == 14
+        assert len(worker_decoders("nvdec")) == 14
 
 
 def test_the_gpus_of_the_networks_take_turns() -> None:
     with nvdec_double.installed(Gpu(count=2, engines=2)):
-        assert lane_decoders("nvdec", "cuda:0,cuda:1") == ["nvdec:0", "nvdec:1"] * 4
-        assert lane_decoders("nvdec", "cuda:1") == ["nvdec:1"] * 4
-        assert lane_decoders("nvdec:1", "cuda:0", 2) == ["nvdec:1"] * 2
+        assert worker_decoders("nvdec", "cuda:0,cuda:1") == ["nvdec:0", "nvdec:1"] * 4
+        assert worker_decoders("nvdec", "cuda:1") == ["nvdec:1"] * 4
+        assert worker_decoders("nvdec:1", "cuda:0", 2) == ["nvdec:1"] * 2
 
 
 def test_auto_puts_every_processor_beside_nvdec() -> None:
     with nvdec_double.installed(Gpu(engines=5)):
-        found = lane_decoders("auto", "cuda")
+        found = worker_decoders("auto", "cuda")
         assert (found.count("nvdec:0"), found.count("cpu"), len(found)) == (10, 128, 138)
-        assert lane_decoders("auto", "cuda", 12) == ["nvdec:0"] * 10 + ["cpu"] * 2
+        assert worker_decoders("auto", "cuda", 12) == ["nvdec:0"] * 10 + ["cpu"] * 2
 
 
 def test_auto_is_the_processors_where_no_nvdec_answers() -> None:
     with nvdec_double.installed(Gpu(ordinal=1)):
-        assert lane_decoders("auto", None, 3) == ["cpu"] * 3
+        assert worker_decoders("auto", None, 3) == ["cpu"] * 3
         with pytest.raises(BackendError, match="no NVDEC answers on GPU 0"):
-            lane_decoders("nvdec", None, 3)
+            worker_decoders("nvdec", None, 3)
 
 
 def test_nvdec_that_is_not_installed_is_named() -> None:
     with nvdec_double.installed(), mock.patch.dict(sys.modules, {"PyNvVideoCodec": None}):
         with pytest.raises(MissingExtraError, match=r"\[decode-gpu-cu13\]"):
-            lane_decoders("nvdec")
-        assert set(lane_decoders("auto")) == {"cpu"}
+            worker_decoders("nvdec")
+        assert set(worker_decoders("auto")) == {"cpu"}
 
 
 class Reader:
@@ -80,7 +80,7 @@ class Reader:
 @pytest.mark.parametrize("after", [0, 1, 3])
 def test_what_nvdec_refuses_the_processor_goes_on_with(after: int) -> None:
     reader = Reader(after)
-    read = decoding_by(reader, "nvdec:1", otherwise=True)
+    read = decode_with(reader, "nvdec:1", fallback=True)
     assert list(read("film.mp4", VideoOptions(), 8)) == [0, 1, 2, 3]
     assert reader.asked == ["nvdec:1", "cpu"]
 
@@ -88,21 +88,21 @@ def test_what_nvdec_refuses_the_processor_goes_on_with(after: int) -> None:
 def test_asked_for_by_name_nvdec_refuses_for_good() -> None:
     reader = Reader(1)
     with pytest.raises(VideoError, match="no such thing"):
-        list(decoding_by(reader, "nvdec")("film.mp4", VideoOptions(), 8))
+        list(decode_with(reader, "nvdec")("film.mp4", VideoOptions(), 8))
     assert reader.asked == ["nvdec"]
 
 
 def test_a_damaged_video_is_not_tried_twice() -> None:
     reader = Reader(1, VideoError("it is damaged", where="film.mp4"))
     with pytest.raises(VideoError, match="damaged"):
-        list(decoding_by(reader, "nvdec", otherwise=True)("film.mp4", VideoOptions(), 8))
+        list(decode_with(reader, "nvdec", fallback=True)("film.mp4", VideoOptions(), 8))
 
 
-def test_lanes_share_films_out_by_what_each_finishes(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Two lanes of NVDEC hold their first films until the processors have done all the rest.
+def test_workers_share_films_out_by_what_each_finishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two workers of NVDEC hold their first films until the processors have done all the rest.
     done = threading.Event()
     left = iter(range(20, 0, -1))
-    monkeypatch.setattr(decoder_lanes, "available_processors", lambda: 2)
+    monkeypatch.setattr(decoders, "available_processors", lambda: 2)
 
     def read(source: Any, options: VideoOptions, size: int) -> Any:
         yield options.decoder
@@ -118,12 +118,12 @@ def test_lanes_share_films_out_by_what_each_finishes(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("vtloc_runtime.batch.worker_pool.read_here", read)
     with nvdec_double.installed(Gpu(engines=1)):
         options = PipelineOptions(decoder="auto", device="cuda", isolated=False)
-        found = dict(run_lanes(work, list(range(20)), options))
+        found = dict(run_tasks(work, list(range(20)), options))
     assert len(found) == 20
     assert sorted(found.values()) == ["cpu"] * 18 + ["nvdec:0"] * 2
 
 
-def test_lanes_give_the_same_frames_whatever_decodes(tmp_path: Any) -> None:
+def test_workers_give_the_same_frames_whatever_decodes(tmp_path: Any) -> None:
     from vtloc_runtime.bench.video import write_bench_video
 
     films = []
@@ -137,8 +137,8 @@ def test_lanes_give_the_same_frames_whatever_decodes(tmp_path: Any) -> None:
         return film, np.concatenate([part.images for part in parts[:-1]])
 
     with nvdec_double.installed(Gpu(engines=1)):
-        plain = dict(run_lanes(work, films, PipelineOptions(lanes=2, isolated=False)))
-        options = PipelineOptions(lanes=3, isolated=False, decoder="auto", device="cuda")
-        mixed = dict(run_lanes(work, films, options))
+        plain = dict(run_tasks(work, films, PipelineOptions(workers=2, isolated=False)))
+        options = PipelineOptions(workers=3, isolated=False, decoder="auto", device="cuda")
+        mixed = dict(run_tasks(work, films, options))
     for film in films:
         np.testing.assert_array_equal(plain[film], mixed[film])

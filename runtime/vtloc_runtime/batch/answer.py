@@ -1,0 +1,149 @@
+"""Answer the sentences of a run: each video is encoded once, for all its sentences together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vtloc_runtime.batch.encode import encode_cached
+from vtloc_runtime.batch.records import FileState, Record, answer_record, failure_record
+from vtloc_runtime.batch.worker_pool import PipelineOptions, StoppedWorkError, run_tasks
+from vtloc_runtime.errors import DeviceLostError, QueryError
+from vtloc_runtime.system.text import unicode_name
+
+if TYPE_CHECKING:
+    from vtloc_runtime.batch.jobs import Job, VideoJobs
+    from vtloc_runtime.batch.run import Progress
+    from vtloc_runtime.errors import ClusterError
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.localizer import Localizer
+    from vtloc_runtime.video.isolation.chunks import Read
+
+
+def run_jobs(
+    localizer: Localizer,
+    videos: Iterable[VideoJobs],
+    *,
+    moments: int = 1,
+    run: str = "",
+    options: PipelineOptions | None = None,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Generator[list[Record], None, None]:
+    """Answer jobs. If a video fails, only its own jobs fail.
+
+    Args:
+        localizer: Answers the jobs.
+        videos: The jobs, grouped by video.
+        moments: Number of moments to return for each sentence, at most.
+        run: Fingerprint of everything that answers depend on; it is copied into the records.
+        options: How the videos are processed.
+        progress: Called with a video and the time of its last encoded frame, seconds, from any
+            thread.
+        stop: Called before each video; once it returns True, no more videos are started.
+
+    Yields:
+        The records of one video, in the order of its jobs.
+
+    Raises:
+        UsageError: ``moments`` is not a whole number from 1 to 100.
+    """
+    # Imported here, because the localizer's module loads the networks' packages.
+    from vtloc_runtime.localize.localizer import check_moments
+
+    check_moments(moments)
+    options = options or PipelineOptions()
+    work = AnswerVideos(moments, run, options.cache)
+    return run_tasks(
+        lambda video, read: work.do(localizer, video, read, progress=progress, stop=stop),
+        list(videos),
+        options,
+        stop=stop,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerVideos:
+    """The work of ``vtloc-run``: answer every job of each video.
+
+    Attributes:
+        moments: Number of moments to return for each sentence, at most.
+        run: Fingerprint of everything that answers depend on; it is copied into the records.
+        cache: Where encoded videos are kept; None keeps none.
+    """
+
+    moments: int = 1
+    run: str = ""
+    cache: FeatureCache | None = None
+
+    def do(
+        self,
+        localizer: Localizer,
+        task: VideoJobs,
+        read: Read,
+        *,
+        progress: Progress | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> list[Record]:
+        """Answer every job of one video; errors become records.
+
+        Raises:
+            StoppedWorkError: The decoder was ended while the run is being stopped.
+            DeviceLostError: The GPU failed, and no more videos can be answered.
+        """
+        state = FileState.read(task.video)
+        jobs, records = self._check_queries(localizer, task.jobs, state)
+        if jobs:
+            try:
+                video = encode_cached(
+                    localizer, task.video, cache=self.cache, progress=progress, read=read, stop=stop
+                )
+                records += self._answer(localizer, video, jobs, state)
+            except (StoppedWorkError, DeviceLostError):
+                # With a lost GPU every later video would fail, and be blamed for it.
+                raise
+            except Exception as error:  # noqa: BLE001 - one video's failure must not end the run
+                records += [failure_record(job, error, run=self.run, state=state) for job in jobs]
+        order = {unicode_name(job.id): place for place, job in enumerate(task.jobs)}
+        return sorted(records, key=lambda record: order[record.id])
+
+    def give_up(self, task: VideoJobs, error: ClusterError) -> list[Record]:
+        """The records of a video whose workers were all lost."""
+        return [failure_record(job, error, run=self.run) for job in task.jobs]
+
+    def _check_queries(
+        self, localizer: Localizer, jobs: Iterable[Job], state: FileState | None
+    ) -> tuple[list[Job], list[Record]]:
+        """The jobs whose sentences can be searched for, and records of the others."""
+        valid, refused = [], []
+        for job in jobs:
+            try:
+                localizer.check_query(job.query)
+            except QueryError as error:
+                refused.append(failure_record(job, error, run=self.run, state=state))
+            else:
+                valid.append(job)
+        return valid, refused
+
+    def _answer(
+        self, localizer: Localizer, video: EncodedVideo, jobs: list[Job], state: FileState | None
+    ) -> list[Record]:
+        start = time.perf_counter()
+        queries = [job.query for job in jobs]
+        answers = localizer.localize(video, queries, moments=self.moments)
+        timings = {**video.timings, "localize": time.perf_counter() - start}
+        return [
+            answer_record(
+                job,
+                answer,
+                video,
+                backend=localizer.backend,
+                run=self.run,
+                timings=timings,
+                state=state,
+            )
+            for job, answer in zip(jobs, answers, strict=True)
+        ]
