@@ -110,7 +110,7 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
 def test_someone_elses_safetensors_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     path.write_bytes(safetensors.torch.save({"w": torch.ones(2)}))
-    with pytest.raises(CheckpointError, match="no checkpoint of a localizer"):
+    with pytest.raises(CheckpointError, match="not a checkpoint of a localizer"):
         load_checkpoint(path)
 
 
@@ -118,10 +118,10 @@ def test_someone_elses_safetensors_are_refused(tmp_path: Path) -> None:
     ("header", "message"),
     [
         ({"schema": "2"}, "schema '2'"),
-        ({"configuration": "{"}, "no readable 'configuration'"),
+        ({"configuration": "{"}, "no valid 'configuration'"),
         ({"configuration": "[]"}, "not an object"),
         ({"configuration": "{}"}, "feature_dim"),
-        ({"configuration": None}, "no readable 'configuration'"),
+        ({"configuration": None}, "no valid 'configuration'"),
         ({"visual_encoder": None}, "lacks visual_encoder"),
         ({"metadata": "7"}, "not an object"),
     ],
