@@ -16,14 +16,14 @@ from vtloc_export.bundle_export import ExportReport
 from vtloc_export.cli.trt import trt_command
 from vtloc_export.engines.half_networks import networks_for_tensorrt
 from vtloc_export.staging import staged_bundle
-from vtloc_runtime.batch.fingerprint import run_identity
+from vtloc_runtime.batch.fingerprint import run_fingerprint
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.bundle.user_folder import bundle_for, is_installed, user_folder
 from vtloc_runtime.errors import BundleError, MissingExtraError
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.video_encoder import EncodedVideo
-from vtloc_runtime.networks.load import preferred_precision
+from vtloc_runtime.networks.load import Placement, preferred_precision
 
 app = typer.Typer()
 app.command()(trt_command)
@@ -85,8 +85,8 @@ def test_one_command_makes_engines_that_the_runtime_finds(installed, tmp_path) -
         )
         with Localizer.open(installed, backend="tensorrt") as localizer:
             assert localizer.localize(video, "a dog runs").best is not None
-        identity = {"backend": "tensorrt", "device": None, "precision": None, "decoding": None}
-        assert run_identity(made, **identity, moments=1)
+        placement = Placement.choose(made, backend="tensorrt", device=None, precision=None)
+        assert run_fingerprint(made, placement, decoding=None, moments=1)
     assert {path: path.stat().st_mtime_ns for path in installed.path.rglob("*")} == before
 
 

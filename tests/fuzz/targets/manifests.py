@@ -14,11 +14,12 @@ from tests.fuzz.mutation import dump_json, mutate_json, mutate_text
 from tests.fuzz.target import Input, Target
 from tests.support.answers import check_answer
 from tests.support.colours import SIZE, write_colour_bundle
-from vtloc_runtime.batch.fingerprint import run_identity
+from vtloc_runtime.batch.fingerprint import run_fingerprint
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import PresenceTest, ScoreCalibration
 from vtloc_runtime.localize.absence import ReferenceFrames
 from vtloc_runtime.localize.localizer import Localizer
+from vtloc_runtime.networks.load import Placement
 from vtloc_runtime.video import FrameSequence
 
 _SECONDS = 6
@@ -106,9 +107,8 @@ class Manifests(Target):
         (self.folder / "bundle.json").write_bytes(given.content)
         bundle = Bundle.open(self.folder)
         assert bundle.digest.startswith("sha256:")
-        run_identity(
-            bundle, backend="onnxruntime", device=None, precision=None, decoding=None, moments=1
-        )
+        placement = Placement.choose(bundle, backend="onnxruntime", device=None, precision=None)
+        run_fingerprint(bundle, placement, decoding=None, moments=1)
         with Localizer.open(bundle, threads=1) as localizer:
             for answer in localizer.localize(self._film, ["red", "a blue screen"], moments=3):
                 check_answer(answer, _SECONDS)
