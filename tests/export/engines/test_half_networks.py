@@ -47,7 +47,8 @@ def keep(folder, *precisions: str) -> None:
     path = folder / MANIFEST_NAME
     manifest = json.loads(path.read_text())
     for network in manifest["networks"].values():
-        network["variants"] = {name: network["variants"][name] for name in precisions}
+        for name in network["variants"].keys() - set(precisions):
+            (folder / network["variants"].pop(name)["file"]).unlink(missing_ok=True)
     path.write_text(json.dumps(manifest))
 
 

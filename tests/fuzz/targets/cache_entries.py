@@ -12,7 +12,7 @@ import numpy as np
 
 from tests.fuzz.mutation import dump_json, mutate_bytes, mutate_json, mutate_text, resized
 from tests.fuzz.target import Input, Target
-from vtloc_runtime.localize import feature_cache
+from vtloc_runtime.localize import feature_file
 from vtloc_runtime.localize.absence import ReferenceFrames
 from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.feature_cache import FeatureCache
@@ -40,7 +40,7 @@ class CacheEntries(Target):
             ("a packet is damaged",),
             index=np.array([0, 0, 1, 2, 2]),
         )
-        self._good = b"".join(bytes(part) for part in feature_cache._encode(self._true, _KEY))
+        self._good = b"".join(bytes(part) for part in feature_file.encode_entry(self._true, _KEY))
         content = self._cache.key(self._video, "s")
         assert content is not None
         self._note = self._cache._note_path(str(self._video))
@@ -116,6 +116,6 @@ def _seal(content: bytes) -> bytes:
         digest = json.loads(header)["__metadata__"]["digest"].encode()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IndexError):
         return content
-    blank = header.replace(digest, feature_cache._NO_DIGEST.encode(), 1)
-    new = feature_cache._digest(_KEY, blank, body)
-    return content[:8] + blank.replace(feature_cache._NO_DIGEST.encode(), new.encode(), 1) + body
+    blank = header.replace(digest, feature_file._NO_DIGEST.encode(), 1)
+    new = feature_file._digest(_KEY, blank, body)
+    return content[:8] + blank.replace(feature_file._NO_DIGEST.encode(), new.encode(), 1) + body
