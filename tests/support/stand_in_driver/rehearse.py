@@ -1,6 +1,6 @@
 """Rehearse `make prove-gpu` on the stand-in drivers: every step's command runs, nothing is proved.
 
-python -m tests.support.stand_in_driver.rehearse /tmp/rehearsal
+python -m tests.support.stand_in_driver.rehearse runs/rehearsal
 """
 
 from __future__ import annotations
