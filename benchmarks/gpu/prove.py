@@ -162,7 +162,7 @@ def install(proof: Proof) -> str:
 
 
 def machine(proof: Proof) -> str:
-    """What the machine is, for whoever reads the archive."""
+    """Describe the machine, for readers of the archive."""
     frozen = subprocess.run(
         [sys.executable, "-m", "pip", "freeze"], capture_output=True, text=True, check=False
     )

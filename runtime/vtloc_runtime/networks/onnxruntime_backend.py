@@ -275,7 +275,7 @@ def _providers(onnxruntime: Any, device: str) -> list[tuple[str, dict[str, Any]]
             onnxruntime.preload_dlls()
     settings = {
         "device_id": int(ordinal or 0),
-        # TF32 makes FP32 answers differ from the CPU's; whoever wants its speed says so.
+        # TF32 makes FP32 answers differ from the CPU's; turn it on for its speed.
         "use_tf32": int(uses_tf32()),
         # An exhaustive search would time every convolution again for each new batch size.
         "cudnn_conv_algo_search": "HEURISTIC",

@@ -1,4 +1,4 @@
-"""Runs that must come to an end: a run that takes too long is told to stop."""
+"""A watchdog that stops runs of a network that take too long."""
 
 from __future__ import annotations
 

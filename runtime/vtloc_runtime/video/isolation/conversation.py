@@ -92,7 +92,7 @@ class Conversation:
             if isinstance(message, Picture):
                 if builder.full:
                     yield builder.take()
-                    # What whoever takes the chunk did meanwhile is not the decoder's time.
+                    # The consumer's own work between chunks is not the decoder's time.
                     deadline = self.deadline()
                 self._picture(message, deadline)
                 continue

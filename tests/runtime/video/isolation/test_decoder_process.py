@@ -175,7 +175,7 @@ def test_a_video_that_needs_too_much_memory_is_refused(
         with pytest.raises(VideoError) as caught:
             list(limited.read(str(huge), OPTIONS, 8))
         assert "--decoder-memory" in str(caught.value)
-        # What one video took is not held against the next.
+        # Memory that one video took does not count for the next.
         with pytest.raises(VideoError, match=r"is not a video in a format"):
             list(limited.read(str(tmp_path / "words.mp4"), OPTIONS, 8))
         assert list(limited.read(str(colour_video), OPTIONS, 8))
