@@ -6,6 +6,8 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video.isolation.channel import (
     Channel,
@@ -24,6 +26,8 @@ from vtloc_runtime.video.isolation.messages import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from vtloc_runtime.video import VideoOptions
     from vtloc_runtime.video.isolation.chunks import Reading
 
@@ -68,6 +72,8 @@ class Conversation:
         self._timeout = timeout
         self._end = begun + options.limits.wall_seconds
         self._most = _most_frames(options)
+        # Two in the time of a sample, at most.
+        self._most_keyframes = 2 * self._most if options.strategy == "outline" else 0
         self._builder = ChunkBuilder(size, options.preprocessing.size)
         self._frames = 0
         self._time = 0.0
@@ -99,7 +105,7 @@ class Conversation:
             if isinstance(message, Again):
                 yield from self._again(message)
             elif isinstance(message, End):
-                ending = self._ending(message)
+                ending = self._ending(message, deadline)
                 if len(builder):
                     yield builder.take()
                 yield ending
@@ -139,7 +145,7 @@ class Conversation:
         self._time = seconds
         self._frames += frames
 
-    def _ending(self, message: End) -> ReadingEnd:
+    def _ending(self, message: End, deadline: Deadline) -> ReadingEnd:
         if not self._time <= message.duration < math.inf:
             raise NonsenseError(f"a video of {message.duration} s shows a frame at {self._time} s")
         if len(message.warnings) > MOST_WARNINGS:
@@ -147,8 +153,21 @@ class Conversation:
         warnings = [_checked(one) for one in message.warnings]
         if message.near_limit and warnings:
             warnings.append(_STARVED)
+        keyframes = self._keyframes(message, deadline)
         self.over, self.near_limit = True, message.near_limit
-        return ReadingEnd(message.duration, tuple(warnings))
+        return ReadingEnd(message.duration, tuple(warnings), keyframes)
+
+    def _keyframes(self, message: End, deadline: Deadline) -> NDArray[np.float64]:
+        """The times of keyframes that follow the end of an outline."""
+        if not 0 <= message.keyframes <= self._most_keyframes:
+            raise NonsenseError(f"{message.keyframes} keyframes were announced")
+        keyframes = np.empty(message.keyframes, dtype=np.float64)
+        if len(keyframes):
+            self._channel.receive_into(keyframes.data.cast("B"), deadline)
+            ordered = np.isfinite(keyframes).all() and (np.diff(keyframes) > 0).all()
+            if not (ordered and keyframes[0] >= 0 and keyframes[-1] <= self._limits.seconds):
+                raise NonsenseError("the times of keyframes do not rise")
+        return keyframes
 
     def _refusal(self, message: Ready | Refusal) -> VideoError:
         if isinstance(message, Ready):

@@ -182,14 +182,15 @@ def serve(line: socket.socket, memory: Memory) -> None:
         number, content, descriptor = request
         # Requests come from the parent alone, which this process trusts.
         source, options, size = pickle.loads(content)  # noqa: S301 - as above
-        file = None
+        file = keyframes = None
         if descriptor is not None:
             file = DescriptorFile(descriptor, *source)
         outbox = Outbox(line, number, max(1, size))
         try:
             ending = _read(outbox, source if file is None else file, options)
             near = memory.near_limit()
-            last: Message = End(ending.duration, ending.warnings, near)
+            keyframes = ending.keyframes
+            last: Message = End(ending.duration, ending.warnings, near, len(keyframes))
         except VtlocError as error:
             remedy = None if error.remedy is None else error.remedy[:LONGEST_TEXT]
             last = Refusal(error.what[:LONGEST_TEXT], remedy, memory.near_limit())
@@ -197,7 +198,7 @@ def serve(line: socket.socket, memory: Memory) -> None:
             last = _fault(error, memory)
         if file is not None:
             file.close()
-        outbox.put(last)
+        outbox.put(last, keyframes)
         outbox.finish()
 
 
@@ -231,6 +232,7 @@ class _Repeats:
 class _Ending(msgspec.Struct):
     duration: float
     warnings: list[str]
+    keyframes: Any
 
 
 def _read(outbox: Outbox, source: VideoSource, options: VideoOptions) -> _Ending:
@@ -248,7 +250,7 @@ def _read(outbox: Outbox, source: VideoSource, options: VideoOptions) -> _Ending
             last, shown = frame.image, frame.time
         repeats.send()
     warnings = [one[:LONGEST_TEXT] for one in reader.warnings[:MOST_WARNINGS]]
-    return _Ending(max(shown, float(reader.duration)), warnings)
+    return _Ending(max(shown, float(reader.duration)), warnings, reader.keyframes)
 
 
 def _fault(error: Exception, memory: Memory) -> Refusal:
@@ -294,9 +296,9 @@ def _warm_up() -> None:
     import numpy as np
 
     from vtloc_runtime.video.picture import tone_mapping
-    from vtloc_runtime.video.sampling import parallel
+    from vtloc_runtime.video.sampling import keyframes, parallel, seeking
 
-    del encodings, tone_mapping, parallel
+    del encodings, tone_mapping, keyframes, parallel, seeking
     black = FrameSequence(np.zeros((1, 16, 16, 3), dtype=np.uint8), [0.0])
     for source in (black, _WARM_UP):
         with contextlib.suppress(VideoError):
