@@ -80,7 +80,7 @@ class VideoOptions:
     """
 
     frames_per_second: float | Fraction = 1.0
-    instants: tuple[float, ...] | None = None
+    instants: tuple[float | Fraction, ...] | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     stream: int | None = None
     workers: int = 0

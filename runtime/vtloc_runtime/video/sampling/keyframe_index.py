@@ -31,7 +31,7 @@ class KeyframeIndex:
 
     @classmethod
     def of(
-        cls, stream_pass: DemuxPass, options: VideoOptions, clock: DisplayClock, first: Fraction
+        cls, stream_pass: DemuxPass, options: VideoOptions, clock: DisplayClock, first: int
     ) -> KeyframeIndex:
         """The index of a file; an empty one where it has none.
 
@@ -80,7 +80,7 @@ class KeyframeIndex:
 def jump_to_end(stream_pass: DemuxPass) -> bool:
     """Go to the last keyframe of a file; whether it could."""
     container = stream_pass.container
-    length = cast("int | None", container.duration)
+    length = container.duration
     start = cast("int | None", container.start_time) or 0
     if length is None:
         return False
