@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.batch.encode import encode_cached
+from vtloc_runtime.batch.encode import encode_cached, encode_quickly_cached
 from vtloc_runtime.batch.records import FileState, Record, answer_record, failure_record
 from vtloc_runtime.batch.worker_pool import PipelineOptions, StoppedWorkError, run_tasks
 from vtloc_runtime.errors import DeviceLostError, QueryError
@@ -73,11 +73,13 @@ class AnswerVideos:
         moments: Number of moments to return for each sentence, at most.
         run: Fingerprint of everything that answers depend on; it is copied into the records.
         cache: Where encoded videos are kept; None keeps none.
+        quick: Look only at keyframes and around the best candidates.
     """
 
     moments: int = 1
     run: str = ""
     cache: FeatureCache | None = None
+    quick: bool = False
 
     def do(
         self,
@@ -98,9 +100,25 @@ class AnswerVideos:
         jobs, records = self._check_queries(localizer, task.jobs, state)
         if jobs:
             try:
-                video = encode_cached(
-                    localizer, task.video, cache=self.cache, progress=progress, read=read, stop=stop
-                )
+                if self.quick:
+                    video = encode_quickly_cached(
+                        localizer,
+                        task.video,
+                        [job.query for job in jobs],
+                        moments=self.moments,
+                        cache=self.cache,
+                        read=read,
+                        stop=stop,
+                    )
+                else:
+                    video = encode_cached(
+                        localizer,
+                        task.video,
+                        cache=self.cache,
+                        progress=progress,
+                        read=read,
+                        stop=stop,
+                    )
                 records += self._answer(localizer, video, jobs, state)
             except (StoppedWorkError, DeviceLostError):
                 # With a lost GPU every later video would fail, and be blamed for it.

@@ -24,6 +24,7 @@ def run_fingerprint(
     decoding: str | None,
     moments: int,
     reuse: float = DEFAULT_REUSE,
+    quick: bool = False,
 ) -> str:
     """Hash everything that answers depend on, except the videos and sentences.
 
@@ -33,6 +34,7 @@ def run_fingerprint(
         decoding: The decoding strategy; None takes the bundle's own.
         moments: Number of moments for each sentence.
         reuse: Most grey levels by which frames that share features may differ.
+        quick: Whether only a part of each video is looked at.
 
     Returns:
         Twelve hexadecimal digits.
@@ -56,4 +58,6 @@ def run_fingerprint(
     )
     if placement.backend == "onnxruntime" and placement.device != "cpu" and uses_tf32():
         parts = (*parts, "tf32")
+    if quick:
+        parts = (*parts, "quick")
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:_DIGITS]

@@ -121,6 +121,7 @@ class _Search:
             decoding=self.options.decoding,
             moments=self.options.moments,
             reuse=run_options.frame_reuse,
+            quick=self.options.quick,
         )
         with _results_file(self.options, fingerprint) as results:
             interrupted = self._answer(results, fingerprint)
@@ -144,7 +145,8 @@ class _Search:
         # Without a file there is nothing to resume, so order costs nothing.
         in_order = self.options.in_order or results is None
         pipeline = self.run_options.pipeline(in_order=in_order, cache=self.options.cache)
-        work = AnswerVideos(self.options.moments, fingerprint, pipeline.cache)
+        options = self.options
+        work = AnswerVideos(options.moments, fingerprint, pipeline.cache, options.quick)
         shown = sys.stderr.isatty() and not self.run_options.quiet
         with (
             Interruption(graceful=results is not None) as interruption,

@@ -112,6 +112,16 @@ class VideoEncoder:
         return self._batch
 
     @property
+    def rate(self) -> Fraction:
+        """Frames sampled per second of video."""
+        return self.options().rate
+
+    @property
+    def hash(self) -> str:
+        """Hash of the network's file."""
+        return self._encoder
+
+    @property
     def signature(self) -> str:
         """What features depend on beside the video, for caches of them."""
         manifest = self._manifest
