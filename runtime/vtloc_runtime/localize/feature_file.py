@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -97,7 +97,7 @@ def decode_entry(content: bytes, key: str) -> EncodedVideo:
     bare = text.replace(facts.digest.encode(), _NO_DIGEST.encode(), 1)
     if facts.version != VERSION or facts.digest != _digest(key, bare, body):
         raise OutputError("the entry is damaged, or belongs to another video")
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for name, (_, dtype) in _KINDS.items():
         tensor: _Tensor | None = getattr(header, name)
         if tensor is not None:
@@ -114,7 +114,7 @@ def decode_entry(content: bytes, key: str) -> EncodedVideo:
     )
 
 
-def _seen(arrays: dict[str, NDArray[np.generic]], frames: int) -> SeenFrames | None:
+def _seen(arrays: dict[str, NDArray[Any]], frames: int) -> SeenFrames | None:
     """What was looked at, where the entry says so.
 
     Raises:

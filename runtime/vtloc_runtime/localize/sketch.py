@@ -186,7 +186,7 @@ def chosen_keyframes(
     """
     gaps = np.diff(keyframes)
     cuts = np.append(False, gaps < FULL_GROUP * gaps.max(initial=0.0))
-    chosen = []
+    chosen: list[int] = []
     for place, (second, cut) in enumerate(zip(keyframes, cuts, strict=True)):
         if cut or not chosen or second - keyframes[chosen[-1]] >= APART:
             chosen.append(place)
