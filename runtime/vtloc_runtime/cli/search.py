@@ -181,14 +181,14 @@ class _Search:
         done: set[str] = set()
         for record in take_done(results, self.jobs, retry_failed=self.options.retry_failed):
             done.add(record.id)
-            self._add(record)
+            self._add(record, earlier=True)
         videos = group_by_video(job for job in self.jobs if unicode_name(job.id) not in done)
         if done and videos:
             self.messages.show(f"{len(done)} of {len(self.jobs)} sentences are answered already")
         return videos
 
-    def _add(self, record: Record) -> None:
-        self.tally.add(record)
+    def _add(self, record: Record, *, earlier: bool = False) -> None:
+        self.tally.add(record, earlier=earlier)
         if self.options.report is not None:
             self.records.append(record)
 
@@ -202,7 +202,7 @@ class _Search:
         elif options.out is not None or options.report is not None or sys.stdout.isatty():
             paths = [str(path) for path in (options.out, options.report) if path is not None]
             written = f", written to {' and '.join(paths)}" if paths else ""
-            self.messages.show(f"{self.tally}{written}{sandbox_note()}")
+            self.messages.show(f"{self.tally}{written}{self.tally.speed}{sandbox_note()}")
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def encode_entry(encoded: EncodedVideo, key: str) -> tuple[bytes | memoryview, .
     body, end = [], 0
     for name, array in arrays.items():
         kind, dtype = _KINDS[name]
-        plain = np.ascontiguousarray(array, dtype=dtype)
+        plain: NDArray[Any] = np.ascontiguousarray(array, dtype=dtype)
         begin, end = end, end + plain.nbytes
         header[name] = {"dtype": kind, "shape": plain.shape, "data_offsets": [begin, end]}
         body.append(plain.data.cast("B"))
