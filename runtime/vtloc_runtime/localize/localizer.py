@@ -32,7 +32,7 @@ from vtloc_runtime.localize.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, notify
 from vtloc_runtime.localize.windowed_logits import BoundaryLogits, word_alignment
 from vtloc_runtime.networks.interface import check_finite
-from vtloc_runtime.networks.load import Placement, open_network
+from vtloc_runtime.networks.load import Placement, open_networks
 from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
 from vtloc_runtime.system.arguments import check_real, check_text, check_whole
 from vtloc_runtime.video.isolation.chunks import Read, read_here
@@ -193,19 +193,9 @@ class Localizer:
         opened = bundle_for(opened, backend).sampled_at(fps)
         placement = Placement.choose(opened, backend=backend, device=device, precision=precision)
         with ExitStack() as stack:
-            networks: dict[NetworkName, Network] = {}
-            for name, chosen in placement.precisions.items():
-                networks[name] = stack.enter_context(
-                    open_network(
-                        opened,
-                        name,
-                        backend=backend,
-                        device=placement.device,
-                        precision=chosen,
-                        threads=threads,
-                        timeout=run_timeout,
-                    )
-                )
+            networks = open_networks(opened, placement, threads=threads, timeout=run_timeout)
+            for network in networks.values():
+                stack.enter_context(network)
             localizer = cls(
                 opened,
                 networks,

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -132,14 +133,14 @@ def test_advice_names_where_vtloc_came_from(
         def read_text(self, _: str) -> str | None:
             return note
 
-    monkeypatch.setattr(installation, "distribution", lambda _: Installed())
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _: Installed())
     assert installation.install_command("cpu") == command
 
 
 def test_a_checkout_that_is_not_installed_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
-        raise installation.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(installation, "distribution", missing)
+    monkeypatch.setattr("importlib.metadata.distribution", missing)
     error = MissingExtraError.of("jinja2", extra="cpu", purpose="The report")
     assert error.remedy == 'Install it with: pip install ".[report]"'
