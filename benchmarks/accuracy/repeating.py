@@ -36,7 +36,8 @@ TOO_LONG = 1.5
 def film(localizer: Localizer, videos: Path) -> tuple[EncodedVideo, dict[str, list[Moment]], float]:
     """The film, the true moments of each sentence, and the length of the longest clip."""
     encoded = {name: localizer.encode_video(videos / name) for name in CLIPS}
-    rows, truth, clock = [], {}, 0.0
+    rows, clock = [], 0.0
+    truth: dict[str, list[Moment]] = {}
     for _ in range(LOOPS):
         for name, clip in encoded.items():
             for shot in read_shots():

@@ -18,6 +18,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,7 @@ def doctor(proof: Proof) -> str:
     problems = [one["subject"] for one in found["findings"] if one["state"] == "problem"]
     if problems:
         raise RuntimeError(f"problems with {', '.join(problems)}")
-    return next(f["detail"] for f in found["findings"] if f["subject"] == "NVIDIA driver")
+    return str(next(f["detail"] for f in found["findings"] if f["subject"] == "NVIDIA driver"))
 
 
 def engines(proof: Proof) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -281,7 +282,7 @@ def measurements(proof: Proof) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "mixed shapes", lambda: proof.check("traffic")
     yield "without NVML", lambda: proof.check("no-nvml")
     for callers in (1, 2, 4):
-        yield f"speed with {callers} callers", lambda callers=callers: speed(callers)
+        yield f"speed with {callers} callers", partial(speed, callers)
     yield "tests that need a GPU", tests
 
 
