@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import io
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
-import pytest
+from av.container import OutputContainer
 
 from vtloc_runtime.bundle.manifest import Preprocessing
-from vtloc_runtime.video import Frame, VideoOptions, open_video
+from vtloc_runtime.video import Frame, VideoOptions
 
 CELLS = 4
 BITS = CELLS * CELLS - 4
@@ -59,6 +59,23 @@ def numbers(frames: Sequence[Frame]) -> list[int]:
     return [read_number(frame.image) for frame in frames]
 
 
+def add_video_stream(
+    out: OutputContainer,
+    codec: str,
+    rate: int | Fraction,
+    size: tuple[int, int],
+    *,
+    pixels: str = "yuv420p",
+    options: dict[str, str] | None = None,
+) -> av.VideoStream:
+    """A video stream of a codec that a variable names, which PyAV's types take for any stream."""
+    stream = out.add_stream(codec, rate=rate, options=options)
+    assert isinstance(stream, av.VideoStream)
+    stream.width, stream.height = size
+    stream.pix_fmt = pixels
+    return stream
+
+
 @dataclass(frozen=True)
 class Film:
     """How to make a test file.
@@ -91,13 +108,17 @@ class Film:
         options = self.container_options
         with av.open(str(path), "w", self.container, container_options=options) as out:
             sound = out.add_stream("mp2", rate=16000) if self.sound_from is not None else None
-            stream = out.add_stream(self.codec, rate=Fraction(1) / self.time_base)
-            stream.width, stream.height = self.size
-            stream.pix_fmt = self.pixels
-            stream.options = self.options
+            stream = add_video_stream(
+                out,
+                self.codec,
+                1 / self.time_base,
+                self.size,
+                pixels=self.pixels,
+                options=self.options,
+            )
             stream.codec_context.time_base = self.time_base
             stream.codec_context.thread_count = 1
-            if sound is not None:
+            if sound is not None and self.sound_from is not None:
                 _add_sound(out, sound, self.sound_from)
             for number, tick in enumerate(self.ticks, start=self.first_number):
                 picture = numbered_picture(number, *self.size)
@@ -123,7 +144,7 @@ class Film:
         return shown[-1]
 
 
-def _add_sound(out: av.container.OutputContainer, stream: av.AudioStream, start: float) -> None:
+def _add_sound(out: OutputContainer, stream: av.AudioStream, start: float) -> None:
     for block in range(20):
         samples = np.zeros((1, 1152), dtype=np.int16)
         frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
@@ -133,26 +154,21 @@ def _add_sound(out: av.container.OutputContainer, stream: av.AudioStream, start:
     out.mux(stream.encode(None))
 
 
-def whole(**options: object) -> VideoOptions:
+def encrypted() -> bytes:
+    """An MP4 of one picture, encrypted as films under licence are."""
+    target = io.BytesIO()
+    options = {
+        "encryption_scheme": "cenc-aes-ctr",
+        "encryption_key": "00112233445566778899aabbccddeeff",
+        "encryption_kid": "00112233445566778899aabbccddeeff",
+    }
+    with av.open(target, "w", "mp4", options=options) as out:
+        stream = add_video_stream(out, "libx264", 20, (64, 64))
+        out.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        out.mux(stream.encode(None))
+    return target.getvalue()
+
+
+def whole(**options: Any) -> VideoOptions:
     """Options under which the whole picture stays visible."""
     return VideoOptions(preprocessing=Preprocessing(size=64, resize="squash"), **options)
-
-
-@pytest.fixture(scope="session")
-def films() -> SimpleNamespace:
-    """What tests build films with and read them by."""
-    os.environ.setdefault("SVT_LOG", "1")
-    return SimpleNamespace(
-        Film=Film, numbered_picture=numbered_picture, numbers=numbers, whole=whole
-    )
-
-
-@pytest.fixture(scope="session")
-def read() -> Callable[..., list[int]]:
-    """Samples a source and reads the numbers."""
-
-    def sample(source: object, **options: object) -> list[int]:
-        with open_video(source, whole(**options)) as reader:
-            return numbers(list(reader))
-
-    return sample
