@@ -253,7 +253,7 @@ def test_memory_does_not_grow_with_the_video(localizer: Localizer) -> None:
 
 
 def test_a_reading_without_an_end_is_no_video(localizer: Localizer) -> None:
-    def nothing(*_: Any) -> Any:
+    def nothing(source: Any, options: Any, size: int) -> Any:
         yield from ()
 
     with pytest.raises(VideoError, match="no frame"):

@@ -362,9 +362,9 @@ def test_names_of_any_kind_are_records_and_do_no_harm(
     film: str, bundle: str, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     odd = [b"bad\xff.mp4", b"\x1b]0;owned\x07\xe2\x80\xae.mp4"]
-    for name in odd:
-        shutil.copy(film, name)
     names = [os.fsdecode(name) for name in odd]
+    for name in names:
+        shutil.copy(film, name)
     gone = [f"{'x' * 300}.mp4", "https://h/film.mp4?token=1"]
     code = run(*names, *gone, film, "-q", "red", "-b", bundle, "--report", "page.html")
     assert code == 1

@@ -22,7 +22,7 @@ from vtloc_runtime.system.cache_folder import default_folder
 def encoded(value: float = 1.0, frames: int = 4) -> EncodedVideo:
     return EncodedVideo(
         np.full((frames, 3), value, dtype=np.float32),
-        np.arange(frames) + 0.125,
+        np.arange(frames, dtype=np.float64) + 0.125,
         frames + 1 / 3,
         "e" * 64,
         ("the file was cut short",),
@@ -186,7 +186,7 @@ def test_a_full_disk_costs_the_cache_and_not_the_answer(
 def test_several_processes_share_one_cache(tmp_path: Path, film: Path) -> None:
     program = (
         "import sys, numpy as np\n"
-        "from vtloc_runtime.localize.video_encoder import EncodedVideo\n"
+        "from vtloc_runtime.localize.encoded_video import EncodedVideo\n"
         "from vtloc_runtime.localize.feature_cache import FeatureCache\n"
         "cache = FeatureCache(sys.argv[1], bound=20_000)\n"
         "for turn in range(60):\n"

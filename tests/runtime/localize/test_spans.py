@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vtloc_runtime.bundle.manifest import ScoreCalibration
+from vtloc_runtime.bundle.manifest import DecodingStrategy, ScoreCalibration
 from vtloc_runtime.errors import NetworkError
 from vtloc_runtime.localize import spans as decoding
 from vtloc_runtime.localize.spans import Span
@@ -86,7 +86,7 @@ def test_similarity_finds_the_spans_that_correlate_best(logits: np.ndarray, coun
 @given(rows(3), st.integers(1, 14), st.integers(1, 4))
 @settings(max_examples=60)
 def test_no_span_is_longer_than_it_may_be(
-    strategy: str, logits: np.ndarray, longest: int, count: int
+    strategy: DecodingStrategy, logits: np.ndarray, longest: int, count: int
 ) -> None:
     start, end, curve = logits
     for span in decoding.decode(strategy, start, end, curve=curve, longest=longest, count=count):
@@ -156,7 +156,7 @@ def test_long_rows_are_decoded_as_short_ones() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["joint", "argmax", "soft", "similarity"])
-def test_logits_that_are_not_finite_are_refused(strategy: str) -> None:
+def test_logits_that_are_not_finite_are_refused(strategy: DecodingStrategy) -> None:
     broken = [0.0, math.nan]
     with pytest.raises(NetworkError, match="not finite"):
         decoding.decode(strategy, broken, broken, curve=broken)

@@ -28,10 +28,13 @@ class Echo(Network):
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         self.seen.append(inputs["features"].shape)
         assert inputs["tokens"].dtype == np.float16
-        starts = inputs["features"][..., 0]
+        starts: np.ndarray = inputs["features"][..., 0]
+        tokens: np.ndarray = inputs["tokens"]
         ends = np.zeros_like(starts) + inputs["token_mask"].sum(axis=1, keepdims=True)
-        aligned = inputs["tokens"][..., :1] * starts[:, None, :]
+        aligned = tokens[..., :1] * starts[:, None, :]
         return {"start_logits": starts, "end_logits": ends, "alignment": aligned}
+
+    def close(self) -> None: ...
 
 
 def sentence(tokens: int) -> EncodedSentence:
