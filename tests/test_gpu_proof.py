@@ -17,8 +17,8 @@ def records(*starts: float) -> list[dict[str, object]]:
 
 
 def test_moments_that_lie_elsewhere_are_counted() -> None:
-    assert prove._apart(records(1, 2), records(1.05, 2)) == (0, pytest.approx(0.05))
-    assert prove._apart(records(1, 2), records(1, 5)) == (1, pytest.approx(3))
+    assert prove._apart(records(1, 2), records(1.05, 2)) == pytest.approx((0, 0.05))
+    assert prove._apart(records(1, 2), records(1, 5)) == pytest.approx((1, 3))
     with pytest.raises(RuntimeError, match="1 answers, not 2"):
         prove._apart(records(1, 2), records(1))
 

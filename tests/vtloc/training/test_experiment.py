@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_the_papers_recipe_is_the_default() -> None:
     default = Experiment()
     assert paper.training == default.training
     assert paper.losses == default.losses
-    widths = {"feature_dim": 512, "token_dim": 768}
+    widths: dict[str, Any] = {"feature_dim": 512, "token_dim": 768}
     assert LocalizerConfig.from_json({**paper.localizer, **widths}) == LocalizerConfig(**widths)
 
 

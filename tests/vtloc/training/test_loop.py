@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -290,8 +291,9 @@ def test_a_run_on_a_gpu_resumes_and_learns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("field", ["epochs", "batch_size", "learning_rate", "patience"])
 def test_impossible_training_is_refused(field: str) -> None:
+    wrong: dict[str, Any] = {field: 0}
     with pytest.raises(ConfigurationError, match=field):
-        TrainingConfig(**{field: 0})
+        TrainingConfig(**wrong)
 
 
 def test_seeded_networks_leave_the_worlds_chance_alone() -> None:
