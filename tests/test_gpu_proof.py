@@ -17,10 +17,10 @@ def records(*starts: float) -> list[dict[str, object]]:
 
 
 def test_moments_that_lie_elsewhere_are_counted() -> None:
-    assert prove._apart(records(1, 2), records(1.05, 2)) == pytest.approx((0, 0.05))
-    assert prove._apart(records(1, 2), records(1, 5)) == pytest.approx((1, 3))
+    assert prove.moved(records(1, 2), records(1.05, 2)) == pytest.approx((0, 0.05))
+    assert prove.moved(records(1, 2), records(1, 5)) == pytest.approx((1, 3))
     with pytest.raises(RuntimeError, match="1 answers, not 2"):
-        prove._apart(records(1, 2), records(1))
+        prove.moved(records(1, 2), records(1))
 
 
 def test_a_step_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch) -> None:

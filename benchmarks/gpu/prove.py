@@ -136,7 +136,7 @@ class Proof:
         )  # fmt: skip
         if name == "cpu":
             return f"{len(_records(file))} answers"
-        apart, worst = _apart(_records(self.out / "cpu.jsonl"), _records(file))
+        apart, worst = moved(_records(self.out / "cpu.jsonl"), _records(file))
         if apart:
             raise RuntimeError(f"{apart} moments differ by up to {worst:.2f} s")
         return f"all within {SAME} s"
@@ -290,7 +290,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _apart(expected: list[dict[str, Any]], found: list[dict[str, Any]]) -> tuple[int, float]:
+def moved(expected: list[dict[str, Any]], found: list[dict[str, Any]]) -> tuple[int, float]:
     """How many best moments lie elsewhere than the processor's, and the largest distance."""
     if len(expected) != len(found):
         raise RuntimeError(f"{len(found)} answers, not {len(expected)}")

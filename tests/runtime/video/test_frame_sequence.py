@@ -57,7 +57,7 @@ def test_what_is_not_pictures_and_times_is_refused(images: Any, times: Any) -> N
     "duration", ["5", float("nan"), float("inf"), -1, 0, 0.5, 1j, None.__class__, [5], True]
 )
 def test_a_duration_that_is_none_is_refused(duration: Any) -> None:
-    with pytest.raises(VideoError):
+    with pytest.raises(VideoError, match="duration"):
         FrameSequence(TWO, [0, 1], duration=duration)
 
 

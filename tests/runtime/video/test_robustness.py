@@ -249,26 +249,6 @@ def test_an_error_in_a_thread_reaches_the_caller(workers: int, film: bytes) -> N
     fails(damaged, "not a video|decoded|index", workers=workers)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"frames_per_second": 0},
-        {"frames_per_second": float("nan")},
-        {"instants": ()},
-        {"instants": (2.0, 1.0)},
-        {"instants": (-1.0,)},
-        {"stream": -1},
-        {"workers": -1},
-        {"strategy": "some"},
-        {"protocols": ("file",)},
-        {"timeout": 0.0},
-    ],
-)
-def test_options_that_cannot_be_meant_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(UsageError):
-        VideoOptions(**wrong)
-
-
 def test_pictures_decoded_elsewhere_are_sampled_the_same_way() -> None:
     pictures = np.stack([films.numbered_picture(number) for number in range(40)])
     sequence = FrameSequence(pictures, np.arange(40) / 20 + 7)

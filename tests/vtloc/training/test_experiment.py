@@ -38,8 +38,10 @@ def test_every_recipe_of_the_project_can_be_read(name: str) -> None:
 @pytest.mark.parametrize("name", ["components", "text", "backbone", "design"])
 def test_every_ablation_of_the_project_can_be_built(name: str) -> None:
     widths = {"feature_dim": 8, "token_dim": 8, "shared_space": [0, 8]}
-    for arm in Ablation.read(name).arms:
-        LocalizerConfig.from_json({**widths, **arm.localizer})
+    arms = Ablation.read(name).arms
+    assert len(arms) > 1
+    for arm in arms:
+        assert LocalizerConfig.from_json({**widths, **arm.localizer}).hidden_dim > 0
 
 
 def test_the_components_table_is_the_papers() -> None:
