@@ -424,9 +424,16 @@ def test_help_names_every_command_and_every_exit_code(
     for command in COMMANDS:
         assert f"vtloc-run {command}" in shown
         assert run(command, "--help") == 0
-    runtime_kinds = ("usage", "video", "query", "bundle", "backend", "network", "output", "job")
-    for kind in (*runtime_kinds, "feature", "engine", "missing-extra", "cluster"):
-        assert f" {exit_codes.exit_codes()[kind]} " in shown, kind
+    said = {
+        "query": "sentence",
+        "job": "job list",
+        "feature": "features",
+        "error": "some sentences",
+    }
+    said |= {"missing-extra": "missing package", "device-lost": "backend"}
+    _, _, listed = shown.partition("Exit codes:")
+    for kind, code in exit_codes.exit_codes().items():
+        assert f" {code} {said.get(kind, kind)}" in listed, kind
 
 
 def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:

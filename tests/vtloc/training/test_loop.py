@@ -139,10 +139,9 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path: Path) -> None:
     """SIGKILL, nothing caught: in the middle of the second epoch."""
     program = textwrap.dedent(
         f"""
-        import os, signal, sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import os, signal
         from pathlib import Path
-        import test_loop
+        from tests.vtloc.training import test_loop
         class Kill(test_loop.TrainingListener):
             def stepped(self, epoch, step, steps, loss):
                 if (epoch, step) == (1, 3):

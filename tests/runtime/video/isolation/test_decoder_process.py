@@ -51,6 +51,13 @@ def end_stopped(process: int, number: int) -> None:
         os.kill(process, signal.SIGCONT)
 
 
+def end_while_it_reads(decoder: DecoderProcess, number: int) -> None:
+    """Have it wait in what it reads next, and end there by a signal."""
+    decoder.start()
+    os.kill(process_id(decoder), signal.SIGSTOP)
+    threading.Timer(0.3, end_stopped, (process_id(decoder), number)).start()
+
+
 def pictures(parts: Any) -> Any:
     """Every frame's picture and time of a reading."""
     chunks = [part for part in parts if isinstance(part, FrameChunk)]
@@ -95,9 +102,7 @@ def test_a_crash_is_an_error_and_the_next_video_is_read(
     decoder: DecoderProcess, tmp_path: Path, colour_video: Path
 ) -> None:
     long = write_colour_video(tmp_path / "long.mp4", [("red", 60)])
-    decoder.start()
-    os.kill(process_id(decoder), signal.SIGSTOP)
-    threading.Timer(0.3, end_stopped, (process_id(decoder), signal.SIGSEGV)).start()
+    end_while_it_reads(decoder, signal.SIGSEGV)
     with pytest.raises(VideoError, match=r"crashed the decoder \(ended by SIGSEGV\)") as caught:
         list(decoder.read(str(long), OPTIONS, 1))
     assert caught.value.where == str(long)
@@ -561,9 +566,7 @@ def test_one_that_was_ended_from_outside_is_not_the_videos_fault(
     decoder: DecoderProcess, tmp_path: Path
 ) -> None:
     long = write_colour_video(tmp_path / "long.mp4", [("red", 60)])
-    decoder.start()
-    os.kill(process_id(decoder), signal.SIGSTOP)
-    threading.Timer(0.3, end_stopped, (process_id(decoder), signal.SIGKILL)).start()
+    end_while_it_reads(decoder, signal.SIGKILL)
     with pytest.raises(DecoderLostError, match=r"ended from outside \(by SIGKILL\)") as caught:
         list(decoder.read(str(long), OPTIONS, 1))
     assert caught.value.where == str(long)
