@@ -76,7 +76,7 @@ def write_bundle(
         dims: The widths of each.
         tokenizer: The tokenizer; its padding token is its first.
         max_tokens: How many tokens of a sentence are kept.
-        fields: What else the manifest says.
+        fields: Other fields of the manifest, in place of the usual ones.
 
     Returns:
         The folder.
@@ -84,7 +84,7 @@ def write_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     words = tokenizer.to_str().encode()
     (folder / "tokenizer.json").write_bytes(words)
-    said: dict[str, Any] = {
+    usual: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
         "frames_per_second": 1.0,
         "routing_iterations": 3,
@@ -97,7 +97,7 @@ def write_bundle(
         ),
     }
     manifest = Manifest(
-        **{**said, **fields},
+        **{**usual, **fields},
         networks={
             name: NetworkEntry(
                 dims=dims[name],

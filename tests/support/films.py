@@ -68,7 +68,7 @@ def add_video_stream(
     pixels: str = "yuv420p",
     options: dict[str, str] | None = None,
 ) -> av.VideoStream:
-    """A video stream of a codec that a variable names, which PyAV's types take for any stream."""
+    """Add a video stream; PyAV's own types allow any kind where a variable names the codec."""
     stream = out.add_stream(codec, rate=rate, options=options)
     assert isinstance(stream, av.VideoStream)
     stream.width, stream.height = size
