@@ -90,6 +90,13 @@ class BoundaryLogits:
         dtype = inputs["features"].dtype
         length, rows = len(features), len(sentences)
         names = ["start_logits", "end_logits", *(["alignment"] if alignment else [])]
+        for name in names:
+            if name not in self._network.outputs:
+                raise NetworkError(
+                    f"the localizer network gives no {name}",
+                    where=self._network.name,
+                    remedy="Export the bundle again, or do not ask for it",
+                )
         whole = {
             name: np.empty((rows, *(tokens.shape[1:2] if name == "alignment" else ()), length))
             for name in names
@@ -131,19 +138,14 @@ class BoundaryLogits:
                 "frame_mask": np.ones((rows, len(seen)), dtype=bool),
                 "tokens": tokens,
                 "token_mask": token_mask,
-            }
+            },
+            names,
         )
         return {name: self._output(result, name, len(seen)) for name in names}
 
     def _output(
         self, result: Mapping[str, NDArray[Any]], name: str, frames: int
     ) -> NDArray[np.float64]:
-        if name not in result:
-            raise NetworkError(
-                f"the localizer network gives no {name}",
-                where=self._network.name,
-                remedy="Export the bundle again, or do not ask for it",
-            )
         values = result[name]
         if values.shape[-1] != frames:
             raise NetworkError(

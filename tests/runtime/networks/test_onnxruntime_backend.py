@@ -193,8 +193,8 @@ def test_on_cuda_it_searches_once_and_binds_what_is_read(
     with load_onnxruntime(bundle, "text", "fp32") as plain:
         inputs = {"token_ids": np.array([[1, 2]]), "token_mask": np.ones((1, 2), bool)}
         expected = plain.run(inputs)
-    with load_onnxruntime(bundle, "text", "fp32", "cuda:1", outputs=["sentence"]) as network:
-        found = network.run(inputs)
+    with load_onnxruntime(bundle, "text", "fp32", "cuda:1") as network:
+        found = network.run(inputs, ["sentence"])
     assert list(found) == ["sentence"]
     np.testing.assert_array_equal(found["sentence"], expected["sentence"])
     assert cuda_session["outputs"] == [("sentence", "cuda", 1)]

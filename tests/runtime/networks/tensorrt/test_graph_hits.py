@@ -43,7 +43,6 @@ def layout(network: str) -> EngineLayout:
     return EngineLayout(
         {name: specs[name] for name in names},
         {name: spec for name, spec in specs.items() if name not in names},
-        {},
         network_profiles(entries[: len(names)], traffic),
     )
 

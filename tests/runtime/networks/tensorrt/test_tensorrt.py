@@ -29,6 +29,7 @@ from vtloc_runtime.errors import (
     MissingExtraError,
     NetworkError,
 )
+from vtloc_runtime.networks.load import open_network
 from vtloc_runtime.networks.tensorrt.api import import_flavour
 from vtloc_runtime.networks.tensorrt.engine_choice import find_engine
 from vtloc_runtime.networks.tensorrt.network import load_tensorrt
@@ -147,19 +148,41 @@ def test_shapes_go_up_to_buckets_and_never_beyond_the_profile(gpu, bundle) -> No
 def test_one_row_for_a_whole_batch_is_sent_once(gpu, bundle) -> None:
     inputs = small_bundle.example_inputs("localizer", batch=7, frames=16, tokens=8)
     row = inputs["features"][:1]
-    with load_tensorrt(
-        bundle, "localizer", "fp32", workers=1, outputs=("start_logits", "end_logits")
-    ) as network:
-        gpu.sent = gpu.fetched = 0
+    with load_tensorrt(bundle, "localizer", "fp32", workers=1) as network:
+        gpu.sent = 0
         shared = np.broadcast_to(row[0], inputs["features"].shape)
         found = network.run(inputs | {"features": shared})
         others = sum(array.nbytes for name, array in inputs.items() if name != "features")
         assert gpu.sent == row.nbytes + others
-        # The alignment, which nobody reads, stays on the GPU.
-        assert gpu.fetched == sum(array.nbytes for array in found.values())
         wanted = expected(bundle, "localizer", "fp32", inputs | {"features": shared.copy()})
-        del wanted["alignment"]
         assert_same(found, wanted)
+
+
+@pytest.mark.parametrize("graphs", [0, 4])
+def test_outputs_that_a_call_does_not_read_stay_on_the_gpu(gpu, bundle, graphs) -> None:
+    inputs = small_bundle.example_inputs("localizer", batch=7, frames=16, tokens=8)
+    wanted = expected(bundle, "localizer", "fp32", inputs)
+    ends = ("end_logits", "start_logits")
+    with load_tensorrt(bundle, "localizer", "fp32", workers=1, graphs=graphs) as network:
+        # Graphs serve whatever is read: before their capture, at it, and after it.
+        for read in (ends, ["alignment"], None, (), ends):
+            gpu.fetched = 0
+            found = network.run(inputs, read)
+            assert_same(found, {name: wanted[name] for name in found})
+            assert found.keys() == set(wanted if read is None else read)
+            assert gpu.fetched == sum(array.nbytes for array in found.values())
+        assert network.memory.graphs == min(graphs, 1)
+        assert network.outputs.keys() == wanted.keys()
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "onnxruntime"])
+def test_an_unknown_output_is_refused_by_name(gpu, bundle, backend) -> None:
+    inputs = small_bundle.example_inputs("text")
+    with (
+        open_network(bundle, "text", backend=backend) as network,
+        pytest.raises(NetworkError, match=r"unknown outputs \['tokenz'\].*'sentence', 'tokens'"),
+    ):
+        network.run(inputs, ["tokens", "tokenz"])
 
 
 def test_waiting_blocks_and_does_not_spin(gpu, bundle) -> None:
