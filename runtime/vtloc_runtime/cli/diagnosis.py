@@ -278,9 +278,10 @@ def _gpu_decoding() -> Finding:
         detail = f"pynvvideocodec {found}, which is only needed for --decoder nvdec: {error.what}"
         return Finding(subject, "absent", detail, error.remedy or "")
     from vtloc_runtime.video.decoders.nvdec.api import open_nvdec
+    from vtloc_runtime.video.decoders.nvdec.memory import describe_sessions
 
-    sessions = open_nvdec("nvdec").sessions
-    detail = f"pynvvideocodec {found}: NVDEC answers; {sessions} sessions, about 0.5 GB each"
+    takes = describe_sessions(open_nvdec("nvdec").sessions)
+    detail = f"pynvvideocodec {found}: NVDEC answers; {takes}"
     return Finding(subject, "ok", detail)
 
 

@@ -25,8 +25,6 @@ DEFAULT_KEPT = 4096
 MOST_KEPT_BYTES = 256 * 2**20
 """Bytes that remembered sentences take at most, however many may be kept."""
 
-_OUTPUTS = ("tokens", "sentence")
-
 _LONGEST_KEPT = 1000
 """Characters of a sentence whose tokens are remembered."""
 
@@ -132,8 +130,8 @@ class SentenceEncoder:
 
     def _run(self, queries: list[TokenizedQuery]) -> list[EncodedSentence]:
         ids, mask = self._tokenizer.batch(queries)
-        result = self._network.run({"token_ids": ids, "token_mask": mask}, _OUTPUTS)
-        tokens, sentences = (result[name] for name in _OUTPUTS)
+        result = self._network.run({"token_ids": ids, "token_mask": mask})
+        tokens, sentences = result["tokens"], result["sentence"]
         if tokens.shape[:2] != ids.shape or sentences.shape[:1] != ids.shape[:1]:
             raise NetworkError(
                 f"{len(queries)} sentences gave {tokens.shape} tokens and {sentences.shape} "

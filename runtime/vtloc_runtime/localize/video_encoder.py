@@ -198,7 +198,7 @@ class VideoEncoder:
         Raises:
             NetworkError: The run failed, gave another shape, or gave features that are not finite.
         """
-        features = self._network.run({INPUT: images}, (OUTPUT,))[OUTPUT]
+        features = self._network.run({INPUT: images})[OUTPUT]
         if features.ndim != 2 or len(features) != len(images):
             raise NetworkError(
                 f"{len(images)} frames gave features of the shape {features.shape}",

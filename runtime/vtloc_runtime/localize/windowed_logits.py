@@ -90,13 +90,6 @@ class BoundaryLogits:
         dtype = inputs["features"].dtype
         length, rows = len(features), len(sentences)
         names = ["start_logits", "end_logits", *(["alignment"] if alignment else [])]
-        for name in names:
-            if name not in self._network.outputs:
-                raise NetworkError(
-                    f"the localizer network gives no {name}",
-                    where=self._network.name,
-                    remedy="Export the bundle again, or do not ask for it",
-                )
         whole = {
             name: np.empty((rows, *(tokens.shape[1:2] if name == "alignment" else ()), length))
             for name in names
@@ -146,6 +139,12 @@ class BoundaryLogits:
     def _output(
         self, result: Mapping[str, NDArray[Any]], name: str, frames: int
     ) -> NDArray[np.float64]:
+        if name not in result:
+            raise NetworkError(
+                f"the localizer network gives no {name}",
+                where=self._network.name,
+                remedy="Export the bundle again, or do not ask for it",
+            )
         values = result[name]
         if values.shape[-1] != frames:
             raise NetworkError(

@@ -202,7 +202,9 @@ def choose_outputs(
     wanted = {outputs} if isinstance(outputs, str) else set(outputs)
     if unknown := wanted - specs.keys():
         raise NetworkError(
-            f"unknown outputs {sorted(unknown)}; the network gives {sorted(specs)}", where=network
+            f"unknown outputs {sorted(unknown)}; the network gives {sorted(specs)}",
+            where=network,
+            remedy="Ask for these alone, or export the bundle again",
         )
     return {name: spec for name, spec in specs.items() if name in wanted}
 

@@ -96,7 +96,7 @@ def test_tokens_are_gathered_into_words() -> None:
 def test_a_network_without_alignment_says_so() -> None:
     mute = Echo()
     del mute.outputs["alignment"]
-    with pytest.raises(NetworkError, match="gives no alignment"):
+    with pytest.raises(NetworkError, match="alignment"):
         BoundaryLogits(mute, Windows()).of(
             np.ones((3, 2), np.float32), [sentence(1)], alignment=True
         )
