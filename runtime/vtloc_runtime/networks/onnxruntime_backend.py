@@ -20,7 +20,12 @@ from vtloc_runtime.networks.interface import (
     check_outputs,
     choose_outputs,
 )
-from vtloc_runtime.networks.onnxruntime_package import ERRORS_ONLY, import_onnxruntime
+from vtloc_runtime.networks.onnxruntime_package import (
+    ERRORS_ONLY,
+    FIRST_WITH_EXTERNAL_DATA,
+    import_onnxruntime,
+    release,
+)
 from vtloc_runtime.networks.run_watchdog import RunWatchdog
 from vtloc_runtime.system.installation import install_command
 from vtloc_runtime.system.processors import available_processors
@@ -209,12 +214,28 @@ def session_options(file: OnnxFile) -> Any:
     # Else the bytes themselves decide, and ONNX Runtime's own format names files elsewhere.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     if file.external:
+        _require_safe_external_data(file)
         options.add_external_initializers_from_files_in_memory(
             list(file.external),
             list(file.external.values()),
             [len(content) for content in file.external.values()],
         )
     return options
+
+
+def _require_safe_external_data(file: OnnxFile) -> None:
+    """Refuse releases of ONNX Runtime that may read other files than those that were verified."""
+    import onnxruntime
+
+    found = onnxruntime.__version__
+    if release(found) < FIRST_WITH_EXTERNAL_DATA:
+        raise BackendError(
+            f"the network keeps its weights in files of their own, and ONNX Runtime {found} may "
+            "read others in their place",
+            where=file.where,
+            remedy="Use ONNX Runtime 1.27 or later (on GPUs it needs CUDA 13: "
+            f"{install_command('gpu-cu13')}), or export the bundle again with smaller encoders",
+        )
 
 
 def _open_session(file: OnnxFile, device: str, threads: int | None) -> Any:
@@ -226,7 +247,10 @@ def _open_session(file: OnnxFile, device: str, threads: int | None) -> Any:
     # Threads that wait by spinning take the processor from the decoder.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(file.content, options, providers=providers)
+        # With its own fall-back, it would try other providers and print that on standard output.
+        session = onnxruntime.InferenceSession(
+            file.content, options, providers=providers, enable_fallback=0
+        )
     except Exception as error:
         if device != "cpu":
             raise BackendError(

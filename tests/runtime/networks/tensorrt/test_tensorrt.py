@@ -622,6 +622,44 @@ def test_another_tensorrt_is_refused_by_name(bundle) -> None:
         load_tensorrt(bundle, "visual", "fp32")
 
 
+def test_engines_of_another_major_say_which_tensorrt_to_install(bundle, monkeypatch) -> None:
+    """An engine built by TensorRT 11 under 10, as in ultralytics #24729: one plain refusal."""
+    monkeypatch.setattr("vtloc_runtime.system.nvidia_driver.cuda_version", lambda: (12, 8))
+    with (
+        tensorrt_double.installed(version="10.13.0.35"),
+        pytest.raises(EngineError, match="needs tensorrt") as caught,
+    ):
+        load_tensorrt(bundle, "visual", "fp32")
+    assert caught.value.remedy is not None
+    assert caught.value.remedy.endswith('pip install "tensorrt-cu12==11.4.0.106"')
+    assert "vtloc-export trt" in caught.value.remedy
+
+
+def test_an_engine_for_another_gpu_is_not_mended_by_another_tensorrt(bundle) -> None:
+    other = tensorrt_double.Gpu(name="NVIDIA H100 80GB HBM3", capability=(9, 0))
+    with (
+        tensorrt_double.installed(other, version="10.13.0.35"),
+        pytest.raises(EngineError, match="this GPU is sm90") as caught,
+    ):
+        load_tensorrt(bundle, "visual", "fp32")
+    assert "pip install" not in str(caught.value.remedy)
+
+
+def test_an_fp16_engine_that_answers_in_fp32_is_refused(gpu, copy_of_bundle, monkeypatch) -> None:
+    """The sidecar says FP16, the plan was built from the FP32 file, as in ultralytics #21575."""
+    import hashlib
+    import json
+
+    sidecar = next(copy_of_bundle.engines.glob("visual-fp16*.json"))
+    exact = next(copy_of_bundle.engines.glob("visual-fp32*.plan")).read_bytes()
+    (copy_of_bundle.engines / sidecar.with_suffix(".plan").name).write_bytes(exact)
+    content = json.loads(sidecar.read_text())
+    content |= {"plan_sha256": hashlib.sha256(exact).hexdigest(), "plan_bytes": len(exact)}
+    sidecar.write_text(json.dumps(content))
+    with pytest.raises(EngineError, match=r"dtype of 'features' is float32, not float16"):
+        load_tensorrt(copy_of_bundle, "visual", "fp16")
+
+
 def test_another_onnx_file_is_refused_by_name(gpu, copy_of_bundle) -> None:
     import json
 
