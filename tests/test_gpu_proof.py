@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu import prove
+from benchmarks.gpu import checks, prove
+from tests.support import nvdec_double
 from tests.support.stand_in_driver.rehearse import rehearse
+from vtloc_runtime.bench.video import write_bench_video
+from vtloc_runtime.video.decoders.nvdec.session import Surface
 
 
 def records(*starts: float) -> list[dict[str, object]]:
@@ -70,6 +73,25 @@ def test_a_gpu_is_named_as_the_commands_are_to_see_it(monkeypatch) -> None:
     assert prove.visible(2) == "2"
     monkeypatch.setenv(prove.VISIBLE, "5,GPU-7f3c,1")
     assert prove.visible(1) == "GPU-7f3c"
+
+
+def test_the_psnr_of_nvdec_s_frames_is_stated(tmp_path: Path, monkeypatch) -> None:
+    """Frames that a GPU decodes otherwise than the processor are known by it, as in lerobot #913."""
+    film = write_bench_video(tmp_path, seconds=3, width=96, height=64)
+    with nvdec_double.installed():
+        found = checks.pictures(None, [film])
+        assert (found["psnr_db"], found["ok"]) == ("equal in every bit", True)
+        assert found["frames"] == 6
+        read = Surface.read
+
+        def off_by_two(surface: Surface) -> object:
+            # The first picture is right, as the reader makes sure; later ones are not.
+            return read(surface) if surface.token == 1 else read(surface) + 2
+
+        monkeypatch.setattr(Surface, "read", off_by_two)
+        found = checks.pictures(None, [film])
+    assert not found["ok"]
+    assert 40 < found["psnr_db"] < 50
 
 
 @pytest.mark.slow

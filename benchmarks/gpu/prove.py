@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from vtloc_runtime.bench.video import write_bench_video
+from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.system.nvidia_driver import cuda_version, fitting_extra
 
 BUDGET = 15 * 60.0
@@ -214,7 +215,7 @@ def engines(proof: Proof) -> Iterator[tuple[str, Callable[[], str]]]:
 
     def kept(gpu: int) -> str:
         count = build("kept", gpu).count("found")
-        if count < len(("visual", "text", "localizer")):
+        if count < len(Bundle.open(proof.bundle).manifest.networks):
             raise RuntimeError(f"only {count} engines were kept")
         return f"{count} kept"
 

@@ -56,7 +56,7 @@ class EngineOptions:
         target: A compute capability such as ``"sm80"``, or ``"local"``.
         backend: Which TensorRT flavour; ``"auto"`` takes TensorRT where its GPU is the target.
         precision: Which variant of the networks.
-        networks: Which networks.
+        networks: Which networks; empty takes all that the bundle has.
         traffic: The expected traffic, a profile each; empty takes what the runtime sends.
         settings: What the builder is told.
         timing_cache: A file that keeps tactic timings between builds.
@@ -66,7 +66,7 @@ class EngineOptions:
     target: str
     backend: BackendChoice = "auto"
     precision: str = "fp16"
-    networks: tuple[NetworkName, ...] = NETWORK_NAMES
+    networks: tuple[NetworkName, ...] = ()
     traffic: tuple[Traffic, ...] = ()
     settings: EngineSettings = field(default_factory=EngineSettings)
     timing_cache: Path | None = None
@@ -110,7 +110,8 @@ def build_engines(
     """
     progress = progress or SilentProgress()
     check_traffic(bundle, options.traffic)
-    for name in options.networks:
+    names = _networks(bundle, options)
+    for name in names:
         bundle.variant(name, options.precision)
     builder = choose_builder(options.backend, options.target)
     if options.timing_cache is not None and builder.capability is not None:
@@ -126,7 +127,7 @@ def build_engines(
             settings, timing_cache_sha256=hashlib.sha256(cache or b"").hexdigest()
         )
     reports = []
-    for name in options.networks:
+    for name in names:
         file = bundle.variant(name, options.precision)
         identity = EngineIdentity(
             network=name,
@@ -160,6 +161,19 @@ def build_engines(
             _write_atomically(options.timing_cache, cache)
         reports.append(EngineReport(engine, built=True, reason=reason or "it was asked for"))
     return tuple(reports)
+
+
+def _networks(bundle: Bundle, options: EngineOptions) -> tuple[NetworkName, ...]:
+    """The networks to build, in the order in which they run."""
+    for name in options.networks:
+        if name not in bundle.manifest.networks:
+            raise UsageError(
+                f"the bundle has no {name} network",
+                where="--network",
+                remedy=f"It has {', '.join(bundle.manifest.networks)}",
+            )
+    wanted = options.networks or tuple(bundle.manifest.networks)
+    return tuple(name for name in NETWORK_NAMES if name in wanted)
 
 
 def _find(bundle: Bundle, identity: EngineIdentity) -> tuple[Engine | None, str]:

@@ -17,6 +17,7 @@ from vtloc_export.engines.target import choose_builder
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.engine_file import Engine, EngineSettings
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME
+from vtloc_runtime.bundle.user_folder import serves_tensorrt
 from vtloc_runtime.errors import (
     BackendError,
     BundleError,
@@ -329,6 +330,17 @@ def test_a_timing_cache_is_never_a_file_of_the_bundle(gpu, bundle, tmp_path) -> 
         with pytest.raises(OutputError, match="is an input"):
             build_engines(bundle, EngineOptions("sm80", timing_cache=path))
     assert inside.read_bytes() == content
+
+
+def test_a_bundle_without_a_localizer_has_engines_of_the_others(gpu, bundle) -> None:
+    encoders = {name: bundle.manifest.networks[name] for name in ("text", "visual")}
+    manifest = msgspec.structs.replace(bundle.manifest, networks=encoders)
+    without = replace(bundle, manifest=manifest)
+    reports = build_engines(without, EngineOptions("sm80"))
+    assert [report.engine.identity.network for report in reports] == ["visual", "text"]
+    assert serves_tensorrt(without)
+    with pytest.raises(UsageError, match=r"no localizer network.*It has text, visual"):
+        build_engines(without, EngineOptions("sm80", networks=("localizer",)))
 
 
 def test_an_empty_file_becomes_a_timing_cache(gpu, bundle, tmp_path) -> None:
