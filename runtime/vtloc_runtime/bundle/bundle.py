@@ -97,6 +97,11 @@ class Bundle:
         """
         return digest_of(self.hashes)
 
+    @property
+    def manifest_digest(self) -> str:
+        """The digest without engines: what bundles that are made from this one name as source."""
+        return digest_of({MANIFEST_NAME: self.hashes[MANIFEST_NAME]})
+
     def require(self, digest: str) -> Bundle:
         """The same bundle, once its digest was found to be the one that is wanted.
 

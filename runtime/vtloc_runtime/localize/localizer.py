@@ -184,7 +184,8 @@ class Localizer:
 
             require_decoder(decoder)
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        if digest := digest or os.environ.get(DIGEST_VARIABLE):
+        # What was pinned already may have been made from the bundle with that digest.
+        if digest := digest or (None if opened.pinned else os.environ.get(DIGEST_VARIABLE)):
             opened = opened.require(digest)
         opened = bundle_for(opened, backend).sampled_at(fps)
         placement = Placement.choose(opened, backend=backend, device=device, precision=precision)
