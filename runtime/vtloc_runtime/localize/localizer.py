@@ -23,7 +23,13 @@ from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.localize.moments import Localization
 from vtloc_runtime.localize.similarity import cosine_curves
-from vtloc_runtime.localize.spans import decode, longest_span, to_moments
+from vtloc_runtime.localize.span_times import (
+    longest_moment,
+    longest_span,
+    span_reach,
+    to_moments,
+)
+from vtloc_runtime.localize.spans import decode
 from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
 from vtloc_runtime.localize.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, notify
@@ -348,6 +354,7 @@ class Localizer:
     ) -> list[Localization]:
         manifest = self.bundle.manifest
         longest = longest_span(video.times, video.duration, manifest)
+        reach = span_reach(video.times, video.duration, manifest)
         logits = None
         # By similarity alone the curve decides; the localizer network has nothing to say.
         if alignment or self._strategy != "similarity":
@@ -383,13 +390,19 @@ class Localizer:
                 silent if logits is None else logits.starts[row],
                 silent if logits is None else logits.ends[row],
                 longest=longest,
+                reach=reach,
                 curve=curve,
                 boundaries=boundaries,
                 count=moments,
                 similarity_weight=manifest.decoding.similarity_weight,
             )
             found = to_moments(
-                spans, video.times, video.duration, calibration=self._calibration, margin=margin
+                spans,
+                video.times,
+                video.duration,
+                longest=longest_moment(manifest),
+                calibration=self._calibration,
+                margin=margin,
             )
             answers.append(Localization(sentence.text, found, presence=margin, alignment=words))
         return answers
