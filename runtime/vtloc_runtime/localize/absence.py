@@ -33,7 +33,7 @@ SHARE = 0.5
 TAIL = 0.1
 """The closest reference frames of a sentence, which tell how the cosines of more would go on."""
 
-FRESH = 0.3
+FRESH = 0.2
 """By how much a frame differs from what was seen before to be another look: as a share of how much
 reference frames differ from each other. Less is the same scene, going on or seen again."""
 
