@@ -140,7 +140,7 @@ def _sample_edges(times: ArrayLike, duration: float) -> FloatArray:
     first = np.flatnonzero(np.append(True, np.diff(shown) > 0))
     places = np.append(first, len(shown))
     edges = np.append(shown[first], max(float(duration), float(shown[-1])))
-    return np.interp(np.arange(len(shown) + 1), places, edges)
+    return np.asarray(np.interp(np.arange(len(shown) + 1), places, edges), dtype=np.float64)
 
 
 def _moment(span: Span, score: float, begins: FloatArray, ends: FloatArray) -> Moment:
