@@ -46,7 +46,8 @@ from vtloc_runtime.batch.worker_pool import PipelineOptions
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from vtloc_runtime.localize.moments import Moment
 from vtloc_runtime.localize.similarity import cosine_curve
-from vtloc_runtime.localize.spans import decode, to_moments
+from vtloc_runtime.localize.span_times import to_moments
+from vtloc_runtime.localize.spans import decode
 from vtloc_runtime.localize.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.windows import Timeline, plan_windows
 from vtloc_runtime.video import FrameSequence

@@ -19,7 +19,7 @@ from vtloc_export.engines.target import EngineBuilder
 
 torch = pytest.importorskip("torch", reason="the reference is PyTorch")
 from tests.support import tiny_encoders  # noqa: E402 - skips first
-from vtloc.model import LocalizerConfig, LocalizerNetwork, save_checkpoint  # noqa: E402
+from tests.support.tiny_checkpoint import write_tiny_checkpoint  # noqa: E402
 from vtloc_export.bundle_export import export_bundle  # noqa: E402
 from vtloc_export.cli.main import main  # noqa: E402
 from vtloc_export.engines import builder as engine_build  # noqa: E402
@@ -39,16 +39,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle of tiny networks in FP32 and FP16."""
     clip = tiny_encoders.register_tiny_clip(tmp_path_factory.mktemp("clip"))
     bert = tiny_encoders.write_tiny_bert(tmp_path_factory.mktemp("bert"))
-    torch.manual_seed(3)
-    config = LocalizerConfig(
-        feature_dim=32, token_dim=32, hidden_dim=32, scale_dim=8, capsules=2, capsule_dim=8,
-        shared_space=(0, 32),
-    )  # fmt: skip
     folder = tmp_path_factory.mktemp("parity")
-    checkpoint = folder / "tiny.safetensors"
-    network = LocalizerNetwork(config).eval()
-    names = {"visual_encoder": f"open_clip:{clip}", "text_encoder": f"hf:{bert}"}
-    save_checkpoint(checkpoint, network, **names, metadata={"license": "CC0-1.0"})
+    checkpoint = write_tiny_checkpoint(
+        folder / "tiny.safetensors", visual_encoder=f"open_clip:{clip}", text_encoder=f"hf:{bert}"
+    )
     options = ExportOptions(precisions=("fp32", "fp16"), lint=False)
     return export_bundle(checkpoint, folder / "bundle", options).bundle
 

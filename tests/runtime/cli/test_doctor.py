@@ -116,7 +116,9 @@ def test_decoding_on_the_gpu_is_tried(colour_bundle: Path, monkeypatch: pytest.M
     with nvdec_double.installed():
         found = finding(diagnose(colour_bundle), "GPU decoding")
         assert found.state == "ok"
-        assert "NVDEC answers; 10 sessions, about 0.5 GB each" in found.detail
+        assert (
+            "NVDEC answers; 10 sessions in one process, at most 1.2 GB with 1080p" in found.detail
+        )
     with nvdec_double.installed(tensorrt_double.Gpu(ordinal=1)):
         found = finding(diagnose(colour_bundle), "GPU decoding")
         assert found.state == "absent"

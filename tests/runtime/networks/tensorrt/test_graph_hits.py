@@ -49,7 +49,6 @@ def layout(network: NetworkName) -> EngineLayout:
     return EngineLayout(
         {name: specs[name] for name in names},
         {name: spec for name, spec in specs.items() if name not in names},
-        {},
         network_profiles(entries[: len(names)], traffic),
     )
 
