@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vtloc_runtime.batch.encode import encode_cached, encode_quickly_cached
@@ -12,6 +12,7 @@ from vtloc_runtime.batch.records import FileState, Record, answer_record, failur
 from vtloc_runtime.batch.worker_pool import PipelineOptions, StoppedWorkError, run_tasks
 from vtloc_runtime.errors import DeviceLostError, QueryError
 from vtloc_runtime.system.text import unicode_name
+from vtloc_runtime.video.decoders.choice import PROCESSOR
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.jobs import Job, VideoJobs
@@ -28,6 +29,7 @@ def run_jobs(
     videos: Iterable[VideoJobs],
     *,
     moments: int = 1,
+    fine: bool = False,
     run: str = "",
     options: PipelineOptions | None = None,
     progress: Progress | None = None,
@@ -39,6 +41,7 @@ def run_jobs(
         localizer: Answers the jobs.
         videos: The jobs, grouped by video.
         moments: Number of moments to return for each sentence, at most.
+        fine: Whether to look at each video again, for finer ends.
         run: Fingerprint of everything that answers depend on; it is copied into the records.
         options: How the videos are processed.
         progress: Called with a video and the time of its last encoded frame, seconds, from any
@@ -56,7 +59,10 @@ def run_jobs(
 
     check_moments(moments)
     options = options or PipelineOptions()
-    work = AnswerVideos(moments, run, options.cache)
+    if options.decoder is None and localizer.encoder.decoder != PROCESSOR:
+        # Workers of one GPU share a process only where they know that they decode on it.
+        options = replace(options, decoder=localizer.encoder.decoder)
+    work = AnswerVideos(moments, run, options.cache, fine=fine)
     return run_tasks(
         lambda video, read: work.do(localizer, video, read, progress=progress, stop=stop),
         list(videos),
@@ -74,12 +80,14 @@ class AnswerVideos:
         run: Fingerprint of everything that answers depend on; it is copied into the records.
         cache: Where encoded videos are kept; None keeps none.
         quick: Look only at keyframes and around the best candidates.
+        fine: Whether to look at each video again, for finer ends.
     """
 
     moments: int = 1
     run: str = ""
     cache: FeatureCache | None = None
     quick: bool = False
+    fine: bool = False
 
     def do(
         self,
@@ -119,7 +127,7 @@ class AnswerVideos:
                         read=read,
                         stop=stop,
                     )
-                records += self._answer(localizer, video, jobs, state)
+                records += self._answer(localizer, video, jobs, state, read=read)
             except (StoppedWorkError, DeviceLostError):
                 # With a lost GPU every later video would fail, and be blamed for it.
                 raise
@@ -147,11 +155,19 @@ class AnswerVideos:
         return valid, refused
 
     def _answer(
-        self, localizer: Localizer, video: EncodedVideo, jobs: list[Job], state: FileState | None
+        self,
+        localizer: Localizer,
+        video: EncodedVideo,
+        jobs: list[Job],
+        state: FileState | None,
+        *,
+        read: Read,
     ) -> list[Record]:
         start = time.perf_counter()
         queries = [job.query for job in jobs]
         answers = localizer.localize(video, queries, moments=self.moments)
+        if self.fine:
+            answers = localizer.refine(jobs[0].video, video, answers, read=read)
         timings = {**video.timings, "localize": time.perf_counter() - start}
         return [
             answer_record(

@@ -120,6 +120,7 @@ class _Search:
             placement,
             decoding=self.options.decoding,
             moments=self.options.moments,
+            fine=self.options.fine,
             reuse=run_options.frame_reuse,
             quick=self.options.quick,
         )
@@ -146,7 +147,13 @@ class _Search:
         in_order = self.options.in_order or results is None
         pipeline = self.run_options.pipeline(in_order=in_order, cache=self.options.cache)
         options = self.options
-        work = AnswerVideos(options.moments, fingerprint, pipeline.cache, options.quick)
+        work = AnswerVideos(
+            options.moments,
+            fingerprint,
+            pipeline.cache,
+            quick=options.quick,
+            fine=options.fine,
+        )
         shown = sys.stderr.isatty() and not self.run_options.quiet
         with (
             Interruption(graceful=results is not None) as interruption,

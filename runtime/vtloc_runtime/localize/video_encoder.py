@@ -79,6 +79,9 @@ class VideoEncoder:
             CPU it would only make answers depend on company.
         decoder: What decodes videos where the caller does not say.
         observer: Told how long decoding and encoding took.
+
+    Attributes:
+        decoder: The same.
     """
 
     def __init__(
@@ -103,7 +106,7 @@ class VideoEncoder:
             FrameCombiner(self.run, limit=self._batch, at_once=at_once) if combine else self.run
         )
         self._frames = FrameEncoder(self._shared, reuse, self._batch)
-        self._decoder = decoder
+        self.decoder = decoder
         self._observer = observer
 
     @property
@@ -138,7 +141,7 @@ class VideoEncoder:
         from vtloc_runtime.video import VideoOptions
 
         return replace(
-            options or VideoOptions(decoder=self._decoder),
+            options or VideoOptions(decoder=self.decoder),
             frames_per_second=self._manifest.frames_per_second,
             instants=None,
             preprocessing=self._manifest.preprocessing,
@@ -151,6 +154,7 @@ class VideoEncoder:
         *,
         progress: Callable[[float], None] | None = None,
         timeout: float | None = None,
+        instants: tuple[float, ...] | None = None,
         read: Read = read_here,
     ) -> EncodedVideo:
         """Read a video and encode its frames; at most one batch of pictures is held.
@@ -161,20 +165,20 @@ class VideoEncoder:
             progress: Told the time of the last encoded frame, seconds, after each batch.
             timeout: Seconds, by the wall's clock, after which the video is given up; None does
                 as the options say.
+            instants: Seconds to look at, ascending, instead of the bundle's own sampling.
             read: Where the decoding happens; in this process by default.
 
         Raises:
             VideoError: The video cannot be read, shows nothing, or takes too long.
         """
-        reading = self.options(options)
+        reading = replace(self.options(options), instants=instants)
         if timeout is not None:
             reading = replace(reading, limits=replace(reading.limits, wall_seconds=timeout))
         limit = TimeLimit(reading, source)
         report = partial(notify, progress)
         parts = None
-        if isinstance(read, SharedRead):
+        if isinstance(read, SharedRead) and instants is None:
             parts = encode_parts(self._frames, source, reading, limit, read, progress=report)
-            read = read.read
         if parts is None:
             whole = self._frames.encode(
                 source, reading, limit, read, progress=lambda last, _: report(last)
