@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 
-from benchmarks.accuracy.montage import read_shots
+from benchmarks.accuracy.montage import Shot, read_shots
 from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.video import VideoOptions, open_video
 
@@ -96,7 +96,7 @@ def _parts(
         for line in (media / "photos/coco/captions.jsonl").read_text().splitlines()
         if line
     ]
-    sources: list[object] = [*read_shots(), *photos]
+    sources: list[Shot | dict[str, Any]] = [*read_shots(), *photos]
     for place in rng.permutation(len(sources)):
         source = sources[place]
         length = round(float(np.exp(rng.uniform(np.log(SHORTEST), np.log(LONGEST)))) * RATE)
@@ -106,7 +106,7 @@ def _parts(
             yield islice(_forth_and_back(media, source), length), source.sentences
 
 
-def _forth_and_back(media: Path, shot: object) -> Iterator[NDArray[np.uint8]]:
+def _forth_and_back(media: Path, shot: Shot) -> Iterator[NDArray[np.uint8]]:
     instants = tuple(float(one) for one in np.arange(shot.start, shot.end, 1 / RATE))
     options = VideoOptions(instants=instants, preprocessing=Preprocessing(size=SIDE))
     with open_video(media / "videos" / shot.video, options) as reader:
@@ -115,7 +115,7 @@ def _forth_and_back(media: Path, shot: object) -> Iterator[NDArray[np.uint8]]:
 
 
 def _camera(
-    folder: Path, photo: dict[str, object], length: int, rng: np.random.Generator
+    folder: Path, photo: dict[str, Any], length: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.uint8]]:
     """A camera that moves over a photograph, with a hand that trembles."""
     with av.open(str(folder / str(photo["file"]))) as container:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support import films
 from tests.support.coded_films import CODECS
 from vtloc_runtime.video import open_video
 from vtloc_runtime.video.sampling import seeking
@@ -15,9 +17,7 @@ JUMPING = ("h264 with B-frames", "h264 open groups", "h264 matroska", "hevc open
 
 
 @pytest.mark.parametrize("kind", CODECS)
-def test_frames_are_those_of_the_whole_file(
-    kind: str, films: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frames_are_those_of_the_whole_file(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = films.Film(ticks=tuple(range(400)), **CODECS[kind]).make()
     monkeypatch.setattr(seeking, "_WORTH_A_JUMP", Fraction(2))
     with open_video(data, films.whole(frames_per_second=5)) as whole:
@@ -33,16 +33,14 @@ def test_frames_are_those_of_the_whole_file(
         assert reader.warnings == whole.warnings
 
 
-def test_instants_past_the_end_give_nothing(films: object) -> None:
+def test_instants_past_the_end_give_nothing() -> None:
     data = films.Film(ticks=tuple(range(400)), options={"g": "40"}).make()
     with open_video(data, films.whole(instants=(1.0, 15.0, 25.0, 3000.0))) as reader:
         assert films.numbers(list(reader)) == [20, 300]
 
 
 @pytest.mark.parametrize("kind", JUMPING)
-def test_what_lies_between_is_not_decoded(
-    kind: str, films: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_lies_between_is_not_decoded(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = films.Film(ticks=tuple(range(1000)), **CODECS[kind]).make()
     decoded = _count_decoded(monkeypatch)
     with open_video(data, films.whole(instants=(0.0, 45.0))) as reader:
@@ -51,7 +49,7 @@ def test_what_lies_between_is_not_decoded(
 
 
 @pytest.mark.parametrize("kind", CODECS)
-def test_keyframes_come_once_each_with_their_own_times(kind: str, films: object) -> None:
+def test_keyframes_come_once_each_with_their_own_times(kind: str) -> None:
     data = films.Film(ticks=tuple(range(400)), **CODECS[kind]).make()
     with open_video(data, films.whole(frames_per_second=1, strategy="outline")) as outline:
         assert list(outline) == []
@@ -70,7 +68,7 @@ def test_keyframes_come_once_each_with_their_own_times(kind: str, films: object)
         np.testing.assert_array_equal(one.image, frames[round(one.time, 3)].image)
 
 
-def test_a_keyframe_costs_one_packet(films: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_keyframe_costs_one_packet(monkeypatch: pytest.MonkeyPatch) -> None:
     data = films.Film(ticks=tuple(range(1000)), options={"g": "100", "sc_threshold": "0"}).make()
     decoded = _count_decoded(monkeypatch)
     instants = tuple(range(0, 50, 5))
@@ -80,7 +78,7 @@ def test_a_keyframe_costs_one_packet(films: object, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("kind", ["h264 transport stream", "mpeg4 avi", "motion jpeg"])
-def test_the_outline_of_a_file_without_an_index_names_no_keyframe(kind: str, films: object) -> None:
+def test_the_outline_of_a_file_without_an_index_names_no_keyframe(kind: str) -> None:
     data = films.Film(ticks=tuple(range(100)), **CODECS[kind]).make()
     with open_video(data, films.whole(strategy="outline")) as reader:
         assert list(reader) == []
@@ -95,7 +93,7 @@ def _count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     decoded: list[int] = []
     decode = DemuxPass.decode
 
-    def counting(self: DemuxPass, packet: object, **options: object) -> object:
+    def counting(self: DemuxPass, packet: Any, **options: Any) -> Any:
         if packet is not None:
             decoded.append(1)
         return decode(self, packet, **options)
