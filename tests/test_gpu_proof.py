@@ -20,10 +20,10 @@ def records(*starts: float) -> list[dict[str, object]]:
 
 
 def test_moments_that_lie_elsewhere_are_counted() -> None:
-    assert prove._apart(records(1, 2), records(1.05, 2)) == (0, pytest.approx(0.05))
-    assert prove._apart(records(1, 2), records(1, 5)) == (1, pytest.approx(3))
+    assert prove.moved(records(1, 2), records(1.05, 2)) == pytest.approx((0, 0.05))
+    assert prove.moved(records(1, 2), records(1, 5)) == pytest.approx((1, 3))
     with pytest.raises(RuntimeError, match="1 answers, not 2"):
-        prove._apart(records(1, 2), records(1))
+        prove.moved(records(1, 2), records(1))
 
 
 def test_a_step_that_fails_does_not_stop_the_others(tmp_path: Path, monkeypatch) -> None:
@@ -76,7 +76,7 @@ def test_a_gpu_is_named_as_the_commands_are_to_see_it(monkeypatch) -> None:
 
 
 def test_the_psnr_of_nvdec_s_frames_is_stated(tmp_path: Path, monkeypatch) -> None:
-    """It tells frames that a GPU decodes otherwise than the processor, as in lerobot #913."""
+    """Frames that a GPU decodes otherwise than the processor show in it, as in lerobot #913."""
     film = write_bench_video(tmp_path, seconds=3, width=96, height=64)
     with nvdec_double.installed():
         found = checks.pictures(None, [film])

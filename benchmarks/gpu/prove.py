@@ -18,6 +18,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ class Proof:
         )  # fmt: skip
         if name == "cpu":
             return f"{len(_records(file))} answers"
-        apart, worst = _apart(_records(self.out / "cpu.jsonl"), _records(file))
+        apart, worst = moved(_records(self.out / "cpu.jsonl"), _records(file))
         if apart:
             raise RuntimeError(f"{apart} moments differ by up to {worst:.2f} s")
         return f"all within {SAME} s"
@@ -195,7 +196,7 @@ def doctor(proof: Proof) -> str:
     problems = [one["subject"] for one in found["findings"] if one["state"] == "problem"]
     if problems:
         raise RuntimeError(f"problems with {', '.join(problems)}")
-    return next(f["detail"] for f in found["findings"] if f["subject"] == "NVIDIA driver")
+    return str(next(f["detail"] for f in found["findings"] if f["subject"] == "NVIDIA driver"))
 
 
 def engines(proof: Proof) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -212,6 +213,10 @@ def engines(proof: Proof) -> Iterator[tuple[str, Callable[[], str]]]:
             f"{log}-{gpu}", "trt", "--target", "local", "--backend", "tensorrt",
             "--timing-cache", cache, *words, gpu=gpu if len(firsts) > 1 else None,
         )  # fmt: skip
+
+    def built(log: str, gpu: int, *words: str) -> str:
+        build(log, gpu, *words)
+        return "built"
 
     def kept(gpu: int) -> str:
         count = build("kept", gpu).count("found")
@@ -238,11 +243,11 @@ def engines(proof: Proof) -> Iterator[tuple[str, Callable[[], str]]]:
 
     for gpu in firsts:
         on = f" on {models[gpu]}" if len(firsts) > 1 else ""
-        yield f"build FP16 engines{on}", lambda gpu=gpu: build("build", gpu) and "built"
-        yield f"engines are kept{on}", lambda gpu=gpu: kept(gpu)
+        yield f"build FP16 engines{on}", partial(built, "build", gpu)
+        yield f"engines are kept{on}", partial(kept, gpu)
         yield (
             f"rebuild from frozen timings{on}",
-            lambda gpu=gpu: build("frozen", gpu, "--frozen-timings", "--force") and "built",
+            partial(built, "frozen", gpu, "--frozen-timings", "--force"),
         )
     yield "verify with labels", verify
 
@@ -302,7 +307,7 @@ def measurements(proof: Proof) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "mixed shapes", lambda: proof.check("traffic")
     yield "without NVML", lambda: proof.check("no-nvml")
     for callers in (1, 2, 4):
-        yield f"speed with {callers} callers", lambda callers=callers: speed(callers)
+        yield f"speed with {callers} callers", partial(speed, callers)
     yield "tests that need a GPU", tests
 
 
@@ -310,7 +315,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _apart(expected: list[dict[str, Any]], found: list[dict[str, Any]]) -> tuple[int, float]:
+def moved(expected: list[dict[str, Any]], found: list[dict[str, Any]]) -> tuple[int, float]:
     """How many best moments lie elsewhere than the processor's, and the largest distance."""
     if len(expected) != len(found):
         raise RuntimeError(f"{len(found)} answers, not {len(expected)}")

@@ -34,7 +34,7 @@ from vtloc_runtime.system.untrusted_json import convert, decode_json, read_file
 
 DEFAULT_BUNDLE = Path(__file__).parent / "default"
 """The bundle that ships with the project."""
-DEFAULT_BUNDLE_DIGEST = "sha256:514b55d9c293686ae41ce537433a4310aca86fc5de7299af572926e719dbb641"
+DEFAULT_BUNDLE_DIGEST = "sha256:c3895533521881311647871218a726c265fd012e1d075b67d8b23ea3f31edc2d"
 """Its digest, for programs that pin it, and to tell whether it is still as it was shipped."""
 
 _FRAMES_BEFORE = 40

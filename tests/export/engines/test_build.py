@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
@@ -182,7 +183,7 @@ def test_other_settings_build_again_and_say_so(gpu, bundle, change, reason) -> N
     assert reason in report.reason
 
 
-def msgspec_replace(options: EngineOptions, **settings: int) -> EngineOptions:
+def msgspec_replace(options: EngineOptions, **settings: Any) -> EngineOptions:
     from dataclasses import replace
 
     return replace(options, settings=EngineSettings(**settings))

@@ -7,12 +7,15 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 from onnx import numpy_helper
 
 from tests.support import tensorrt_double
+from vtloc_export.engines.builder import Plan, PlanRequest
+from vtloc_export.engines.target import EngineBuilder
 
 torch = pytest.importorskip("torch", reason="the reference is PyTorch")
 from tests.support import tiny_encoders  # noqa: E402 - skips first
@@ -61,7 +64,7 @@ def built(exported: Bundle, tmp_path: Path, gpu: tensorrt_double.Gpu) -> Bundle:
     return bundle
 
 
-def engine_options(bundle: Bundle, precision: str, **more: object) -> EngineOptions:
+def engine_options(bundle: Bundle, precision: str, **more: Any) -> EngineOptions:
     longest = bundle.manifest.tokenizer.max_tokens
     traffic = (parse_traffic(TRAFFIC.format(tokens=longest), {}),)
     return EngineOptions(target="sm80", precision=precision, traffic=traffic, **more)
@@ -108,7 +111,7 @@ def test_a_broken_engine_is_exit_code_one(built: Bundle, monkeypatch, capsys) ->
     """The plan answers to its hash and its ONNX file, and computes something else."""
     original = engine_build.build_plan
 
-    def otherwise(builder: object, request: object, **more: object) -> object:
+    def otherwise(builder: EngineBuilder, request: PlanRequest, **more: Any) -> Plan:
         model = onnx.load_from_string(request.model)
         weights = next(item for item in model.graph.initializer if item.name == "head.output.bias")
         moved = numpy_helper.to_array(weights) + 2

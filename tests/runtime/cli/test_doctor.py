@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_a_missing_driver_is_no_problem_where_no_gpu_is_wanted(
     def absent(_name: str) -> None:
         raise OSError("no such library")
 
-    monkeypatch.setattr(doctor.ctypes, "CDLL", absent)
+    monkeypatch.setattr(ctypes, "CDLL", absent)
     assert finding(diagnose(colour_bundle), "NVIDIA driver").state == "absent"
 
 

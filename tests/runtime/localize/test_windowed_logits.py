@@ -36,11 +36,14 @@ class Echo(Network):
         self.asked.append(tuple(choose_outputs(self.outputs, outputs, network=self.name)))
         self.seen.append(inputs["features"].shape)
         assert inputs["tokens"].dtype == np.float16
-        starts = inputs["features"][..., 0]
+        starts: np.ndarray = inputs["features"][..., 0]
+        tokens: np.ndarray = inputs["tokens"]
         ends = np.zeros_like(starts) + inputs["token_mask"].sum(axis=1, keepdims=True)
-        aligned = inputs["tokens"][..., :1] * starts[:, None, :]
+        aligned = tokens[..., :1] * starts[:, None, :]
         found = {"start_logits": starts, "end_logits": ends, "alignment": aligned}
         return {name: found[name] for name in self.asked[-1]}
+
+    def close(self) -> None: ...
 
 
 def sentence(tokens: int) -> EncodedSentence:

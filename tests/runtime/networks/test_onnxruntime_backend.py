@@ -163,7 +163,8 @@ def cuda_session(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """ONNX Runtime's own session on the CPU, in CUDA's place; what CUDA was told is kept."""
     import onnxruntime
 
-    real, told = onnxruntime.InferenceSession, {"outputs": []}
+    real = onnxruntime.InferenceSession
+    told: dict[str, Any] = {"outputs": []}
 
     class Binding:
         def __init__(self, session: Any) -> None:

@@ -73,7 +73,7 @@ def test_a_run_that_fails_leaves_its_device_free() -> None:
     copies = [Doubling(0), Doubling(1)]
     network = SpreadNetwork(copies)
     for _ in range(4):
-        with pytest.raises(NetworkError):
+        with pytest.raises(NetworkError, match="not a number"):
             network.run({"x": np.array([np.nan], np.float32)})
     assert [copy.runs for copy in copies] == [2, 2]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -55,7 +56,7 @@ def _table(path: Path) -> str:
 
 
 def _colour(plane: VideoPlane) -> int:
-    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+    rows = np.frombuffer(cast("memoryview", plane), np.uint8).reshape(plane.height, plane.line_size)
     (found,) = np.unique(rows[:, : plane.width])
     return int(found)
 

@@ -147,8 +147,8 @@ def lent_arrays() -> dict[str, Any]:
 def several_gpus() -> dict[str, Any]:
     """Two GPUs share out the calls of one localizer."""
     from vtloc_export.engines.build import EngineOptions, build_engines
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
     driver = machine.install()
     bundle = small_bundle.write_small_bundle(Path(tempfile.mkdtemp()) / "bundle")
@@ -181,8 +181,8 @@ def several_gpus() -> dict[str, Any]:
 def traffic() -> dict[str, Any]:
     """Calls and copies that one sentence about a video costs once shapes recur."""
     from vtloc_export.engines.build import EngineOptions, build_engines
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
     driver = machine.install()
     bundle = small_bundle.write_small_bundle(Path(tempfile.mkdtemp()) / "bundle")

@@ -9,20 +9,23 @@ import types
 import zlib
 from typing import Any
 
-from tests.support.tensorrt_double.gpu import Gpu, RuleBroken
+from tests.support.tensorrt_double.gpu import Machine, RuleBroken
 
 CACHE_MARK = b"ptrt"
 """What a serialized timing cache begins with."""
 
 
-def add_builder(trt: types.ModuleType, gpu: Gpu) -> types.ModuleType:
+def add_builder(trt: Any, gpu: Machine) -> types.ModuleType:
     """Give a module of the execution half its building half."""
     from tests.support.tensorrt_double.execution import write_plan
 
     BuilderFlag = enum.IntEnum(
         "BuilderFlag", ["TF32", "EDITABLE_TIMING_CACHE", "ERROR_ON_TIMING_CACHE_MISS"], start=0
     )
-    Creation = enum.IntEnum("NetworkDefinitionCreationFlag", ["STRONGLY_TYPED"], start=1)
+
+    class Creation(enum.IntEnum):
+        STRONGLY_TYPED = 1
+
     ComputeCapability = enum.Enum("ComputeCapability", ["NONE", "CURRENT", "SM80", "SM86"])
     MemoryPoolType = enum.Enum("MemoryPoolType", ["WORKSPACE"])
 
@@ -65,7 +68,8 @@ def add_builder(trt: types.ModuleType, gpu: Gpu) -> types.ModuleType:
 
     class OnnxParser:
         def __init__(self, network: Network, logger: Any) -> None:
-            self.network, self.errors = network, []
+            self.network = network
+            self.errors: list[ParserError] = []
 
         num_errors = property(lambda self: len(self.errors))
 

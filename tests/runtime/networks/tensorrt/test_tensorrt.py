@@ -8,6 +8,7 @@ import threading
 import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -22,6 +23,7 @@ from vtloc_export.engines.build import EngineOptions, build_engines
 from vtloc_export.engines.profiles import default_traffic, parse_traffic
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.engine_file import EngineTarget
+from vtloc_runtime.bundle.manifest import NetworkName
 from vtloc_runtime.errors import (
     BackendError,
     DeviceLostError,
@@ -37,7 +39,7 @@ from vtloc_runtime.networks.tensorrt.network import load_tensorrt
 NETWORKS = ["visual", "text", "localizer"]
 
 
-def expected(bundle: Bundle, name: str, precision: str, inputs: dict[str, np.ndarray]):
+def expected(bundle: Bundle, name: NetworkName, precision: str, inputs: dict[str, np.ndarray]):
     file = bundle.variant(name, precision)
     session = onnxruntime.InferenceSession(
         bundle.read(file.file, file.sha256), providers=["CPUExecutionProvider"]
@@ -92,7 +94,7 @@ def test_any_sequence_of_shapes_within_the_limits_is_answered_rightly(
             assert_same(network.run(inputs), expected(bundle, "localizer", "fp32", inputs))
 
 
-def shapes_of(**lengths: int) -> dict[str, tuple[int, ...]]:
+def shapes_of(**lengths: Any) -> dict[str, tuple[int, ...]]:
     inputs = small_bundle.example_inputs("localizer", **lengths)
     return {name: array.shape for name, array in inputs.items()}
 
@@ -350,7 +352,7 @@ def test_what_was_timed_on_the_gpu_comes_before_what_was_compiled_ahead(tmp_path
             bundle,
             "text",
             "fp16",
-            version_of=lambda name, found=installed: "11.4.0.106" if name in found else None,
+            version_of=dict.fromkeys(installed, "11.4.0.106").get,
             target=target,
         )
         assert engine.identity.flavour == flavour
@@ -447,7 +449,7 @@ def test_a_dlpack_array_on_the_host_is_an_ordinary_one(gpu, bundle) -> None:
         def __init__(self, array: np.ndarray) -> None:
             self.array = array
 
-        def __dlpack__(self, **options: object) -> object:
+        def __dlpack__(self, **options: Any) -> object:
             return self.array.__dlpack__(**options)
 
         def __dlpack_device__(self) -> tuple[int, int]:

@@ -29,7 +29,7 @@ def test_its_frames_are_the_processor_s_whatever_their_order(
 ) -> None:
     film = write_film(tmp_path, b_frames=b_frames)
     with av.open(str(film)) as opened:
-        times = [packet.pts for packet in opened.demux(video=0) if packet.size]
+        times = [packet.pts for packet in opened.demux(video=0) if packet.pts is not None]
     assert (times != sorted(times)) == (b_frames > 0)
     found = stand_in_driver.run(libraries, "films", str(film), pictures=film.with_suffix(".txt"))
     assert found["same"] == [True, True, True]
@@ -47,7 +47,7 @@ class Films:
         ]
         self.table = folder / "all.txt"
 
-    def decode(self, libraries: Path, *, fault: str = "", **options: object) -> Any:
+    def decode(self, libraries: Path, *, fault: str = "", **options: Any) -> Any:
         """Decode all in four workers.
 
         Args:
