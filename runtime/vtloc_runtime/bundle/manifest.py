@@ -194,7 +194,7 @@ class ScoreCalibration(Entry, frozen=True, kw_only=True):
     margin_weight: float = 0.0
 
 
-class SentenceBank(Entry, frozen=True, kw_only=True):
+class SentenceBankEntry(Entry, frozen=True, kw_only=True):
     """Encoded sentences and nouns that a query is compared with; they need no training.
 
     Attributes:
@@ -292,7 +292,7 @@ class Manifest(Entry, frozen=True, kw_only=True):
     score_calibration: ScoreCalibration | None
     license: str
     provenance: Provenance
-    sentence_bank: SentenceBank | None = None
+    sentence_bank: SentenceBankEntry | None = None
 
     @property
     def network_names(self) -> tuple[NetworkName, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         NetworkEntry,
         NetworkFile,
         ScoreCalibration,
-        SentenceBank,
+        SentenceBankEntry,
     )
 
 MOST_FRAMES_PER_SECOND = 240.0
@@ -137,7 +137,7 @@ def _missing_localizer_faults(manifest: Manifest) -> Iterator[str]:
         )
 
 
-def _bank_faults(bank: SentenceBank, *, shared: bool) -> Iterator[str]:
+def _bank_faults(bank: SentenceBankEntry, *, shared: bool) -> Iterator[str]:
     if not shared:
         yield "a sentence bank needs a space that frames and sentences share"
     yield from _file_faults(bank.file, bank.sha256)
