@@ -53,12 +53,14 @@ class Localization:
     """The answer to one sentence in one video.
 
     Attributes:
-        query: The sentence as it was asked.
+        query: The sentence as it was asked; empty where pictures alone asked.
         moments: Best first; empty where the sentence was found to describe no moment.
         warnings: What the reader should know about this answer (a sentence cut short, say).
         presence: How far the video's closest frames exceed what videos that do not show the
             sentence reach, in the spread of such frames; comparable between sentences, videos
             and lengths, so that videos can be ranked by it. None where the bundle cannot tell.
+        rewrites: Further wordings of the sentence that were asked with it.
+        like: Names of the pictures that were asked with.
         alignment: Words against frames, where it was asked for.
     """
 
@@ -66,6 +68,8 @@ class Localization:
     moments: tuple[Moment, ...]
     warnings: tuple[str, ...] = field(default=())
     presence: float | None = None
+    rewrites: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
     alignment: Alignment | None = field(default=None, compare=False)
 
     @property
