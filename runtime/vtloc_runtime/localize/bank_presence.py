@@ -54,8 +54,8 @@ class BankPresence:
         self._sentences = bank.sentences
         self._threshold = threshold
         self._reference = None if reference is None else reference.frames
-        self._marks = np.zeros(len(bank.sentences))
-        self._reference_nearest = np.zeros(0)
+        self._marks: NDArray[np.floating] = np.zeros(len(bank.sentences))
+        self._reference_nearest: NDArray[np.floating] = np.zeros(0)
         if self._reference is not None:
             excess, self._reference_nearest = self._excess(self._reference)
             self._marks = _MARK_WEIGHT * np.quantile(excess, _MARK, axis=0)

@@ -55,9 +55,9 @@ class Comparison:
         self._bank = BankPresence.of(bundle)
         self._frames = None if self._bank is not None else PresenceCheck.of(bundle)
         entry, bank = bundle.manifest.sentence_bank, SentenceBank.of(bundle)
-        self._common: NDArray[np.float32] | None = None
+        self._common: NDArray[np.float64] | None = None
         if entry is not None and bank is not None and entry.mean_weight:
-            self._common = entry.mean_weight * bank.mean
+            self._common = entry.mean_weight * bank.mean.astype(np.float64)
 
     @property
     def tells_presence(self) -> bool:
@@ -76,13 +76,14 @@ class Comparison:
         """
         sentences = [_mean(one) for one in questions if one.sentences]
         pictures = [one.picture for one in questions if one.picture is not None]
-        common = [] if self._common is None or not sentences else [self._common]
-        curves = cosine_curves(video.rows, [*sentences, *pictures, *common], self._shared)
+        vectors = [*sentences, *pictures]
+        if self._common is not None:
+            vectors.append(self._common)
+        curves = cosine_curves(video.rows, vectors, self._shared)
         check_finite(curves, what="cosines of frames and sentence", network="visual")
         # A sentence that is the mean of several wordings counts as their mean cosine does.
-        lengths = [float(np.linalg.norm(one)) for one in [*sentences, *pictures, *common]]
-        curves *= np.array(lengths)[:, None]
-        shared = curves[-1] if common else np.zeros(len(video.rows))
+        curves *= np.array([float(np.linalg.norm(vector)) for vector in vectors])[:, None]
+        common = np.zeros(len(video.rows)) if self._common is None else curves[-1]
         of_sentences = iter(zip(sentences, curves, strict=False))
         of_pictures = iter(zip(pictures, curves[len(sentences) :], strict=False))
         margins = _Margins(video, self._shared, self._bank, self._frames)
@@ -92,7 +93,7 @@ class Comparison:
             margin = None
             if question.sentences:
                 vector, raw = next(of_sentences)
-                parts.append(raw - shared)
+                parts.append(raw - common)
                 margin = margins.of_sentence(vector, raw)
             if question.picture is not None:
                 vector, raw = next(of_pictures)

@@ -22,7 +22,7 @@ from vtloc_runtime.localize.comparison import Compared, Comparison
 from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.localize.moments import Localization
-from vtloc_runtime.localize.picture_encoder import PictureEncoder
+from vtloc_runtime.localize.picture_encoder import PictureEncoder, check_shared
 from vtloc_runtime.localize.question import EncodedQuestion, Query, Question, read_questions
 from vtloc_runtime.localize.spans import decode, longest_span, to_moments
 from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, SentenceEncoder
@@ -261,7 +261,21 @@ class Localizer:
         for sentence in question.wordings:
             self._sentences.check(sentence)
         if question.pictures:
-            self._pictures.check()
+            check_shared(self.bundle.manifest.shared_space)
+
+    def encode_pictures(self, query: Query, *, read: Read = read_here) -> None:
+        """Encode a question's pictures in advance; the last few hundred are remembered.
+
+        Args:
+            query: A question; its sentences are not looked at.
+            read: Where the pictures are decoded; in this process by default.
+
+        Raises:
+            QueryError: A picture cannot be read.
+            UsageError: Frames and sentences share no space.
+        """
+        for picture in Question.of(query).pictures:
+            self._pictures.encode(picture, read)
 
     def encode_video(
         self,

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -73,6 +75,11 @@ class Localization:
     alignment: Alignment | None = field(default=None, compare=False)
 
     @property
+    def asked(self) -> str:
+        """The question in one line, for people."""
+        return asked_text(self.query, self.rewrites, self.like)
+
+    @property
     def best(self) -> Moment | None:
         """The first moment, or None where there is no such moment."""
         return self.moments[0] if self.moments else None
@@ -82,3 +89,16 @@ class Localization:
         values = asdict(replace(self, alignment=None))
         del values["alignment"]
         return values
+
+
+def asked_text(query: str, rewrites: Iterable[str] = (), like: Iterable[str] = ()) -> str:
+    """A question in one line, for people: ``a dog / a puppy, like dog.jpg``.
+
+    Args:
+        query: The sentence; may be empty.
+        rewrites: Its other wordings.
+        like: Names of pictures.
+    """
+    sentences = " / ".join((query, *rewrites))
+    pictures = " and ".join(like)
+    return ", ".join(part for part in (sentences, pictures and f"like {pictures}") if part)

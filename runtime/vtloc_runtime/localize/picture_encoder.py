@@ -45,19 +45,6 @@ class PictureEncoder:
         self._known: OrderedDict[_Key, NDArray[np.float64]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def check(self) -> SharedSpace:
-        """The space that pictures are compared in.
-
-        Raises:
-            UsageError: Frames and sentences share none.
-        """
-        if self._shared is None:
-            raise UsageError(
-                "the bundle cannot be asked with pictures: its frames and sentences share no space",
-                remedy="Ask with a sentence, or open a bundle whose encoders share a space",
-            )
-        return self._shared
-
     def encode(self, picture: Picture, read: Read) -> NDArray[np.float64]:
         """The picture's vector ``[Ds]``, of length 1; the same file is encoded once.
 
@@ -70,7 +57,7 @@ class PictureEncoder:
             QueryError: The picture cannot be read, or shows nothing.
             NetworkError: The visual network failed.
         """
-        shared = self.check()
+        shared = check_shared(self._shared)
         key = _identity(picture)
         with self._lock:
             if key in self._known:
@@ -109,6 +96,23 @@ class PictureEncoder:
         if pixels is None:
             raise QueryError("the picture cannot be read: it is empty", where=picture.name)
         return pixels
+
+
+def check_shared(shared: SharedSpace | None) -> SharedSpace:
+    """The space that pictures are compared in.
+
+    Args:
+        shared: The bundle's.
+
+    Raises:
+        UsageError: Frames and sentences share none.
+    """
+    if shared is None:
+        raise UsageError(
+            "the bundle cannot be asked with pictures: its frames and sentences share no space",
+            remedy="Ask with a sentence, or open a bundle whose encoders share a space",
+        )
+    return shared
 
 
 def _identity(picture: Picture) -> _Key:
