@@ -105,8 +105,9 @@ def _encode(encoder: TextEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
     for indices in by_length.values():
         for top in range(0, len(indices), _BATCH):
             rows = indices[top : top + _BATCH]
-            ids = torch.tensor([encoded[row] for row in rows])
-            vectors[rows] = encoder(ids, torch.ones_like(ids, dtype=torch.bool))[1].float().numpy()
+            batch = torch.tensor([encoded[row] for row in rows])
+            real = torch.ones_like(batch, dtype=torch.bool)
+            vectors[rows] = encoder(batch, real)[1].float().numpy()
     return vectors
 
 
