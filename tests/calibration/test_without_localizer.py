@@ -92,11 +92,15 @@ def test_its_scores_are_calibrated(
 ) -> None:
     folder, labels = striped_videos[0][0].parent, tmp_path / "labels.jsonl"
     lines = [
-        entry_line(4 * index + place, path.name, query, [[first, first + 4.0]])
+        entry_line(7 * index + place, path.name, query, [[first, first + 4.0]])
         for index, (path, names) in enumerate(striped_videos)
         # The last sentence says nothing, so that some answers are wrong.
         for place, (first, query) in enumerate(
-            [*((4.0 * place, name) for place, name in enumerate(names)), (4.0, "a the screen")]
+            [
+                *((4.0 * turn, name) for turn, name in enumerate(names)),
+                *((4.0 * turn, f"a {name} screen") for turn, name in enumerate(names)),
+                (4.0, "a the screen"),
+            ]
         )
     ]
     labels.write_text("\n".join(lines))
