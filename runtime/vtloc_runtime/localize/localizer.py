@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, get_args, overload
@@ -20,11 +20,18 @@ from vtloc_runtime.errors import BackendError, FeatureError, UsageError
 from vtloc_runtime.localize.change_points import change_points
 from vtloc_runtime.localize.comparison import Compared, Comparison
 from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.fine_ends import STEP, instants_around, refine
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.localize.moments import Localization
 from vtloc_runtime.localize.picture_encoder import PictureEncoder, check_shared
 from vtloc_runtime.localize.question import EncodedQuestion, Query, Question, read_questions
-from vtloc_runtime.localize.spans import decode, longest_span, to_moments
+from vtloc_runtime.localize.span_times import (
+    longest_moment,
+    longest_span,
+    span_reach,
+    to_moments,
+)
+from vtloc_runtime.localize.spans import decode
 from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, SentenceEncoder
 from vtloc_runtime.localize.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, notify
@@ -199,7 +206,8 @@ class Localizer:
 
             require_decoder(decoder)
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        if digest := digest or os.environ.get(DIGEST_VARIABLE):
+        # What was pinned already may have been made from the bundle with that digest.
+        if digest := digest or (None if opened.pinned else os.environ.get(DIGEST_VARIABLE)):
             opened = opened.require(digest)
         opened = bundle_for(opened, backend).sampled_at(fps)
         placement = Placement.choose(opened, backend=backend, device=device, precision=precision)
@@ -308,6 +316,7 @@ class Localizer:
         *,
         moments: int = 1,
         alignment: bool = False,
+        fine: bool = False,
         read: Read = read_here,
     ) -> Localization: ...
 
@@ -319,6 +328,7 @@ class Localizer:
         *,
         moments: int = 1,
         alignment: bool = False,
+        fine: bool = False,
         read: Read = read_here,
     ) -> list[Localization]: ...
 
@@ -329,6 +339,7 @@ class Localizer:
         *,
         moments: int = 1,
         alignment: bool = False,
+        fine: bool = False,
         read: Read = read_here,
     ) -> Localization | list[Localization]:
         """Find the moments that questions ask for.
@@ -342,6 +353,8 @@ class Localizer:
             queries: One question, or a list of several, which share the work.
             moments: Moments wanted for each question at most; they share no second.
             alignment: Whether to say, too, which words each frame has to do with.
+            fine: Whether to look again around the ends, as :meth:`refine` does; not for a video
+                that is encoded already.
             read: Where pictures are decoded; in this process by default.
 
         Returns:
@@ -351,12 +364,17 @@ class Localizer:
             VideoError: The video cannot be read.
             QueryError: A sentence is empty, or a picture cannot be read.
             FeatureError: The video was encoded by another network.
-            UsageError: ``moments`` is not a whole number from 1 to ``MOST_MOMENTS``, or the bundle
-                lacks what is asked: a localizer network for the alignment, a space that frames
-                and sentences share for pictures.
+            UsageError: ``moments`` is not a whole number from 1 to ``MOST_MOMENTS``, ``fine`` is
+                asked of an encoded video, or the bundle lacks what is asked: a localizer network
+                for the alignment, a space that frames and sentences share for pictures.
             NetworkError: A network failed, or gave numbers that are not finite.
         """
         moments = check_moments(moments)
+        if fine and isinstance(video, EncodedVideo):
+            raise UsageError(
+                "an encoded video has no frames to look at again",
+                remedy="Give the file itself, or give both to refine()",
+            )
         if alignment and self._boundaries is None:
             raise UsageError(
                 "the bundle has no localizer network, which the alignment comes from",
@@ -383,10 +401,13 @@ class Localizer:
                 found[question.key],
                 query=question.question.sentence,
                 rewrites=question.question.rewrites,
+                question=question.question,
                 warnings=question.warnings,
             )
             for question in questions
         ]
+        if fine:
+            given = self._refine(video, encoded, given, questions)
         return given[0] if alone else given
 
     def _encode_questions(self, asked: list[Question], read: Read) -> list[EncodedQuestion]:
@@ -401,6 +422,64 @@ class Localizer:
             mean = np.asarray(np.mean(pictures, axis=0)) if pictures else None
             encoded.append(EncodedQuestion(question, own, mean))
         return encoded
+
+    def refine(
+        self,
+        source: Any,
+        encoded: EncodedVideo,
+        answers: Sequence[Localization],
+        options: VideoOptions | None = None,
+        *,
+        read: Read = read_here,
+    ) -> list[Localization]:
+        """Move the ends of moments to a quarter of a second, by looking at the video again.
+
+        Reads and encodes some 24 further frames for each moment. An end moves by at most one and
+        a half frames of the first look, and only where the frames clearly change.
+
+        Args:
+            source: The video; anything that :meth:`encode_video` takes.
+            encoded: The same video, encoded.
+            answers: What :meth:`localize` said about it.
+            options: As for :meth:`encode_video`.
+            read: Where the decoding happens; in this process by default.
+
+        Raises:
+            VideoError: The video cannot be read.
+            NetworkError: A network failed, or gave numbers that are not finite.
+        """
+        questions = [answer.question or Question.of(answer.query) for answer in answers]
+        encoded_questions = self._encode_questions(questions, read)
+        return self._refine(source, encoded, answers, encoded_questions, options, read=read)
+
+    def _refine(
+        self,
+        source: Any,
+        encoded: EncodedVideo,
+        answers: Sequence[Localization],
+        questions: Sequence[EncodedQuestion],
+        options: VideoOptions | None = None,
+        *,
+        read: Read = read_here,
+    ) -> list[Localization]:
+        manifest = self.bundle.manifest
+        step = 1 / manifest.frames_per_second
+        instants = instants_around(answers, encoded.duration, step=step)
+        if step <= STEP or not instants:
+            return list(answers)
+        frames = self._videos.encode(source, options, instants=instants, read=read)
+        return [
+            refine(
+                answer,
+                np.zeros(1) if self._comparison is None else self._comparison.direction(question),
+                frames,
+                duration=encoded.duration,
+                step=step,
+                longest=longest_moment(manifest),
+                shared=manifest.shared_space,
+            )
+            for answer, question in zip(answers, questions, strict=True)
+        ]
 
     def close(self) -> None:
         """Free the networks; a second call does nothing."""
@@ -428,6 +507,7 @@ class Localizer:
     ) -> list[Localization]:
         manifest = self.bundle.manifest
         longest = longest_span(video.times, video.duration, manifest)
+        reach = span_reach(video.times, video.duration, manifest)
         logits: list[FrameLogits | None] = [None] * len(questions)
         # By similarity alone the curve decides; the localizer network has nothing to say.
         if self._boundaries is not None and (alignment or self._strategy != "similarity"):
@@ -453,6 +533,7 @@ class Localizer:
                 None if seen is None else seen.margin,
                 rewrites=asked.rewrites,
                 like=asked.like,
+                question=asked,
                 alignment=None
                 if own is None
                 else word_alignment(own, 0, question.sentences[0], video.times),
@@ -463,6 +544,7 @@ class Localizer:
                     silent if own is None else own.starts[0],
                     silent if own is None else own.ends[0],
                     longest=longest,
+                    reach=reach,
                     curve=None if seen is None else seen.curve,
                     boundaries=boundaries,
                     count=moments,
@@ -476,6 +558,7 @@ class Localizer:
                     spans,
                     video.times,
                     video.duration,
+                    longest=longest_moment(manifest),
                     calibration=self._calibration,
                     margin=answer.presence,
                 )
