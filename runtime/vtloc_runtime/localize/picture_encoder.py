@@ -46,6 +46,14 @@ class PictureEncoder:
         self._known: OrderedDict[_Key, NDArray[np.float64]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def check(self) -> None:
+        """Refuse pictures where they cannot be compared.
+
+        Raises:
+            UsageError: Frames and sentences share no space.
+        """
+        check_shared(self._shared)
+
     def encode(self, picture: Picture, read: Read) -> NDArray[np.float64]:
         """The picture's vector ``[Ds]``, of length 1; the same file is encoded once.
 
