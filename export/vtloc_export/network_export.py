@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -106,7 +105,6 @@ def network_widths(
     localizer: torch.nn.Module, visual: VisualEncoder, text: TextEncoder
 ) -> dict[NetworkName, dict[str, int]]:
     """The lengths of every network's fixed axes, by network and name."""
-    vocabulary = json.loads(text.tokenizer_json())["model"]["vocab"]
     config: Any = localizer.config
     return {
         "visual": {"size": visual.preprocessing.size, "feature": visual.dimension},
@@ -114,7 +112,7 @@ def network_widths(
             "token": text.token_dimension,
             "sentence": text.sentence_dimension,
             "max_tokens": text.max_tokens,
-            "vocabulary": len(vocabulary),
+            "vocabulary": text.vocabulary,
         },
         "localizer": {
             "feature": visual.dimension,
