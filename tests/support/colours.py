@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from vtloc_runtime.bundle.manifest import (
+    SCHEMA_VERSION,
     Decoding,
     Manifest,
     NetworkEntry,
@@ -209,8 +210,11 @@ def _entries(values: Any) -> tuple[TensorEntry, ...]:
     )
 
 
-def write_colour_bundle(folder: Path, **changes: Any) -> Path:
-    """Write the bundle of colours; ``changes`` replace fields of its manifest."""
+def write_colour_bundle(folder: Path, *, localizer: bool = True, **changes: Any) -> Path:
+    """Write the bundle of colours; ``changes`` replace fields of its manifest.
+
+    Without a localizer it finds moments by similarity.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     networks = {}
     dims = {
@@ -219,6 +223,8 @@ def write_colour_bundle(folder: Path, **changes: Any) -> Path:
         "localizer": {"hidden": 3},
     }
     for name, build in (("visual", _visual), ("text", _text), ("localizer", _localizer)):
+        if name == "localizer" and not localizer:
+            continue
         variants = {}
         for precision, floats in _FLOATS.items():
             content = build(floats)
@@ -259,6 +265,12 @@ def write_colour_bundle(folder: Path, **changes: Any) -> Path:
             checkpoint_sha256="0" * 64,
         ),
     }
+    if not localizer:
+        fields |= {
+            "schema": SCHEMA_VERSION,
+            "routing_iterations": 0,
+            "decoding": Decoding(strategy="similarity"),
+        }
     manifest = Manifest(**{**fields, **changes})
     (folder / "bundle.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
     return folder

@@ -280,14 +280,15 @@ def _show_samples(summary: Mapping[str, Any]) -> None:
     table = Table(title="Samples", title_justify="left")
     for column in ("", "count", "5 %", "50 %", "95 %"):
         table.add_column(column, justify="right" if column else "left")
-    frames, sentences, localizer = summary["frames"], summary["sentences"], summary["localizer"]
+    frames, sentences = summary["frames"], summary["sentences"]
     table.add_row("videos", str(len(summary["videos"])), "", "", "")
-    rows = (
+    rows = [
         ("frames, brightness", frames["count"], frames["brightness"]),
         ("frames, contrast", frames["distinct"], frames["contrast"]),
         ("sentences, tokens", sentences["count"], sentences["tokens"]),
-        ("localizer calls, frames", localizer["count"], localizer["frames"]),
-    )
+    ]
+    if (localizer := summary.get("localizer")) is not None:
+        rows.append(("localizer calls, frames", localizer["count"], localizer["frames"]))
     for label, count, quantiles in rows:
         table.add_row(label, str(count), *(f"{quantile:g}" for quantile in quantiles))
     Console().print(table)

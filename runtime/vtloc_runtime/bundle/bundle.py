@@ -119,12 +119,13 @@ class Bundle:
         networks = self.manifest.networks.values()
         variants = [variant for network in networks for variant in network.variants.values()]
         external = (one.file for variant in variants for one in variant.external)
-        presence = self.presence
+        presence, bank = self.presence, self.manifest.sentence_bank
         # Two precisions of a network may share a file.
         return (
             *dict.fromkeys((*(variant.file for variant in variants), *external)),
             self.manifest.tokenizer.file,
             *(() if presence is None else (presence.file,)),
+            *(() if bank is None else (bank.file,)),
         )
 
     def resolve(self, file: str) -> Path:
@@ -192,9 +193,16 @@ class Bundle:
         """The file of a network in a precision.
 
         Raises:
-            BundleError: The bundle does not hold that precision.
+            BundleError: The bundle does not hold that network, or not in that precision.
         """
-        variants = self.manifest.networks[network].variants
+        entry = self.manifest.networks.get(network)
+        if entry is None:
+            raise BundleError(
+                f"the bundle has no {network} network",
+                where=self.path,
+                remedy=f"Its networks are: {', '.join(self.manifest.network_names)}",
+            )
+        variants = entry.variants
         if precision not in variants:
             raise BundleError(
                 f"the {network} network comes in {', '.join(sorted(variants))}, not {precision}",
@@ -220,16 +228,18 @@ class Bundle:
 
     def always_answering(self) -> Bundle:
         """The same bundle, giving every sentence its best moment however unlikely it is."""
-        calibration = self.manifest.score_calibration
-        if calibration is None:
-            return self
-        presence = calibration.presence
-        if presence is not None:
-            presence = msgspec.structs.replace(presence, threshold=None)
-        kept = msgspec.structs.replace(calibration, threshold=None, presence=presence)
-        return replace(
-            self, manifest=msgspec.structs.replace(self.manifest, score_calibration=kept)
+        calibration, bank = self.manifest.score_calibration, self.manifest.sentence_bank
+        if calibration is not None:
+            presence = calibration.presence
+            if presence is not None:
+                presence = msgspec.structs.replace(presence, threshold=None)
+            calibration = msgspec.structs.replace(calibration, threshold=None, presence=presence)
+        if bank is not None:
+            bank = msgspec.structs.replace(bank, threshold=None)
+        manifest = msgspec.structs.replace(
+            self.manifest, score_calibration=calibration, sentence_bank=bank
         )
+        return replace(self, manifest=manifest)
 
     def sampled_at(self, fps: float | None) -> Bundle:
         """The same bundle, looking at so many frames a second instead of its own number.

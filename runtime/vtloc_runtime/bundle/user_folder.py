@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from vtloc_runtime.bundle.manifest import MANIFEST_NAME, NETWORK_NAMES
+from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.errors import BundleError
 
 if TYPE_CHECKING:
@@ -80,6 +80,6 @@ def bundle_for(bundle: Bundle, backend: str) -> Bundle:
 def serves_tensorrt(bundle: Bundle) -> bool:
     """Whether every network comes in a precision that TensorRT builds."""
     return all(
-        set(TENSORRT_PRECISIONS) & bundle.manifest.networks[name].variants.keys()
-        for name in NETWORK_NAMES
+        set(TENSORRT_PRECISIONS) & network.variants.keys()
+        for network in bundle.manifest.networks.values()
     )

@@ -27,7 +27,11 @@ from vtloc_runtime.localize.spans import decode, longest_span, to_moments
 from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
 from vtloc_runtime.localize.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, notify
-from vtloc_runtime.localize.windowed_logits import BoundaryLogits, word_alignment
+from vtloc_runtime.localize.windowed_logits import (
+    SENTENCES_AT_ONCE,
+    BoundaryLogits,
+    word_alignment,
+)
 from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.load import Placement, open_network
 from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
@@ -61,7 +65,7 @@ class Localizer:
 
     Args:
         bundle: Where the networks come from.
-        networks: The three networks, opened; closed by :meth:`close`.
+        networks: The bundle's networks, opened; closed by :meth:`close`.
         encoder: Hash of the visual network's file.
         batch: Frames in one run of the visual network at most.
         reuse: Most grey levels by which frames that share features may differ.
@@ -99,7 +103,9 @@ class Localizer:
             decoder=decoder,
             observer=observer,
         )
-        specs = (networks["localizer"].inputs["tokens"], networks["text"].inputs["token_ids"])
+        specs = [networks["text"].inputs["token_ids"]]
+        if "localizer" in networks:
+            specs.append(networks["localizer"].inputs["tokens"])
         limits = [limit for spec in specs if (limit := spec.longest(1)) is not None]
         self._sentences = SentenceEncoder(
             networks["text"],
@@ -107,7 +113,11 @@ class Localizer:
             batch=batch,
             kept=kept_sentences,
         )
-        self._boundaries = BoundaryLogits(networks["localizer"], manifest.windows)
+        self._boundaries = (
+            BoundaryLogits(networks["localizer"], manifest.windows)
+            if "localizer" in networks
+            else None
+        )
         # Calibration holds for the bundle's own way of decoding alone.
         own = self._strategy == manifest.decoding.strategy
         self._calibration = manifest.score_calibration if own else None
@@ -133,7 +143,7 @@ class Localizer:
         run_timeout: float = DEFAULT_RUN_TIMEOUT,
         observer: Observer | None = None,
     ) -> Localizer:
-        """Open a bundle's three networks.
+        """Open a bundle's networks.
 
         Args:
             bundle: The bundle's directory; None takes the one that ships with the project.
@@ -220,7 +230,7 @@ class Localizer:
     @property
     def backend(self) -> str:
         """What runs the networks, and where: ``"onnxruntime:cpu"``, ``"tensorrt:cuda:0"``."""
-        return self._networks["localizer"].backend
+        return self._networks["text"].backend
 
     @property
     def encoder(self) -> VideoEncoder:
@@ -297,10 +307,17 @@ class Localizer:
             VideoError: The video cannot be read.
             QueryError: A sentence is empty.
             FeatureError: The video was encoded by another network.
-            UsageError: ``moments`` is not a whole number from 1 to ``MOST_MOMENTS``.
+            UsageError: ``moments`` is not a whole number from 1 to ``MOST_MOMENTS``, or the
+                alignment is asked of a bundle without a localizer network.
             NetworkError: A network failed, or gave numbers that are not finite.
         """
         moments = check_moments(moments)
+        if alignment and self._boundaries is None:
+            raise UsageError(
+                "the bundle has no localizer network, which the alignment comes from",
+                where=self.bundle.path,
+                remedy="Ask without alignment, or open a bundle with a trained localizer",
+            )
         asked = [queries] if isinstance(queries, str) else _sentences(queries)
         sentences = self._sentences.encode(asked)
         if not sentences:
@@ -310,7 +327,7 @@ class Localizer:
         began = time.perf_counter()
         unique = list({sentence.text: sentence for sentence in sentences}.values())
         found: dict[str, Localization] = {}
-        limit = self._boundaries.rows
+        limit = SENTENCES_AT_ONCE if self._boundaries is None else self._boundaries.rows
         for top in range(0, len(unique), limit):
             group = unique[top : top + limit]
             for answer in self._answer(encoded, group, moments, alignment=alignment):
@@ -350,7 +367,7 @@ class Localizer:
         longest = longest_span(video.times, video.duration, manifest)
         logits = None
         # By similarity alone the curve decides; the localizer network has nothing to say.
-        if alignment or self._strategy != "similarity":
+        if self._boundaries is not None and (alignment or self._strategy != "similarity"):
             logits = self._boundaries.of(video.table, sentences, reach=longest, alignment=alignment)
         curves = boundaries = None
         looks = 1.0
@@ -450,6 +467,12 @@ def _check_strategy(bundle: Bundle, strategy: str) -> DecodingStrategy:
     else:
         raise UsageError(
             f"the decoding {strategy!r} is unknown", remedy=f"Choose {', '.join(choices)}"
+        )
+    if choice != "similarity" and "localizer" not in bundle.manifest.networks:
+        raise UsageError(
+            f"the bundle has no localizer network, which decoding by {choice} needs",
+            where=bundle.path,
+            remedy="Decode by similarity, or open a bundle with a trained localizer",
         )
     if choice in _BY_SIMILARITY and bundle.manifest.shared_space is None:
         raise BackendError(

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.text_encoder import EncodedSentence
     from vtloc_runtime.networks.interface import Network
 
-_SENTENCES_AT_ONCE = 32
+SENTENCES_AT_ONCE = 32
+"""Sentences that are answered together at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class BoundaryLogits:
     @property
     def rows(self) -> int:
         """Sentences that one call takes at most."""
-        return self._network.inputs["features"].batch(_SENTENCES_AT_ONCE)
+        return self._network.inputs["features"].batch(SENTENCES_AT_ONCE)
 
     def of(
         self,
