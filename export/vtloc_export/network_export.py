@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vtloc_export.graph.compact_weights import compact_graph
 from vtloc_export.graph.external_weights import SavedGraph, saved_graph
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import torch
     from onnx import ModelProto
 
-    from vtloc.encoders import TextEncoder, VisualEncoder
     from vtloc_export.signatures import Precision
     from vtloc_runtime.bundle.manifest import NetworkName
 
@@ -70,7 +69,7 @@ def export_network(
     Args:
         network: Which network the module is.
         module: The PyTorch module.
-        widths: Lengths of its fixed axes, as ``network_widths`` gives them.
+        widths: Lengths of its fixed axes, by name.
         precision: What to export.
         graph: Its FP32 graph, where there is one already.
         spared: Modules that compute in FP32 altogether where the precision is ``fp16``.
@@ -99,27 +98,6 @@ def file_name(network: NetworkName, precision: Precision) -> str:
 def external_name(network: NetworkName, precision: Precision) -> str:
     """The name of the file beside it that holds the weights where the ONNX file cannot."""
     return f"{file_name(network, precision)}.data"
-
-
-def network_widths(
-    localizer: torch.nn.Module, visual: VisualEncoder, text: TextEncoder
-) -> dict[NetworkName, dict[str, int]]:
-    """The lengths of every network's fixed axes, by network and name."""
-    config: Any = localizer.config
-    return {
-        "visual": {"size": visual.preprocessing.size, "feature": visual.dimension},
-        "text": {
-            "token": text.token_dimension,
-            "sentence": text.sentence_dimension,
-            "max_tokens": text.max_tokens,
-            "vocabulary": text.vocabulary,
-        },
-        "localizer": {
-            "feature": visual.dimension,
-            "token": text.token_dimension,
-            "hidden": int(config.hidden_dim),
-        },
-    }
 
 
 def runs_in_reference(network: NetworkName, module: torch.nn.Module) -> bool:

@@ -16,12 +16,20 @@ An encoder is named by a string, which is what checkpoints and bundles remember 
 """
 
 from vtloc.encoders.interface import TextEncoder, VisualEncoder
-from vtloc.encoders.registry import load_encoders, load_text_encoder, load_visual_encoder
+from vtloc.encoders.registry import (
+    is_encoder_name,
+    load_encoders,
+    load_text_encoder,
+    load_visual_encoder,
+    share_a_space,
+)
 
 __all__ = [
     "TextEncoder",
     "VisualEncoder",
+    "is_encoder_name",
     "load_encoders",
     "load_text_encoder",
     "load_visual_encoder",
+    "share_a_space",
 ]

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 _VISUAL_NAMES = "efficientnet-lite0, open_clip:MODEL[:TAG][:FILE]"
 _TEXT_NAMES = "minilm, hf:DIRECTORY, open_clip:MODEL[:TAG][:FILE]"
+_ALONE = ("efficientnet-lite0", "minilm")
+_NEIGHBOURS = (("efficientnet-lite0", "minilm"),)
+"""Encoders of different names whose vectors lie in one space."""
 
 
 def load_visual_encoder(name: str) -> VisualEncoder:
@@ -78,3 +81,18 @@ def load_encoders(visual: str, text: str) -> tuple[VisualEncoder, TextEncoder]:
 
         return load_clip(rest)
     return load_visual_encoder(visual), load_text_encoder(text)
+
+
+def share_a_space(visual: VisualEncoder, text: TextEncoder) -> bool:
+    """Whether frames of one encoder and sentences of the other compare by cosine.
+
+    Equal widths do not make a space: two models of one size have different ones.
+    """
+    return visual.shared_space is not None and (
+        visual.name == text.name or (visual.name, text.name) in _NEIGHBOURS
+    )
+
+
+def is_encoder_name(text: str) -> bool:
+    """Whether a text is written as an encoder's name is, known or not."""
+    return text.startswith(("open_clip:", "hf:")) or text in _ALONE

@@ -31,7 +31,6 @@ from vtloc_runtime.bundle.engine_file import (
     EngineSidecar,
     engine_stem,
 )
-from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import EngineError, OutputError, UsageError
 from vtloc_runtime.system.atomic_write import atomic_write
 
@@ -50,7 +49,7 @@ class EngineOptions:
         target: A compute capability such as ``"sm80"``, or ``"local"``.
         backend: Which TensorRT flavour; ``"auto"`` takes TensorRT where its GPU is the target.
         precision: Which variant of the networks.
-        networks: Which networks.
+        networks: Which networks; none named takes all that the bundle has.
         traffic: The expected traffic, a profile each; empty takes what the runtime sends.
         settings: What the builder is told.
         timing_cache: A file that keeps tactic timings between builds.
@@ -60,7 +59,7 @@ class EngineOptions:
     target: str
     backend: BackendChoice = "auto"
     precision: str = "fp16"
-    networks: tuple[NetworkName, ...] = NETWORK_NAMES
+    networks: tuple[NetworkName, ...] = ()
     traffic: tuple[Traffic, ...] = ()
     settings: EngineSettings = field(default_factory=EngineSettings)
     timing_cache: Path | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vtloc_export.options import ExportOptions
 from vtloc_export.signatures import PRECISIONS, Precision
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.bundle.manifest import MANIFEST_NAME, NETWORK_NAMES
+from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.bundle.user_folder import TENSORRT_PRECISIONS, user_folder
 from vtloc_runtime.errors import BundleError, MissingExtraError
 
@@ -78,4 +78,4 @@ def networks_for_tensorrt(
 
 
 def _holds(bundle: Bundle, precision: str) -> bool:
-    return all(precision in bundle.manifest.networks[name].variants for name in NETWORK_NAMES)
+    return all(precision in network.variants for network in bundle.manifest.networks.values())

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.evaluation.metrics import Scores, score
 from vtloc_export.errors import ParityError
-from vtloc_export.network_export import network_widths, runs_in_reference
+from vtloc_export.network_export import runs_in_reference
+from vtloc_export.networks import load_networks
 from vtloc_export.parity.bounds import (
     ANSWER_BOUNDS,
     MOVED_SECONDS,
@@ -34,13 +34,13 @@ from vtloc_export.parity.questions import Question, labelled_questions, syntheti
 from vtloc_export.parity.torch_backend import TorchNetwork
 from vtloc_export.sources import load_source
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import VtlocError
 from vtloc_runtime.localize.localizer import Localizer
 
 if TYPE_CHECKING:
     import torch
 
+    from vtloc_runtime.bundle.manifest import NetworkName
     from vtloc_runtime.localize.moments import Localization, Moment
 
 SAME = MOVED_SECONDS
@@ -157,16 +157,10 @@ def verify_bundle(
     questions = synthetic_questions() if data is None else labelled_questions(Path(data))
     progress("loading the PyTorch model")
     source = load_source(Path(path))
-    visual = load_visual_encoder(source.visual_encoder)
-    text = load_text_encoder(source.text_encoder)
-    modules: dict[NetworkName, torch.nn.Module] = {
-        "visual": visual,
-        "text": text,
-        "localizer": source.network,
-    }
-    widths = network_widths(source.network, visual, text)
+    networks = load_networks(source)
+    modules, widths = networks.modules, networks.widths
     tensors = []
-    for network in NETWORK_NAMES:
+    for network in modules:
         for precision in sorted(bundle.manifest.networks[network].variants):
             progress(f"{network} in {precision}")
             tensors.append(
@@ -174,7 +168,7 @@ def verify_bundle(
             )
     engines, unverified = _engines(bundle, modules, widths, progress)
     progress("answers of PyTorch")
-    references = {name: TorchNetwork(name, modules[name], widths[name]) for name in NETWORK_NAMES}
+    references = {name: TorchNetwork(name, modules[name], widths[name]) for name in modules}
     # "No such moment" on both sides would pass for agreement, whatever the networks say.
     asked = bundle.always_answering()
     with Localizer(asked, dict(references), encoder="", batch=8) as localizer:
@@ -298,7 +292,7 @@ def _engines(
     for backend, precision in _chains(bundle):
         if backend != "tensorrt":
             continue
-        for network in NETWORK_NAMES:
+        for network in modules:
             progress(f"{network} in {precision} by TensorRT")
             reference = torch_evaluate(modules[network], network)
             try:
