@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from vtloc_runtime.bundle.bundle_names import find_bundle
 from vtloc_runtime.bundle.digest import ENGINES_FOLDER, digest_of, naming_files, parse_digest
 from vtloc_runtime.bundle.manifest import (
     MANIFEST_NAME,
@@ -67,7 +68,8 @@ class Bundle:
         """Read and check a bundle's manifest; no network is loaded yet.
 
         Args:
-            path: The bundle's directory; None opens the one that ships with the project.
+            path: The bundle's directory, or the name of a bundle in the user's folder; None opens
+                the one that ships with the project.
             digest: The digest that it must have, ``"sha256:..."``; None takes any bundle.
 
         Raises:
@@ -165,6 +167,22 @@ class Bundle:
                 f"the manifest says {sha256[:12]}…"
             )
         return content
+
+    def verify(self) -> None:
+        """Read every file that the manifest names, and compare its hash.
+
+        Raises:
+            BundleError: A file is missing or altered.
+        """
+        manifest = self.manifest
+        for network in manifest.networks.values():
+            for variant in network.variants.values():
+                self.read(variant.file, variant.sha256)
+                for external in variant.external:
+                    self.read(external.file, external.sha256, limit=external.bytes)
+        for entry in (manifest.tokenizer, self.presence, manifest.sentence_bank):
+            if entry is not None:
+                self.read(entry.file, entry.sha256)
 
     def onnx(self, file: NetworkFile) -> OnnxFile:
         """A network's verified bytes, and those of every file that it may read.
@@ -279,7 +297,7 @@ def _folder(path: object) -> Path:
         return DEFAULT_BUNDLE
     if not isinstance(path, (str, os.PathLike)) or not str(path):
         raise UsageError(f"{path!r} is not the path of a bundle", remedy="Name its directory")
-    folder = Path(path)
+    folder = find_bundle(path)
     try:
         mode = folder.stat().st_mode
     except (OSError, ValueError) as error:

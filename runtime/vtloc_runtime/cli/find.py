@@ -13,7 +13,7 @@ from vtloc_runtime.cli.program import VersionOption, new_application
 
 _EPILOG = """
 Other commands: vtloc-run encode (encode videos in advance), vtloc-run doctor (check what this
-machine can run), vtloc-run bench (measure speed).
+machine can run), vtloc-run bench (measure speed), vtloc-run bundles (list bundles by name).
 
 Exit codes: 0 every sentence was answered; 1 some sentences failed. If all failed for the same
 reason, or nothing could be done: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backend, 7 network,

@@ -146,7 +146,8 @@ class Localizer:
         """Open a bundle's networks.
 
         Args:
-            bundle: The bundle's directory; None takes the one that ships with the project.
+            bundle: The bundle's directory, or its name, such as ``"clip-b32"``, as ``vtloc-run
+                bundles`` lists them; None takes the one that ships with the project.
             digest: The digest that the bundle must have, ``"sha256:..."``, as ``vtloc-run
                 doctor`` prints it; None takes ``$VTLOC_BUNDLE_DIGEST``, or any bundle.
             backend: ``"onnxruntime"`` or ``"tensorrt"``.
