@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from vtloc_export.errors import ExportError
 from vtloc_export.graph.polygraphy_checks import lint
 from vtloc_export.graph.tracing import export_graph, typed_network
@@ -26,6 +28,9 @@ from vtloc_runtime.system.output_check import check_output
 if TYPE_CHECKING:
     import torch
     from onnx import ModelProto
+
+    from vtloc.encoders import TextEncoder
+    from vtloc_runtime.bundle.manifest import SentenceBankEntry
 
 TOKENIZER_NAME = "tokenizer.json"
 
@@ -104,10 +109,10 @@ def export_bundle(
                 folder=folder,
                 progress=stages,
             )
-        bank = None
-        if networks.localizer is None:
+        bank = loaded.sentence_bank
+        if bank is not None or networks.localizer is None:
             stages.step("encoding the sentence bank")
-            bank = write_sentence_bank(networks.text, folder)
+            bank = _write_sentence_bank(networks.text, folder, bank)
         stages.step("writing the bundle")
         tokenizer = networks.text.tokenizer_json().encode()
         (folder / TOKENIZER_NAME).write_bytes(tokenizer)
@@ -154,6 +159,16 @@ def _export(
             )
         made.append(exported)
     return made
+
+
+def _write_sentence_bank(
+    text: TextEncoder, folder: Path, old: SentenceBankEntry | None
+) -> SentenceBankEntry:
+    """Encode the bank again, and use it as the source did."""
+    if old is None:
+        return write_sentence_bank(text, folder)
+    made = write_sentence_bank(text, folder, mean_weight=old.mean_weight)
+    return msgspec.structs.replace(made, threshold=old.threshold)
 
 
 def _write_reference(source: ExportSource, folder: Path) -> None:

@@ -15,7 +15,7 @@ from vtloc.errors import CheckpointError
 from vtloc.model import LocalizerConfig, LocalizerNetwork, load_checkpoint
 from vtloc_export.graph.parameter_names import read_parameters
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.bundle.manifest import Decoding, ScoreCalibration, Windows
+from vtloc_runtime.bundle.manifest import Decoding, ScoreCalibration, SentenceBankEntry, Windows
 from vtloc_runtime.errors import BundleError
 from vtloc_runtime.system.text import first_line
 
@@ -63,6 +63,7 @@ class ExportSource:
         accuracy: What was measured, by test set.
         spared: Modules of each network that stay in FP32 in half precision, as calibration chose.
         reference: Content of the file of reference frames for absence; None where it has none.
+        sentence_bank: How an exported bundle uses its sentence bank; None where it has none.
     """
 
     visual_encoder: str
@@ -79,6 +80,7 @@ class ExportSource:
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     spared: Mapping[NetworkName, tuple[str, ...]] = field(default_factory=dict)
     reference: bytes | None = None
+    sentence_bank: SentenceBankEntry | None = None
 
 
 def load_source(source: Path | EncoderPair) -> ExportSource:
@@ -143,6 +145,7 @@ def _from_bundle(path: Path) -> ExportSource:
         accuracy=provenance.accuracy,
         spared={name: one.islands.get("fp16", ()) for name, one in manifest.networks.items()},
         reference=bundle.read(test.file, test.sha256) if (test := bundle.presence) else None,
+        sentence_bank=manifest.sentence_bank,
     )
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.model import LocalizerConfig, LocalizerNetwork
-from vtloc_export.network_export import export_network, network_widths
+from vtloc_export.network_export import export_network
+from vtloc_export.networks import network_widths
 
 pytestmark = pytest.mark.slow
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from vtloc_export.engines.progress import BuildProgress
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.bundle.manifest import NetworkName
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ def build_engines(
     """
     progress = progress or SilentProgress()
     check_traffic(bundle, options.traffic)
-    for name in options.networks:
+    chosen = options.networks or bundle.manifest.network_names
+    for name in chosen:
         bundle.variant(name, options.precision)
     builder = choose_builder(options.backend, options.target)
     if options.timing_cache is not None and builder.capability is not None:
@@ -117,7 +119,7 @@ def build_engines(
             settings, timing_cache_sha256=hashlib.sha256(cache or b"").hexdigest()
         )
     reports = []
-    for name in options.networks:
+    for name in chosen:
         file = bundle.variant(name, options.precision)
         identity = EngineIdentity(
             network=name,
