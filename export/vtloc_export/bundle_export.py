@@ -18,6 +18,7 @@ from vtloc_export.manifest_writing import describe
 from vtloc_export.network_export import ExportedNetwork, export_network, file_name
 from vtloc_export.networks import load_networks
 from vtloc_export.options import ExportOptions
+from vtloc_export.parity.comparison import remembered, torch_evaluate
 from vtloc_export.sentence_bank import write_sentence_bank
 from vtloc_export.sources import EncoderPair, ExportSource, load_source
 from vtloc_export.staging import check_place, staged_bundle, write_manifest
@@ -143,12 +144,15 @@ def _export(
     progress: ExportProgress,
 ) -> list[ExportedNetwork]:
     graph: ModelProto | None = None
+    reference = remembered(torch_evaluate(module, network))
     made = []
     for precision in options.precisions:
         progress.step(f"{network} in {precision}")
         if precision != "fp16" and graph is None:
             graph = export_graph(typed_network(network, module), network, widths)
-        exported = export_network(network, module, widths, precision, graph=graph, spared=spared)
+        exported = export_network(
+            network, module, widths, precision, graph=graph, spared=spared, reference=reference
+        )
         file = folder / file_name(network, precision)
         file.write_bytes(exported.files.content)
         if exported.files.external is not None:

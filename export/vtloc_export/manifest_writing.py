@@ -103,6 +103,8 @@ def _network_entry(
         for item in made
         if item.network == network
     }
+    # What half precision could not hold was added to what calibration had chosen.
+    spared = next((one.islands for one in made if one.network == network and one.islands), spared)
     named = ("feature", "token", "sentence", "hidden")
     dims = {name: widths[name] for name in named if name in widths}
     return NetworkEntry(dims=dims, variants=variants, islands={"fp16": spared} if spared else {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vtloc_export.graph.compact_weights import compact_graph
@@ -11,6 +12,7 @@ from vtloc_export.graph.external_weights import SavedGraph, saved_graph
 from vtloc_export.graph.tracing import export_graph, typed_network
 from vtloc_export.parity.comparison import (
     SMALL,
+    Evaluate,
     OutputParity,
     check,
     compare,
@@ -20,14 +22,15 @@ from vtloc_export.parity.comparison import (
     torch_evaluate,
 )
 from vtloc_export.parity.probes import probes
-from vtloc_export.precision.activation_ranges import LayerRange, activation_ranges, check_ranges
 from vtloc_export.precision.graph_check import check_half_precision
-from vtloc_export.precision.policy import POLICIES
+from vtloc_export.precision.islands import within_range
+from vtloc_export.precision.policy import POLICIES, TypedNetwork
 
 if TYPE_CHECKING:
     import torch
     from onnx import ModelProto
 
+    from vtloc_export.precision.activation_ranges import LayerRange
     from vtloc_export.signatures import Precision
     from vtloc_runtime.bundle.manifest import NetworkName
 
@@ -46,6 +49,7 @@ class ExportedNetwork:
         files: Its ONNX file, and the file beside it where that is too small.
         parity: Its outputs against PyTorch in FP32.
         ranges: The largest activations, in half precision only.
+        islands: Modules that stay in FP32, in half precision only.
     """
 
     network: NetworkName
@@ -53,6 +57,7 @@ class ExportedNetwork:
     files: SavedGraph
     parity: tuple[OutputParity, ...]
     ranges: tuple[LayerRange, ...] = ()
+    islands: tuple[str, ...] = ()
 
 
 def export_network(
@@ -63,6 +68,7 @@ def export_network(
     *,
     graph: ModelProto | None = None,
     spared: Sequence[str] = (),
+    reference: Evaluate | None = None,
 ) -> ExportedNetwork:
     """Export one network in one precision and check it.
 
@@ -72,15 +78,17 @@ def export_network(
         widths: Lengths of its fixed axes, by name.
         precision: What to export.
         graph: Its FP32 graph, where there is one already.
-        spared: Modules that compute in FP32 altogether where the precision is ``fp16``.
+        spared: Modules that compute in FP32 altogether where the precision is ``fp16``; those
+            that half precision cannot hold are added.
+        reference: Runs the module in FP32; by default anew for every call.
 
     Raises:
         ExportError: It cannot be exported in that precision.
         ParityError: Its outputs differ from PyTorch's by more than the tolerance.
     """
-    reference = torch_evaluate(module, network)
+    reference = reference or torch_evaluate(module, network)
     if precision == "fp16":
-        return _export_half(network, module, widths, spared)
+        return _export_half(network, module, widths, spared, reference)
     plain = graph or export_graph(typed_network(network, module), network, widths)
     model = compact_graph(plain, network) if precision == "compact" else plain
     files = saved_graph(model, network, external_name(network, precision))
@@ -111,13 +119,16 @@ def _export_half(
     module: torch.nn.Module,
     widths: Mapping[str, int],
     spared: Sequence[str],
+    reference: Evaluate,
 ) -> ExportedNetwork:
-    reference = torch_evaluate(module, network)
-    typed = typed_network(network, module, half=True, spared=spared)
-    ranges = activation_ranges(typed, range_calls(network, widths))
-    check_ranges(ranges, network=network)
+    typed, ranges, islands = within_range(
+        partial(_half, network, module),
+        lambda: range_calls(network, widths),
+        network=network,
+        spared=spared,
+    )
     model = export_graph(typed, network, widths)
-    check_half_precision(model, POLICIES[network].sparing(spared))
+    check_half_precision(model, POLICIES[network].sparing(islands))
     files = saved_graph(model, network, external_name(network, "fp16"))
     # ONNX Runtime computes FP16 in FP32 on a CPU: it proves the graph's shapes, and no more.
     shapes = compare(
@@ -133,4 +144,8 @@ def _export_half(
         tried = probes(network, widths, SMALL[network])
         rounded = compare(network, reference_evaluate(model), reference, tried)
         check(rounded, network=network, precision="fp16", against="ONNX's evaluator")
-    return ExportedNetwork(network, "fp16", files, parity, ranges[:_RANGES_KEPT])
+    return ExportedNetwork(network, "fp16", files, parity, ranges[:_RANGES_KEPT], islands)
+
+
+def _half(network: NetworkName, module: torch.nn.Module, spared: Sequence[str]) -> TypedNetwork:
+    return typed_network(network, module, half=True, spared=spared)

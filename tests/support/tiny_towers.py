@@ -233,7 +233,8 @@ def tiny_vitamin(pretrained=False, **kwargs):
     )  # fmt: skip
     model = VisionTransformer(
         img_size=32, patch_size=1, embed_dim=32, depth=2, num_heads=2, mlp_ratio=2.0,
-        mlp_layer=GeGluMlp, class_token=False, embed_layer=partial(HybridEmbed, backbone=stages, proj=False),
+        mlp_layer=GeGluMlp, class_token=False,
+        embed_layer=partial(HybridEmbed, backbone=stages, proj=False),
         **{"global_pool": "avg", **_plain(kwargs)},
     )  # fmt: skip
     model.default_cfg = {}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from vtloc.encoders.clip_text import load_text_tower
 from vtloc.encoders.exportable_attention import write_out_attention
 from vtloc.encoders.interface import TextEncoder, VisualEncoder, normalised, scaled_pixels
+from vtloc.encoders.merged_branches import merge_branches
 from vtloc.encoders.open_clip_source import create_model, read_source
 from vtloc.errors import EncoderError
 from vtloc_runtime.bundle.manifest import Preprocessing, SharedSpace
@@ -35,7 +36,7 @@ class ClipVisualEncoder(VisualEncoder):
         self.name = name
         self.preprocessing = _preprocessing(settings, name)
         write_out_attention(tower)
-        self.tower = _reparameterised(tower)
+        self.tower = merge_branches(tower)
         mean, deviation = torch.tensor(settings["mean"]), torch.tensor(settings["std"])
         self.register_buffer("scale", 1 / (255 * deviation), persistent=False)
         self.register_buffer("offset", -mean / deviation, persistent=False)
@@ -95,16 +96,6 @@ def load_clip(source: str) -> tuple[ClipVisualEncoder, TextEncoder]:
     model = create_model(read)
     text = load_text_tower(read, model)
     return ClipVisualEncoder(model.visual, name=read.name), text
-
-
-def _reparameterised(tower: nn.Module) -> nn.Module:
-    """The tower with the branches that were only for training merged, as MobileCLIP has them."""
-    if not any(hasattr(module, "reparameterize") for module in tower.modules()):
-        return tower
-    from timm.utils.model import reparameterize_model
-
-    merged: nn.Module = reparameterize_model(tower.eval(), inplace=True)
-    return merged
 
 
 def _preprocessing(settings: dict[str, Any], name: str) -> Preprocessing:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 
@@ -21,6 +24,8 @@ _SELF_DESCRIBED = ("local-dir:", "hf-hub:")
 """Models that a folder or a repository describes, weights and tokenizer included."""
 _PICTURE = ("mean", "std", "interpolation", "resize_mode")
 _NEAREST = 3
+_QUIET = 1e-3
+"""Standard deviation of weights that training has not reached yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +106,9 @@ def create_model(source: OpenClipSource) -> Any:
     open_clip = import_open_clip()
     trained = _training_settings(source)
     try:
-        with _quietly(), torch.random.fork_rng(devices=[]):
+        with _quietly(), _not_waiting(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return open_clip.create_model(
+            model = open_clip.create_model(
                 source.model,
                 pretrained=source.file or source.tag,
                 pretrained_text=False,
@@ -114,8 +119,18 @@ def create_model(source: OpenClipSource) -> Any:
                 },
                 require_pretrained=source.described or (source.file or source.tag) is not None,
             )
+            if not source.described and (source.file or source.tag) is None:
+                _rouse_head(model)
+            return model
     except Exception as error:
         raise _load_error(source, error) from error
+
+
+def _rouse_head(model: Any) -> None:
+    """Give random features a length: timm starts heads near zero, below half precision's range."""
+    head = getattr(getattr(model.visual, "trunk", None), "head", None)
+    if isinstance(head, torch.nn.Linear) and float(head.weight.std()) < _QUIET:
+        torch.nn.init.normal_(head.weight, std=head.in_features**-0.5)
 
 
 def create_tokenizer(source: OpenClipSource) -> Any:
@@ -126,7 +141,7 @@ def create_tokenizer(source: OpenClipSource) -> Any:
     """
     open_clip = import_open_clip()
     try:
-        with _quietly():
+        with _quietly(), _not_waiting():
             return open_clip.get_tokenizer(source.model)
     except Exception as error:
         raise EncoderError(
@@ -217,3 +232,24 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
+
+
+@contextmanager
+def _not_waiting() -> Iterator[None]:
+    """Ask the hub for nothing where its host has no address: it would be tried for a minute."""
+    from huggingface_hub import constants
+
+    host = urlsplit(constants.ENDPOINT).hostname or ""
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not (getproxies() or _has_address(host))
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _has_address(host: str) -> bool:
+    try:
+        return bool(socket.getaddrinfo(host, None))
+    except OSError:
+        return False

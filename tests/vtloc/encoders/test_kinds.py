@@ -15,6 +15,7 @@ from tokenizers import Tokenizer  # noqa: E402 - after the skips
 
 from tests.support import tiny_towers  # noqa: E402
 from vtloc.encoders import load_encoders, load_text_encoder, share_a_space  # noqa: E402
+from vtloc.encoders.open_clip_source import _rouse_head  # noqa: E402
 from vtloc.errors import EncoderError  # noqa: E402
 
 SENTENCES = ("the dog runs", "A photo: the cat, running!", "кошка и собака", "a " * 40)
@@ -34,6 +35,7 @@ def kind(request, names):
         model = open_clip.create_model(
             name.partition(":")[2], force_custom_text=True, pretrained_text=False
         )
+        _rouse_head(model)
     return name, model.eval()
 
 
