@@ -81,6 +81,10 @@ def decode_with(read: Read, decoder: str, *, fallback: bool = False) -> Read:
     """
 
     def reading(source: Any, options: VideoOptions, size: int) -> Reading:
+        if options.instants is not None:
+            # A picture that is asked with, which NVDEC does not decode.
+            yield from read(source, replace(options, decoder=PROCESSOR), size)
+            return
         given = 0
         try:
             for part in read(source, replace(options, decoder=decoder), size):

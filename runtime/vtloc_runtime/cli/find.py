@@ -31,6 +31,15 @@ class SearchOptions:
     query: Annotated[
         list[str] | None, typer.Option("--query", "-q", help="Sentence to find; repeatable.")
     ] = None
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--like",
+            metavar="PICTURE",
+            help="Find moments like this picture; with -q, those that fit the sentence as well. "
+            "Several pictures are averaged.",
+        ),
+    ] = None
     moments: Annotated[
         int, typer.Option("--moments", "-k", min=1, help="Maximum number of moments per sentence.")
     ] = 1
@@ -86,8 +95,8 @@ def find(
         list[str],
         typer.Argument(
             help="Videos, folders, patterns, or lists: .txt (one video per line), .csv (columns "
-            "video, query, id), .jsonl (objects with video and query or queries), or annotations "
-            "of ActivityNet Captions, Charades-STA or QVHighlights."
+            "video, query, like, id), .jsonl (objects with video and query or queries, rewrites, "
+            "like), or annotations of ActivityNet Captions, Charades-STA or QVHighlights."
         ),
     ],
     *,

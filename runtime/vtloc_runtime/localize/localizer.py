@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, get_args, overload
@@ -16,20 +16,22 @@ from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.digest import DIGEST_VARIABLE
 from vtloc_runtime.bundle.manifest import DecodingStrategy
 from vtloc_runtime.bundle.user_folder import bundle_for
-from vtloc_runtime.errors import BackendError, FeatureError, QueryError, UsageError
-from vtloc_runtime.localize.absence import PresenceCheck
+from vtloc_runtime.errors import BackendError, FeatureError, UsageError
 from vtloc_runtime.localize.change_points import change_points
+from vtloc_runtime.localize.comparison import Compared, Comparison
 from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.localize.moments import Localization
-from vtloc_runtime.localize.similarity import cosine_curves
+from vtloc_runtime.localize.picture_encoder import PictureEncoder, check_shared
+from vtloc_runtime.localize.question import EncodedQuestion, Query, Question, read_questions
 from vtloc_runtime.localize.spans import decode, longest_span, to_moments
-from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
+from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, SentenceEncoder
 from vtloc_runtime.localize.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, notify
 from vtloc_runtime.localize.windowed_logits import (
     SENTENCES_AT_ONCE,
     BoundaryLogits,
+    FrameLogits,
     word_alignment,
 )
 from vtloc_runtime.networks.interface import check_finite
@@ -121,8 +123,11 @@ class Localizer:
         # Calibration holds for the bundle's own way of decoding alone.
         own = self._strategy == manifest.decoding.strategy
         self._calibration = manifest.score_calibration if own else None
+        shared = manifest.shared_space
+        self._pictures = PictureEncoder(self._videos, shared)
         # Presence does not depend on it, but a decoding that was asked for always answers.
-        self._presence = PresenceCheck.of(bundle if own else bundle.always_answering())
+        asked = bundle if own else bundle.always_answering()
+        self._comparison = None if shared is None else Comparison(asked, shared)
 
     @classmethod
     def open(
@@ -243,13 +248,34 @@ class Localizer:
         """What turns sentences into vectors, for programs that compare on their own."""
         return self._sentences
 
-    def check_query(self, query: str) -> None:
-        """Refuse a sentence that cannot be searched for, without running anything.
+    def check_query(self, query: Query) -> None:
+        """Refuse a question that cannot be searched for, without running anything.
+
+        Pictures are not opened.
 
         Raises:
-            QueryError: The sentence is empty, or nothing the tokenizer knows.
+            QueryError: A sentence is empty, or nothing the tokenizer knows.
+            UsageError: A picture is asked of a bundle whose frames and sentences share no space.
         """
-        self._sentences.check(query)
+        question = Question.of(query)
+        for sentence in question.wordings:
+            self._sentences.check(sentence)
+        if question.pictures:
+            check_shared(self.bundle.manifest.shared_space)
+
+    def encode_pictures(self, query: Query, *, read: Read = read_here) -> None:
+        """Encode a question's pictures in advance; the last few hundred are remembered.
+
+        Args:
+            query: A question; its sentences are not looked at.
+            read: Where the pictures are decoded; in this process by default.
+
+        Raises:
+            QueryError: A picture cannot be read.
+            UsageError: Frames and sentences share no space.
+        """
+        for picture in Question.of(query).pictures:
+            self._pictures.encode(picture, read)
 
     def encode_video(
         self,
@@ -277,39 +303,58 @@ class Localizer:
 
     @overload
     def localize(
-        self, video: Any, queries: str, *, moments: int = 1, alignment: bool = False
+        self,
+        video: Any,
+        queries: Query,
+        *,
+        moments: int = 1,
+        alignment: bool = False,
+        read: Read = read_here,
     ) -> Localization: ...
 
     @overload
     def localize(
-        self, video: Any, queries: Sequence[str], *, moments: int = 1, alignment: bool = False
+        self,
+        video: Any,
+        queries: list[Query] | list[str] | Iterable[Query],
+        *,
+        moments: int = 1,
+        alignment: bool = False,
+        read: Read = read_here,
     ) -> list[Localization]: ...
 
     def localize(
         self,
         video: Any,
-        queries: str | Sequence[str],
+        queries: Any,
         *,
         moments: int = 1,
         alignment: bool = False,
+        read: Read = read_here,
     ) -> Localization | list[Localization]:
-        """Find the moments that sentences describe.
+        """Find the moments that questions ask for.
+
+        A question is a sentence; a picture, or its path as a `pathlib.Path`; or a tuple of them
+        that mean the same: wordings are averaged, and so are pictures, and the one weighs as
+        much as the other.
 
         Args:
             video: An encoded video, or anything that :meth:`encode_video` takes.
-            queries: One sentence or several; several share the work.
-            moments: Moments wanted for each sentence at most; they share no second.
+            queries: One question, or a list of several, which share the work.
+            moments: Moments wanted for each question at most; they share no second.
             alignment: Whether to say, too, which words each frame has to do with.
+            read: Where pictures are decoded; in this process by default.
 
         Returns:
-            One answer for one sentence, a list in the same order for several.
+            One answer for one question, a list in the same order for several.
 
         Raises:
             VideoError: The video cannot be read.
-            QueryError: A sentence is empty.
+            QueryError: A sentence is empty, or a picture cannot be read.
             FeatureError: The video was encoded by another network.
-            UsageError: ``moments`` is not a whole number from 1 to ``MOST_MOMENTS``, or the
-                alignment is asked of a bundle without a localizer network.
+            UsageError: ``moments`` is not a whole number from 1 to ``MOST_MOMENTS``, or the bundle
+                lacks what is asked: a localizer network for the alignment, a space that frames
+                and sentences share for pictures.
             NetworkError: A network failed, or gave numbers that are not finite.
         """
         moments = check_moments(moments)
@@ -319,26 +364,44 @@ class Localizer:
                 where=self.bundle.path,
                 remedy="Ask without alignment, or open a bundle with a trained localizer",
             )
-        asked = [queries] if isinstance(queries, str) else _sentences(queries)
-        sentences = self._sentences.encode(asked)
-        if not sentences:
+        asked, alone = read_questions(queries)
+        questions = self._encode_questions(asked, read)
+        if not questions:
             return []
         encoded = video if isinstance(video, EncodedVideo) else self.encode_video(video)
         self._check_features(encoded)
         began = time.perf_counter()
-        unique = list({sentence.text: sentence for sentence in sentences}.values())
-        found: dict[str, Localization] = {}
+        unique = list({question.key: question for question in questions}.values())
+        found: dict[Question, Localization] = {}
         limit = SENTENCES_AT_ONCE if self._boundaries is None else self._boundaries.rows
         for top in range(0, len(unique), limit):
             group = unique[top : top + limit]
-            for answer in self._answer(encoded, group, moments, alignment=alignment):
-                found[answer.query] = answer
-        notify(self._observer, "localize", time.perf_counter() - began, len(sentences))
-        answers = [
-            replace(found[sentence.text], query=query, warnings=sentence.warnings)
-            for query, sentence in zip(asked, sentences, strict=True)
+            answers = self._answer(encoded, group, moments, alignment=alignment)
+            found.update(zip((one.key for one in group), answers, strict=True))
+        notify(self._observer, "localize", time.perf_counter() - began, len(questions))
+        given = [
+            replace(
+                found[question.key],
+                query=question.question.sentence,
+                rewrites=question.question.rewrites,
+                warnings=question.warnings,
+            )
+            for question in questions
         ]
-        return answers[0] if isinstance(queries, str) else answers
+        return given[0] if alone else given
+
+    def _encode_questions(self, asked: list[Question], read: Read) -> list[EncodedQuestion]:
+        """The questions' sentences and pictures as vectors."""
+        sentences = iter(
+            self._sentences.encode([text for question in asked for text in question.wordings])
+        )
+        encoded = []
+        for question in asked:
+            own = tuple(next(sentences) for _ in question.wordings)
+            pictures = [self._pictures.encode(picture, read) for picture in question.pictures]
+            mean = np.asarray(np.mean(pictures, axis=0)) if pictures else None
+            encoded.append(EncodedQuestion(question, own, mean))
+        return encoded
 
     def close(self) -> None:
         """Free the networks; a second call does nothing."""
@@ -359,57 +422,62 @@ class Localizer:
     def _answer(
         self,
         video: EncodedVideo,
-        sentences: list[EncodedSentence],
+        questions: list[EncodedQuestion],
         moments: int,
         *,
         alignment: bool,
     ) -> list[Localization]:
         manifest = self.bundle.manifest
         longest = longest_span(video.times, video.duration, manifest)
-        logits = None
+        logits: list[FrameLogits | None] = [None] * len(questions)
         # By similarity alone the curve decides; the localizer network has nothing to say.
         if self._boundaries is not None and (alignment or self._strategy != "similarity"):
-            logits = self._boundaries.of(video.table, sentences, reach=longest, alignment=alignment)
-        curves = boundaries = None
-        looks = 1.0
-        if manifest.shared_space is not None:
-            vectors = [sentence.sentence for sentence in sentences]
-            if self._strategy in _BY_SIMILARITY or self._presence is not None:
-                curves = cosine_curves(video.rows, vectors, manifest.shared_space)
-                check_finite(curves, what="cosines of frames and sentence", network="visual")
-                if video.index is not None:
-                    curves = curves[:, video.index]
-            if self._strategy in _BY_SIMILARITY:
-                boundaries = change_points(video.table, manifest.shared_space)
-            if self._presence is not None:
-                looks = self._presence.looks(video.table, manifest.shared_space)
+            logits = self._boundaries.of_wordings(
+                video.table,
+                [question.sentences for question in questions],
+                reach=longest,
+                alignment=alignment,
+            )
+        curved = self._strategy in _BY_SIMILARITY or any(not one.sentences for one in questions)
+        compared: list[Compared | None] = [None] * len(questions)
+        if self._comparison is not None and (curved or self._comparison.tells_presence):
+            compared = [*self._comparison.of(video, questions)]
+        boundaries = change_points(video.table, manifest.shared_space) if curved else None
+        silent = np.zeros(len(video))
         answers = []
-        for row, sentence in enumerate(sentences):
-            curve = None if curves is None else curves[row]
-            words = None if logits is None else word_alignment(logits, row, sentence, video.times)
-            margin = None
-            if self._presence is not None and curve is not None:
-                margin = self._presence.margin(curve, sentence.sentence, looks)
-                if not self._presence.shows(margin):
-                    answers.append(
-                        Localization(sentence.text, (), presence=margin, alignment=words)
-                    )
-                    continue
-            silent = np.zeros(len(video))
-            spans = decode(
-                self._strategy,
-                silent if logits is None else logits.starts[row],
-                silent if logits is None else logits.ends[row],
-                longest=longest,
-                curve=curve,
-                boundaries=boundaries,
-                count=moments,
-                similarity_weight=manifest.decoding.similarity_weight,
+        for question, own, seen in zip(questions, logits, compared, strict=True):
+            asked = question.question
+            answer = Localization(
+                asked.sentence,
+                (),
+                question.warnings,
+                None if seen is None else seen.margin,
+                rewrites=asked.rewrites,
+                like=asked.like,
+                alignment=None
+                if own is None
+                else word_alignment(own, 0, question.sentences[0], video.times),
             )
-            found = to_moments(
-                spans, video.times, video.duration, calibration=self._calibration, margin=margin
-            )
-            answers.append(Localization(sentence.text, found, presence=margin, alignment=words))
+            if seen is None or seen.shown:
+                spans = decode(
+                    self._strategy if question.sentences else "similarity",
+                    silent if own is None else own.starts[0],
+                    silent if own is None else own.ends[0],
+                    longest=longest,
+                    curve=None if seen is None else seen.curve,
+                    boundaries=boundaries,
+                    count=moments,
+                    similarity_weight=manifest.decoding.similarity_weight,
+                )
+                found = to_moments(
+                    spans,
+                    video.times,
+                    video.duration,
+                    calibration=self._calibration,
+                    margin=answer.presence,
+                )
+                answer = replace(answer, moments=found)
+            answers.append(answer)
         return answers
 
     def _check_features(self, video: EncodedVideo) -> None:
@@ -449,15 +517,6 @@ def check_moments(moments: object) -> int:
             f"{moments} moments cannot be found", remedy=f"Ask for 1 to {MOST_MOMENTS}"
         )
     return check_whole(moments, "moments", least=1, most=MOST_MOMENTS)
-
-
-def _sentences(queries: object) -> list[str]:
-    if isinstance(queries, bytes | bytearray | Mapping) or not isinstance(queries, Iterable):
-        raise QueryError(
-            f"a sentence is text, not {type(queries).__name__}",
-            remedy="Give one sentence, or a list of them",
-        )
-    return list(queries)
 
 
 def _check_strategy(bundle: Bundle, strategy: str) -> DecodingStrategy:
