@@ -24,6 +24,7 @@ _SELF_DESCRIBED = ("local-dir:", "hf-hub:")
 """Models that a folder or a repository describes, weights and tokenizer included."""
 _PICTURE = ("mean", "std", "interpolation", "resize_mode")
 _NEAREST = 3
+_STRETCHERS = ("resize_pos_embed", "resize_text_pos_embed")
 _QUIET = 1e-3
 """Standard deviation of weights that training has not reached yet."""
 
@@ -106,7 +107,7 @@ def create_model(source: OpenClipSource) -> Any:
     open_clip = import_open_clip()
     trained = _training_settings(source)
     try:
-        with _quietly(), _not_waiting(), torch.random.fork_rng(devices=[]):
+        with _quietly(), _not_waiting(), _unstretched(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = open_clip.create_model(
                 source.model,
@@ -191,12 +192,19 @@ def _training_settings(source: OpenClipSource) -> Mapping[str, Any]:
 def _load_error(source: OpenClipSource, error: Exception) -> EncoderError:
     reason = first_line(error)
     if source.file:
-        if "size mismatch" in str(error) or "state_dict" in str(error):
+        if isinstance(error, _OtherSizeError) or "state_dict" in str(error):
             reason = "its weights are of another model"
         return EncoderError(
             f"cannot load {source.file}: {reason}",
             where=source.name,
             remedy=f"Name the model that the file was saved from, instead of {source.model}",
+        )
+    if source.model.startswith("hf-hub:"):
+        return EncoderError(
+            "its repository cannot be fetched, and is not in the cache",
+            where=source.name,
+            remedy="Without a network, copy the repository's folder and name it: "
+            "open_clip:local-dir:/path/to/folder",
         )
     if source.tag is None:
         return EncoderError(
@@ -232,6 +240,33 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
+
+
+class _OtherSizeError(Exception):
+    """Weights for pictures or sentences of another length."""
+
+
+@contextmanager
+def _unstretched() -> Iterator[None]:
+    """Refuse weights whose positions open_clip would stretch to another length without a word."""
+    from open_clip import factory
+
+    untyped: Any = factory
+    stretchers = {name: getattr(untyped, name) for name in _STRETCHERS}
+
+    def refuse(state: Any, model: Any, *_: Any, **__: Any) -> None:
+        own = model.state_dict()
+        for name, values in state.items():
+            if "pos" in name and name in own and values.shape != own[name].shape:
+                raise _OtherSizeError(name)
+
+    for name in stretchers:
+        setattr(untyped, name, refuse)
+    try:
+        yield
+    finally:
+        for name, function in stretchers.items():
+            setattr(untyped, name, function)
 
 
 @contextmanager
