@@ -217,7 +217,7 @@ def given(localizer: Localizer, shown: FrameSequence | None) -> list[Moment]:
     """What the runtime answers about pictures that were made elsewhere."""
     if shown is None:
         raise SystemExit("nothing was shown yet")
-    answers = localizer.localize(localizer.encode_video(shown), QUERIES)
+    answers = localizer.localize(localizer.encode_video(shown), list(QUERIES))
     return [answer.moments[0] for answer in answers]
 
 

@@ -30,6 +30,10 @@ SENTENCE_BANK_NAME = "sentence_bank.safetensors"
 MEAN_WEIGHT = 0.5
 """How much of the mean text is taken from a query of CLIP's kind; 0.4 to 0.6 measure alike."""
 
+THRESHOLD = 0.75
+"""Margin below which a video is taken not to show a sentence: what five in six or so of ordinary
+sentences stay below."""
+
 _TEMPLATES_EACH = 2
 _BATCH = 64
 
@@ -62,7 +66,11 @@ def build_sentence_bank(encoder: TextEncoder) -> SentenceBank:
 
 
 def write_sentence_bank(
-    encoder: TextEncoder, folder: Path, *, mean_weight: float = MEAN_WEIGHT
+    encoder: TextEncoder,
+    folder: Path,
+    *,
+    mean_weight: float = MEAN_WEIGHT,
+    threshold: float | None = THRESHOLD,
 ) -> SentenceBankEntry:
     """Write the bank of an encoder into a bundle's folder, and describe it for the manifest.
 
@@ -71,6 +79,7 @@ def write_sentence_bank(
         folder: The bundle's directory.
         mean_weight: How much of the mean text queries lose; 0 where one encoder makes frames and
             sentences.
+        threshold: Least margin of a video that shows a sentence; None answers every sentence.
     """
     content = build_sentence_bank(encoder).to_bytes()
     (folder / SENTENCE_BANK_NAME).write_bytes(content)
@@ -78,6 +87,7 @@ def write_sentence_bank(
         file=SENTENCE_BANK_NAME,
         sha256=hashlib.sha256(content).hexdigest(),
         mean_weight=mean_weight,
+        threshold=threshold,
     )
 
 
@@ -95,8 +105,9 @@ def _encode(encoder: TextEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
     for indices in by_length.values():
         for top in range(0, len(indices), _BATCH):
             rows = indices[top : top + _BATCH]
-            ids = torch.tensor([encoded[row] for row in rows])
-            vectors[rows] = encoder(ids, torch.ones_like(ids, dtype=torch.bool))[1].float().numpy()
+            batch = torch.tensor([encoded[row] for row in rows])
+            real = torch.ones_like(batch, dtype=torch.bool)
+            vectors[rows] = encoder(batch, real)[1].float().numpy()
     return vectors
 
 

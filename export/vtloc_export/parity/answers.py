@@ -322,7 +322,7 @@ def _ask(localizer: Localizer, questions: Sequence[Question]) -> list[Localizati
     answers: list[Localization] = []
     for question in questions:
         encoded = localizer.encode_video(question.video)
-        answers += localizer.localize(encoded, question.queries, moments=5)
+        answers += localizer.localize(encoded, list(question.queries), moments=5)
     return answers
 
 

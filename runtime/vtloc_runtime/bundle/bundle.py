@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +21,8 @@ from vtloc_runtime.bundle.manifest import (
     NetworkFile,
     NetworkName,
     PresenceTest,
+    ReferenceEntry,
+    SentenceBankEntry,
 )
 from vtloc_runtime.bundle.manifest_check import (
     LEAST_FRAMES_PER_SECOND,
@@ -121,14 +123,19 @@ class Bundle:
         networks = self.manifest.networks.values()
         variants = [variant for network in networks for variant in network.variants.values()]
         external = (one.file for variant in variants for one in variant.external)
-        presence, bank = self.presence, self.manifest.sentence_bank
         # Two precisions of a network may share a file.
         return (
             *dict.fromkeys((*(variant.file for variant in variants), *external)),
             self.manifest.tokenizer.file,
-            *(() if presence is None else (presence.file,)),
-            *(() if bank is None else (bank.file,)),
+            *(entry.file for entry in self._comparison_files()),
         )
+
+    def _comparison_files(self) -> Iterator[PresenceTest | SentenceBankEntry | ReferenceEntry]:
+        """What sentences are compared with beside a video's frames."""
+        bank = self.manifest.sentence_bank
+        for entry in (self.presence, bank, None if bank is None else bank.reference):
+            if entry is not None:
+                yield entry
 
     def resolve(self, file: str) -> Path:
         """Where a file of the manifest lies.
@@ -180,9 +187,8 @@ class Bundle:
                 self.read(variant.file, variant.sha256)
                 for external in variant.external:
                     self.read(external.file, external.sha256, limit=external.bytes)
-        for entry in (manifest.tokenizer, self.presence, manifest.sentence_bank):
-            if entry is not None:
-                self.read(entry.file, entry.sha256)
+        for entry in (manifest.tokenizer, *self._comparison_files()):
+            self.read(entry.file, entry.sha256)
 
     def onnx(self, file: NetworkFile) -> OnnxFile:
         """A network's verified bytes, and those of every file that it may read.

@@ -194,6 +194,18 @@ class ScoreCalibration(Entry, frozen=True, kw_only=True):
     margin_weight: float = 0.0
 
 
+class ReferenceEntry(Entry, frozen=True, kw_only=True):
+    """Frames of other videos, in the space that frames and sentences share.
+
+    Attributes:
+        file: Path inside the bundle of a safetensors file.
+        sha256: Hash of the file's bytes.
+    """
+
+    file: str
+    sha256: str
+
+
 class SentenceBankEntry(Entry, frozen=True, kw_only=True):
     """Encoded sentences and nouns that a query is compared with; they need no training.
 
@@ -206,12 +218,14 @@ class SentenceBankEntry(Entry, frozen=True, kw_only=True):
             and sentences come from one encoder, so that no gap lies between them.
         threshold: A video shows no such moment if the query stands out from the bank's own
             sentences by less; None never says so.
+        reference: Frames that sentences are compared with beside it, where there are some.
     """
 
     file: str
     sha256: str
     mean_weight: float = 0.5
     threshold: float | None = None
+    reference: ReferenceEntry | None = None
 
 
 class PrecisionBounds(Entry, frozen=True, kw_only=True):

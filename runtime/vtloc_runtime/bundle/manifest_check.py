@@ -141,6 +141,8 @@ def _bank_faults(bank: SentenceBankEntry, *, shared: bool) -> Iterator[str]:
     if not shared:
         yield "a sentence bank needs a space that frames and sentences share"
     yield from _file_faults(bank.file, bank.sha256)
+    if bank.reference is not None:
+        yield from _file_faults(bank.reference.file, bank.reference.sha256)
     yield from _ranges(("sentence_bank.mean_weight", bank.mean_weight, 0, 1))
     if bank.threshold is not None:
         yield from _ranges(

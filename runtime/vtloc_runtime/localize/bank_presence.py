@@ -8,17 +8,23 @@ reach in this very video is the scale, so neither its length nor how still it is
 
 from __future__ import annotations
 
+import math
+import threading
+import weakref
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+
+from vtloc_runtime.errors import BundleError
+from vtloc_runtime.localize.absence import ReferenceFrames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import SharedSpace
-    from vtloc_runtime.localize.absence import ReferenceFrames
     from vtloc_runtime.localize.occurrences import FloatArray
     from vtloc_runtime.localize.sentence_bank import SentenceBank
 
@@ -29,8 +35,10 @@ WEIGHT = 0.75
 HIGH = 0.9
 """A margin of one is what this share of ordinary sentences stays below in the video."""
 
-_MARK, _MARK_WEIGHT = 0.99, 0.5
+_MARK = 0.99
 _BLOCK = 1024
+_KEPT = 16
+_EVEN, _STEEP = 1.0, 2.0
 _NARROWEST = 1e-6
 _LARGEST = 10.0
 
@@ -41,8 +49,9 @@ class BankPresence:
     Args:
         bank: The ordinary sentences; at least two.
         threshold: The least margin of a video that shows a sentence; None takes every video to.
-        reference: Frames of other videos, where there are some: then every sentence loses half of
-            what it reaches in them.
+        reference: Frames of other videos, where there are some: every sentence, ordinary ones
+            too, then loses a share of what it reaches in them.
+        mark_weight: That share.
     """
 
     def __init__(
@@ -50,37 +59,67 @@ class BankPresence:
         bank: SentenceBank,
         threshold: float | None = None,
         reference: ReferenceFrames | None = None,
+        *,
+        mark_weight: float = 0.5,
     ) -> None:
         self._sentences = bank.sentences
         self._threshold = threshold
+        self._mark_weight = mark_weight
+        self._known: OrderedDict[int, tuple[weakref.ref[object], OrdinaryMargins]] = OrderedDict()
+        self._lock = threading.Lock()
         self._reference = None if reference is None else reference.frames
         self._marks: NDArray[np.floating] = np.zeros(len(bank.sentences))
         self._reference_nearest: NDArray[np.floating] = np.zeros(0)
         if self._reference is not None:
             excess, self._reference_nearest = self._excess(self._reference)
-            self._marks = _MARK_WEIGHT * np.quantile(excess, _MARK, axis=0)
+            self._marks = mark_weight * np.quantile(excess, _MARK, axis=0)
 
     @classmethod
-    def of(cls, bundle: Bundle) -> Self | None:
-        """The bundle's own; None where it has no bank.
+    def of(cls, bundle: Bundle, bank: SentenceBank | None) -> Self | None:
+        """The bundle's own; None where its bank tells nothing.
+
+        Args:
+            bundle: The bundle.
+            bank: Its bank, where it has one.
 
         Raises:
-            BundleError: The bank or the reference frames are altered, or of another width.
+            BundleError: The reference frames are altered, or of another width.
         """
-        from vtloc_runtime.localize.sentence_bank import SentenceBank
-
-        bank, entry = SentenceBank.of(bundle), bundle.manifest.sentence_bank
+        entry = bundle.manifest.sentence_bank
         if bank is None or entry is None or len(bank.sentences) < 2:
             return None
-        return cls(bank, entry.threshold)
+        reference = None
+        if entry.reference is not None:
+            content = bundle.read(entry.reference.file, entry.reference.sha256)
+            reference = ReferenceFrames.from_bytes(content)
+            if reference.frames.shape[1] != bank.sentences.shape[1]:
+                raise BundleError(
+                    f"reference frames of width {reference.frames.shape[1]} do not fit a sentence "
+                    f"bank of width {bank.sentences.shape[1]}",
+                    where=bundle.path / entry.reference.file,
+                )
+        # Across a gap between sentences and frames, half the mark measured best; without, all.
+        return cls(bank, entry.threshold, reference, mark_weight=1 - entry.mean_weight)
 
     def in_video(self, rows: NDArray[np.floating], shared: SharedSpace) -> OrdinaryMargins:
-        """What ordinary sentences reach in a video.
+        """What ordinary sentences reach in a video; remembered for the last few videos.
 
         Args:
             rows: ``[M, Dv]``, the features of its frames that differ.
             shared: Which of their columns lie in the sentences' space.
         """
+        with self._lock:
+            owner, known = self._known.get(id(rows), (None, None))
+            if owner is not None and owner() is rows and known is not None:
+                return known
+        found = self._look_at(rows, shared)
+        with self._lock:
+            self._known[id(rows)] = (weakref.ref(rows), found)
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        return found
+
+    def _look_at(self, rows: NDArray[np.floating], shared: SharedSpace) -> OrdinaryMargins:
         best = np.full(len(self._sentences), -np.inf)
         nearest = np.empty(len(rows))
         for top in range(0, len(rows), _BLOCK):
@@ -89,7 +128,7 @@ class BankPresence:
             np.maximum(best, excess.max(axis=0), out=best)
         reached = best - self._marks
         middle, high = np.quantile(reached, (0.5, HIGH))
-        return OrdinaryMargins(nearest, np.sort(reached), float(middle), float(high - middle))
+        return OrdinaryMargins(nearest, float(middle), float(high - middle))
 
     def mark(self, vector: NDArray[np.floating]) -> float:
         """What a sentence loses for what it reaches in the reference frames; 0 without them.
@@ -100,7 +139,7 @@ class BankPresence:
         if self._reference is None:
             return 0.0
         excess = self._reference @ vector.astype(np.float32) - self._reference_nearest
-        return _MARK_WEIGHT * float(np.quantile(excess, _MARK))
+        return self._mark_weight * float(np.quantile(excess, _MARK))
 
     def shows(self, margin: float) -> bool:
         """Whether a video with this margin is taken to show what the sentence describes."""
@@ -130,19 +169,29 @@ class BankPresence:
         return cosines - WEIGHT * others, WEIGHT * nearest[:, 0]
 
 
+def likelihood(margin: float) -> float:
+    """How likely a video shows a sentence that stands out so far from ordinary ones.
+
+    Half at a margin of one. A span's contrast times this orders answers by how often they are
+    right, absent sentences included, without labels.
+
+    Args:
+        margin: As :meth:`OrdinaryMargins.margin` gives it.
+    """
+    return 1 / (1 + math.exp(-_STEEP * (margin - _EVEN)))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class OrdinaryMargins:
     """What ordinary sentences reach in one video, by which others are judged there.
 
     Attributes:
         nearest: ``[M]``, what each frame's cosine loses.
-        reached: ``[S]``, what each ordinary sentence reaches, rising.
         middle: What half of them reach.
         spread: By how much more a tenth of them reach.
     """
 
     nearest: FloatArray
-    reached: FloatArray
     middle: float
     spread: float
 

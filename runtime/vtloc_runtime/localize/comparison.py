@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from vtloc_runtime.localize.absence import PresenceCheck
-from vtloc_runtime.localize.bank_presence import BankPresence
+from vtloc_runtime.localize.bank_presence import BankPresence, likelihood
 from vtloc_runtime.localize.sentence_bank import SentenceBank
 from vtloc_runtime.localize.similarity import cosine_curves
 from vtloc_runtime.networks.interface import check_finite
@@ -33,31 +33,60 @@ class Compared:
         curve: ``[T]``, how close each frame comes to it.
         margin: How clearly the video shows what it asks for; None where that cannot be told.
         shown: Whether it is taken to show it.
+        likelihood: What a score is worth, 0 to 1, by ordinary sentences; 1 where none tell.
     """
 
     curve: FloatArray
     margin: float | None = None
     shown: bool = True
+    likelihood: float = 1.0
 
 
 class Comparison:
     """Compares videos with questions; safe to call from several threads.
 
     Args:
-        bundle: Whose frames and sentences share a space.
-
-    Raises:
-        BundleError: A file that belongs to it is altered, or of another width.
+        shared: The columns of features that lie in the sentences' space.
+        bank: Ordinary sentences, where there are some.
+        mean_weight: How much of the bank's mean a sentence of length 1 loses.
+        by_bank: Tells presence by ordinary sentences.
+        by_frames: Tells presence by frames of other videos; it was fitted to labelled moments,
+            so it goes first.
     """
 
-    def __init__(self, bundle: Bundle, shared: SharedSpace) -> None:
+    def __init__(
+        self,
+        shared: SharedSpace,
+        bank: SentenceBank | None = None,
+        *,
+        mean_weight: float = 0.0,
+        by_bank: BankPresence | None = None,
+        by_frames: PresenceCheck | None = None,
+    ) -> None:
         self._shared = shared
-        self._bank = BankPresence.of(bundle)
-        self._frames = None if self._bank is not None else PresenceCheck.of(bundle)
-        entry, bank = bundle.manifest.sentence_bank, SentenceBank.of(bundle)
+        self._bank, self._frames = by_bank, by_frames
         self._common: NDArray[np.float64] | None = None
-        if entry is not None and bank is not None and entry.mean_weight:
-            self._common = entry.mean_weight * bank.mean.astype(np.float64)
+        if bank is not None and mean_weight:
+            self._common = mean_weight * bank.mean.astype(np.float64)
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle) -> Self | None:
+        """As the bundle says; None where its frames and sentences share no space.
+
+        Raises:
+            BundleError: A file that belongs to it is altered, or of another width.
+        """
+        shared, entry = bundle.manifest.shared_space, bundle.manifest.sentence_bank
+        if shared is None:
+            return None
+        bank = SentenceBank.of(bundle)
+        return cls(
+            shared,
+            bank,
+            mean_weight=0.0 if entry is None else entry.mean_weight,
+            by_bank=BankPresence.of(bundle, bank),
+            by_frames=PresenceCheck.of(bundle),
+        )
 
     @property
     def tells_presence(self) -> bool:
@@ -86,57 +115,40 @@ class Comparison:
         common = np.zeros(len(video.rows)) if self._common is None else curves[-1]
         of_sentences = iter(zip(sentences, curves, strict=False))
         of_pictures = iter(zip(pictures, curves[len(sentences) :], strict=False))
-        margins = _Margins(video, self._shared, self._bank, self._frames)
+        ordinary = None
+        if sentences and self._bank is not None:
+            ordinary = self._bank.in_video(video.rows, self._shared)
+        looks = 1.0 if self._frames is None else self._frames.looks(video.table, self._shared)
         found = []
         for question in questions:
             parts: list[FloatArray] = []
-            margin = None
-            if question.sentences:
-                vector, raw = next(of_sentences)
-                parts.append(raw - common)
-                margin = margins.of_sentence(vector, raw)
+            seen = Compared(common)
             if question.picture is not None:
                 vector, raw = next(of_pictures)
                 parts.append(raw)
-                if not question.sentences:
-                    margin = margins.of_picture(vector, raw)
+                # Pictures come closer to frames than any sentence does: no bank tells.
+                seen = self._by_frames(seen, vector, raw, looks)
+            if question.sentences:
+                vector, raw = next(of_sentences)
+                parts.append(raw - common)
+                seen = self._by_frames(seen, vector, raw, looks)
+                if self._bank is not None and ordinary is not None:
+                    margin = ordinary.margin(raw, self._bank.mark(vector))
+                    seen = replace(seen, likelihood=likelihood(margin))
+                    if self._frames is None:
+                        seen = replace(seen, margin=margin, shown=self._bank.shows(margin))
             curve = _together(parts)
-            found.append(
-                Compared(
-                    curve if video.index is None else curve[video.index],
-                    margin,
-                    margin is None or margins.shows(margin),
-                )
-            )
+            found.append(replace(seen, curve=curve if video.index is None else curve[video.index]))
         return found
 
-
-class _Margins:
-    """How clearly one video shows what questions ask for."""
-
-    def __init__(
-        self,
-        video: EncodedVideo,
-        shared: SharedSpace,
-        bank: BankPresence | None,
-        frames: PresenceCheck | None,
-    ) -> None:
-        self._bank, self._frames = bank, frames
-        self._ordinary = None if bank is None else bank.in_video(video.rows, shared)
-        self._looks = 1.0 if frames is None else frames.looks(video.table, shared)
-
-    def of_sentence(self, vector: NDArray[np.floating], curve: FloatArray) -> float | None:
-        if self._bank is not None and self._ordinary is not None:
-            return self._ordinary.margin(curve, self._bank.mark(vector))
-        return self.of_picture(vector, curve)
-
-    def of_picture(self, vector: NDArray[np.floating], curve: FloatArray) -> float | None:
-        # Pictures come closer to frames than any sentence does.
-        return None if self._frames is None else self._frames.margin(curve, vector, self._looks)
-
-    def shows(self, margin: float) -> bool:
-        check = self._bank or self._frames
-        return check is None or check.shows(margin)
+    def _by_frames(
+        self, seen: Compared, vector: NDArray[np.floating], curve: FloatArray, looks: float
+    ) -> Compared:
+        """Decided by frames of other videos, where there are some."""
+        if self._frames is None:
+            return seen
+        margin = self._frames.margin(curve, vector, looks)
+        return replace(seen, margin=margin, shown=self._frames.shows(margin))
 
 
 def _mean(question: EncodedQuestion) -> NDArray[np.float64]:

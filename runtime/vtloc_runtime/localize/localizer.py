@@ -123,11 +123,10 @@ class Localizer:
         # Calibration holds for the bundle's own way of decoding alone.
         own = self._strategy == manifest.decoding.strategy
         self._calibration = manifest.score_calibration if own else None
-        shared = manifest.shared_space
-        self._pictures = PictureEncoder(self._videos, shared)
+        self._pictures = PictureEncoder(self._videos, manifest.shared_space)
         # Presence does not depend on it, but a decoding that was asked for always answers.
         asked = bundle if own else bundle.always_answering()
-        self._comparison = None if shared is None else Comparison(asked, shared)
+        self._comparison = Comparison.of_bundle(asked)
 
     @classmethod
     def open(
@@ -469,6 +468,10 @@ class Localizer:
                     count=moments,
                     similarity_weight=manifest.decoding.similarity_weight,
                 )
+                if seen is not None:
+                    spans = tuple(
+                        replace(span, score=span.score * seen.likelihood) for span in spans
+                    )
                 found = to_moments(
                     spans,
                     video.times,
