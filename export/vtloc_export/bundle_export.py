@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
 from vtloc_export.errors import ExportError
 from vtloc_export.graph.polygraphy_checks import lint
 from vtloc_export.graph.tracing import export_graph, typed_network
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     import torch
     from onnx import ModelProto
 
-    from vtloc.encoders import TextEncoder
+    from vtloc_export.networks import BundleNetworks
     from vtloc_runtime.bundle.manifest import SentenceBankEntry
 
 TOKENIZER_NAME = "tokenizer.json"
@@ -113,7 +111,7 @@ def export_bundle(
         bank = loaded.sentence_bank
         if bank is not None or networks.localizer is None:
             stages.step("encoding the sentence bank")
-            bank = _write_sentence_bank(networks.text, folder, bank)
+            bank = _write_sentence_bank(networks, folder, bank)
         stages.step("writing the bundle")
         tokenizer = networks.text.tokenizer_json().encode()
         (folder / TOKENIZER_NAME).write_bytes(tokenizer)
@@ -166,13 +164,17 @@ def _export(
 
 
 def _write_sentence_bank(
-    text: TextEncoder, folder: Path, old: SentenceBankEntry | None
+    networks: BundleNetworks, folder: Path, old: SentenceBankEntry | None
 ) -> SentenceBankEntry:
-    """Encode the bank again, and use it as the source did."""
-    if old is None:
-        return write_sentence_bank(text, folder)
-    made = write_sentence_bank(text, folder, mean_weight=old.mean_weight)
-    return msgspec.structs.replace(made, threshold=old.threshold)
+    """Encode the bank, to be used as the source used it."""
+    if old is not None:
+        return write_sentence_bank(
+            networks.text, folder, mean_weight=old.mean_weight, threshold=old.threshold
+        )
+    if networks.visual.name != networks.text.name:
+        # The frames were laid into the sentences' own space: no gap lies between them.
+        return write_sentence_bank(networks.text, folder, mean_weight=0.0)
+    return write_sentence_bank(networks.text, folder)
 
 
 def _write_reference(source: ExportSource, folder: Path) -> None:

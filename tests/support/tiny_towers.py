@@ -40,7 +40,7 @@ def register(folder):
 
     _register_timm()
     unigram, bpe, roberta = (folder / name for name in ("unigram", "bpe", "roberta"))
-    rows = write_unigram(unigram, special=("<pad>", "</s>", "<unk>"), end="</s>")
+    rows = write_t5(unigram)
     bpe_rows = write_gemma(bpe)
     write_xlm_roberta(roberta)
     siglip = {**_timm("tiny_siglip", pool="map", proj="none")}
@@ -92,6 +92,11 @@ def register(folder):
         (folder / f"tiny-{kind}.json").write_text(json.dumps(whole))
     open_clip.add_model_config(folder)
     return {kind: f"open_clip:tiny-{kind}" for kind in configs}
+
+
+def write_t5(folder: Path):
+    """A vocabulary of T5's kind, as SigLIP and MetaCLIP 2 read."""
+    return write_unigram(folder, special=("<pad>", "</s>", "<unk>"), end="</s>")
 
 
 def write_unigram(folder: Path, *, special, end):

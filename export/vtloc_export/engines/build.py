@@ -19,6 +19,7 @@ from vtloc_export.engines.profiles import (
 )
 from vtloc_export.engines.progress import SilentProgress
 from vtloc_export.engines.target import BackendChoice, EngineBuilder, choose_builder
+from vtloc_export.precision.graph_check import check_stores_half
 from vtloc_runtime import __version__
 from vtloc_runtime.bundle.engine_file import (
     ENGINE_SCHEMA_VERSION,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from vtloc_export.engines.progress import BuildProgress
     from vtloc_runtime.bundle.bundle import Bundle
-    from vtloc_runtime.bundle.manifest import NetworkName
+    from vtloc_runtime.bundle.manifest import NetworkFile, NetworkName
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def build_engines(
             continue
         request = PlanRequest(
             title=f"{name} {options.precision}",
-            model=bundle.onnx(file).single("building an engine"),
+            model=_model(bundle, file, identity),
             network=file,
             profiles=identity.profiles,
             settings=settings,
@@ -150,6 +151,14 @@ def build_engines(
             _write_atomically(options.timing_cache, cache)
         reports.append(EngineReport(engine, built=True, reason=reason or "it was asked for"))
     return tuple(reports)
+
+
+def _model(bundle: Bundle, file: NetworkFile, identity: EngineIdentity) -> bytes:
+    """The ONNX file to build from; one that is called FP16 has to be it."""
+    content = bundle.onnx(file).single("building an engine")
+    if identity.precision == "fp16":
+        check_stores_half(content, where=f"{bundle.path / file.file}")
+    return content
 
 
 def _find(bundle: Bundle, identity: EngineIdentity) -> tuple[Engine | None, str]:

@@ -32,6 +32,7 @@ from vtloc_export.parity.engines import engine_parity
 from vtloc_export.parity.probes import probes
 from vtloc_export.parity.questions import Question, labelled_questions, synthetic_questions
 from vtloc_export.parity.torch_backend import TorchNetwork
+from vtloc_export.precision.graph_check import check_stores_half
 from vtloc_export.sources import load_source
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import VtlocError
@@ -196,6 +197,8 @@ def tensor_parity(
     file = bundle.onnx(variant)
     reference = torch_evaluate(module, network)
     rounded = precision == "fp16" and runs_in_reference(network, module)
+    if precision == "fp16" and not file.external:
+        check_stores_half(file.content, where=str(bundle.path / variant.file))
     if rounded:
         evaluate = reference_evaluate(onnx.load_from_string(file.single("the evaluator")))
         tried = probes(network, widths, SMALL[network], seed=2)

@@ -63,6 +63,32 @@ def check_half_precision(model: ModelProto, policy: PrecisionPolicy) -> None:
         )
 
 
+def check_stores_half(content: bytes, *, where: str) -> None:
+    """Refuse a graph that is called FP16 and holds its weights in FP32.
+
+    A strongly typed engine computes in the types of its graph, so TensorRT would build an FP32
+    engine of it, and nobody would be told.
+
+    Args:
+        content: The ONNX file.
+        where: Its place, for the message.
+
+    Raises:
+        ExportError: None of its matrices is stored in half precision.
+    """
+    from onnx import TensorProto, load_from_string
+
+    graph = load_from_string(content).graph
+    kinds = {item.data_type for item in graph.initializer if len(item.dims) > 1}
+    if TensorProto.FLOAT in kinds and TensorProto.FLOAT16 not in kinds:
+        raise ExportError(
+            "the network is called FP16 but holds its weights in FP32, and an engine of it would "
+            "compute in FP32",
+            where=where,
+            remedy="Export the bundle again with: vtloc-export onnx SOURCE --precision fp16",
+        )
+
+
 def violations(model: ModelProto, policy: PrecisionPolicy) -> Iterator[Violation]:
     """Every place where a graph and its policy disagree."""
     types = value_types(model.graph)

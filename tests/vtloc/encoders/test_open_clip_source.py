@@ -40,22 +40,23 @@ def tags(tiny_clip, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "model", "tag", "has_file"),
+    ("text", "read"),
     [
-        ("{model}", "{model}", None, False),
-        ("{model}:trained", "{model}", "trained", False),
-        ("{model}:{file}", "{model}", None, True),
-        ("{model}:trained:{file}", "{model}", "trained", True),
-        ("local-dir:/some/folder", "local-dir:/some/folder", None, False),
-        ("hf-hub:timm/PE-Core-B-16", "hf-hub:timm/PE-Core-B-16", None, False),
+        ("MODEL", ("MODEL", None, None)),
+        ("MODEL:trained", ("MODEL", "trained", None)),
+        ("MODEL:FILE", ("MODEL", None, "FILE")),
+        ("MODEL:trained:FILE", ("MODEL", "trained", "FILE")),
+        ("local-dir:/some/folder", ("local-dir:/some/folder", None, None)),
+        ("hf-hub:timm/PE-Core-B-16", ("hf-hub:timm/PE-Core-B-16", None, None)),
     ],
 )
-def test_a_name_says_where_the_weights_come_from(tags, weights, text, model, tag, has_file):
-    source = read_source(text.format(model=tags, file=weights))
-    assert source.model == model.format(model=tags)
-    assert source.tag == tag
-    assert source.file == (str(weights) if has_file else None)
-    assert source.name == "open_clip:" + text.format(model=tags, file=weights)
+def test_a_name_says_where_the_weights_come_from(tags, weights, text, read):
+    def filled(word):
+        return word and word.replace("MODEL", tags).replace("FILE", str(weights))
+
+    source = read_source(filled(text))
+    assert (source.model, source.tag, source.file) == tuple(filled(word) for word in read)
+    assert source.name == f"open_clip:{filled(text)}"
 
 
 @pytest.mark.parametrize(
