@@ -155,7 +155,8 @@ def _export(
         file.write_bytes(exported.files.content)
         if exported.files.external is not None:
             (folder / exported.files.location).write_bytes(exported.files.external)
-        if options.lint and (wrong := lint(file)):
+        # One lint a network: every precision has its operators, and takes some seconds.
+        if options.lint and not made and (wrong := lint(file)):
             raise ExportError(
                 f"polygraphy check lint: {wrong[0]}", where=f"the {network} network in {precision}"
             )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from vtloc_export.graph.compact_weights import compact_graph
 from vtloc_export.graph.external_weights import SavedGraph, saved_graph
 from vtloc_export.graph.tracing import export_graph, typed_network
@@ -27,15 +29,15 @@ from vtloc_export.precision.islands import within_range
 from vtloc_export.precision.policy import POLICIES, TypedNetwork
 
 if TYPE_CHECKING:
-    import torch
     from onnx import ModelProto
 
     from vtloc_export.precision.activation_ranges import LayerRange
     from vtloc_export.signatures import Precision
     from vtloc_runtime.bundle.manifest import NetworkName
 
-_REFERENCE_PARAMETERS = 30_000_000
-"""Largest frame encoder for ONNX's own evaluator, whose half precision is true and very slow."""
+_REFERENCE_PARAMETERS = {"visual": 30_000_000, "text": 100_000_000}
+"""Largest encoders, without their embeddings, for ONNX's own evaluator, whose half precision is
+true and very slow."""
 _RANGES_KEPT = 5
 
 
@@ -62,7 +64,7 @@ class ExportedNetwork:
 
 def export_network(
     network: NetworkName,
-    module: torch.nn.Module,
+    module: nn.Module,
     widths: Mapping[str, int],
     precision: Precision,
     *,
@@ -108,15 +110,17 @@ def external_name(network: NetworkName, precision: Precision) -> str:
     return f"{file_name(network, precision)}.data"
 
 
-def runs_in_reference(network: NetworkName, module: torch.nn.Module) -> bool:
+def runs_in_reference(network: NetworkName, module: nn.Module) -> bool:
     """Whether ONNX's own evaluator can run the network in reasonable time."""
+    embeddings = (one for one in module.modules() if isinstance(one, nn.Embedding))
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    return network != "visual" or parameters <= _REFERENCE_PARAMETERS
+    parameters -= sum(one.weight.numel() for one in embeddings)
+    return parameters <= _REFERENCE_PARAMETERS.get(network, parameters)
 
 
 def _export_half(
     network: NetworkName,
-    module: torch.nn.Module,
+    module: nn.Module,
     widths: Mapping[str, int],
     spared: Sequence[str],
     reference: Evaluate,
@@ -147,5 +151,5 @@ def _export_half(
     return ExportedNetwork(network, "fp16", files, parity, ranges[:_RANGES_KEPT], islands)
 
 
-def _half(network: NetworkName, module: torch.nn.Module, spared: Sequence[str]) -> TypedNetwork:
+def _half(network: NetworkName, module: nn.Module, spared: Sequence[str]) -> TypedNetwork:
     return typed_network(network, module, half=True, spared=spared)

@@ -1,7 +1,7 @@
 """Public encoders that were tried here, with what is published about them.
 
-Sizes and arithmetic are those of the towers themselves, with the branches of training. Accuracy is zero-shot classification of
-ImageNet-1k as published; a cell without a source stays empty.
+Sizes and arithmetic are those of the towers themselves, with the branches of training. Accuracy is
+zero-shot classification of ImageNet-1k as published; a cell without a source stays empty.
 """
 
 from __future__ import annotations
