@@ -71,8 +71,16 @@ def bundle_for(bundle: Bundle, backend: str) -> Bundle:
             f"vtloc-export trt {bundle.path}",
         )
     made = type(bundle).open(folder)
+    bank, asked = made.manifest.sentence_bank, bundle.manifest.sentence_bank
+    if bank is not None and asked is not None:
+        bank = msgspec.structs.replace(
+            bank, mean_weight=asked.mean_weight, threshold=asked.threshold
+        )
     manifest = msgspec.structs.replace(
-        bundle.manifest, networks=made.manifest.networks, tokenizer=made.manifest.tokenizer
+        bundle.manifest,
+        networks=made.manifest.networks,
+        tokenizer=made.manifest.tokenizer,
+        sentence_bank=bank,
     )
     return replace(made, manifest=manifest)
 
