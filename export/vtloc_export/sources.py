@@ -103,10 +103,17 @@ def _from_encoders(pair: EncoderPair) -> ExportSource:
     return ExportSource(
         visual_encoder=pair.visual,
         text_encoder=pair.text,
-        name=pair.visual.partition(":")[2].replace(":", " ") or pair.visual,
+        name=_title(pair.visual),
         license="unspecified" if known is None else known.license,
         decoding=Decoding(strategy="similarity"),
     )
+
+
+def _title(encoder: str) -> str:
+    """A bundle's name for people: the encoder's model and tag, without a file's path."""
+    parts = encoder.split(":")[1:]
+    named = [part for part in parts if "/" not in part and part not in {"local-dir", "hf-hub"}]
+    return " ".join(named) or encoder.rstrip("/").rpartition("/")[2]
 
 
 def _from_checkpoint(path: Path) -> ExportSource:

@@ -14,11 +14,12 @@ from vtloc.errors import EncoderError
 from vtloc_export import bundle_export as exporting
 from vtloc_export.bundle_export import export_bundle
 from vtloc_export.cli.main import main
+from vtloc_export.cli.onnx import read_source
 from vtloc_export.engines.build import EngineOptions, build_engines
 from vtloc_export.errors import ExportError
 from vtloc_export.options import ExportOptions
 from vtloc_export.parity.answers import verify_bundle
-from vtloc_export.sources import EncoderPair
+from vtloc_export.sources import EncoderPair, load_source
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.localize.localizer import Localizer
@@ -167,6 +168,26 @@ def test_a_name_is_enough_of_a_place(pair_bundle, tmp_path, monkeypatch, capsys)
     pair = EncoderPair("open_clip:ViT-B-32", "open_clip:ViT-B-32")
     assert asked == [(pair, tmp_path / "clip-b32", "clip-b32")]
     assert "2 s: visual in fp32 2" in capsys.readouterr().out
+
+
+def test_a_named_bundle_is_exported_again_by_its_name(pair_bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv("VTLOC_BUNDLES", str(pair_bundle.path.parent))
+    assert read_source(pair_bundle.path.name, None, None) == pair_bundle.path
+
+
+@pytest.mark.parametrize(
+    ("encoder", "title"),
+    [
+        ("open_clip:ViT-B-32:openai", "ViT-B-32 openai"),
+        ("open_clip:ViT-B-32:openai:/home/me/weights.safetensors", "ViT-B-32 openai"),
+        ("open_clip:local-dir:/home/me/ViT-B-16-SigLIP2/", "ViT-B-16-SigLIP2"),
+        ("open_clip:hf-hub:timm/PE-Core-B-16", "PE-Core-B-16"),
+    ],
+)
+def test_a_bundle_is_named_after_its_encoder(encoder, title):
+    source = load_source(EncoderPair(encoder, encoder))
+    assert source.name == title
+    assert source.license == ("MIT" if "openai" in encoder else "unspecified")
 
 
 def test_the_list_of_models_names_what_they_need(capsys):

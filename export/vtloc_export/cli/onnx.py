@@ -13,7 +13,7 @@ import typer
 
 from vtloc_export.options import ExportOptions
 from vtloc_export.signatures import PRECISIONS, Precision
-from vtloc_runtime.bundle.bundle_names import named_folder
+from vtloc_runtime.bundle.bundle_names import bundle_names, named_folder
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.system.tables import print_table
 
@@ -123,6 +123,8 @@ def read_source(source: str | None, visual: str | None, text: str | None) -> Pat
         )
     if os.path.lexists(source):
         return Path(source)
+    if source in bundle_names():
+        return named_folder(source)
     if is_encoder_name(source):
         return EncoderPair(source, source)
     if ":" in source or (near := nearest_names(source)):

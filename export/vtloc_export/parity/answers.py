@@ -157,7 +157,7 @@ def verify_bundle(
     bundle = Bundle.open(path)
     questions = synthetic_questions() if data is None else labelled_questions(Path(data))
     progress("loading the PyTorch model")
-    source = load_source(Path(path))
+    source = load_source(bundle.path)
     networks = load_networks(source)
     modules, widths = networks.modules, networks.widths
     tensors = []
