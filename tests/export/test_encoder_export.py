@@ -10,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from tests.support import tensorrt_double, tiny_towers
+from vtloc.encoders import load_visual_encoder
 from vtloc.errors import EncoderError
 from vtloc_export import bundle_export as exporting
 from vtloc_export.bundle_export import export_bundle
@@ -18,10 +19,10 @@ from vtloc_export.cli.onnx import read_source
 from vtloc_export.engines.build import EngineOptions, build_engines
 from vtloc_export.errors import ExportError
 from vtloc_export.options import ExportOptions
-from vtloc_export.parity.answers import verify_bundle
+from vtloc_export.parity.answers import tensor_parity, verify_bundle
 from vtloc_export.sources import EncoderPair, load_source
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.errors import UsageError
+from vtloc_runtime.errors import EngineError, UsageError
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.sentence_bank import SentenceBank
 from vtloc_runtime.video import FrameSequence
@@ -89,7 +90,7 @@ def test_it_is_exported_again_from_itself(pair_bundle, tmp_path):
     assert again.manifest.decoding == pair_bundle.manifest.decoding
 
 
-def test_an_fp16_file_that_computes_in_fp32_builds_no_engine(pair_bundle, tmp_path):
+def test_an_fp16_file_that_computes_in_fp32_is_found(pair_bundle, names, tmp_path):
     """As in ultralytics issue 21575: the engine answers in FP32, and nobody is told."""
     folder = tmp_path / "disguised"
     folder.mkdir()
@@ -101,12 +102,14 @@ def test_an_fp16_file_that_computes_in_fp32_builds_no_engine(pair_bundle, tmp_pa
     variants["fp16"]["file"] = variants["fp32"]["file"]
     variants["fp16"]["sha256"] = variants["fp32"]["sha256"]
     (folder / "bundle.json").write_text(json.dumps(manifest))
-    bundle = Bundle.open(folder)
     options = EngineOptions(target="sm80", networks=("visual",))
-    with tensorrt_double.installed(), pytest.raises(ExportError, match="weights in FP32"):
-        build_engines(bundle, options)
-    with pytest.raises(ExportError, match="weights in FP32"):
-        verify_bundle(folder)
+    with tensorrt_double.installed(), pytest.raises(EngineError, match="would compute in FP32"):
+        build_engines(Bundle.open(folder), options)
+    module = load_visual_encoder(names["siglip"])
+    widths = {"size": 32, "feature": tiny_towers.WIDTH}
+    parity = tensor_parity(Bundle.open(folder), "visual", "fp16", module, widths)
+    assert parity.broken is not None
+    assert "weights are FP32" in parity.broken
 
 
 @pytest.mark.parametrize(

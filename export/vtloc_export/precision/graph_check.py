@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 _FLOATING = {"FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16"}
+LEAST_HALF = 0.5
+"""Share of an FP16 network's weights that must be FP16; islands of FP32 are small."""
+
 _LARGEST_CONSTANT = 1
 """FP32 constants of one number scale and bound an island; anything larger is a weight."""
 
@@ -63,30 +66,18 @@ def check_half_precision(model: ModelProto, policy: PrecisionPolicy) -> None:
         )
 
 
-def check_stores_half(content: bytes, *, where: str) -> None:
-    """Refuse a graph that is called FP16 and holds its weights in FP32.
+def half_share(model: ModelProto) -> float:
+    """The share of the numbers in a graph's weight matrices that are FP16; 1 where it has none."""
+    from math import prod
 
-    A strongly typed engine computes in the types of its graph, so TensorRT would build an FP32
-    engine of it, and nobody would be told.
+    from onnx import TensorProto
 
-    Args:
-        content: The ONNX file.
-        where: Its place, for the message.
-
-    Raises:
-        ExportError: None of its matrices is stored in half precision.
-    """
-    from onnx import TensorProto, load_from_string
-
-    graph = load_from_string(content).graph
-    kinds = {item.data_type for item in graph.initializer if len(item.dims) > 1}
-    if TensorProto.FLOAT in kinds and TensorProto.FLOAT16 not in kinds:
-        raise ExportError(
-            "the network is called FP16 but holds its weights in FP32, and an engine of it would "
-            "compute in FP32",
-            where=where,
-            remedy="Export the bundle again with: vtloc-export onnx SOURCE --precision fp16",
-        )
+    counts = {TensorProto.FLOAT16: 0, TensorProto.FLOAT: 0}
+    for item in model.graph.initializer:
+        if item.data_type in counts and len(item.dims) > 1:
+            counts[item.data_type] += prod(item.dims)
+    total = sum(counts.values())
+    return counts[TensorProto.FLOAT16] / total if total else 1.0
 
 
 def violations(model: ModelProto, policy: PrecisionPolicy) -> Iterator[Violation]:

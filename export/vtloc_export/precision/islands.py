@@ -12,6 +12,7 @@ from vtloc_export.precision.activation_ranges import (
     activation_ranges,
     check_ranges,
 )
+from vtloc_export.precision.graph_check import LEAST_HALF
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from vtloc_export.precision.policy import TypedNetwork
 
 _ROUNDS = 24
-_LARGEST_SHARE = 0.5
+_LARGEST_SHARE = 0.8 * (1 - LEAST_HALF)
 """Share of the parameters that islands may hold: with more, the network is not half precision."""
 
 
@@ -46,8 +47,8 @@ def within_range(
         FP32.
 
     Raises:
-        ExportError: More than half of the network would have to stay in FP32; the layer that does
-            not fit is named.
+        ExportError: Too much of the network would have to stay in FP32; the layer that does not
+            fit is named.
     """
     islands = tuple(spared)
     first: tuple[LayerRange, ...] = ()

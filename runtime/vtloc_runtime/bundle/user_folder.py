@@ -57,7 +57,8 @@ def bundle_for(bundle: Bundle, backend: str) -> Bundle:
         the user's folder, with all other settings as in ``bundle``.
 
     Raises:
-        BundleError: TensorRT is asked for and nothing was made for it yet.
+        BundleError: TensorRT is asked for and nothing was made for it yet, or, of a bundle that is
+            pinned by its digest, from another bundle.
     """
     if backend != "tensorrt" or serves_tensorrt(bundle):
         return bundle
@@ -76,6 +77,16 @@ def bundle_for(bundle: Bundle, backend: str) -> Bundle:
         bank = msgspec.structs.replace(
             bank, mean_weight=asked.mean_weight, threshold=asked.threshold
         )
+    if bundle.pinned:
+        if made.manifest.provenance.source_digest != bundle.manifest_digest:
+            raise BundleError(
+                "these networks were made from another bundle than the one whose digest was asked "
+                "for",
+                where=folder,
+                remedy="Remove the folder, and make them again with: "
+                f"vtloc-export trt {bundle.path}",
+            )
+        made = replace(made, pinned=True)
     manifest = msgspec.structs.replace(
         bundle.manifest,
         networks=made.manifest.networks,

@@ -130,6 +130,7 @@ class _Search:
             placement,
             decoding=self.options.decoding,
             moments=self.options.moments,
+            fine=self.options.fine,
             reuse=run_options.frame_reuse,
         )
         with _results_file(self.options, fingerprint) as results:
@@ -154,7 +155,9 @@ class _Search:
         # Without a file there is nothing to resume, so order costs nothing.
         in_order = self.options.in_order or results is None
         pipeline = self.run_options.pipeline(in_order=in_order, cache=self.options.cache)
-        work = AnswerVideos(self.options.moments, fingerprint, pipeline.cache)
+        work = AnswerVideos(
+            self.options.moments, fingerprint, pipeline.cache, fine=self.options.fine
+        )
         shown = sys.stderr.isatty() and not self.run_options.quiet
         with (
             Interruption(graceful=results is not None) as interruption,

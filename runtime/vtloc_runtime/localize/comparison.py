@@ -93,6 +93,20 @@ class Comparison:
         """Whether it can be told that a video does not show what a sentence describes."""
         return self._bank is not None or self._frames is not None
 
+    def direction(self, question: EncodedQuestion) -> NDArray[np.float64]:
+        """The vector ``[Ds]`` whose cosine rises and falls as a question's curve does, nearly.
+
+        Args:
+            question: What is asked.
+        """
+        parts = [] if question.picture is None else [question.picture]
+        if question.sentences:
+            common = 0.0 if self._common is None else self._common
+            parts.append(_mean(question) - common)
+        lengths = [max(float(np.linalg.norm(part)), 1e-12) for part in parts]
+        units = [part / length for part, length in zip(parts, lengths, strict=True)]
+        return np.asarray(np.mean(units, axis=0))
+
     def of(self, video: EncodedVideo, questions: Sequence[EncodedQuestion]) -> list[Compared]:
         """Compare one video with some questions.
 

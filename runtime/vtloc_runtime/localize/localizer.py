@@ -5,35 +5,30 @@ from __future__ import annotations
 import numbers
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, get_args, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.digest import DIGEST_VARIABLE
-from vtloc_runtime.bundle.manifest import DecodingStrategy
 from vtloc_runtime.bundle.user_folder import bundle_for
-from vtloc_runtime.errors import BackendError, FeatureError, UsageError
-from vtloc_runtime.localize.change_points import change_points
-from vtloc_runtime.localize.comparison import Compared, Comparison
+from vtloc_runtime.errors import FeatureError, UsageError
+from vtloc_runtime.localize.answering import Answering
 from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.fine_ends import STEP, instants_around, refine
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
-from vtloc_runtime.localize.moments import Localization
-from vtloc_runtime.localize.picture_encoder import PictureEncoder, check_shared
+from vtloc_runtime.localize.picture_encoder import PictureEncoder
 from vtloc_runtime.localize.question import EncodedQuestion, Query, Question, read_questions
-from vtloc_runtime.localize.spans import decode, longest_span, to_moments
+from vtloc_runtime.localize.question_encoder import QuestionEncoder
+from vtloc_runtime.localize.span_times import (
+    longest_moment,
+)
 from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, SentenceEncoder
 from vtloc_runtime.localize.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, notify
-from vtloc_runtime.localize.windowed_logits import (
-    SENTENCES_AT_ONCE,
-    BoundaryLogits,
-    FrameLogits,
-    word_alignment,
-)
 from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.load import Placement, open_network
 from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
@@ -45,6 +40,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from vtloc_runtime.bundle.manifest import NetworkName
+    from vtloc_runtime.localize.moments import Localization
     from vtloc_runtime.networks.interface import Network
     from vtloc_runtime.video import VideoOptions
 
@@ -56,8 +52,6 @@ _MOST_KEPT = 10**9
 _LONGEST_RUN = 10.0**6
 MOST_MOMENTS = 100
 """Moments of one sentence that can be asked for."""
-_BY_SIMILARITY = frozenset({"similarity", "combined"})
-"""Strategies that compare frames and sentences in the space that they share."""
 
 
 class Localizer:
@@ -94,7 +88,6 @@ class Localizer:
         self.bundle = bundle
         self._networks = networks
         self._observer = observer
-        self._strategy = _check_strategy(bundle, decoding or manifest.decoding.strategy)
         self._videos = VideoEncoder(
             networks["visual"],
             manifest,
@@ -115,18 +108,10 @@ class Localizer:
             batch=batch,
             kept=kept_sentences,
         )
-        self._boundaries = (
-            BoundaryLogits(networks["localizer"], manifest.windows)
-            if "localizer" in networks
-            else None
+        self._questions = QuestionEncoder(
+            self._sentences, PictureEncoder(self._videos, manifest.shared_space)
         )
-        # Calibration holds for the bundle's own way of decoding alone.
-        own = self._strategy == manifest.decoding.strategy
-        self._calibration = manifest.score_calibration if own else None
-        self._pictures = PictureEncoder(self._videos, manifest.shared_space)
-        # Presence does not depend on it, but a decoding that was asked for always answers.
-        asked = bundle if own else bundle.always_answering()
-        self._comparison = Comparison.of_bundle(asked)
+        self._answering = Answering(bundle, networks.get("localizer"), decoding=decoding)
 
     @classmethod
     def open(
@@ -199,7 +184,8 @@ class Localizer:
 
             require_decoder(decoder)
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        if digest := digest or os.environ.get(DIGEST_VARIABLE):
+        # What was pinned already may have been made from the bundle with that digest.
+        if digest := digest or (None if opened.pinned else os.environ.get(DIGEST_VARIABLE)):
             opened = opened.require(digest)
         opened = bundle_for(opened, backend).sampled_at(fps)
         placement = Placement.choose(opened, backend=backend, device=device, precision=precision)
@@ -256,11 +242,7 @@ class Localizer:
             QueryError: A sentence is empty, or nothing the tokenizer knows.
             UsageError: A picture is asked of a bundle whose frames and sentences share no space.
         """
-        question = Question.of(query)
-        for sentence in question.wordings:
-            self._sentences.check(sentence)
-        if question.pictures:
-            check_shared(self.bundle.manifest.shared_space)
+        self._questions.check(Question.of(query))
 
     def encode_pictures(self, query: Query, *, read: Read = read_here) -> None:
         """Encode a question's pictures in advance; the last few hundred are remembered.
@@ -273,8 +255,7 @@ class Localizer:
             QueryError: A picture cannot be read.
             UsageError: Frames and sentences share no space.
         """
-        for picture in Question.of(query).pictures:
-            self._pictures.encode(picture, read)
+        self._questions.encode_pictures(Question.of(query), read)
 
     def encode_video(
         self,
@@ -308,6 +289,7 @@ class Localizer:
         *,
         moments: int = 1,
         alignment: bool = False,
+        fine: bool = False,
         read: Read = read_here,
     ) -> Localization: ...
 
@@ -319,6 +301,7 @@ class Localizer:
         *,
         moments: int = 1,
         alignment: bool = False,
+        fine: bool = False,
         read: Read = read_here,
     ) -> list[Localization]: ...
 
@@ -329,6 +312,7 @@ class Localizer:
         *,
         moments: int = 1,
         alignment: bool = False,
+        fine: bool = False,
         read: Read = read_here,
     ) -> Localization | list[Localization]:
         """Find the moments that questions ask for.
@@ -342,6 +326,8 @@ class Localizer:
             queries: One question, or a list of several, which share the work.
             moments: Moments wanted for each question at most; they share no second.
             alignment: Whether to say, too, which words each frame has to do with.
+            fine: Whether to look again around the ends, as :meth:`refine` does; not for a video
+                that is encoded already.
             read: Where pictures are decoded; in this process by default.
 
         Returns:
@@ -351,56 +337,101 @@ class Localizer:
             VideoError: The video cannot be read.
             QueryError: A sentence is empty, or a picture cannot be read.
             FeatureError: The video was encoded by another network.
-            UsageError: ``moments`` is not a whole number from 1 to ``MOST_MOMENTS``, or the bundle
-                lacks what is asked: a localizer network for the alignment, a space that frames
-                and sentences share for pictures.
+            UsageError: ``moments`` is not a whole number from 1 to ``MOST_MOMENTS``, ``fine`` is
+                asked of an encoded video, or the bundle lacks what is asked: a localizer network
+                for the alignment, a space that frames and sentences share for pictures.
             NetworkError: A network failed, or gave numbers that are not finite.
         """
         moments = check_moments(moments)
-        if alignment and self._boundaries is None:
+        if fine and isinstance(video, EncodedVideo):
             raise UsageError(
-                "the bundle has no localizer network, which the alignment comes from",
-                where=self.bundle.path,
-                remedy="Ask without alignment, or open a bundle with a trained localizer",
+                "an encoded video has no frames to look at again",
+                remedy="Give the file itself, or give both to refine()",
             )
+        if alignment:
+            self._answering.check_alignment()
         asked, alone = read_questions(queries)
-        questions = self._encode_questions(asked, read)
+        questions = self._questions.encode(asked, read)
         if not questions:
             return []
         encoded = video if isinstance(video, EncodedVideo) else self.encode_video(video)
         self._check_features(encoded)
         began = time.perf_counter()
         unique = list({question.key: question for question in questions}.values())
-        found: dict[Question, Localization] = {}
-        limit = SENTENCES_AT_ONCE if self._boundaries is None else self._boundaries.rows
-        for top in range(0, len(unique), limit):
-            group = unique[top : top + limit]
-            answers = self._answer(encoded, group, moments, alignment=alignment)
-            found.update(zip((one.key for one in group), answers, strict=True))
+        answers = self._answering.of(encoded, unique, moments, alignment=alignment)
+        found = dict(zip((one.key for one in unique), answers, strict=True))
         notify(self._observer, "localize", time.perf_counter() - began, len(questions))
         given = [
             replace(
                 found[question.key],
                 query=question.question.sentence,
                 rewrites=question.question.rewrites,
+                question=question.question,
                 warnings=question.warnings,
             )
             for question in questions
         ]
+        if fine:
+            given = self._refine(video, encoded, given, questions)
         return given[0] if alone else given
 
-    def _encode_questions(self, asked: list[Question], read: Read) -> list[EncodedQuestion]:
-        """The questions' sentences and pictures as vectors."""
-        sentences = iter(
-            self._sentences.encode([text for question in asked for text in question.wordings])
-        )
-        encoded = []
-        for question in asked:
-            own = tuple(next(sentences) for _ in question.wordings)
-            pictures = [self._pictures.encode(picture, read) for picture in question.pictures]
-            mean = np.asarray(np.mean(pictures, axis=0)) if pictures else None
-            encoded.append(EncodedQuestion(question, own, mean))
-        return encoded
+    def refine(
+        self,
+        source: Any,
+        encoded: EncodedVideo,
+        answers: Sequence[Localization],
+        options: VideoOptions | None = None,
+        *,
+        read: Read = read_here,
+    ) -> list[Localization]:
+        """Move the ends of moments to a quarter of a second, by looking at the video again.
+
+        Reads and encodes some 24 further frames for each moment. An end moves by at most one and
+        a half frames of the first look, and only where the frames clearly change.
+
+        Args:
+            source: The video; anything that :meth:`encode_video` takes.
+            encoded: The same video, encoded.
+            answers: What :meth:`localize` said about it.
+            options: As for :meth:`encode_video`.
+            read: Where the decoding happens; in this process by default.
+
+        Raises:
+            VideoError: The video cannot be read.
+            NetworkError: A network failed, or gave numbers that are not finite.
+        """
+        questions = [answer.question or Question.of(answer.query) for answer in answers]
+        encoded_questions = self._questions.encode(questions, read)
+        return self._refine(source, encoded, answers, encoded_questions, options, read=read)
+
+    def _refine(
+        self,
+        source: Any,
+        encoded: EncodedVideo,
+        answers: Sequence[Localization],
+        questions: Sequence[EncodedQuestion],
+        options: VideoOptions | None = None,
+        *,
+        read: Read = read_here,
+    ) -> list[Localization]:
+        manifest = self.bundle.manifest
+        step = 1 / manifest.frames_per_second
+        instants = instants_around(answers, encoded.duration, step=step)
+        if step <= STEP or not instants:
+            return list(answers)
+        frames = self._videos.encode(source, options, instants=instants, read=read)
+        return [
+            refine(
+                answer,
+                np.zeros(1) if self._comparison is None else self._comparison.direction(question),
+                frames,
+                duration=encoded.duration,
+                step=step,
+                longest=longest_moment(manifest),
+                shared=manifest.shared_space,
+            )
+            for answer, question in zip(answers, questions, strict=True)
+        ]
 
     def close(self) -> None:
         """Free the networks; a second call does nothing."""
@@ -417,71 +448,6 @@ class Localizer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _answer(
-        self,
-        video: EncodedVideo,
-        questions: list[EncodedQuestion],
-        moments: int,
-        *,
-        alignment: bool,
-    ) -> list[Localization]:
-        manifest = self.bundle.manifest
-        longest = longest_span(video.times, video.duration, manifest)
-        logits: list[FrameLogits | None] = [None] * len(questions)
-        # By similarity alone the curve decides; the localizer network has nothing to say.
-        if self._boundaries is not None and (alignment or self._strategy != "similarity"):
-            logits = self._boundaries.of_wordings(
-                video.table,
-                [question.sentences for question in questions],
-                reach=longest,
-                alignment=alignment,
-            )
-        curved = self._strategy in _BY_SIMILARITY or any(not one.sentences for one in questions)
-        compared: list[Compared | None] = [None] * len(questions)
-        if self._comparison is not None and (curved or self._comparison.tells_presence):
-            compared = [*self._comparison.of(video, questions)]
-        boundaries = change_points(video.table, manifest.shared_space) if curved else None
-        silent = np.zeros(len(video))
-        answers = []
-        for question, own, seen in zip(questions, logits, compared, strict=True):
-            asked = question.question
-            answer = Localization(
-                asked.sentence,
-                (),
-                question.warnings,
-                None if seen is None else seen.margin,
-                rewrites=asked.rewrites,
-                like=asked.like,
-                alignment=None
-                if own is None
-                else word_alignment(own, 0, question.sentences[0], video.times),
-            )
-            if seen is None or seen.shown:
-                spans = decode(
-                    self._strategy if question.sentences else "similarity",
-                    silent if own is None else own.starts[0],
-                    silent if own is None else own.ends[0],
-                    longest=longest,
-                    curve=None if seen is None else seen.curve,
-                    boundaries=boundaries,
-                    count=moments,
-                    similarity_weight=manifest.decoding.similarity_weight,
-                )
-                if seen is not None:
-                    spans = tuple(
-                        replace(span, score=span.score * seen.likelihood) for span in spans
-                    )
-                found = to_moments(
-                    spans,
-                    video.times,
-                    video.duration,
-                    calibration=self._calibration,
-                    margin=answer.presence,
-                )
-                answer = replace(answer, moments=found)
-            answers.append(answer)
-        return answers
 
     def _check_features(self, video: EncodedVideo) -> None:
         visual = self.bundle.manifest.networks["visual"]
@@ -520,27 +486,3 @@ def check_moments(moments: object) -> int:
             f"{moments} moments cannot be found", remedy=f"Ask for 1 to {MOST_MOMENTS}"
         )
     return check_whole(moments, "moments", least=1, most=MOST_MOMENTS)
-
-
-def _check_strategy(bundle: Bundle, strategy: str) -> DecodingStrategy:
-    choices: tuple[DecodingStrategy, ...] = get_args(DecodingStrategy)
-    for choice in choices:
-        if choice == strategy:
-            break
-    else:
-        raise UsageError(
-            f"the decoding {strategy!r} is unknown", remedy=f"Choose {', '.join(choices)}"
-        )
-    if choice != "similarity" and "localizer" not in bundle.manifest.networks:
-        raise UsageError(
-            f"the bundle has no localizer network, which decoding by {choice} needs",
-            where=bundle.path,
-            remedy="Decode by similarity, or open a bundle with a trained localizer",
-        )
-    if choice in _BY_SIMILARITY and bundle.manifest.shared_space is None:
-        raise BackendError(
-            "decoding by similarity needs a space that frames and sentences share",
-            where=bundle.path,
-            remedy="Decode by joint, or use a bundle whose encoders share a space",
-        )
-    return choice

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from vtloc_runtime.localize.question import Question
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -64,6 +66,7 @@ class Localization:
         rewrites: Further wordings of the sentence that were asked with it.
         like: Names of the pictures that were asked with.
         alignment: Words against frames, where it was asked for.
+        question: The whole question, as it was asked.
     """
 
     query: str
@@ -73,6 +76,7 @@ class Localization:
     rewrites: tuple[str, ...] = ()
     like: tuple[str, ...] = ()
     alignment: Alignment | None = field(default=None, compare=False)
+    question: Question | None = field(default=None, compare=False, repr=False)
 
     @property
     def asked(self) -> str:
@@ -86,8 +90,8 @@ class Localization:
 
     def to_json(self) -> dict[str, Any]:
         """The answer as plain JSON values, times in seconds; without the alignment."""
-        values = asdict(replace(self, alignment=None))
-        del values["alignment"]
+        values = asdict(replace(self, alignment=None, question=None))
+        del values["alignment"], values["question"]
         return values
 
 

@@ -9,14 +9,12 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from vtloc_runtime.errors import DecoderLostError, QueryError, UsageError, VideoError
-from vtloc_runtime.video.isolation.chunks import ReadingEnd
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +25,9 @@ if TYPE_CHECKING:
     from vtloc_runtime.video.isolation.chunks import Read
 
 _Key: TypeAlias = tuple[object, ...]
+
+PICTURE_INSTANTS = (0.0,)
+"""What is read of a picture: the frame on screen at the beginning."""
 
 _KEPT = 256
 
@@ -44,6 +45,14 @@ class PictureEncoder:
         self._shared = shared
         self._known: OrderedDict[_Key, NDArray[np.float64]] = OrderedDict()
         self._lock = threading.Lock()
+
+    def check(self) -> None:
+        """Refuse pictures where they cannot be compared.
+
+        Raises:
+            UsageError: Frames and sentences share no space.
+        """
+        check_shared(self._shared)
 
     def encode(self, picture: Picture, read: Read) -> NDArray[np.float64]:
         """The picture's vector ``[Ds]``, of length 1; the same file is encoded once.
@@ -63,7 +72,7 @@ class PictureEncoder:
             if key in self._known:
                 self._known.move_to_end(key)
                 return self._known[key]
-        features = self._videos.run(self._pixels(picture, read))[0]
+        features = self._features(picture, read)
         vector = np.asarray(features[shared.start : shared.stop], dtype=np.float64)
         length = float(np.linalg.norm(vector))
         if not length:
@@ -75,16 +84,14 @@ class PictureEncoder:
                 self._known.popitem(last=False)
         return vector
 
-    def _pixels(self, picture: Picture, read: Read) -> NDArray[np.uint8]:
-        """The picture as a frame, ``[1, S, S, 3]``."""
+    def _features(self, picture: Picture, read: Read) -> NDArray[np.floating]:
+        """The features of the picture, ``[Dv]``: those of a video's first frame."""
         from vtloc_runtime.video import VideoOptions
 
-        options = replace(self._videos.options(VideoOptions()), instants=(0.0,))
-        pixels = None
         try:
-            for part in read(picture.source, options, 1):
-                if not isinstance(part, ReadingEnd) and pixels is None:
-                    pixels = part.images[:1].copy()
+            found = self._videos.encode(
+                picture.source, VideoOptions(), instants=PICTURE_INSTANTS, read=read
+            )
         except DecoderLostError:
             raise
         except VideoError as error:
@@ -93,9 +100,7 @@ class PictureEncoder:
                 where=picture.name,
                 remedy="Give a whole JPEG, PNG or WebP file",
             ) from error
-        if pixels is None:
-            raise QueryError("the picture cannot be read: it is empty", where=picture.name)
-        return pixels
+        return found.rows[0]
 
 
 def check_shared(shared: SharedSpace | None) -> SharedSpace:

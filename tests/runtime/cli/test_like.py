@@ -127,6 +127,14 @@ def test_a_missing_picture_and_a_bundle_without_a_shared_space_are_one_error(
     assert len(shown.err.splitlines()) == 1
 
 
+def test_ends_are_refined_for_pictures_too(
+    film: str, blue: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(film, "--like", blue, "-q", "blue", "--fine", "-b", bundle) == 0
+    (record,) = asked(capsys)
+    assert record["moments"][0]["start"] == pytest.approx(7, abs=0.1)
+
+
 def test_the_report_says_what_was_asked(
     film: str,
     blue: str,

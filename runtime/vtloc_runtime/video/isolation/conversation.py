@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import pickle
 import time
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.errors import VideoError
+from vtloc_runtime.errors import VideoError, VtlocError
 from vtloc_runtime.video.isolation.channel import (
     Channel,
     Deadline,
+    DeadlineError,
     NonsenseError,
 )
 from vtloc_runtime.video.isolation.chunks import ChunkBuilder, ReadingEnd
@@ -26,6 +28,7 @@ from vtloc_runtime.video.isolation.messages import (
 if TYPE_CHECKING:
     from vtloc_runtime.video import VideoOptions
     from vtloc_runtime.video.isolation.chunks import Reading
+    from vtloc_runtime.video.isolation.video_file import VideoFile
 
 RAISE_MEMORY = "It may need more memory: raise the limit with --decoder-memory"
 _ROUNDING = 0.01
@@ -36,7 +39,7 @@ class Conversation:
     """Receives the frames of one video.
 
     Args:
-        channel: The line to the process; the request has been sent.
+        channel: The line to the process.
         number: The request's number.
         options: How the video was to be sampled, limits included.
         size: Pictures in one chunk at most.
@@ -48,6 +51,7 @@ class Conversation:
         heard: Whether the process has said anything about the video.
         over: Whether the process has said its last word on the video, and waits for the next.
         near_limit: Whether the process came close to its limit of memory.
+        broken: Whether the process said something that no decoder says.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class Conversation:
     ) -> None:
         self._channel = channel
         self._number = number
+        self._options = options
+        self._size = size
         self._limits = options.limits
         self._name = name
         self._timeout = timeout
@@ -74,9 +80,35 @@ class Conversation:
         self.heard = False
         self.over = False
         self.near_limit = False
+        self.broken = False
+
+    def read(self, video: VideoFile) -> Reading:
+        """Ask for the video, and receive its chunks and its end.
+
+        Raises:
+            VideoError: The video cannot be read, takes too long, or the process said something
+                that no decoder says.
+            OSError, EOFError: The process has gone.
+        """
+        what = (video.size, video.label) if video.sequence is None else video.sequence
+        request = pickle.dumps((what, self._options, self._size))
+        try:
+            self._channel.send(self._number, request, video.descriptor, self.deadline())
+            yield from self.parts()
+        except DeadlineError:
+            raise self.late() from None
+        except (EOFError, OSError, VtlocError):
+            raise
+        except Exception as error:
+            self.broken = True
+            raise VideoError(
+                f"the decoder sent an invalid message ({error}) and was stopped",
+                where=self._name,
+                remedy="The file is damaged or hostile; do not trust it",
+            ) from error
 
     def parts(self) -> Reading:
-        """The chunks and the end of the video.
+        """The chunks and the end of the video, once it was asked for.
 
         Raises:
             VideoError: The video cannot be read.

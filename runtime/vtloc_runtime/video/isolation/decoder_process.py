@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,12 +14,20 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from vtloc_runtime.errors import BackendError, DecoderLostError, UsageError, VideoError, VtlocError
+from vtloc_runtime.errors import (
+    BackendError,
+    DecoderLostError,
+    DeviceLostError,
+    UsageError,
+    VideoError,
+    VtlocError,
+)
+from vtloc_runtime.video.decoders.nvdec.api import refusal
 from vtloc_runtime.video.isolation.channel import Channel, Deadline, DeadlineError, NonsenseError
 from vtloc_runtime.video.isolation.conversation import Conversation
 from vtloc_runtime.video.isolation.launch import start_child
 from vtloc_runtime.video.isolation.limits import DecoderLimits
-from vtloc_runtime.video.isolation.messages import Ready
+from vtloc_runtime.video.isolation.messages import NEW_LINE, Ready
 from vtloc_runtime.video.isolation.sandbox import SandboxReport
 from vtloc_runtime.video.isolation.video_file import VideoFile, open_video_file
 
@@ -113,6 +121,31 @@ class DecoderProcess:
         finally:
             self._busy.release()
 
+    def open_line(self) -> Channel:
+        """Another line to a process on a GPU, for a video that is read beside others.
+
+        Raises:
+            OSError, DeadlineError: The process has gone, or does not answer.
+            UsageError: It is busy with a video of its own.
+            BackendError: It does not start, or lacks a sandbox that is required.
+        """
+        if not self._busy.acquire(blocking=False):
+            raise UsageError("the decoder process is busy with a video")
+        try:
+            control = self._started(gpu=True)
+            # What it says is thrown away once the pipe is full.
+            control.last_words()
+            here, there = socket.socketpair()
+            with there:
+                try:
+                    control.send(NEW_LINE, b"", there.fileno(), Deadline(_END_TIMEOUT))
+                except BaseException:
+                    here.close()
+                    raise
+            return Channel(here, None)
+        finally:
+            self._busy.release()
+
     def close(self) -> None:
         """End the process; a reading in progress fails."""
         self._closed = True
@@ -139,14 +172,22 @@ class DecoderProcess:
         begun = time.monotonic()
         with open_video_file(source, options, self._limits.timeout) as video:
             try:
-                yield from self._converse(video, options, size, begun)
+                yield from self.converse(video, options, size, begun)
             except _EarlierLossError:
-                yield from self._converse(video, options, size, begun)
+                yield from self.converse(video, options, size, begun)
 
-    def _converse(
-        self, video: VideoFile, options: VideoOptions, size: int, begun: float
-    ) -> Reading:
-        """Read an open video in a running process."""
+    def converse(self, video: VideoFile, options: VideoOptions, size: int, begun: float) -> Reading:
+        """Read an open video in a running process.
+
+        Args:
+            video: The video.
+            options: How to sample it, within the limits.
+            size: Pictures in one chunk at most.
+            begun: When the reading began, by the monotonic clock.
+
+        Raises:
+            VideoError, UsageError, BackendError: As for :meth:`read`.
+        """
         channel = self._started(gpu=options.decoder != "cpu")
         number = next(self._numbers)
         fresh, self._fresh = self._fresh, False
@@ -159,26 +200,13 @@ class DecoderProcess:
             timeout=self._limits.timeout,
             begun=begun,
         )
-        what = (video.size, video.label) if video.sequence is None else video.sequence
-        request = pickle.dumps((what, options, size))
         try:
-            channel.send(number, request, video.descriptor, conversation.deadline())
-            yield from conversation.parts()
-        except DeadlineError:
-            raise conversation.late() from None
+            yield from conversation.read(video)
         except (EOFError, OSError) as error:
             if not (fresh or conversation.heard or self._closed):
                 # It may have died of the video before this one.
                 raise _EarlierLossError from error
             raise self._loss(video.name) from error
-        except VtlocError:
-            raise
-        except Exception as error:
-            raise VideoError(
-                f"the decoder sent an invalid message ({error}) and was stopped",
-                where=video.name,
-                remedy="The file is damaged or hostile; do not trust it",
-            ) from error
         finally:
             # What is still under way belongs to a video that nobody waits for.
             if not conversation.over or conversation.near_limit:
@@ -198,6 +226,8 @@ class DecoderProcess:
                 where=name,
                 remedy="The file is damaged or hostile; do not trust it",
             )
+        if code == DeviceLostError.exit_code:
+            return refusal(f"decoding it failed: {_plain(channel.last_words())}", name)
         if -code in _FROM_OUTSIDE:
             return DecoderLostError(
                 f"the decoder process was ended from outside (by {signal.Signals(-code).name})",
