@@ -46,12 +46,16 @@ def name_parameters(model: ModelProto, network: torch.nn.Module, *, half: bool) 
     for initializer in model.graph.initializer:
         array = np.asarray(numpy_helper.to_array(initializer))
         holders.setdefault(_digest(array), (initializer.name, array))
+    kinds = {(kind, shape) for kind, shape, _ in holders}
     renamed: dict[str, str] = {}
     places: dict[str, tuple[str, bool]] = {}
     for name, tensor in network.state_dict().items():
         for candidate, transposed in _forms(tensor, half=half):
-            holder, array = holders.get(_digest(candidate), ("", None))
-            if array is not None and np.array_equal(candidate, array):
+            if (str(candidate.dtype), candidate.shape) not in kinds:
+                continue
+            found = holders.get(_digest(candidate))
+            if found is not None and np.array_equal(candidate, found[1]):
+                holder = found[0]
                 label = f"{name}{_TRANSPOSED}" if transposed else name
                 places[name] = (renamed.setdefault(holder, label), transposed)
                 break
@@ -101,7 +105,7 @@ def _forms(tensor: torch.Tensor, *, half: bool) -> list[tuple[NDArray[np.generic
 def _digest(array: NDArray[np.generic]) -> _Digest:
     # A checksum is quick and finds the candidate; the caller compares the numbers themselves.
     content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return str(array.dtype), array.shape, zlib.crc32(content)
+    return str(array.dtype), array.shape, zlib.crc32(content.data)
 
 
 def _rename(model: ModelProto, renamed: Mapping[str, str]) -> None:
