@@ -13,7 +13,7 @@ from vtloc_runtime.cli.program import VersionOption, new_application
 
 _EPILOG = """
 Other commands: vtloc-run encode (encode videos in advance), vtloc-run doctor (check what this
-machine can run), vtloc-run bench (measure speed).
+machine can run), vtloc-run bench (measure speed), vtloc-run bundles (list bundles by name).
 
 Exit codes: 0 every sentence was answered; 1 some sentences failed. If all failed for the same
 reason, or nothing could be done: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backend, 7 network,
@@ -30,6 +30,15 @@ class SearchOptions:
 
     query: Annotated[
         list[str] | None, typer.Option("--query", "-q", help="Sentence to find; repeatable.")
+    ] = None
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--like",
+            metavar="PICTURE",
+            help="Find moments like this picture; with -q, those that fit the sentence as well. "
+            "Several pictures are averaged.",
+        ),
     ] = None
     moments: Annotated[
         int, typer.Option("--moments", "-k", min=1, help="Maximum number of moments per sentence.")
@@ -93,8 +102,8 @@ def find(
         list[str],
         typer.Argument(
             help="Videos, folders, patterns, or lists: .txt (one video per line), .csv (columns "
-            "video, query, id), .jsonl (objects with video and query or queries), or annotations "
-            "of ActivityNet Captions, Charades-STA or QVHighlights."
+            "video, query, like, id), .jsonl (objects with video and query or queries, rewrites, "
+            "like), or annotations of ActivityNet Captions, Charades-STA or QVHighlights."
         ),
     ],
     *,

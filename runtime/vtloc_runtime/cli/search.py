@@ -29,6 +29,7 @@ from vtloc_runtime.cli.terminal import (
     write_lines,
 )
 from vtloc_runtime.errors import UsageError
+from vtloc_runtime.localize.picture_encoder import check_shared
 from vtloc_runtime.localize.tokenizer import clean_query
 from vtloc_runtime.networks.load import Placement
 from vtloc_runtime.system.text import unicode_name
@@ -63,9 +64,18 @@ def search(videos: list[str], options: SearchOptions, run_options: RunOptions) -
     for sentence in queries:
         clean_query(sentence)
     messages = _Messages(quiet=run_options.quiet)
-    jobs = read_jobs(videos, queries, videos=run_options.videos_folder, notice=messages.show)
+    jobs = read_jobs(
+        videos,
+        queries,
+        like=options.like or (),
+        videos=run_options.videos_folder,
+        notice=messages.show,
+    )
     bundle = run_options.open_bundle()
-    inputs = [*input_files(videos), *dict.fromkeys(job.video for job in jobs)]
+    pictures = dict.fromkeys(path for job in jobs for path in job.like)
+    if pictures:
+        check_shared(bundle.manifest.shared_space)
+    inputs = [*input_files(videos), *dict.fromkeys(job.video for job in jobs), *pictures]
     check_outputs(options.out, options.report, inputs=inputs, bundle=bundle.path)
     bundle = bundle_for(bundle, run_options.backend)
     if options.always_answer:

@@ -47,7 +47,13 @@ def _answers(video: str, records: list[Record], read: Read) -> VideoAnswers:
 def _localization(record: Record) -> Localization:
     moments = tuple(Moment(found.start, found.end, found.score) for found in record.moments or ())
     failure = () if record.error is None else (record.error.what,)
-    return Localization(record.query, moments, (*failure, *record.warnings))
+    return Localization(
+        record.query,
+        moments,
+        (*failure, *record.warnings),
+        rewrites=record.rewrites,
+        like=record.like,
+    )
 
 
 def _filmstrip(video: str, duration: float, read: Read) -> tuple[Thumbnail, ...]:
