@@ -100,7 +100,8 @@ class PictureEncoder:
                 where=picture.name,
                 remedy="Give a whole JPEG, PNG or WebP file",
             ) from error
-        return found.rows[0]
+        row: NDArray[np.floating] = found.rows[0]
+        return row
 
 
 def check_shared(shared: SharedSpace | None) -> SharedSpace:
