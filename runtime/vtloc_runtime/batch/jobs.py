@@ -6,6 +6,7 @@ resume.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import os
@@ -21,6 +22,9 @@ from vtloc_runtime.errors import JobError, UsageError
 from vtloc_runtime.localize.question import Picture
 
 __all__ = ["VIDEO_SUFFIXES", "Job", "VideoJobs", "group_by_video", "read_jobs", "read_videos"]
+
+_LARGEST_PICTURE = 2**28
+"""Bytes of a picture whose content is told from another one's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +183,13 @@ def _job_id(
 
 
 def _digest(path: str, digests: dict[str, str]) -> str:
-    """The hash of a picture's content; of its path where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError):
-        found = path
+    """The hash of a picture's content; its path where that cannot be read as a file's."""
+    found = path
+    # Reading a device or a pipe might never end; such a picture is refused when it is asked with.
+    with contextlib.suppress(OSError, ValueError):
+        if os.path.isfile(path) and os.path.getsize(path) <= _LARGEST_PICTURE:
+            with open(path, "rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
     digests[path] = found
     return found
 

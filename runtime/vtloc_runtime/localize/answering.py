@@ -155,8 +155,10 @@ class Answering:
                 else word_alignment(own, 0, question.sentences[0], video.times),
             )
             if seen is None or seen.shown:
+                # A picture has no tokens for the localizer network.
+                strategy = self._strategy if question.sentences else "similarity"
                 spans = decode(
-                    self._strategy if question.sentences else "similarity",
+                    strategy,
                     silent if own is None else own.starts[0],
                     silent if own is None else own.ends[0],
                     longest=longest,
@@ -175,7 +177,7 @@ class Answering:
                     video.times,
                     video.duration,
                     longest=longest_moment(manifest),
-                    calibration=self._calibration,
+                    calibration=self._calibration if strategy == self._strategy else None,
                     margin=answer.presence,
                 )
                 answer = replace(answer, moments=found)

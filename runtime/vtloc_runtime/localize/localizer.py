@@ -10,8 +10,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, overload
 
-import numpy as np
-
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.digest import DIGEST_VARIABLE
 from vtloc_runtime.bundle.user_folder import bundle_for
@@ -423,7 +421,7 @@ class Localizer:
         return [
             refine(
                 answer,
-                np.zeros(1) if self._comparison is None else self._comparison.direction(question),
+                self._answering.direction(question),
                 frames,
                 duration=encoded.duration,
                 step=step,

@@ -96,7 +96,7 @@ class PictureEncoder:
             raise
         except VideoError as error:
             raise QueryError(
-                f"the picture cannot be read: it {error.what}",
+                f"the picture cannot be read: it {error.what.replace('a video', 'a picture')}",
                 where=picture.name,
                 remedy="Give a whole JPEG, PNG or WebP file",
             ) from error

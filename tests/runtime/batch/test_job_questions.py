@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,14 @@ def test_ids_follow_wordings_and_what_pictures_show(tmp_path: Path) -> None:
     assert name(like=str(dog)) == names[2]
     dog.write_bytes(b"cat")
     assert name(like=str(dog)) != names[2]
+
+
+def test_pipes_and_devices_are_never_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+    names = ["/dev/zero", str(pipe), str(tmp_path), "a\0b", "x" * 5000]
+    jobs = read_jobs([listed(tmp_path, *({"video": "a.mp4", "like": one} for one in names))])
+    assert len({job.id for job in jobs}) == len(names)
 
 
 @pytest.mark.parametrize(
