@@ -60,9 +60,9 @@ class Localization:
         query: The sentence as it was asked; empty where pictures alone asked.
         moments: Best first; empty where the sentence was found to describe no moment.
         warnings: What the reader should know about this answer (a sentence cut short, say).
-        presence: How far the video's closest frames exceed what videos that do not show the
-            sentence reach, in the spread of such frames; comparable between sentences, videos
-            and lengths, so that videos can be ranked by it. None where the bundle cannot tell.
+        presence: By how much the cosine of the video's closest frame exceeds what videos reach
+            that do not show the sentence; comparable between sentences, videos and lengths, so
+            that videos can be ranked by it. None where the bundle cannot tell.
         rewrites: Further wordings of the sentence that were asked with it.
         like: Names of the pictures that were asked with.
         alignment: Words against frames, where it was asked for.
