@@ -1,6 +1,6 @@
 """The model of a page: what was asked of each film and what was found, as plain values.
 
-`page.js` shows this model as JSON. A written page holds it, and a server may answer with films of it.
+`page.js` shows this model as JSON. A written page holds it; a server may answer with its films.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Page:
         title: Its heading.
         films: The films, in the order of the page.
         run: What gave the answers.
-        live: How to ask a server; None for a page that stands in a file.
+        live: How to ask a server; None for a page in a file.
     """
 
     title: str = "Moments"

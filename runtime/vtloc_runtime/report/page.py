@@ -13,13 +13,16 @@ import html
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from vtloc_runtime.errors import OutputError
-from vtloc_runtime.report.model import Page
 from vtloc_runtime.system.atomic_write import atomic_write
 from vtloc_runtime.system.text import plain
+
+if TYPE_CHECKING:
+    from vtloc_runtime.report.model import Page
 
 _MARKER = b'<meta name="generator" content="vtloc">'
 _HERE = Path(__file__).parent
