@@ -1,4 +1,4 @@
-"""``vtloc-run``: find moments in videos, encode videos, check and measure this machine.
+"""``vtloc-run``: find moments in videos, encode videos, hand results over, check this machine.
 
 The first word may name a command; otherwise all words are videos. Each command is a separate typer
 application that is loaded when it is used, so that no command slows down the start of another.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import typer
 
 PROGRAM = "vtloc-run"
-COMMANDS = ("encode", "doctor", "bench")
+COMMANDS = ("encode", "doctor", "bench", "export")
 """Names of commands; a video with such a name is given as ``./doctor``."""
 
 

@@ -9,7 +9,11 @@ from collections.abc import Iterable, Mapping
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.system.text import plain
 
-_UNSAFE = re.compile(r'[\\/:*?"<>|\s]+')
+CLIP_TEMPLATE = "{film}-{query}-{rank}"
+CLIP_FIELDS = ("film", "query", "rank", "start", "end", "score", "id")
+"""What a template of clips may name."""
+
+_UNSAFE = re.compile(r"[^\w.,+-]+")
 _LONGEST = 120
 _LONGEST_PART = 60
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)

@@ -57,5 +57,5 @@ def is_table(beginning: bytes) -> bool:
 def _cell(text: str) -> str:
     shown = plain(text)
     # https://owasp.org/www-community/attacks/CSV_Injection; some programs skip blanks first.
-    risky = shown.lstrip()[:1] in tuple("=+-@|%") if shown.strip() else False
+    risky = shown.lstrip()[:1] in tuple("=+-@") if shown.strip() else False
     return f"'{shown}" if risky else shown

@@ -138,6 +138,7 @@ class _Film:
         self._slack = min(Fraction(1, 1000), self._step / 4)
         self._begin = self._start
         self._samples = 0
+        self._tick = -1
         self.first: Fraction | None = None
         self.last: Fraction | None = None
 
@@ -186,7 +187,9 @@ class _Film:
                 if self.first is None:
                     self._begin = when
                 self._note(when)
-                shown.pts = round((when - self._begin) / self._base)
+                # Some files' times repeat or fall, which no encoder takes.
+                tick = max(self._tick + 1, round((when - self._begin) / self._base))
+                shown.pts = self._tick = tick
                 shown.time_base = self._base
                 shown.pict_type = 0
                 output.mux(picture_out.encode(shown))
