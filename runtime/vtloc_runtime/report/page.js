@@ -89,11 +89,12 @@
     document.body.classList.toggle("one", items.length <= 1 && !data.live);
   }
 
+  const alphabet = new Intl.Collator(undefined, {numeric: true});
   const orders = {
     asked: (a, b) => a.order - b.order,
     score: (a, b) => (best(b.answer)?.score ?? -1) - (best(a.answer)?.score ?? -1),
     presence: (a, b) => (b.answer.presence ?? -Infinity) - (a.answer.presence ?? -Infinity) || 0,
-    film: (a, b) => a.film.name.localeCompare(b.film.name, undefined, {numeric: true}),
+    film: (a, b) => alphabet.compare(a.film.name, b.film.name),
     start: (a, b) => (best(a.answer)?.start ?? Infinity) - (best(b.answer)?.start ?? Infinity) || 0,
   };
   function filter() {
