@@ -81,7 +81,9 @@ class VideoProgress:
     def speed(self) -> float | None:
         """Seconds of video done in a second; None at the very beginning."""
         elapsed = self.clock() - self._begun
-        return self.position / elapsed if elapsed > _SOON and self.position > 0 else None
+        if elapsed < _SOON or self.position < _SOON:
+            return None
+        return self.position / elapsed
 
     @property
     def remaining(self) -> float | None:
