@@ -136,6 +136,7 @@ class RunProgress:
     def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
+            self._draw(None)
             self._ahead = _LengthReader(self._videos, self._note_length, self._limits)
         return self
 

@@ -222,7 +222,7 @@ class _Search:
             return None
         # People see answers as they come; programs see them in the order of the videos.
         in_order = self.options.in_order or (results is None and not self._tables)
-        pipeline = replace(self.run_options.pipeline(in_order=in_order), cache=cache)
+        pipeline = replace(self.run_options.pipeline(in_order=in_order, cache=False), cache=cache)
         work = AnswerVideos(self.options.moments, fingerprint, pipeline.cache)
         shown = sys.stderr.isatty() and not self.run_options.quiet
         with (
