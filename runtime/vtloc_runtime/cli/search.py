@@ -95,7 +95,8 @@ def search(
         inputs = [*input_files(given), *dict.fromkeys(job.video for job in jobs)]
         if options.queries is not None:
             inputs.append(str(options.queries))
-        outputs.check(out=options.out, inputs=inputs, bundle=bundle.path)
+        films = len({job.video for job in jobs})
+        outputs.check(films=films, out=options.out, inputs=inputs, bundle=bundle.path)
         bundle = bundle_for(bundle, run_options.backend)
         if options.always_answer:
             bundle = bundle.always_answering()
