@@ -38,13 +38,15 @@ def record(
     return Record(id=f"{video} {query}", video=str(video), query=query, **{**fields, **more})
 
 
-def explain(_: str, queries: Any) -> Evidence:
+def explain(_: str, records: Any) -> Evidence:
     import base64
 
     rising = tuple(0.1 * step for step in range(12))
     weights = base64.b64encode(bytes([255] * 12 + [0] * 12)).decode()
     found = SentenceEvidence(rising, ("a", "word"), weights)
-    return Evidence(tuple(map(float, range(12))), dict.fromkeys(queries, found))
+    return Evidence(
+        tuple(map(float, range(12))), dict.fromkeys([one.asked for one in records], found)
+    )
 
 
 @pytest.fixture(scope="module")
