@@ -1,4 +1,4 @@
-"""``vtloc-run``: find moments in videos, encode videos, list bundles, measure this machine.
+"""``vtloc-run``: find moments, encode videos, hand results over, list bundles, measure.
 
 The first word may name a command; otherwise all words are videos. Each command is a separate typer
 application that is loaded when it is used, so that no command slows down the start of another.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import typer
 
 PROGRAM = "vtloc-run"
-COMMANDS = ("encode", "doctor", "bench", "bundles")
+COMMANDS = ("encode", "doctor", "bench", "bundles", "export")
 """Names of commands; a video with such a name is given as ``./doctor``."""
 
 
