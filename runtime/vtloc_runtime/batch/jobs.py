@@ -86,7 +86,7 @@ def read_jobs(
         for index, query in enumerate(asked):
             if line.id is not None:
                 name = line.id if len(asked) == 1 else f"{line.id}.{index + 1}"
-            elif (name := _job_id(video, query)) in given:
+            elif (name := job_id(video, query)) in given:
                 repeated[name] += 1
                 name = f"{name}-{repeated[name] + 1}"
             if name in given:
@@ -128,7 +128,13 @@ def group_by_video(jobs: Iterable[Job]) -> list[VideoJobs]:
     return [VideoJobs(video, tuple(members)) for video, members in groups.items()]
 
 
-def _job_id(video: str, query: str) -> str:
+def job_id(video: str, query: str) -> str:
+    """The id of a job that no list names.
+
+    Args:
+        video: The video, as it was given.
+        query: The sentence.
+    """
     # Surrogates stand for bytes of file names that are not text.
     content = f"{video}\0{query}".encode("utf-8", "surrogatepass")
     return hashlib.sha256(content).hexdigest()[:16]
