@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     import typer
 
 PROGRAM = "vtloc-run"
-COMMANDS = {"encode": "encode", "search": "library", "doctor": "doctor", "bench": "bench"}
+COMMANDS = {
+    "encode": "encode",
+    "search": "library",
+    "serve": "serve",
+    "mcp": "mcp",
+    "doctor": "doctor",
+    "bench": "bench",
+}
 """The module of each command; a video with the name of a command is given as ``./doctor``."""
 
 

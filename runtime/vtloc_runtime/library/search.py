@@ -78,10 +78,11 @@ class Library:
     """Films that are searched together. Safe to use from several threads.
 
     Args:
-        places: Folders, videos, patterns or lists: the films of the library.
+        places: What the library is known by: its folders, lists or films.
         localizer: Encodes films and finds moments.
         cache: Keeps encoded films; the index lies beside them.
         pipeline: How films are encoded.
+        listing: Lists the films; None takes every film that ``places`` name.
         notice: Called with lines for people: files that were skipped, an index that was repaired.
 
     Raises:
@@ -95,6 +96,7 @@ class Library:
         cache: FeatureCache,
         *,
         pipeline: PipelineOptions | None = None,
+        listing: Callable[[], list[str]] | None = None,
         notice: Callable[[str], None] | None = None,
     ) -> None:
         shared = localizer.bundle.manifest.shared_space
@@ -104,7 +106,7 @@ class Library:
                 where=localizer.bundle.path,
                 remedy="Use a bundle whose encoders share a space",
             )
-        self._places = list(places)
+        self._listing = listing or (lambda: read_videos(places, notice=self._notice))
         self._localizer = localizer
         self._cache = cache
         self._pipeline = pipeline or PipelineOptions()
@@ -134,7 +136,7 @@ class Library:
 
     @property
     def waiting(self) -> list[str]:
-        """Films that are not in the index yet, because the last update was stopped."""
+        """Films that are not in the index yet: an update is in progress, or was stopped."""
         return self._state[1].changed
 
     @property
@@ -173,6 +175,12 @@ class Library:
             videos = self._listing()
             snapshot = self._state[0]
             update = Update.of(snapshot, videos)
+            # Searches in other threads need not wait for what is new.
+            self._state = snapshot, update
+
+            def show(part: Snapshot) -> None:
+                self._state = part, _outcome(part, videos, update)
+
             if update.changed or update.gone:
                 snapshot = update_index(
                     self._index,
@@ -182,9 +190,10 @@ class Library:
                     pipeline=self._pipeline,
                     progress=progress,
                     done=done,
+                    written=show,
                     stop=stop,
                 )
-            self._state = snapshot, _outcome(snapshot, videos, update)
+            show(snapshot)
 
     def search(
         self,
@@ -227,9 +236,6 @@ class Library:
                         for number in np.argsort(-bounds, kind="stable")
                     ]
                     yield questions.best(queries[top + row], candidates)
-
-    def _listing(self) -> list[str]:
-        return read_videos(self._places, notice=self._notice)
 
 
 @dataclass

@@ -193,6 +193,7 @@ def update_index(
     pipeline: PipelineOptions,
     progress: Progress | None = None,
     done: Callable[[str], None] | None = None,
+    written: Callable[[Snapshot], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Snapshot:
     """Bring an index up to date. What was done is kept if the update is stopped.
@@ -205,6 +206,7 @@ def update_index(
         pipeline: How films are processed.
         progress: Called with a film and the time of its last encoded frame.
         done: Called with each film that was read.
+        written: Called with the index whenever a part of the update is in it.
         stop: Called before each film; once it returns True, no more films are started.
 
     Returns:
@@ -232,6 +234,8 @@ def update_index(
                 if pending.due:
                     snapshot = index.commit(pending.additions)
                     pending = _Pending()
+                    if written is not None:
+                        written(snapshot)
     finally:
         # Those that are gone go last: they may be there under new names.
         if pending.additions or update.gone:
