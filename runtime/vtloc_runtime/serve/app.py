@@ -102,7 +102,8 @@ class Parts:
         uploads: Keeps uploads; None refuses them.
         work: Bounds the questions that are answered at once.
         metrics: Counts requests.
-        hosts: Names and addresses by which the service may be called.
+        hosts: Names by which the service may be called.
+        addresses: Whether it may be called by any IP address.
         upload_timeout: Seconds in which a request must arrive.
     """
 
@@ -111,6 +112,7 @@ class Parts:
     work: WorkQueue
     metrics: Metrics
     hosts: Collection[str]
+    addresses: bool
     upload_timeout: float
 
 
@@ -139,6 +141,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.add_middleware(
         Protection,
         hosts=parts.hosts,
+        addresses=parts.addresses,
         largest=lambda path: uploads.largest if uploads and path == UPLOAD_PATH else LARGEST_BODY,
         timeout=parts.upload_timeout,
         metrics=parts.metrics,
@@ -226,12 +229,8 @@ def _add_videos(app: FastAPI, parts: Parts) -> None:
             raise HTTPException(415, "send the file as application/octet-stream")
         return Uploaded(video=await uploads.save(name, request.stream()))
 
-    @app.api_route(
-        MEDIA_PATH + "{name:path}",
-        methods=["GET", "HEAD"],
-        response_class=FileResponse,
-        responses=_PROBLEMS,
-    )
+    @app.head(MEDIA_PATH + "{name:path}", include_in_schema=False)
+    @app.get(MEDIA_PATH + "{name:path}", response_class=FileResponse, responses=_PROBLEMS)
     def read_video(name: str) -> FileResponse:
         """A video's file, or a range of its bytes."""
         with ExitStack() as stack:

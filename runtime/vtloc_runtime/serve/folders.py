@@ -108,13 +108,13 @@ class ServedFolders:
             descriptor = _open_below(root, parts)
         except (OSError, ValueError):
             raise UnknownVideoError(name) from None
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            os.close(descriptor)
+            raise UnknownVideoError(name)
         # The name is what messages about the video say.
         with open(name, "rb", opener=lambda *_: descriptor) as file:
-            state = os.fstat(file.fileno())
-            if not stat.S_ISREG(state.st_mode):
-                raise UnknownVideoError(name)
-            path = os.path.join(root, *parts)
-            yield ServedVideo(name, path, file, FileState.of(state))
+            yield ServedVideo(name, os.path.join(root, *parts), file, FileState.of(state))
 
     def _listing(self) -> dict[str, str]:
         found = {}
@@ -126,7 +126,7 @@ class ServedFolders:
                     inside.pop()
                 for file in files:
                     path = os.path.join(place, file)
-                    if _is_plain(file) and _is_video(file) and not os.path.islink(path):
+                    if _is_plain(file) and _is_video(file) and _is_file(path):
                         found["/".join((*inside, file))] = path
         return found
 
@@ -152,6 +152,14 @@ def _is_plain(part: str) -> bool:
 
 def _is_video(file: str) -> bool:
     return os.path.splitext(file)[1].lower() in VIDEO_SUFFIXES
+
+
+def _is_file(path: str) -> bool:
+    """Whether it is a regular file, and no link to one."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _open_below(root: str, parts: Sequence[str]) -> int:

@@ -1,13 +1,15 @@
 """What every request passes before it is answered: whose it is, and how large it may be.
 
 A page of another site can make a browser send requests to this service, and DNS rebinding can make
-the browser take it for that site's own. So the host of a request must be one of ours, and so must
-the origin of a request that a page has sent.
+the browser take it for that site's own. So the host that a request names must be one of ours, and a
+request that a page has sent must come from a page of ours. Rebinding needs a name, so an address
+may be allowed whichever it is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
@@ -40,7 +42,8 @@ class Protection:
 
     Args:
         app: Answers those that pass.
-        hosts: Names and addresses by which the service may be called, in lower case.
+        hosts: Names by which the service may be called, in lower case.
+        addresses: Whether it may be called by any IP address.
         largest: Gives the most bytes that the body of a request may have, by its path.
         timeout: Seconds in which a body must arrive.
         metrics: Counts the requests.
@@ -51,12 +54,14 @@ class Protection:
         app: ASGIApp,
         *,
         hosts: Collection[str],
+        addresses: bool,
         largest: Callable[[str], int],
         timeout: float,
         metrics: Metrics,
     ) -> None:
         self._app = app
         self._hosts = frozenset(hosts)
+        self._addresses = addresses
         self._largest = largest
         self._timeout = timeout
         self._metrics = metrics
@@ -91,10 +96,12 @@ class Protection:
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
-        if _host("//" + headers.get("host", "")) not in self._hosts:
-            return _error(421, "host", "this service is not known by that name")
-        origin = headers.get("origin")
-        if origin is not None and _host(origin) not in self._hosts:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if not self._is_ours(_name(f"//{host}")):
+            return _error(
+                421, "host", "this service is not known by that name; see vtloc-run serve --name"
+            )
+        if origin is not None and not self._is_own_page(origin, host):
             return _error(403, "origin", "pages of other sites may not ask this service")
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()):
@@ -102,6 +109,17 @@ class Protection:
         if len(length) > 18 or int(length) > self._largest(scope["path"]):
             return _error(413, "too-large", "the request is too large")
         return None
+
+    def _is_ours(self, name: str) -> bool:
+        return name in self._hosts or (self._addresses and _is_address(name))
+
+    def _is_own_page(self, origin: str, host: str) -> bool:
+        """Whether a page is from this service, or from a proxy of it that sends another host."""
+        scheme, separator, place = origin.lower().partition("://")
+        if not separator or scheme not in {"http", "https"}:
+            return False
+        name = _name(origin)
+        return place == host.lower() or (name in self._hosts and not _is_local(name))
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """Receive a body that may be neither larger nor slower than allowed."""
@@ -128,7 +146,20 @@ class Protection:
         return bounded
 
 
-def _host(address: str) -> str:
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_local(name: str) -> bool:
+    # Other programs of this machine serve pages under these names, on other ports.
+    return name == "localhost" or _is_address(name)
+
+
+def _name(address: str) -> str:
     """The host of an address, in lower case; empty where it has none."""
     try:
         return urlsplit(address).hostname or ""

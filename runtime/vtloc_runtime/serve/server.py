@@ -75,7 +75,7 @@ class ServerOptions:
 
     @property
     def hosts(self) -> set[str]:
-        """Names and addresses by which the service may be called."""
+        """Names by which the service may be called."""
         return {name.lower() for name in (*_LOCAL, self.host, *self.names)}
 
 
@@ -129,6 +129,7 @@ def serve(
             work=WorkQueue(at_once, options.waiting, options.timeout),
             metrics=metrics,
             hosts=options.hosts,
+            addresses=not options.is_local,
             upload_timeout=options.upload_timeout,
         )
         _warm_up(localizer)
