@@ -56,6 +56,7 @@ def read_jobs(
     *,
     videos: Path | None = None,
     notice: Callable[[str], None] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> list[Job]:
     """Expand videos, folders, patterns and lists into jobs.
 
@@ -65,6 +66,7 @@ def read_jobs(
         queries: Sentences for every video that has none of its own.
         videos: Folder with the videos of a benchmark's annotations.
         notice: Called with a line about files that were skipped.
+        names: What to make ids of, where a video's path says nothing.
 
     A subfolder that cannot be read becomes a job that fails.
 
@@ -86,7 +88,7 @@ def read_jobs(
         for index, query in enumerate(asked):
             if line.id is not None:
                 name = line.id if len(asked) == 1 else f"{line.id}.{index + 1}"
-            elif (name := job_id(video, query)) in given:
+            elif (name := job_id((names or {}).get(video, video), query)) in given:
                 repeated[name] += 1
                 name = f"{name}-{repeated[name] + 1}"
             if name in given:

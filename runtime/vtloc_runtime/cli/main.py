@@ -1,4 +1,4 @@
-"""``vtloc-run``: find moments in videos, encode videos, check and measure this machine.
+"""``vtloc-run``: find moments in videos, encode videos, hand results over, check this machine.
 
 The first word may name a command; otherwise all words are videos. Each command is a separate typer
 application that is loaded when it is used, so that no command slows down the start of another.
@@ -25,6 +25,7 @@ COMMANDS = {
     "mcp": "mcp",
     "doctor": "doctor",
     "bench": "bench",
+    "export": "export",
 }
 """The module of each command; a video with the name of a command is given as ``./doctor``."""
 

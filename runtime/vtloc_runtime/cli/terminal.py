@@ -123,6 +123,18 @@ def print_records(records: Sequence[Record]) -> None:
         raise _unwritable(error) from error
 
 
+def print_failures(records: Sequence[Record]) -> None:
+    """Print the errors of one video on standard error, each once."""
+    failures = {
+        f"{record.error.kind} error: {record.error.where or record.video}: {record.error.what}"
+        + (f". {record.error.remedy}" if record.error.remedy else "")
+        for record in records
+        if record.error is not None
+    }
+    for line in sorted(failures):
+        print_line(f"vtloc-run: {line}")
+
+
 def moments_table(records: Sequence[Record]) -> Table:
     """One video's answers, one row per moment."""
     from rich import box

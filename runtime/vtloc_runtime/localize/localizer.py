@@ -21,7 +21,7 @@ from vtloc_runtime.localize.absence import PresenceCheck
 from vtloc_runtime.localize.change_points import change_points
 from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
-from vtloc_runtime.localize.moments import Localization
+from vtloc_runtime.localize.moments import Localization, SimilarityCurve
 from vtloc_runtime.localize.similarity import cosine_curves
 from vtloc_runtime.localize.spans import decode, longest_span, to_moments
 from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
@@ -266,12 +266,24 @@ class Localizer:
 
     @overload
     def localize(
-        self, video: Any, queries: str, *, moments: int = 1, alignment: bool = False
+        self,
+        video: Any,
+        queries: str,
+        *,
+        moments: int = 1,
+        alignment: bool = False,
+        curve: bool = False,
     ) -> Localization: ...
 
     @overload
     def localize(
-        self, video: Any, queries: Sequence[str], *, moments: int = 1, alignment: bool = False
+        self,
+        video: Any,
+        queries: Sequence[str],
+        *,
+        moments: int = 1,
+        alignment: bool = False,
+        curve: bool = False,
     ) -> list[Localization]: ...
 
     def localize(
@@ -281,6 +293,7 @@ class Localizer:
         *,
         moments: int = 1,
         alignment: bool = False,
+        curve: bool = False,
     ) -> Localization | list[Localization]:
         """Find the moments that sentences describe.
 
@@ -289,6 +302,7 @@ class Localizer:
             queries: One sentence or several; several share the work.
             moments: Moments wanted for each sentence at most; they share no second.
             alignment: Whether to say, too, which words each frame has to do with.
+            curve: Whether to say, too, how close each frame is to the sentence.
 
         Returns:
             One answer for one sentence, a list in the same order for several.
@@ -313,7 +327,7 @@ class Localizer:
         limit = self._boundaries.rows
         for top in range(0, len(unique), limit):
             group = unique[top : top + limit]
-            for answer in self._answer(encoded, group, moments, alignment=alignment):
+            for answer in self._answer(encoded, group, moments, alignment=alignment, curve=curve):
                 found[answer.query] = answer
         notify(self._observer, "localize", time.perf_counter() - began, len(sentences))
         answers = [
@@ -345,6 +359,7 @@ class Localizer:
         moments: int,
         *,
         alignment: bool,
+        curve: bool,
     ) -> list[Localization]:
         manifest = self.bundle.manifest
         longest = longest_span(video.times, video.duration, manifest)
@@ -356,7 +371,7 @@ class Localizer:
         looks = 1.0
         if manifest.shared_space is not None:
             vectors = [sentence.sentence for sentence in sentences]
-            if self._strategy in _BY_SIMILARITY or self._presence is not None:
+            if curve or self._strategy in _BY_SIMILARITY or self._presence is not None:
                 curves = cosine_curves(video.rows, vectors, manifest.shared_space)
                 check_finite(curves, what="cosines of frames and sentence", network="visual")
                 if video.index is not None:
@@ -367,15 +382,21 @@ class Localizer:
                 looks = self._presence.looks(video.table, manifest.shared_space)
         answers = []
         for row, sentence in enumerate(sentences):
-            curve = None if curves is None else curves[row]
+            cosines = None if curves is None else curves[row]
             words = None if logits is None else word_alignment(logits, row, sentence, video.times)
+            answer = Localization(
+                sentence.text,
+                (),
+                alignment=words,
+                curve=SimilarityCurve(video.times, cosines)
+                if curve and cosines is not None
+                else None,
+            )
             margin = None
-            if self._presence is not None and curve is not None:
-                margin = self._presence.margin(curve, sentence.sentence, looks)
+            if self._presence is not None and cosines is not None:
+                margin = self._presence.margin(cosines, sentence.sentence, looks)
                 if not self._presence.shows(margin):
-                    answers.append(
-                        Localization(sentence.text, (), presence=margin, alignment=words)
-                    )
+                    answers.append(replace(answer, presence=margin))
                     continue
             silent = np.zeros(len(video))
             spans = decode(
@@ -383,7 +404,7 @@ class Localizer:
                 silent if logits is None else logits.starts[row],
                 silent if logits is None else logits.ends[row],
                 longest=longest,
-                curve=curve,
+                curve=cosines,
                 boundaries=boundaries,
                 count=moments,
                 similarity_weight=manifest.decoding.similarity_weight,
@@ -391,7 +412,7 @@ class Localizer:
             found = to_moments(
                 spans, video.times, video.duration, calibration=self._calibration, margin=margin
             )
-            answers.append(Localization(sentence.text, found, presence=margin, alignment=words))
+            answers.append(replace(answer, moments=found, presence=margin))
         return answers
 
     def _check_features(self, video: EncodedVideo) -> None:

@@ -48,6 +48,19 @@ class Alignment:
     weights: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SimilarityCurve:
+    """How close each frame is to a sentence, in the space that frames and sentences share.
+
+    Attributes:
+        times: ``[T]``, when each frame came on screen, seconds.
+        values: ``[T]`` float64, the cosines, -1 to 1.
+    """
+
+    times: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
 @dataclass(frozen=True, slots=True)
 class Localization:
     """The answer to one sentence in one video.
@@ -60,6 +73,8 @@ class Localization:
             sentence reach, in the spread of such frames; comparable between sentences, videos
             and lengths, so that videos can be ranked by it. None where the bundle cannot tell.
         alignment: Words against frames, where it was asked for.
+        curve: Similarity of the frames, where it was asked for; None where the bundle's encoders
+            share no space.
     """
 
     query: str
@@ -67,6 +82,7 @@ class Localization:
     warnings: tuple[str, ...] = field(default=())
     presence: float | None = None
     alignment: Alignment | None = field(default=None, compare=False)
+    curve: SimilarityCurve | None = field(default=None, compare=False)
 
     @property
     def best(self) -> Moment | None:
@@ -74,7 +90,7 @@ class Localization:
         return self.moments[0] if self.moments else None
 
     def to_json(self) -> dict[str, Any]:
-        """The answer as plain JSON values, times in seconds; without the alignment."""
-        values = asdict(replace(self, alignment=None))
-        del values["alignment"]
+        """The answer as plain JSON values, times in seconds; without alignment and curve."""
+        values = asdict(replace(self, alignment=None, curve=None))
+        del values["alignment"], values["curve"]
         return values

@@ -18,6 +18,7 @@ from vtloc_runtime.video.isolation.messages import (
     MOST_WARNINGS,
     Again,
     End,
+    Message,
     Picture,
     Ready,
     Refusal,
@@ -45,6 +46,7 @@ class Conversation:
         begun: When the reading began, by the monotonic clock.
 
     Attributes:
+        number: The request's number.
         heard: Whether the process has said anything about the video.
         over: Whether the process has said its last word on the video, and waits for the next.
         near_limit: Whether the process came close to its limit of memory.
@@ -62,7 +64,7 @@ class Conversation:
         begun: float,
     ) -> None:
         self._channel = channel
-        self._number = number
+        self.number = number
         self._limits = options.limits
         self._name = name
         self._timeout = timeout
@@ -87,7 +89,7 @@ class Conversation:
         builder = self._builder
         while True:
             deadline = self.deadline()
-            message = self._channel.receive(self._number, deadline)
+            message = self._channel.receive(self.number, deadline)
             self.heard = True
             if isinstance(message, Picture):
                 if builder.full:
@@ -105,7 +107,9 @@ class Conversation:
                 yield ending
                 return
             else:
-                raise self._refusal(message)
+                error = refusal_error(message, self._name)
+                self.over, self.near_limit = True, bool(getattr(message, "near_limit", False))
+                raise error
 
     def deadline(self) -> Deadline:
         """When the next frame must be there."""
@@ -144,36 +148,54 @@ class Conversation:
             raise NonsenseError(f"a video of {message.duration} s shows a frame at {self._time} s")
         if len(message.warnings) > MOST_WARNINGS:
             raise NonsenseError(f"{len(message.warnings)} warnings were sent")
-        warnings = [_checked(one) for one in message.warnings]
+        warnings = [checked_text(one) for one in message.warnings]
         if message.near_limit and warnings:
             warnings.append(_STARVED)
         self.over, self.near_limit = True, message.near_limit
         return ReadingEnd(message.duration, tuple(warnings))
 
-    def _refusal(self, message: Ready | Refusal) -> VideoError:
-        if isinstance(message, Ready):
-            raise NonsenseError("the decoder restarted in the middle of a video")
-        what = _checked(message.what)
-        remedy = None if message.remedy is None else _checked(message.remedy)
-        self.over, self.near_limit = True, message.near_limit
-        return VideoError(
-            what, where=self._name, remedy=RAISE_MEMORY if message.near_limit else remedy
-        )
-
     def late(self) -> VideoError:
         """The error for a deadline that has passed."""
         if time.monotonic() >= self._end - _ROUNDING:
-            return VideoError(
-                f"takes more than {self._limits.wall_seconds:g} s to read",
-                where=self._name,
-                remedy="Raise the limit with --video-timeout, or Limits.wall_seconds, "
-                "if it is worth it",
-            )
-        return VideoError(
-            f"the decoder gave no frame for {self._timeout:g} s and was stopped",
-            where=self._name,
-            remedy="Raise the limit with --decoder-timeout, or repair the file",
-        )
+            return overtime_error(self._name, self._limits.wall_seconds)
+        return silence_error(self._name, self._timeout)
+
+
+def refusal_error(message: Message, name: str) -> VideoError:
+    """The error for a video that the decoder refused.
+
+    Args:
+        message: What it said.
+        name: The video.
+
+    Raises:
+        NonsenseError: It said something else.
+    """
+    if isinstance(message, Ready):
+        raise NonsenseError("the decoder restarted in the middle of a video")
+    if not isinstance(message, Refusal):
+        raise NonsenseError(f"it sent {type(message).__name__} in the middle of a video")
+    what = checked_text(message.what)
+    remedy = None if message.remedy is None else checked_text(message.remedy)
+    return VideoError(what, where=name, remedy=RAISE_MEMORY if message.near_limit else remedy)
+
+
+def overtime_error(name: str, seconds: float) -> VideoError:
+    """The error for a video that takes longer than it may."""
+    return VideoError(
+        f"takes more than {seconds:g} s to read",
+        where=name,
+        remedy="Raise the limit with --video-timeout, or Limits.wall_seconds, if it is worth it",
+    )
+
+
+def silence_error(name: str, seconds: float) -> VideoError:
+    """The error for a decoder that says nothing for too long."""
+    return VideoError(
+        f"the decoder gave no frame for {seconds:g} s and was stopped",
+        where=name,
+        remedy="Raise the limit with --decoder-timeout, or repair the file",
+    )
 
 
 def _most_frames(options: VideoOptions) -> int:
@@ -184,7 +206,7 @@ def _most_frames(options: VideoOptions) -> int:
     return min(options.limits.frames, int(options.limits.seconds * options.rate) + 1)
 
 
-def _checked(text: str) -> str:
+def checked_text(text: str) -> str:
     """Text from a decoder, made safe for messages and records.
 
     Raises:

@@ -20,20 +20,27 @@ import msgspec
 
 from vtloc_runtime.errors import VideoError, VtlocError
 from vtloc_runtime.video import FrameSequence, VideoOptions, open_video
+from vtloc_runtime.video.cutting import CutOptions, cut_clip
+from vtloc_runtime.video.film_facts import read_facts
 from vtloc_runtime.video.isolation.chunks import is_same
 from vtloc_runtime.video.isolation.messages import (
     HEADER,
+    LARGEST_PIECE,
     LONGEST_TEXT,
     MOST_WARNINGS,
     REQUEST,
     Again,
+    ClipEnd,
     End,
+    Facts,
     Message,
     Picture,
+    Piece,
     Ready,
     Refusal,
 )
 from vtloc_runtime.video.isolation.sandbox import end_with_parent, enter_sandbox
+from vtloc_runtime.video.source import Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -187,9 +194,7 @@ def serve(line: socket.socket, memory: Memory) -> None:
             file = DescriptorFile(descriptor, *source)
         outbox = Outbox(line, number, max(1, size))
         try:
-            ending = _read(outbox, source if file is None else file, options)
-            near = memory.near_limit()
-            last: Message = End(ending.duration, ending.warnings, near)
+            last = _answer(outbox, source if file is None else file, options, memory)
         except VtlocError as error:
             remedy = None if error.remedy is None else error.remedy[:LONGEST_TEXT]
             last = Refusal(error.what[:LONGEST_TEXT], remedy, memory.near_limit())
@@ -199,6 +204,44 @@ def serve(line: socket.socket, memory: Memory) -> None:
             file.close()
         outbox.put(last)
         outbox.finish()
+
+
+def _answer(outbox: Outbox, source: VideoSource, options: object, memory: Memory) -> Message:
+    """Do what a request asks for; gives the last message of the answer."""
+    if isinstance(options, VideoOptions):
+        ending = _read(outbox, source, options)
+        return End(ending.duration, ending.warnings, memory.near_limit())
+    if isinstance(source, FrameSequence):
+        raise VideoError("is a sequence of pictures, not a file")
+    opened = Source(source, VideoOptions())
+    try:
+        return _cut(outbox, opened, options) if isinstance(options, CutOptions) else _facts(opened)
+    finally:
+        opened.close()
+
+
+def _cut(outbox: Outbox, source: Source, options: CutOptions) -> ClipEnd:
+    """Send a clip in pieces."""
+    import numpy as np
+
+    clip = cut_clip(source, options)
+    content = np.frombuffer(clip.content, dtype=np.uint8)
+    for top in range(0, len(content), LARGEST_PIECE):
+        piece = content[top : top + LARGEST_PIECE]
+        outbox.put(Piece(len(piece)), piece)
+    return ClipEnd(clip.start, clip.end)
+
+
+def _facts(source: Source) -> Facts:
+    facts = read_facts(source, VideoOptions())
+    return Facts(
+        (facts.rate.numerator, facts.rate.denominator),
+        facts.duration,
+        facts.width,
+        facts.height,
+        facts.sound,
+        facts.timecode,
+    )
 
 
 class _Repeats:
