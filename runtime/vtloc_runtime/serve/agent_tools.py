@@ -37,10 +37,11 @@ class Described(BaseModel):
     videos: list[str] = Field(description="Names, to be used with find.")
     total: int = Field(description="Number of videos, those that are not listed included.")
     duration: float | None = Field(
-        None, description="The length of the one video, seconds; null before it was first read."
+        default=None,
+        description="The length of the one video, seconds; null before it was first read.",
     )
-    size: int | None = Field(None, description="The size of the one video, bytes.")
-    problem: str | None = Field(None, description="Why the one video cannot be read.")
+    size: int | None = Field(default=None, description="The size of the one video, bytes.")
+    problem: str | None = Field(default=None, description="Why the one video cannot be read.")
 
 
 def create_server(service: Service) -> MCPServer[None]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import anyio.to_thread
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
@@ -29,13 +29,16 @@ from vtloc_runtime.errors import (
     VtlocError,
 )
 from vtloc_runtime.library.search import SearchOptions
+from vtloc_runtime.report.page import content_policy
 from vtloc_runtime.serve.folders import UnknownVideoError
+from vtloc_runtime.serve.live_page import live_page, page_answer
 from vtloc_runtime.serve.metrics import CONTENT_TYPE
 from vtloc_runtime.serve.protection import SAFE_HEADERS, Protection
 from vtloc_runtime.serve.schema import (
     Health,
     MomentsAnswer,
     MomentsRequest,
+    PageQuestion,
     Problem,
     SearchRequest,
     SearchResult,
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 
 UPLOAD_PATH = "/v1/videos"
 MEDIA_PATH = "/v1/media/"
+PAGE_PATH = "/page/moments"
 LARGEST_BODY = 2**20
 """Bytes of a request that is not an upload."""
 
@@ -152,6 +156,7 @@ def create_app(parts: Parts) -> FastAPI:
     _add_status(app, parts)
     _add_videos(app, parts)
     _add_questions(app, parts)
+    _add_page(app, parts)
     return app
 
 
@@ -264,6 +269,25 @@ def _add_questions(app: FastAPI, parts: Parts) -> None:
         """Search all videos of the served folders. Videos that are new are indexed meanwhile."""
         options = SearchOptions(asked.top, asked.moments, asked.min_score, asked.found_only)
         return await work.run(lambda: SearchResult.of(service.search(asked.query, options)))
+
+
+def _add_page(app: FastAPI, parts: Parts) -> None:
+    service, work = parts.service, parts.work
+
+    @app.get("/", include_in_schema=False)
+    def show_page() -> HTMLResponse:
+        upload = None if parts.uploads is None else UPLOAD_PATH
+        page = live_page(service, ask=PAGE_PATH, upload=upload)
+        headers = {
+            "Content-Security-Policy": f"{content_policy(live=True)}; frame-ancestors 'none'",
+            "Cache-Control": "no-store",
+        }
+        return HTMLResponse(page, headers=headers)
+
+    @app.post(PAGE_PATH, include_in_schema=False)
+    async def ask_from_page(asked: PageQuestion) -> Response:
+        content = await work.run(lambda: page_answer(service, asked.video, asked.query, MEDIA_PATH))
+        return Response(content, media_type="application/json")
 
 
 def problem(error: VtlocError) -> Response:

@@ -36,6 +36,13 @@ class MomentsRequest(_Request):
     )
 
 
+class PageQuestion(_Request):
+    """A question from the page."""
+
+    video: Annotated[str, Field(min_length=1, max_length=4096)]
+    query: Sentence
+
+
 class SearchRequest(_Request):
     """A question about all videos."""
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.localize.moments import Localization
+    from vtloc_runtime.report.filmstrip import Filmstrip
     from vtloc_runtime.serve.folders import ServedFolders, ServedVideo
     from vtloc_runtime.video.isolation.chunks import Read
 
@@ -137,13 +138,16 @@ class Service:
         self._updating = threading.Lock()
         self._updated = 0.0
 
-    def find(self, video: str, queries: Sequence[str], *, moments: int = 1) -> VideoAnswers:
+    def find(
+        self, video: str, queries: Sequence[str], *, moments: int = 1, evidence: bool = False
+    ) -> VideoAnswers:
         """Find moments in one video.
 
         Args:
             video: The video's name.
             queries: Sentences, at most `MOST_QUERIES`.
             moments: Moments to return for each sentence, at most.
+            evidence: Whether to say, too, why each moment was chosen: similarity and alignment.
 
         Raises:
             UnknownVideoError: There is no such video.
@@ -156,8 +160,31 @@ class Service:
             self.localizer.check_query(query)
         with self.folders.open(video) as opened:
             encoded = self._encoded(opened)
-        answers = self.localizer.localize(encoded, list(queries), moments=moments)
+        networks = self.localizer.bundle.manifest.networks
+        answers = self.localizer.localize(
+            encoded,
+            list(queries),
+            moments=moments,
+            alignment=evidence and "localizer" in networks,
+            curve=evidence,
+        )
         return VideoAnswers(video, encoded.duration, tuple(answers), encoded.warnings, encoded)
+
+    def pictures(self, video: str, instants: Sequence[float]) -> Filmstrip:
+        """Read pictures of a video.
+
+        Args:
+            video: The video's name.
+            instants: When, seconds.
+
+        Raises:
+            UnknownVideoError: There is no such video.
+            VideoError: It cannot be read.
+        """
+        from vtloc_runtime.report.filmstrip import read_filmstrip
+
+        with self.folders.open(video) as opened, self._reader() as read:
+            return read_filmstrip(opened.file, instants, read=read)
 
     def search(
         self, query: str, options: SearchOptions | None = None, *, wait: float = 1.0

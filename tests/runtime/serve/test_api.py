@@ -339,3 +339,22 @@ def test_a_film_that_changes_is_read_again(client: TestClient, films: Path) -> N
     )
     (films / "more" / "blue.mp4").unlink()
     assert ask(client, "films/more/blue.mp4", "blue").status_code == 404
+
+
+def test_the_page_asks_the_service_it_came_from(client: TestClient) -> None:
+    page = client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "films/more/blue.mp4" in page.text
+    body = {"video": "films/red, green.mp4", "query": "green"}
+    (film,) = client.post("/page/moments", json=body).json()["films"]
+    (answer,) = film["answers"]
+    assert answer["moments"][0]["start"] == pytest.approx(3, abs=0.2)
+    assert len(answer["curve"]) == len(film["times"])
+    assert film["images"]
+    assert client.get(film["source"]).status_code == 200
+    refused = client.post("/page/moments", json={"video": "films/broken.mp4", "query": "green"})
+    assert isinstance(refused.json()["error"], str)
