@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vtloc_runtime.errors import FeatureError
@@ -24,6 +24,18 @@ def ranges_of(counts: list[int], gaps: list[int]) -> tuple[list[Rows], int]:
     return ranges, first
 
 
+@pytest.fixture(params=["numkong", "numpy"], autouse=True)
+def multiplier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What multiplies: the package where it is installed, and NumPy where it is not."""
+    name: str = request.param
+    if name == "numkong":
+        pytest.importorskip("numkong")
+    else:
+        monkeypatch.setattr("vtloc_runtime.library.closest.find_spec", lambda _name: None)
+    return name
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     films=st.lists(st.tuples(st.integers(1, 700), st.sampled_from([0, 0, 5])), min_size=1),
     width=st.integers(1, 40),
@@ -55,6 +67,7 @@ def test_impossible_cosines_are_damage() -> None:
         closest_cosines(table, [Rows(0, 4, 0)], np.ones((1, 8)))
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10_000), tail=st.sampled_from([-0.3, 0.0, 0.3]))
 def test_bounds_are_never_below_the_presence_and_hardly_above(seed: int, tail: float) -> None:
     chance = np.random.default_rng(seed)
