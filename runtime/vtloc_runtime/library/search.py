@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 import numpy as np
 
+import vtloc_runtime
 from vtloc_runtime.batch.answer import AnswerVideos
 from vtloc_runtime.batch.jobs import Job, VideoJobs, job_id, read_videos
 from vtloc_runtime.batch.worker_pool import PipelineOptions
-from vtloc_runtime.errors import BackendError, OutputError
+from vtloc_runtime.errors import OutputError
 from vtloc_runtime.library.closest import closest_cosines
 from vtloc_runtime.library.index import LibraryIndex, Snapshot
-from vtloc_runtime.library.ranking import RULE, presence_bounds
+from vtloc_runtime.library.ranking import Ranking
 from vtloc_runtime.library.update import FilmReader, Update, update_index
-from vtloc_runtime.localize.absence import PresenceCheck
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from vtloc_runtime.batch.records import Failure, Record
     from vtloc_runtime.batch.run import Progress
-    from vtloc_runtime.bundle.manifest import SharedSpace
     from vtloc_runtime.library.catalogue import Film
     from vtloc_runtime.localize.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
@@ -99,25 +98,18 @@ class Library:
         listing: Callable[[], list[str]] | None = None,
         notice: Callable[[str], None] | None = None,
     ) -> None:
-        shared = localizer.bundle.manifest.shared_space
-        if shared is None:
-            raise BackendError(
-                "searching a library needs a space that frames and sentences share",
-                where=localizer.bundle.path,
-                remedy="Use a bundle whose encoders share a space",
-            )
         self._listing = listing or (lambda: read_videos(places, notice=self._notice))
         self._localizer = localizer
         self._cache = cache
         self._pipeline = pipeline or PipelineOptions()
         self._notice = notice or (lambda _line: None)
-        self._presence = PresenceCheck.of(localizer.bundle)
-        self._reader = FilmReader(localizer, cache, shared, self._presence)
-        signature = _signature(localizer, shared)
+        self._ranking = Ranking(localizer.bundle)
+        self._reader = FilmReader(localizer, cache, self._ranking)
+        signature = _signature(localizer, self._ranking)
         self._index = LibraryIndex(
             _index_folder(cache, places, signature),
             signature,
-            shared.stop - shared.start,
+            self._ranking.width,
             notice=self._notice,
         )
         # One value, so that a search in another thread sees films and frames that belong together.
@@ -230,7 +222,7 @@ class Library:
                 part = [one.sentence for one in sentences[top : top + _SENTENCES]]
                 cosines = closest_cosines(snapshot.table, ranges, np.array(part))
                 for row, vector in enumerate(part):
-                    bounds = presence_bounds(self._presence, vector, cosines[row], looks)
+                    bounds = self._ranking.bounds(vector, cosines[row], looks)
                     candidates = [
                         (float(bounds[number]), films[number][0])
                         for number in np.argsort(-bounds, kind="stable")
@@ -322,14 +314,9 @@ def _outcome(snapshot: Snapshot, videos: list[str], before: Update) -> Update:
     return Update(films, waiting, after.gone)
 
 
-def _signature(localizer: Localizer, shared: SharedSpace) -> str:
-    presence = localizer.bundle.presence
-    parts = (
-        localizer.encoder.signature,
-        (shared.start, shared.stop),
-        None if presence is None else presence.sha256,
-        RULE,
-    )
+def _signature(localizer: Localizer, ranking: Ranking) -> str:
+    # Another version may count looks in another way.
+    parts = (vtloc_runtime.__version__, localizer.encoder.signature, ranking.parts)
     return msgspec.json.encode(parts).decode()
 
 

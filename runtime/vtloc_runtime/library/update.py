@@ -23,8 +23,7 @@ from vtloc_runtime.localize.file_identity import FileState
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.run import Progress
-    from vtloc_runtime.bundle.manifest import SharedSpace
-    from vtloc_runtime.localize.absence import PresenceCheck
+    from vtloc_runtime.library.ranking import Ranking
     from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
@@ -45,14 +44,12 @@ class FilmReader:
     Attributes:
         localizer: Encodes the films.
         cache: Keeps encoded films.
-        shared: The columns of features that frames and sentences share.
-        presence: Counts a film's looks; None counts none.
+        ranking: Says what the index needs to know of a film.
     """
 
     localizer: Localizer
     cache: FeatureCache
-    shared: SharedSpace
-    presence: PresenceCheck | None
+    ranking: Ranking
 
     def entry(
         self,
@@ -83,19 +80,15 @@ class FilmReader:
             lost = isinstance(error, DecoderLostError) or not isinstance(error, VideoError)
             failure = describe(error)
             return Addition(Film(name=name, state=None if lost else state, failure=failure))
-        rows = encoded.rows[:, self.shared.start : self.shared.stop]
-        looks = 1.0
-        if self.presence is not None:
-            looks = self.presence.looks(encoded.table, self.shared)
         film = Film(
             name=name,
             state=state,
             key=key or "",
-            looks=looks,
+            looks=self.ranking.looks(encoded),
             frames=len(encoded),
             duration=encoded.duration,
         )
-        return Addition(film, pack(rows))
+        return Addition(film, pack(self.ranking.frames(encoded)))
 
     def _encode(
         self,
