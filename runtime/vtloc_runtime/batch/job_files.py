@@ -2,8 +2,8 @@
 
 ======================  ==========================================================================
 ``.txt``                a video a line; ``#`` begins a comment
-``.csv``, ``.tsv``      columns ``video``, ``query`` and, if wanted, ``id``, between commas,
-                        semicolons or tabs
+``.csv``, ``.tsv``      columns ``video``, ``query`` and, if wanted, ``id``, separated by commas,
+                        semicolons, tabs or any other mark that the header has
 ``.jsonl``              objects with ``video`` and ``query`` or ``queries``, and perhaps ``id``
 ActivityNet Captions    a JSON object of videos with ``sentences``
 Charades-STA            lines such as ``AO8RW 0.0 6.9##a person sits down``
@@ -22,7 +22,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,9 @@ from vtloc_runtime.errors import JobError
 from vtloc_runtime.system.text import numbered_lines
 
 LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".jsonl", ".json"})
+
+_COLUMNS = frozenset({"video", "query", "id"})
+_NO_DELIMITER = frozenset("\"'_-. \r\n")
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -111,13 +114,20 @@ class _VideoFolder:
             self._named = NamedVideos(self.path)
         return self._named.find(name)
 
+    def place(self, line: JobLine) -> JobLine:
+        """A line of a list, its video found in the folder where it is not found as it stands."""
+        if self.path is None or is_address(line.video) or os.path.exists(line.video):
+            return line
+        return replace(line, video=self.find(line.video) or line.video)
+
 
 def _own_lines(path: Path, text: str, folder: _VideoFolder) -> Iterator[JobLine]:
     """The lines of a list that is not a benchmark's."""
     suffix = path.suffix.lower()
     if suffix in {".json", ".jsonl"}:
         return _read_json_lines(path, text, folder)
-    return _read_text(path, text) if suffix == ".txt" else _read_csv(path, text)
+    lines = _read_text(path, text) if suffix == ".txt" else _read_csv(path, text)
+    return (folder.place(line) for line in lines)
 
 
 def _annotated_lines(
@@ -168,13 +178,16 @@ def _read_csv(path: Path, text: str) -> Iterator[JobLine]:
 
 def _header(path: Path, text: str) -> tuple[str, list[str]]:
     """The delimiter under which the header has a column ``video``, and the columns."""
-    for delimiter in ",;\t":
+    heading = next((line for _, line in numbered_lines(text)), "")
+    marks = dict.fromkeys(mark for mark in heading if not (mark.isalnum() or mark in _NO_DELIMITER))
+    for delimiter in dict.fromkeys([*",;\t", *marks]):
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         try:
             columns = [name.strip().lower() for name in next(reader, [])]
         except csv.Error as error:
             raise JobError(f"the header is not valid CSV: {error}", where=f"{path}:1") from error
-        if "video" in columns:
+        # With any other mark a sentence could be taken for a header.
+        if "video" in columns and (delimiter in ",;\t" or set(columns) <= _COLUMNS):
             return delimiter, columns
     first = next((line.strip() for _, line in numbered_lines(text)), "")
     raise JobError(
@@ -186,11 +199,7 @@ def _header(path: Path, text: str) -> tuple[str, list[str]]:
 
 def _read_json_lines(path: Path, text: str, folder: _VideoFolder) -> Iterator[JobLine]:
     for where, entry in _json_objects(path, text):
-        line = _json_line(entry, path, where)
-        if folder.path is None or is_address(line.video) or os.path.exists(line.video):
-            yield line
-        else:
-            yield JobLine(folder.find(line.video) or line.video, line.queries, line.id)
+        yield folder.place(_json_line(entry, path, where))
 
 
 def _json_objects(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:

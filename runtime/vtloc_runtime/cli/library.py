@@ -14,8 +14,8 @@ from vtloc_runtime.cli.interrupts import Interruption
 from vtloc_runtime.cli.main import PROGRAM
 from vtloc_runtime.cli.options import RunOptions, with_options
 from vtloc_runtime.cli.program import new_application
+from vtloc_runtime.cli.progress import RunProgress
 from vtloc_runtime.cli.terminal import (
-    RunProgress,
     print_line,
     print_ranking,
     sandbox_note,
@@ -135,13 +135,18 @@ def _notice(options: RunOptions) -> Callable[[str], None]:
 def _update(films: Library, options: RunOptions) -> int | None:
     """Bring the index up to date; the exit code if a signal stopped that."""
     shown = sys.stderr.isatty() and not options.quiet
-    changed = films.changes()
+    changes = films.changes()
     with (
         Interruption(graceful=True) as interruption,
-        RunProgress(changed, shown=shown and changed > 0) as progress,
+        RunProgress(
+            changes.changed, shown=shown and bool(changes.changed), limits=options.decoder_limits
+        ) as progress,
     ):
         films.update(
-            progress=progress.reached, done=progress.advance, stop=lambda: interruption.asked
+            changes,
+            progress=progress.reached,
+            done=progress.advance,
+            stop=lambda: interruption.asked,
         )
     if interruption.asked and films.waiting:
         print_line(

@@ -27,9 +27,9 @@ from vtloc_runtime.cli.interrupts import Interruption, Stopped
 from vtloc_runtime.cli.main import PROGRAM
 from vtloc_runtime.cli.output_writing import OutputSources, OutputWriter
 from vtloc_runtime.cli.outputs import STANDARD_STREAM, OutputOptions
+from vtloc_runtime.cli.progress import RunProgress
 from vtloc_runtime.cli.standard_input import StandardInput
 from vtloc_runtime.cli.terminal import (
-    RunProgress,
     print_failures,
     print_line,
     print_records,
@@ -227,7 +227,9 @@ class _Search:
         shown = sys.stderr.isatty() and not self.run_options.quiet
         with (
             Interruption(graceful=results is not None) as interruption,
-            RunProgress(len(videos), shown=shown) as progress,
+            RunProgress(
+                [task.video for task in videos], shown=shown, limits=pipeline.limits
+            ) as progress,
             self.run_options.run(
                 self.bundle,
                 videos,

@@ -1,87 +1,19 @@
-"""Output for people: tables of moments, a progress bar, a summary."""
+"""Output for people: tables of moments, lines, a summary."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Self
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.system.text import plain
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
     from rich.table import Table
 
     from vtloc_runtime.batch.records import Record
-
-
-class RunProgress:
-    """A progress bar over the videos of a run, on standard error.
-
-    Args:
-        total: Number of videos.
-        shown: Whether to draw the bar.
-    """
-
-    def __init__(self, total: int, *, shown: bool) -> None:
-        self._progress: Progress | None = None
-        if not shown:
-            return
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("videos"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._progress.add_task("starting", total=total)
-
-    def __enter__(self) -> Self:
-        if self._progress is not None:
-            self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-
-    def reached(self, video: str, seconds: float) -> None:
-        """Show how far a video has been read."""
-        if self._progress is not None:
-            from vtloc_runtime.report.page import format_clock
-
-            text = f"{plain(PurePath(video).name)} {format_clock(seconds)}"
-            self._progress.update(self._task, description=text)
-
-    def advance(self, video: str) -> None:
-        """Count a video as done."""
-        if self._progress is not None:
-            self._progress.update(self._task, advance=1, description=plain(PurePath(video).name))
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Hide the bar while something else is printed."""
-        if self._progress is not None:
-            self._progress.stop()
-        yield
-        if self._progress is not None:
-            self._progress.start()
 
 
 def print_line(text: str) -> None:

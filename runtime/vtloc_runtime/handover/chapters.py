@@ -73,4 +73,5 @@ def is_losslesscut(beginning: bytes) -> bool:
 
 
 def _escaped(text: str) -> str:
-    return _SPECIAL.sub(r"\\\1", text)
+    # FFmpeg joins a line that ends with a backslash, even an escaped one, with the next.
+    return _SPECIAL.sub(r"\\\1", text) + (" " if text.endswith("\\") else "")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.video.film_facts import FilmFacts
 
 _NTSC = Fraction(1000, 1001)
-_CLOSE = Fraction(1, 1000)
+_CLOSE = Fraction(1, 200)
 _FASTEST = 1000
 _DROPPED = {30: 2, 60: 4}
 """Labels that drop-frame timecode leaves out each minute but every tenth, by nominal rate."""

@@ -58,7 +58,8 @@ def is_edl(beginning: bytes) -> bool:
 
 def is_otio(beginning: bytes) -> bool:
     """Whether a file that begins so was written by ``write_otio``."""
-    return b'"OTIO_SCHEMA": "Timeline' in beginning and f'"{_MARK}":'.encode() in beginning
+    ours = f'"metadata": {{\n        "{_MARK}": {{'.encode()
+    return beginning.startswith(b'{\n    "OTIO_SCHEMA": "Timeline') and ours in beginning[:200]
 
 
 def _timeline(otio: Any, cuts: Sequence[Cut], rate: FrameRate) -> Any:

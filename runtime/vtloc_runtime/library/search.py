@@ -113,7 +113,7 @@ class Library:
             notice=self._notice,
         )
         # One value, so that a search in another thread sees films and frames that belong together.
-        self._state = (self._index.read(), Update({}, [], []))
+        self._state = (self._index.read(), Update([], {}, [], []))
         self._updating = threading.Lock()
 
     @property
@@ -136,16 +136,17 @@ class Library:
         """Why films cannot be read, by film."""
         return {video: film.failure for video, film in self.films.items() if film.failure}
 
-    def changes(self) -> int:
-        """The number of films that are new or have changed since the last update.
+    def changes(self) -> Update:
+        """List the films, and compare them with the index.
 
         Raises:
             JobError: The library cannot be listed.
         """
-        return len(Update.of(self._state[0], self._listing()).changed)
+        return Update.of(self._state[0], self._listing())
 
     def update(
         self,
+        changes: Update | None = None,
         *,
         progress: Progress | None = None,
         done: Callable[[str], None] | None = None,
@@ -154,6 +155,7 @@ class Library:
         """Bring the index up to date: encode what is new or has changed, drop what is gone.
 
         Args:
+            changes: What `changes` gave a moment ago; None looks again.
             progress: Called with a film and the time of its last encoded frame, from any thread.
             done: Called with each film that was read.
             stop: Called before each film; once it returns True, the rest is left for later.
@@ -164,14 +166,13 @@ class Library:
             BackendError: The backend fails again and again.
         """
         with self._updating:
-            videos = self._listing()
             snapshot = self._state[0]
-            update = Update.of(snapshot, videos)
+            update = changes or self.changes()
             # Searches in other threads need not wait for what is new.
             self._state = snapshot, update
 
             def show(part: Snapshot) -> None:
-                self._state = part, _outcome(part, videos, update)
+                self._state = part, _outcome(part, update)
 
             if update.changed or update.gone:
                 snapshot = update_index(
@@ -186,6 +187,19 @@ class Library:
                     stop=stop,
                 )
             show(snapshot)
+            self._check_cache()
+
+    def _check_cache(self) -> None:
+        """Say so if the cache cannot hold what answers come from."""
+        width = self._localizer.bundle.manifest.networks["visual"].dims.get("feature", 0)
+        rows = self._state[0].catalogue.live_rows()
+        needed = rows * width * np.dtype(np.float32).itemsize
+        if needed > self._cache.bound:
+            self._notice(
+                f"the films' features take {needed / 2**30:.1f} GiB and the cache holds "
+                f"{self._cache.bound / 2**30:.1f}: a film that is found may have to be encoded "
+                "again. Raise --cache-size"
+            )
 
     def search(
         self,
@@ -299,9 +313,9 @@ class _Questions:
             self.readers.put(read)
 
 
-def _outcome(snapshot: Snapshot, videos: list[str], before: Update) -> Update:
+def _outcome(snapshot: Snapshot, before: Update) -> Update:
     """The films of the listing after an update."""
-    after = Update.of(snapshot, videos)
+    after = Update.of(snapshot, before.videos)
     films = dict(after.films)
     waiting = []
     for video in after.changed:
@@ -311,7 +325,7 @@ def _outcome(snapshot: Snapshot, videos: list[str], before: Update) -> Update:
             films[video] = film
         else:
             waiting.append(video)
-    return Update(films, waiting, after.gone)
+    return Update(before.videos, films, waiting, after.gone)
 
 
 def _signature(localizer: Localizer, ranking: Ranking) -> str:

@@ -128,11 +128,13 @@ class Update:
     """How an index differs from the films of a library.
 
     Attributes:
+        videos: The films as they were listed.
         films: The entry of each film that is up to date, by the film as it was listed.
         changed: Films that are new or have changed.
         gone: Entries of films that are not listed any more.
     """
 
+    videos: Sequence[str]
     films: dict[str, Film]
     changed: list[str]
     gone: list[Film]
@@ -157,7 +159,7 @@ class Update:
             else:
                 changed.append(video)
         gone = [film for film in snapshot.films.values() if film.name not in listed]
-        return cls(films, changed, gone)
+        return cls(videos, films, changed, gone)
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const ROW = 72, SPARE_ROWS = 6, STRIP = 16, FEW = 5, COLUMNS = 1000;
+  const ROW = 72, SPARE_ROWS = 6, STRIP = 16, FEW = 5, COLUMNS = 1000, COPY = "Copy times";
   const id = (name) => document.getElementById(name);
   const data = JSON.parse(id("page-data").textContent);
   const list = id("list"), rows = id("rows"), player = id("player"), still = id("still");
@@ -89,11 +89,12 @@
     document.body.classList.toggle("one", items.length <= 1 && !data.live);
   }
 
+  const alphabet = new Intl.Collator(undefined, {numeric: true});
   const orders = {
     asked: (a, b) => a.order - b.order,
     score: (a, b) => (best(b.answer)?.score ?? -1) - (best(a.answer)?.score ?? -1),
     presence: (a, b) => (b.answer.presence ?? -Infinity) - (a.answer.presence ?? -Infinity) || 0,
-    film: (a, b) => a.film.name.localeCompare(b.film.name, undefined, {numeric: true}),
+    film: (a, b) => alphabet.compare(a.film.name, b.film.name),
     start: (a, b) => (best(a.answer)?.start ?? Infinity) - (best(b.answer)?.start ?? Infinity) || 0,
   };
   function filter() {
@@ -159,8 +160,10 @@
     const verdict = id("verdict");
     verdict.classList.toggle("none", !answer.moments.length);
     const presence = answer.presence === null ? "" : `, presence ${answer.presence.toFixed(2)}`;
-    verdict.textContent = answer.error || (answer.moments.length
-      ? `${plural(answer.moments.length, "moment")}${presence}` : `No such moment in this film${presence}`);
+    const top = best(answer), more = answer.moments.length - 1;
+    verdict.textContent = answer.error || (top
+      ? `${clock(top.start)} – ${clock(top.end)}${more ? ` and ${more} more` : ""}${presence}`
+      : `No such moment in this film${presence}`);
     id("film-name").textContent = owner.name;
     id("film-length").textContent = owner.duration ? clock(owner.duration) : "";
     id("notes").replaceChildren(...[...owner.warnings, ...answer.warnings].map((note) =>
@@ -183,14 +186,15 @@
     player.pause();
     const carried = owner.carried ? id(owner.carried) : null;
     if (player.src.startsWith("blob:")) URL.revokeObjectURL(player.src);
-    const source = carried ? blobOf(carried.textContent, owner.kind) : owner.source;
+    const coming = owner.carried && !carried;
+    const source = carried ? blobOf(carried.textContent, owner.kind) : coming ? "" : owner.source;
     playable = Boolean(source);
     player.hidden = !playable;
     if (playable) player.src = source;
     else { player.removeAttribute("src"); player.load(); }
     const first = owner.frames[0];
     player.poster = first ? image(owner, first) : "";
-    showStill(playable ? "" : "The film is not where this page can reach it.");
+    showStill(playable || coming ? "" : "The film is not where this page can reach it.");
   }
   function blobOf(text, kind) {
     const bytes = Uint8Array.from(atob(text.trim()), (character) => character.charCodeAt(0));
@@ -362,16 +366,16 @@
   }
 
   function drawMoments(owner, answer) {
-    id("moments-heading").hidden = !answer.moments.length;
     id("moments").replaceChildren(...answer.moments.map((moment, index) => {
       const name = `${clock(moment.start)} – ${clock(moment.end)}`;
-      const copy = make("button", {type: "button", className: "copy", textContent: "Copy time codes"});
+      const copy = make("button", {type: "button", className: "copy", textContent: COPY, title: "Copy time codes"});
       copy.onclick = () => copyText(`${timecode(moment.start)} ${timecode(moment.end)}`, copy);
+      const bar = make("i");
+      bar.style.width = `${100 * moment.score}%`;
       return make("li", {},
         make("span", {className: "rank", textContent: index + 1}),
         make("button", {type: "button", className: "go", textContent: name, title: "Play this moment", onclick: () => playMoment(moment)}),
-        make("span", {className: "score"}, make("meter", {min: 0, max: 1, value: moment.score, "aria-label": "Score"}),
-          `${moment.score.toFixed(2)}`),
+        make("span", {className: "score", title: "Score"}, make("span", {className: "mini"}, bar), moment.score.toFixed(2)),
         copy,
         make("span", {className: "frames"}, ...framesIn(owner, moment).map((frame) =>
           make("button", {type: "button", title: clock(frame.time), onclick: () => seek(frame.time)},
@@ -391,7 +395,7 @@
       button.focus();
     }
     button.textContent = copied ? "Copied" : text;
-    setTimeout(() => { if (copied) button.textContent = "Copy time codes"; }, 1500);
+    setTimeout(() => { if (copied) button.textContent = COPY; }, 1500);
   }
   function drawOthers(item) {
     const others = items.filter((one) => one.film === item.film && one !== item);
@@ -512,6 +516,7 @@
     data.films.unshift(...films);
     collect();
     filter();
+    id("detail").hidden = !items.length;
     if (items.length) select(items[0]);
   }
 
@@ -530,7 +535,7 @@
   if (data.live) startLive(data.live);
   const start = shown.find((item) => item.answer.moments.length) || shown[0];
   if (start) select(start, {open: items.length <= 1});
-  else id("detail").hidden = true;
+  id("detail").hidden = !start;
   // Films that are carried in the page come after this script.
   document.addEventListener("DOMContentLoaded", () => {
     if (film && film.carried) load(film);

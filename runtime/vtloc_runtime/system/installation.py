@@ -15,7 +15,8 @@ from vtloc_runtime.system.nvidia_driver import fitting_extra
 
 EXTRAS = {
     "onnxruntime": "cpu",
-    "jinja2": "report",
+    "opentimelineio": "editing",
+    "otio_cmx3600_adapter": "editing",
     "ray": "ray",
     "fastapi": "serve",
     "pydantic": "serve",

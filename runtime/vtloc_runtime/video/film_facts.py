@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from vtloc_runtime.video.stream_choice import choose_stream
 
@@ -59,7 +59,7 @@ def read_facts(source: Source, options: VideoOptions) -> FilmFacts:
         if stream.duration and stream.time_base:
             lengths.append(float(stream.duration * stream.time_base))
         elif container.duration:
-            lengths.append(float(cast("int", container.duration) * _MICROSECOND))
+            lengths.append(float(container.duration * _MICROSECOND))
         tags = [stream.metadata, container.metadata, *(one.metadata for one in container.streams)]
         timecode = next((tag["timecode"] for tag in tags if "timecode" in tag), "")
         duration = max(lengths)
