@@ -8,6 +8,7 @@ it; a search asks films in the order of their bounds, until none can be among th
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.localize.encoded_video import EncodedVideo
 
-_DIGITS = 3
-"""Digits of looks that count for a bound, so that films of like looks share a mark."""
+_STEP = 1.05
+"""Films whose looks differ by less than this factor share a mark."""
 
 
 class Ranking:
@@ -109,7 +110,7 @@ def presence_bounds(
         return bounds
     # The mark grows with looks, so that of fewer looks keeps it a bound.
     values = np.maximum(np.asarray(looks, dtype=np.float64), 1.0)
-    steps = 10.0 ** (np.floor(np.log10(values)) - (_DIGITS - 1))
-    coarse, film = np.unique(np.floor(values / steps) * steps, return_inverse=True)
-    at_zero = [presence.margin([0.0], sentence, max(float(one), 1.0)) for one in coarse]
+    steps, film = np.unique(np.floor(np.log(values) / math.log(_STEP)), return_inverse=True)
+    fewer = np.maximum(_STEP ** (steps - 1e-9), 1.0)
+    at_zero = [presence.margin([0.0], sentence, float(one)) for one in fewer]
     return np.asarray(bounds + np.array(at_zero)[film])

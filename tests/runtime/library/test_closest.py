@@ -82,7 +82,7 @@ def test_bounds_are_never_below_the_presence_and_hardly_above(seed: int, tail: f
     noise = chance.uniform(-ERROR, ERROR, size=20)
     bounds = presence_bounds(check, sentence, cosines + noise, looks)
     assert (bounds >= exact - 1e-12).all()
-    assert (bounds <= exact + 2 * ERROR + 0.01).all()
+    assert (bounds <= exact + 2 * ERROR + 0.06).all()
 
 
 def test_without_a_presence_check_films_are_ranked_by_their_closest_frame() -> None:
