@@ -17,7 +17,7 @@ COPY vtloc vtloc
 COPY export export
 COPY runtime runtime
 COPY calibration calibration
-RUN pip install ".[cpu,tensorrt-cu${CUDA},decode-gpu-cu${CUDA}]" \
+RUN pip install ".[cpu,search,serve,mcp,tensorrt-cu${CUDA},decode-gpu-cu${CUDA}]" \
     && useradd --create-home vtloc \
     && install -d -o vtloc -g vtloc /cache
 

@@ -123,10 +123,13 @@ def serve(
         stack.callback(service.close)
         if uploads is not None:
             served.add(FOLDER, uploads.folder)
+        work = WorkQueue(at_once, options.waiting, options.timeout)
+        # By now it is empty, unless a second signal came.
+        stack.callback(work.close, finish=False)
         parts = Parts(
             service=service,
             uploads=uploads,
-            work=WorkQueue(at_once, options.waiting, options.timeout),
+            work=work,
             metrics=metrics,
             hosts=options.hosts,
             addresses=not options.is_local,

@@ -87,10 +87,15 @@ class WorkQueue:
                 remedy="Ask about a shorter video, or encode it in advance",
             ) from None
 
-    def close(self) -> None:
-        """Refuse new work, and wait for what was accepted."""
+    def close(self, *, finish: bool = True) -> None:
+        """Refuse new work.
+
+        Args:
+            finish: Do what was accepted first, and wait for it; otherwise what has not begun is
+                dropped.
+        """
         self._closed = True
-        self._pool.shutdown(wait=True)
+        self._pool.shutdown(wait=finish, cancel_futures=not finish)
 
     def _release(self) -> None:
         self._held -= 1
