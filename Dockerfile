@@ -17,11 +17,13 @@ COPY vtloc vtloc
 COPY export export
 COPY runtime runtime
 COPY calibration calibration
+# The bounds of every package are in pyproject.toml.
+# hadolint ignore=DL3013
 RUN pip install ".[cpu,search,serve,mcp,tensorrt-cu${CUDA},decode-gpu-cu${CUDA}]" \
-    && useradd --create-home vtloc \
+    && useradd --create-home --uid 10001 vtloc \
     && install -d -o vtloc -g vtloc /cache
 
-USER vtloc
+USER 10001
 VOLUME /cache
 ENTRYPOINT ["vtloc-run"]
 CMD ["doctor"]

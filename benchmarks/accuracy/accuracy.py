@@ -111,7 +111,8 @@ def film(
     """Write videos of 2 to 7 photographs, 20 to 60 seconds long, with a query for each."""
     rng = np.random.default_rng(seed)
     for number in range(videos):
-        wanted, chosen = int(rng.integers(2, 8)), []
+        wanted = int(rng.integers(2, 8))
+        chosen: list[Photograph] = []
         for index in rng.permutation(len(photographs)):
             if photographs[index].subject not in {photo.subject for photo in chosen}:
                 chosen.append(photographs[index])
@@ -199,12 +200,14 @@ def blind(judged: Judged, others: Sequence[Example]) -> dict[str, tuple[float, .
             constant_window(example, window) for example in judged.examples
         ],
     }
-    rows = {name: figures(judged.examples, answers) for name, answers in fixed.items()}
+    rows: dict[str, tuple[float, ...]] = {
+        name: figures(judged.examples, answers) for name, answers in fixed.items()
+    }
     drawn = [
         figures(judged.examples, [random_span(example, rng) for example in judged.examples])
         for _ in range(RANDOM_SPANS)
     ]
-    rows["random span"] = tuple(np.mean(drawn, axis=0))
+    rows["random span"] = tuple(float(value) for value in np.mean(drawn, axis=0))
     return rows
 
 

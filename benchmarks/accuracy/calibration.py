@@ -255,7 +255,7 @@ def answers_step(bundle: Bundle, out: Path) -> None:
             }
     trial = AnswerTrial(bundle, labels_of(out, "judging"), frames=MOST_FRAMES)
     before = trial.accuracy()
-    print(f"\nAnswers to {trial.sentences} sentences of the judging half\n")
+    print("\nAnswers to sentences of the judging half\n")
     print("| precision | R@0.5 | mIoU | answers moved | overlap of old and new |")
     print("|---|---|---|---|---|")
     print(f"| the bundle's own | {before.recall:.4f} | {before.overlap:.4f} | | |")
@@ -267,6 +267,7 @@ def answers_step(bundle: Bundle, out: Path) -> None:
             f"| {drift.moved:.1%} | {drift.overlap:.4f} |",
             flush=True,
         )
+    print(f"\n{len(answers)} sentences")
     trial.close()
 
 

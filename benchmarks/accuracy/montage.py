@@ -90,7 +90,8 @@ def montages(
     shots = [shot for shot in read_shots() if not free or shot.video in FREE]
     pictures = {shot: pictures_of(media / shot.video, shot) for shot in shots}
     for number in range(count):
-        wanted, chosen = int(rng.integers(3, 8)), []
+        wanted = int(rng.integers(3, 8))
+        chosen: list[Shot] = []
         for index in rng.permutation(len(shots)):
             if shots[index].video not in {shot.video for shot in chosen}:
                 chosen.append(shots[index])

@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -57,7 +58,7 @@ def open_clip_transform(image: Image.Image) -> np.ndarray:
     return np.asarray(image.crop((left, top, left + SIZE, top + SIZE)))
 
 
-def of_scaler(**preprocessing: str) -> Shrink:
+def of_scaler(**preprocessing: Any) -> Shrink:
     """This reader's own scaling."""
     scaler = PictureScaler(Preprocessing(size=SIZE, **preprocessing))
     return scaler.scale
@@ -86,7 +87,7 @@ def pictures(path: Path) -> list[av.VideoFrame]:
     found: list[av.VideoFrame] = []
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
-            if frame.time is not None and frame.time >= len(found):
+            if frame.pts is not None and frame.time >= len(found):
                 found.append(frame)
             if len(found) >= 20:
                 break
@@ -98,7 +99,8 @@ def features(encoder: torch.nn.Module, images: list[np.ndarray]) -> np.ndarray:
     batch = torch.from_numpy(np.ascontiguousarray(np.stack(images)))
     with torch.inference_mode():
         rows = encoder(batch).numpy().astype(np.float64)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: np.ndarray = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
 
 
 def main() -> None:

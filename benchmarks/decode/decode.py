@@ -25,6 +25,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks.decode.films import RECIPES, paths
@@ -66,7 +67,7 @@ def benchmark(path: Path, names: list[str], rounds: int) -> dict[str, dict[str, 
         "limit, read and shrunk": lambda: read_by_script(path, script),
     }
     for name in names:
-        runs[name] = lambda read=METHODS[name][0]: read(path)
+        runs[name] = partial(METHODS[name][0], path)
     taken: dict[str, list[tuple[float, float, int]]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name in list(runs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -54,9 +55,9 @@ def make(recipe: Recipe, path: Path, seconds: int) -> None:
     height, width = recipe.height, recipe.width
     ground = _landscape(generator, height + 400, width + 800)
     with av.open(str(path), "w", recipe.container) as out:
-        stream = out.add_stream(recipe.codec, rate=RATE)
+        added = out.add_stream(recipe.codec, rate=RATE, options=recipe.options)
+        stream = cast("av.VideoStream", added)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = recipe.options
         for number in range(seconds * RATE):
             x = int(400 + 380 * np.sin(number / 97))
             y = int(200 + 180 * np.sin(number / 61))
@@ -81,7 +82,8 @@ def _landscape(generator: np.random.Generator, height: int, width: int) -> np.nd
         smooth = frame.reformat(width=width, height=height, interpolation="BICUBIC")
         total += smooth.to_ndarray() * (scale**0.5)
     total -= total.min()
-    return (255 * total / total.max()).astype(np.uint8)
+    landscape: np.ndarray = (255 * total / total.max()).astype(np.uint8)
+    return landscape
 
 
 def paths(files: list[str], folder: Path, seconds: int) -> list[Path]:

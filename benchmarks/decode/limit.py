@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vtloc_runtime.video import VideoOptions
 from vtloc_runtime.video.demux import DemuxPass
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class _RecordingPass(DemuxPass):
     """Writes down what the decoder is asked."""
 
-    script: list[tuple[str, object]]
+    script: list[tuple[str, Any]]
 
     def decode(
         self, packet: av.Packet[VideoStream] | None, *, tolerate: bool = False
@@ -60,7 +60,7 @@ class Script:
         samples: How many frames came of it.
     """
 
-    steps: list[tuple[str, object]]
+    steps: list[tuple[str, Any]]
     scaled: set[int | None]
     samples: int
 
@@ -81,7 +81,7 @@ class Script:
         return cls(steps, decode.scaled, samples)
 
 
-def ask(context: av.VideoCodecContext, kind: str, value: object) -> list[av.VideoFrame]:
+def ask(context: av.VideoCodecContext, kind: str, value: Any) -> list[av.VideoFrame]:
     """One call to the decoder."""
     if kind == "decode":
         return context.decode(value)

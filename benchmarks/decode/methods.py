@@ -36,7 +36,7 @@ def read_seeking(path: Path) -> int:
         stream.codec_context.thread_count = 1
         duration = float(container.duration or 0) / av.time_base
         for second in range(int(duration)):
-            container.seek(int(second / stream.time_base), stream=stream)
+            container.seek(int(second / (stream.time_base or 1)), stream=stream)
             for frame in container.decode(stream):
                 if frame.time + 1 / RATE > second:
                     frame.to_ndarray(width=398, height=SIZE, format="rgb24")
@@ -55,7 +55,7 @@ def read_plain_pyav(path: Path) -> int:
         stream.codec_context.thread_count = 1
         due = 0.0
         for frame in container.decode(stream):
-            if frame.time is not None and frame.time >= due:
+            if frame.pts is not None and frame.time >= due:
                 image = frame.to_image()
                 image.resize((398, SIZE), Image.Resampling.BICUBIC)
                 due, count = due + 1, count + 1

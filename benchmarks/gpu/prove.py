@@ -18,14 +18,17 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vtloc_runtime.bench.video import write_bench_video
+from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.system.nvidia_driver import cuda_version, fitting_extra
 
 BUDGET = 15 * 60.0
 SAME = 0.1
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 QUERIES = ("a person opens a door", "a coloured pattern moves", "a cat")
 START = (
     "import importlib, sys; del sys.argv[0]; sys.exit(importlib.import_module(sys.argv[0]).main())"
@@ -88,8 +91,14 @@ class Proof:
         """Seconds of the budget that are left."""
         return BUDGET - (time.monotonic() - self.began)
 
-    def call(self, name: str, module: str, *words: object, check: bool = True) -> str:
+    def call(self, name: str, module: str, *words: object, gpu: int | None = None) -> str:
         """Run a command; its output and errors go into a log.
+
+        Args:
+            name: Of the log.
+            module: Whose ``main`` the command is.
+            words: Its arguments.
+            gpu: The one GPU that it sees; None leaves it all of them.
 
         Returns:
             What it wrote to standard output.
@@ -100,11 +109,12 @@ class Proof:
         command = [*self.launcher, module, *map(str, words)]
         # A command under way may finish a little late.
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=60 + self.left(), check=False
-        )
+            command, capture_output=True, text=True, timeout=60 + self.left(), check=False,
+            env=os.environ if gpu is None else {**os.environ, VISIBLE: visible(gpu)},
+        )  # fmt: skip
         log = self.out / f"{name}.log"
         log.write_text(f"$ {' '.join(command)}\n{done.stdout}\n{done.stderr}", encoding="utf-8")
-        if check and done.returncode:
+        if done.returncode:
             raise RuntimeError(done.stderr.strip() or done.stdout.strip() or f"see {log}")
         return done.stdout
 
@@ -113,10 +123,10 @@ class Proof:
         chosen = [] if self.bundle is None else ["--bundle", self.bundle]
         return self.call(name, "vtloc_runtime.cli.main", *words, *chosen)
 
-    def export(self, name: str, command: str, *words: object) -> str:
+    def export(self, name: str, command: str, *words: object, gpu: int | None = None) -> str:
         """Run ``vtloc-export`` on the bundle."""
         chosen = [] if self.bundle is None else [self.bundle]
-        return self.call(name, "vtloc_export.cli.main", command, *chosen, *words)
+        return self.call(name, "vtloc_export.cli.main", command, *chosen, *words, gpu=gpu)
 
     def check(self, name: str, *words: object) -> str:
         """Run one of `benchmarks.gpu.checks`."""
@@ -135,7 +145,7 @@ class Proof:
         )  # fmt: skip
         if name == "cpu":
             return f"{len(_records(file))} answers"
-        apart, worst = _apart(_records(self.out / "cpu.jsonl"), _records(file))
+        apart, worst = moved(_records(self.out / "cpu.jsonl"), _records(file))
         if apart:
             raise RuntimeError(f"{apart} moments differ by up to {worst:.2f} s")
         return f"all within {SAME} s"
@@ -186,17 +196,27 @@ def doctor(proof: Proof) -> str:
     problems = [one["subject"] for one in found["findings"] if one["state"] == "problem"]
     if problems:
         raise RuntimeError(f"problems with {', '.join(problems)}")
-    return next(f["detail"] for f in found["findings"] if f["subject"] == "NVIDIA driver")
+    return str(next(f["detail"] for f in found["findings"] if f["subject"] == "NVIDIA driver"))
 
 
 def engines(proof: Proof) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Engines built, found again, built from frozen timings, and held to PyTorch."""
-    cache = proof.out / "timings.bin"
-    local = ("--target", "local", "--backend", "tensorrt", "--timing-cache", cache)
+    """Engines built, found again, built from frozen timings, and held to PyTorch.
 
-    def kept() -> str:
-        count = proof.export("kept", "trt", *local).count("found")
-        if count < len(("visual", "text", "localizer")):
+    Each model of GPU needs engines of its own, and has timings of its own.
+    """
+    models = gpu_models() or [""]
+    firsts = sorted(models.index(model) for model in set(models))
+
+    def build(log: str, gpu: int, *words: object) -> str:
+        cache = proof.out / f"timings-{gpu}.bin"
+        return proof.export(
+            f"{log}-{gpu}", "trt", "--target", "local", "--backend", "tensorrt",
+            "--timing-cache", cache, *words, gpu=gpu if len(firsts) > 1 else None,
+        )  # fmt: skip
+
+    def kept(gpu: int) -> str:
+        count = build("kept", gpu).count("found")
+        if count < len(Bundle.open(proof.bundle).manifest.networks):
             raise RuntimeError(f"only {count} engines were kept")
         return f"{count} kept"
 
@@ -217,12 +237,14 @@ def engines(proof: Proof) -> Iterator[tuple[str, Callable[[], str]]]:
         (proof.out / "verify.json").write_text(text, encoding="utf-8")
         return "within every bound"
 
-    yield "build FP16 engines", lambda: proof.export("build", "trt", *local) and "built"
-    yield "engines are kept", kept
-    yield (
-        "rebuild from frozen timings",
-        lambda: proof.export("frozen", "trt", *local, "--frozen-timings", "--force") and "built",
-    )
+    for gpu in firsts:
+        on = f" on {models[gpu]}" if len(firsts) > 1 else ""
+        yield f"build FP16 engines{on}", lambda gpu=gpu: build("build", gpu) and "built"
+        yield f"engines are kept{on}", lambda gpu=gpu: kept(gpu)
+        yield (
+            f"rebuild from frozen timings{on}",
+            lambda gpu=gpu: build("frozen", gpu, "--frozen-timings", "--force") and "built",
+        )
     yield "verify with labels", verify
 
 
@@ -236,7 +258,7 @@ def answers(proof: Proof) -> Iterator[tuple[str, Callable[[], str]]]:
         return proof.moments("onnxruntime-cuda", "--device", "cuda")
 
     def on_two() -> str:
-        if _gpus() < 2:
+        if len(gpu_models()) < 2:
             raise SkippedError("one GPU here")
         return proof.moments("two-gpus", "--backend", "tensorrt", "--device", "cuda:0,cuda:1")
 
@@ -281,7 +303,7 @@ def measurements(proof: Proof) -> Iterator[tuple[str, Callable[[], str]]]:
     yield "mixed shapes", lambda: proof.check("traffic")
     yield "without NVML", lambda: proof.check("no-nvml")
     for callers in (1, 2, 4):
-        yield f"speed with {callers} callers", lambda callers=callers: speed(callers)
+        yield f"speed with {callers} callers", partial(speed, callers)
     yield "tests that need a GPU", tests
 
 
@@ -289,7 +311,7 @@ def _records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _apart(expected: list[dict[str, Any]], found: list[dict[str, Any]]) -> tuple[int, float]:
+def moved(expected: list[dict[str, Any]], found: list[dict[str, Any]]) -> tuple[int, float]:
     """How many best moments lie elsewhere than the processor's, and the largest distance."""
     if len(expected) != len(found):
         raise RuntimeError(f"{len(found)} answers, not {len(expected)}")
@@ -309,14 +331,28 @@ def _has(package: str) -> bool:
     return installed_version(package) is not None
 
 
-def _gpus() -> int:
+def gpu_models() -> list[str]:
+    """The name of every GPU that CUDA shows; none without a driver."""
     import ctypes
 
-    count = ctypes.c_int(0)
-    driver = ctypes.CDLL("libcuda.so.1")
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return []
+    count, name = ctypes.c_int(0), ctypes.create_string_buffer(96)
     driver.cuInit(0)
     driver.cuDeviceGetCount(ctypes.byref(count))
-    return count.value
+    models = []
+    for ordinal in range(count.value):
+        driver.cuDeviceGetName(name, len(name), ordinal)
+        models.append(name.value.decode(errors="replace"))
+    return models
+
+
+def visible(gpu: int) -> str:
+    """What shows a command one GPU alone, counted among those that this process sees."""
+    shown = os.environ.get(VISIBLE)
+    return shown.split(",")[gpu] if shown else str(gpu)
 
 
 def write_table(proof: Proof) -> Path:

@@ -175,7 +175,10 @@ def correlations(query: CaptionQuery) -> NDArray[np.float64]:
     scale = np.sqrt(len(curve) * share * (1 - share)) * np.linalg.norm(deviations)
     totals = sums[last + 1] - sums[first]
     # The whole video's indicator is constant: it correlates with nothing.
-    return np.divide(totals, scale, out=np.zeros_like(totals), where=share < 1)
+    found: NDArray[np.float64] = np.divide(
+        totals, scale, out=np.zeros_like(totals), where=share < 1
+    )
+    return found
 
 
 def overlap(query: CaptionQuery, span: int) -> float:

@@ -13,7 +13,7 @@ import argparse
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -50,11 +50,13 @@ class Timed(WrappedNetwork):
         self._lock = threading.Lock()
         self.seconds = 0.0
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
         """Run the network by the clock."""
         began = time.perf_counter()
         try:
-            return self._network.run(inputs)
+            return self._network.run(inputs, outputs)
         finally:
             with self._lock:
                 self.seconds += time.perf_counter() - began

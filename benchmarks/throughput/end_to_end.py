@@ -46,7 +46,8 @@ from vtloc_runtime.batch.worker_pool import PipelineOptions
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from vtloc_runtime.localize.moments import Moment
 from vtloc_runtime.localize.similarity import cosine_curve
-from vtloc_runtime.localize.spans import decode, to_moments
+from vtloc_runtime.localize.span_times import to_moments
+from vtloc_runtime.localize.spans import decode
 from vtloc_runtime.localize.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.windows import Timeline, plan_windows
 from vtloc_runtime.video import FrameSequence
@@ -126,20 +127,20 @@ class PlainPipeline:
         tokens, sentence = self._text(torch.from_numpy(ids), torch.from_numpy(mask))
         choice = self._manifest.windows
         windows = plan_windows(len(features), frames=choice.frames, overlap=choice.overlap)
-        timeline = Timeline(windows, 1)
+        timeline = Timeline(windows, (2,))
         for index, window in enumerate(windows):
             part = features[None, window.start : window.stop]
             every = torch.ones(part.shape[:2], dtype=torch.bool)
             found = self._localizer(part, every, tokens, torch.from_numpy(mask))
-            timeline.add(index, found.start_logits.numpy(), found.end_logits.numpy())
-        starts, ends = timeline.logits()
+            timeline.add(index, torch.cat([found.start_logits, found.end_logits]).numpy())
+        starts, ends = timeline.values()
         manifest, curve = self._manifest, None
         if manifest.shared_space is not None:
             curve = cosine_curve(features.numpy(), sentence[0].numpy(), manifest.shared_space)
         spans = decode(
             manifest.decoding.strategy,
-            starts[0],
-            ends[0],
+            starts,
+            ends,
             curve=curve,
             similarity_weight=manifest.decoding.similarity_weight,
         )

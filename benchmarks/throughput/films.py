@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import av
 import numpy as np
@@ -111,12 +111,12 @@ def write_film(path: Path, kind: str, *, lines: int, seconds: float, seed: int =
     wanted = max(1, round(seconds * RATE / GROUP))
     draft = path.with_suffix(".draft")
     with av.open(str(draft), "w", format="mp4") as out:
-        stream = cast("av.VideoStream", out.add_stream("libx264", rate=RATE))
+        stream = out.add_stream("libx264", rate=RATE)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"preset": "veryfast", "g": str(GROUP), "sc_threshold": "0", "bf": "3"}
         # Named, so that all who read the film see the same colours.
         stream.codec_context.colorspace = Colorspace.SMPTE170M
-        packets: list[av.Packet] = []
+        packets: list[av.Packet[av.VideoStream]] = []
         for index, name in enumerate(subjects[:wanted]):
             for number, picture in enumerate(KINDS[kind](_photograph(name), height, width, chance)):
                 frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
@@ -129,7 +129,10 @@ def write_film(path: Path, kind: str, *, lines: int, seconds: float, seed: int =
 
 
 def _mux(
-    out: av.container.OutputContainer, stream: av.VideoStream, packets: list[av.Packet], wanted: int
+    out: av.container.OutputContainer,
+    stream: av.VideoStream,
+    packets: list[av.Packet[av.VideoStream]],
+    wanted: int,
 ) -> None:
     """Write each group as often as it takes to have so many in all."""
     groups = [packets[first : first + GROUP] for first in range(0, len(packets), GROUP)]
@@ -165,13 +168,17 @@ def _grown(photo: Image, height: int, width: int) -> Image:
     top, left = (photo.shape[0] - high) // 2, (photo.shape[1] - wide) // 2
     part = np.ascontiguousarray(photo[top : top + high, left : left + wide])
     frame = av.VideoFrame.from_ndarray(part, format="rgb24")
-    return frame.reformat(width=width, height=height, interpolation="BICUBIC").to_ndarray()
+    return (
+        frame.reformat(width=width, height=height, interpolation="BICUBIC")
+        .to_ndarray()
+        .astype(np.uint8, copy=False)
+    )
 
 
 def _planes(picture: Image) -> Planes:
     height, width = picture.shape[:2]
     frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
-    stacked = frame.to_ndarray()
+    stacked = frame.to_ndarray().astype(np.uint8, copy=False)
     quarter = height // 4
     small = (height // 2, width // 2)
     return (

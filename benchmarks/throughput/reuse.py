@@ -51,8 +51,8 @@ def moved(before: list[Localization], after: list[Localization]) -> int:
     """How many first moments lie half a second or more from where they were."""
     count = 0
     for one, other in zip(before, after, strict=True):
-        if not one.moments or not other.moments:
-            count += bool(one.moments) != bool(other.moments)
+        if one.best is None or other.best is None:
+            count += one.best is not other.best
             continue
         apart = abs(one.best.start - other.best.start), abs(one.best.end - other.best.end)
         count += max(apart) >= MOVED
@@ -63,7 +63,8 @@ def cosines(one: EncodedVideo, other: EncodedVideo) -> np.ndarray:
     """Cosine of each frame's features to those that it has when it is encoded by itself."""
     rows = [video.features.astype(np.float64) for video in (one, other)]
     lengths = [np.linalg.norm(row, axis=1) for row in rows]
-    return (rows[0] * rows[1]).sum(axis=1) / (lengths[0] * lengths[1])
+    found: np.ndarray = (rows[0] * rows[1]).sum(axis=1) / (lengths[0] * lengths[1])
+    return found
 
 
 def main() -> None:

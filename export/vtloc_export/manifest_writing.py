@@ -62,6 +62,7 @@ def describe(
         accuracy=dict(source.accuracy),
         parity=_measured(made),
         bounds=promises(sorted({item.precision for item in made})),
+        source_digest=options.source_digest,
     )
     return Manifest(
         schema=SCHEMA_VERSION,

@@ -20,6 +20,7 @@ class ExportOptions:
         license: The weights' licence; None keeps the source's.
         frames_per_second: How densely videos are sampled; None keeps the source's.
         lint: Whether Polygraphy lints every graph.
+        source_digest: What the new bundle names as its source; empty for none.
     """
 
     precisions: tuple[Precision, ...] = ("fp32",)
@@ -28,3 +29,4 @@ class ExportOptions:
     license: str | None = None
     frames_per_second: float | None = None
     lint: bool = True
+    source_digest: str = ""

@@ -73,7 +73,7 @@ def striped_labels(
     striped_videos: list[tuple[Path, list[str]]], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """What each striped video shows when, and one colour that it never shows."""
-    lines = []
+    lines: list[str] = []
     for path, shown in striped_videos:
         for index, name in enumerate(shown):
             window = [4.0 * index, 4.0 * index + 4]

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from tests.support import tiny_encoders
+from tests.support.tiny_checkpoint import CONFIG
 from vtloc.encoders import load_text_encoder, load_visual_encoder
-from vtloc.model import LocalizerConfig, LocalizerNetwork, save_checkpoint
+from vtloc.model import LocalizerNetwork, save_checkpoint
 from vtloc_export.bundle_export import export_bundle
 from vtloc_export.graph.tracing import export_graph, typed_network
 from vtloc_export.network_export import network_widths
@@ -27,14 +28,10 @@ def modules(encoder_names):
     """The three networks in PyTorch."""
     torch.manual_seed(3)
     visual, text = encoder_names
-    config = LocalizerConfig(
-        feature_dim=32, token_dim=32, hidden_dim=32, scale_dim=8, capsules=2, capsule_dim=8,
-        shared_space=(0, 32),
-    )  # fmt: skip
     return {
         "visual": load_visual_encoder(visual),
         "text": load_text_encoder(text),
-        "localizer": LocalizerNetwork(config).eval(),
+        "localizer": LocalizerNetwork(CONFIG).eval(),
     }
 
 

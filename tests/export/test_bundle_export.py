@@ -38,6 +38,7 @@ def test_a_bundle_holds_every_network_in_every_precision(bundle):
         bundle.read(file, sha256)
     assert (manifest.license, manifest.frames_per_second) == ("CC0-1.0", 2.0)
     assert manifest.provenance.training_data == "nothing"
+    assert manifest.shared_space is not None
     assert manifest.shared_space.stop == 32
     assert manifest.preprocessing.size == 32
 
@@ -69,6 +70,7 @@ def test_the_runtime_finds_moments_with_it(bundle):
     video = FrameSequence(pictures, np.arange(6.0))
     with Localizer.open(bundle.path, precision="compact") as localizer:
         answer = localizer.localize(video, "a dog runs over the lawn")
+    assert answer.best is not None
     assert 0 <= answer.best.start <= answer.best.end <= 6
 
 
@@ -146,6 +148,7 @@ def test_a_failed_check_leaves_no_bundle(checkpoint, tmp_path, monkeypatch):
 def test_a_localizer_that_half_precision_cannot_hold_leaves_no_bundle(checkpoint, tmp_path):
     loaded = load_checkpoint(checkpoint)
     network = loaded.network
+    assert network.routing is not None
     network.routing.vote.weight.data.mul_(1e6).clamp_(-6e4, 6e4)
     loud = tmp_path / "loud.safetensors"
     save_checkpoint(loud, network, visual_encoder=loaded.visual_encoder,

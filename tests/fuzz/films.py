@@ -11,8 +11,10 @@ from functools import cache
 
 import av
 import numpy as np
+from av.container import OutputContainer
 
 from tests.fuzz.target import Input
+from tests.support.films import add_video_stream
 
 _RATE = 8
 _FRAMES = 16
@@ -121,9 +123,8 @@ def _film(
     width, height = _SIZES.get(codec, (64, 48))
     with av.open(file, "w", container) as out:
         sound = out.add_stream(_WITH_SOUND[container], 44100) if container in _WITH_SOUND else None
-        stream = out.add_stream(codec, rate=25 if codec in _AT_25 else _RATE)
-        stream.width, stream.height, stream.pix_fmt = width, height, pixels
-        stream.options = options
+        rate = 25 if codec in _AT_25 else _RATE
+        stream = add_video_stream(out, codec, rate, (width, height), pixels=pixels, options=options)
         stream.codec_context.thread_count = 1
         # A picture of DV takes as much as a whole film in another form.
         count = 1 if container in _STILLS else 2 if codec == "dvvideo" else frames
@@ -132,6 +133,7 @@ def _film(
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
         if sound is not None:
+            assert isinstance(sound, av.AudioStream)
             _add_sound(out, sound)
     return file.getvalue()
 
@@ -147,7 +149,7 @@ def _pictures(count: int, width: int, height: int) -> Iterator[np.ndarray]:
         yield picture
 
 
-def _add_sound(out: av.container.OutputContainer, stream: av.AudioStream) -> None:
+def _add_sound(out: OutputContainer, stream: av.AudioStream) -> None:
     size = stream.codec_context.frame_size or 1024
     planar = stream.codec_context.format.name
     for block in range(4):

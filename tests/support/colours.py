@@ -6,31 +6,19 @@ the same three numbers, and the localizer marks where the cosine of the two rise
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import av
-import msgspec
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, processors
 
-from vtloc_runtime.bundle.manifest import (
-    Decoding,
-    Manifest,
-    NetworkEntry,
-    NetworkFile,
-    Preprocessing,
-    Provenance,
-    SharedSpace,
-    TensorEntry,
-    TokenizerEntry,
-    Windows,
-)
+from tests.support.bundle_files import make_model, make_tokenizer, write_bundle
+from vtloc_runtime.bundle.manifest import Preprocessing, Provenance, SharedSpace, Windows
 
 SIZE = 32
 COLOURS = {
@@ -44,23 +32,14 @@ COLOURS = {
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *COLOURS, "a", "the", "screen", "turns"]
 MAX_TOKENS = 12
 
-_FLOATS = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
-
 
 def _constant(name: str, value: Any, dtype: Any) -> onnx.TensorProto:
     return numpy_helper.from_array(np.asarray(value, dtype=dtype), name)
 
 
-def _model(nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: list[Any]) -> bytes:
-    graph = helper.make_graph(nodes, "graph", inputs, outputs, constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString()
-
-
-def _visual(floats: int) -> bytes:
+def _visual(floats: int) -> onnx.ModelProto:
     node = helper.make_node
-    return _model(
+    return make_model(
         [
             node("Cast", ["frames"], ["wide"], to=TensorProto.FLOAT),
             node("ReduceMean", ["wide", "axes"], ["mean"], keepdims=0),
@@ -68,8 +47,8 @@ def _visual(floats: int) -> bytes:
             node("Sub", ["unit", "grey"], ["colour"]),
             node("Cast", ["colour"], ["features"], to=floats),
         ],
-        [helper.make_tensor_value_info("frames", TensorProto.UINT8, ["batch", SIZE, SIZE, 3])],
-        [helper.make_tensor_value_info("features", floats, ["batch", 3])],
+        [("frames", TensorProto.UINT8, ["batch", SIZE, SIZE, 3])],
+        [("features", floats, ["batch", 3])],
         [
             _constant("axes", [1, 2], np.int64),
             _constant("scale", 255.0, np.float32),
@@ -78,13 +57,12 @@ def _visual(floats: int) -> bytes:
     )
 
 
-def _text(floats: int) -> bytes:
+def _text(floats: int) -> onnx.ModelProto:
     table = np.zeros((len(WORDS), 3))
     for word, colour in COLOURS.items():
         table[WORDS.index(word)] = np.array(colour) / 255 - 0.5
     node = helper.make_node
-    value = helper.make_tensor_value_info
-    return _model(
+    return make_model(
         [
             node("Gather", ["table", "token_ids"], ["looked_up"]),
             node("Cast", ["token_mask"], ["kept"], to=TensorProto.FLOAT),
@@ -98,12 +76,12 @@ def _text(floats: int) -> bytes:
             node("Cast", ["direction"], ["sentence"], to=floats),
         ],
         [
-            value("token_ids", TensorProto.INT64, ["batch", "tokens"]),
-            value("token_mask", TensorProto.BOOL, ["batch", "tokens"]),
+            ("token_ids", TensorProto.INT64, ["batch", "tokens"]),
+            ("token_mask", TensorProto.BOOL, ["batch", "tokens"]),
         ],
         [
-            value("tokens", floats, ["batch", "tokens", 3]),
-            value("sentence", floats, ["batch", 3]),
+            ("tokens", floats, ["batch", "tokens", 3]),
+            ("sentence", floats, ["batch", 3]),
         ],
         [
             _constant("table", table, np.float32),
@@ -114,11 +92,10 @@ def _text(floats: int) -> bytes:
     )
 
 
-def _localizer(floats: int) -> bytes:
+def _localizer(floats: int) -> onnx.ModelProto:
     """Logits are ten times the step of the cosine into and out of each frame, less five."""
     node = helper.make_node
-    value = helper.make_tensor_value_info
-    return _model(
+    return make_model(
         [
             node("Cast", ["features"], ["frames"], to=TensorProto.FLOAT),
             node("Cast", ["tokens"], ["words"], to=TensorProto.FLOAT),
@@ -150,15 +127,15 @@ def _localizer(floats: int) -> bytes:
             node("MatMul", ["real", "turned"], ["alignment"]),
         ],
         [
-            value("features", floats, ["batch", "frames", 3]),
-            value("frame_mask", TensorProto.BOOL, ["batch", "frames"]),
-            value("tokens", floats, ["batch", "tokens", 3]),
-            value("token_mask", TensorProto.BOOL, ["batch", "tokens"]),
+            ("features", floats, ["batch", "frames", 3]),
+            ("frame_mask", TensorProto.BOOL, ["batch", "frames"]),
+            ("tokens", floats, ["batch", "tokens", 3]),
+            ("token_mask", TensorProto.BOOL, ["batch", "tokens"]),
         ],
         [
-            value("start_logits", TensorProto.FLOAT, ["batch", "frames"]),
-            value("end_logits", TensorProto.FLOAT, ["batch", "frames"]),
-            value("alignment", TensorProto.FLOAT, ["batch", "tokens", "frames"]),
+            ("start_logits", TensorProto.FLOAT, ["batch", "frames"]),
+            ("end_logits", TensorProto.FLOAT, ["batch", "frames"]),
+            ("alignment", TensorProto.FLOAT, ["batch", "tokens", "frames"]),
         ],
         [
             _constant("last", [-1], np.int64),
@@ -177,81 +154,22 @@ def _localizer(floats: int) -> bytes:
     )
 
 
-def _tokenizer() -> str:
-    tokenizer = Tokenizer(
-        models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]")
-    )
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+def _tokenizer() -> Tokenizer:
+    tokenizer = make_tokenizer(WORDS)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
-    return tokenizer.to_str()
-
-
-def _entries(values: Any) -> tuple[TensorEntry, ...]:
-    dtypes = {
-        TensorProto.FLOAT: "float32",
-        TensorProto.FLOAT16: "float16",
-        TensorProto.UINT8: "uint8",
-        TensorProto.INT64: "int64",
-        TensorProto.BOOL: "bool",
-    }
-    return tuple(
-        TensorEntry(
-            name=value.name,
-            dtype=dtypes[value.type.tensor_type.elem_type],
-            shape=tuple(
-                axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim
-            ),
-        )
-        for value in values
-    )
+    return tokenizer
 
 
 def write_colour_bundle(folder: Path, **changes: Any) -> Path:
     """Write the bundle of colours; ``changes`` replace fields of its manifest."""
-    folder.mkdir(parents=True, exist_ok=True)
-    networks = {}
-    dims = {
-        "visual": {"feature": 3},
-        "text": {"token": 3, "sentence": 3},
-        "localizer": {"hidden": 3},
-    }
-    for name, build in (("visual", _visual), ("text", _text), ("localizer", _localizer)):
-        variants = {}
-        for precision, floats in _FLOATS.items():
-            content = build(floats)
-            file = f"{name}.{precision}.onnx"
-            (folder / file).write_bytes(content)
-            graph = onnx.load_from_string(content).graph
-            variants[precision] = NetworkFile(
-                file=file,
-                sha256=hashlib.sha256(content).hexdigest(),
-                inputs=_entries(graph.input),
-                outputs=_entries(graph.output),
-            )
-        networks[name] = NetworkEntry(dims=dims[name], variants=variants)
-    tokenizer = _tokenizer().encode()
-    (folder / "tokenizer.json").write_bytes(tokenizer)
     fields: dict[str, Any] = {
         "schema": 1,
         "name": "colours",
-        "networks": networks,
-        "tokenizer": TokenizerEntry(
-            file="tokenizer.json",
-            sha256=hashlib.sha256(tokenizer).hexdigest(),
-            max_tokens=MAX_TOKENS,
-            pad_id=0,
-        ),
         "preprocessing": Preprocessing(size=SIZE),
-        "frames_per_second": 1.0,
-        "routing_iterations": 3,
         "shared_space": SharedSpace(start=0, stop=3),
-        "decoding": Decoding(),
         "windows": Windows(frames=64, overlap=16),
-        "score_calibration": None,
-        "license": "Apache-2.0",
         "provenance": Provenance(
             created_by="tests",
             visual_encoder="mean colour",
@@ -259,9 +177,18 @@ def write_colour_bundle(folder: Path, **changes: Any) -> Path:
             checkpoint_sha256="0" * 64,
         ),
     }
-    manifest = Manifest(**{**fields, **changes})
-    (folder / "bundle.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
-    return folder
+    return write_bundle(
+        folder,
+        {"visual": _visual, "text": _text, "localizer": _localizer},
+        {
+            "visual": {"feature": 3},
+            "text": {"token": 3, "sentence": 3},
+            "localizer": {"hidden": 3},
+        },
+        _tokenizer(),
+        max_tokens=MAX_TOKENS,
+        **{**fields, **changes},
+    )
 
 
 def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:

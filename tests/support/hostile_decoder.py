@@ -8,7 +8,8 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from subprocess import Popen
+from typing import Any, cast
 from unittest.mock import patch
 
 import msgspec
@@ -177,7 +178,7 @@ def taken_over(talk: Talk, ready: Any = None) -> Iterator[None]:
         thread.start()
         threads.append(thread)
         ends.append(end)
-        return Child(FakeProcess(end), here, words)  # type: ignore[arg-type] - a double
+        return Child(cast("Popen[bytes]", FakeProcess(end)), here, words)
 
     with patch.object(decoder_process, "start_child", start):
         try:

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import av
@@ -70,16 +70,20 @@ class DecodedFrame:
         return self.token
 
 
+def _enum(name: str, members: dict[str, int]) -> Any:
+    return IntEnum(name, members)
+
+
 def make_module(gpu: Gpu, supported: set[tuple[str, int]]) -> types.ModuleType:
     """A module like ``PyNvVideoCodec``, on a GPU that decodes what is supported."""
-    module = types.ModuleType("PyNvVideoCodec")
+    module: Any = types.ModuleType("PyNvVideoCodec")
     codecs = {"H264": 4, "HEVC": 8, "VP8": 9, "VP9": 10, "AV1": 11, "MPEG2": 1}
-    module.cudaVideoCodec = IntEnum("cudaVideoCodec", codecs)
+    module.cudaVideoCodec = _enum("cudaVideoCodec", codecs)
     chroma = {"Monochrome": 0, "420": 1, "422": 2, "444": 3}
-    module.cudaVideoChromaFormat = IntEnum("cudaVideoChromaFormat", chroma)
-    module.Pixel_Format = IntEnum("Pixel_Format", {"NV12": 3, "YUV444": 4, "P016": 5})
+    module.cudaVideoChromaFormat = _enum("cudaVideoChromaFormat", chroma)
+    module.Pixel_Format = _enum("Pixel_Format", {"NV12": 3, "YUV444": 4, "P016": 5})
     flags = {"ENDOFSTREAM": 1, "TIMESTAMP": 2, "DISCONTINUITY": _DISCONTINUITY, "ENDOFPICTURE": 8}
-    module.VideoPacketFlag = IntEnum("VideoPacketFlag", flags)
+    module.VideoPacketFlag = _enum("VideoPacketFlag", flags)
     module.PacketData, module.DecodedFrame = PacketData, DecodedFrame
     module.PyNvVCException = PyNvVCException
     module.PyNvVCExceptionUnsupported = PyNvVCExceptionUnsupported
@@ -109,9 +113,7 @@ def _check_ordinal(gpu: Gpu, ordinal: int) -> None:
 class PyNvDecoder:
     """A decoding session."""
 
-    def __init__(
-        self, gpu: Gpu, module: types.ModuleType, codec: str, supported: set[tuple[str, int]]
-    ) -> None:
+    def __init__(self, gpu: Gpu, module: Any, codec: str, supported: set[tuple[str, int]]) -> None:
         self._gpu, self._module, self._codec, self._supported = gpu, module, codec, supported
         self._software = self._open()
         self._blocks: list[Allocation] = []
@@ -195,7 +197,9 @@ class PyNvDecoder:
         surface = np.full((height + (height + 1) // 2, pitch), POISON, dtype)
         planes = []
         for plane in picture.planes:
-            rows = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype.itemsize)
+            rows = np.frombuffer(cast("memoryview", plane), dtype).reshape(
+                -1, plane.line_size // dtype.itemsize
+            )
             planes.append(rows[: plane.height, : plane.width] << (16 - depth if depth > 8 else 0))
         luma, blue, red = planes
         surface[:height, : luma.shape[1]] = luma

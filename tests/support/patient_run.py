@@ -65,7 +65,7 @@ def share_and_spoil(content: dict[str, bytes]) -> Any:
 
 
 if __name__ == "__main__":
-    search.AnswerVideos = Patiently  # type: ignore[misc]  # the command looks it up there
+    search.AnswerVideos = Patiently  # type: ignore[attr-defined]  # the command looks it up there
     if "VTLOC_TEST_BUNDLE" in os.environ:
         cluster.share = share_and_spoil
     main()

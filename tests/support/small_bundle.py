@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.support.bundle_files import make_model, make_tokenizer, write_bundle
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.bundle.manifest import (
-    MANIFEST_NAME,
-    SCHEMA_VERSION,
-    Decoding,
-    Manifest,
-    NetworkEntry,
-    NetworkFile,
-    Preprocessing,
-    Provenance,
-    TensorEntry,
-    TokenizerEntry,
-    Windows,
-)
+from vtloc_runtime.bundle.manifest import Preprocessing, Windows
 
 SIDE, WIDTH, VOCABULARY = 4, 6, 11
-KINDS = {
-    TensorProto.FLOAT: "float32",
-    TensorProto.FLOAT16: "float16",
-    TensorProto.UINT8: "uint8",
-    TensorProto.INT64: "int64",
-    TensorProto.BOOL: "bool",
-}
-Values = list[tuple[str, int, list[int | str]]]
 
 
 def _weights(name: str, *shape: int, half: bool) -> onnx.TensorProto:
@@ -42,26 +21,11 @@ def _weights(name: str, *shape: int, half: bool) -> onnx.TensorProto:
     return numpy_helper.from_array(array, name)
 
 
-def _model(
-    nodes: list[onnx.NodeProto], inputs: Values, outputs: Values, weights: list[onnx.TensorProto]
-) -> onnx.ModelProto:
-    graph = helper.make_graph(
-        nodes,
-        "small",
-        [helper.make_tensor_value_info(*value) for value in inputs],
-        [helper.make_tensor_value_info(*value) for value in outputs],
-        weights,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    onnx.checker.check_model(model, full_check=True)
-    return model
-
-
 def visual(*, half: bool = False, scale: int = 255) -> onnx.ModelProto:
     """Frames, cast, flattened, projected."""
     real = TensorProto.FLOAT16 if half else TensorProto.FLOAT
     node = helper.make_node
-    return _model(
+    return make_model(
         [
             node("Cast", ["frames"], ["pixels"], to=real),
             node("Div", ["pixels", "scale"], ["scaled"]),
@@ -81,7 +45,7 @@ def text(*, half: bool = False) -> onnx.ModelProto:
     """Token ids, embedded; the sentence is their masked sum."""
     real = TensorProto.FLOAT16 if half else TensorProto.FLOAT
     node = helper.make_node
-    return _model(
+    return make_model(
         [
             node("Gather", ["table", "token_ids"], ["tokens"]),
             node("Cast", ["token_mask"], ["mask"], to=real),
@@ -109,7 +73,7 @@ def localizer(*, half: bool = False) -> onnx.ModelProto:
     """Frames against tokens: logits are the alignment's extremes, masked."""
     real = TensorProto.FLOAT16 if half else TensorProto.FLOAT
     node = helper.make_node
-    return _model(
+    return make_model(
         [
             node("Transpose", ["features"], ["columns"], perm=[0, 2, 1]),
             node("MatMul", ["tokens", "columns"], ["raw"]),
@@ -150,78 +114,27 @@ def localizer(*, half: bool = False) -> onnx.ModelProto:
 
 def write_small_bundle(folder: Path) -> Bundle:
     """Write the bundle and open it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    dims = {
-        "visual": {"feature": WIDTH},
-        "text": {"token": WIDTH, "sentence": WIDTH},
-        "localizer": {"hidden": WIDTH},
-    }
-    networks = {}
-    for maker in (visual, text, localizer):
-        name = maker.__name__
-        variants = {
-            precision: _write(folder, name, precision, maker(half=precision == "fp16"))
-            for precision in ("fp32", "fp16")
-        }
-        networks[name] = NetworkEntry(dims=dims[name], variants=variants)
-    tokenizer = _tokenizer()
-    (folder / "tokenizer.json").write_bytes(tokenizer)
-    manifest = Manifest(
-        schema=SCHEMA_VERSION,
-        name="small",
-        networks=networks,
-        tokenizer=TokenizerEntry(
-            file="tokenizer.json",
-            sha256=hashlib.sha256(tokenizer).hexdigest(),
-            max_tokens=16,
-            pad_id=0,
-        ),
-        preprocessing=Preprocessing(size=SIDE),
-        frames_per_second=1.0,
-        routing_iterations=3,
-        shared_space=None,
-        decoding=Decoding(),
-        windows=Windows(frames=32, overlap=8),
-        score_calibration=None,
-        license="Apache-2.0",
-        provenance=Provenance(
-            created_by="a test", visual_encoder="", text_encoder="", checkpoint_sha256=""
-        ),
-    )
-    (folder / MANIFEST_NAME).write_bytes(msgspec.json.encode(manifest))
-    return Bundle.open(folder)
-
-
-def _tokenizer() -> bytes:
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-
     words = ["[PAD]", "[UNK]", "a", "person", "cat", "walks", "sits", "the", "room", "in", "across"]
-    vocabulary = {word: index for index, word in enumerate(words)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    return tokenizer.to_str().encode()
-
-
-def _write(folder: Path, name: str, precision: str, model: onnx.ModelProto) -> NetworkFile:
-    content = model.SerializeToString()
-    file = f"{name}.{precision}.onnx"
-    (folder / file).write_bytes(content)
-    return NetworkFile(
-        file=file,
-        sha256=hashlib.sha256(content).hexdigest(),
-        inputs=tuple(_entry(value) for value in model.graph.input),
-        outputs=tuple(_entry(value) for value in model.graph.output),
+    half = TensorProto.FLOAT16
+    write_bundle(
+        folder,
+        {
+            "visual": lambda floats: visual(half=floats == half),
+            "text": lambda floats: text(half=floats == half),
+            "localizer": lambda floats: localizer(half=floats == half),
+        },
+        {
+            "visual": {"feature": WIDTH},
+            "text": {"token": WIDTH, "sentence": WIDTH},
+            "localizer": {"hidden": WIDTH},
+        },
+        make_tokenizer(words),
+        max_tokens=16,
+        name="small",
+        preprocessing=Preprocessing(size=SIDE),
+        windows=Windows(frames=32, overlap=8),
     )
-
-
-def _entry(value: onnx.ValueInfoProto) -> TensorEntry:
-    tensor = value.type.tensor_type
-    return TensorEntry(
-        name=value.name,
-        dtype=KINDS[tensor.elem_type],
-        shape=tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim),
-    )
+    return Bundle.open(folder)
 
 
 def example_inputs(

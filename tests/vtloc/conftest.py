@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vtloc.features.store import FramesEntry, FrameStore, TokensEntry, TokenStore
-from vtloc_runtime.localize.video_encoder import EncodedVideo
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 
 WIDTH = 16
 
@@ -63,7 +63,10 @@ def write_split(path: Path, videos: int, frames: FrameStore, tokens: TokenStore)
         concept = chance.normal(size=WIDTH)
         features = 0.3 * chance.normal(size=(count, WIDTH))
         features[start:end] += concept
-        frames.write(name, EncodedVideo(features.astype(np.float32), np.arange(count) * 1.0, count))
+        frames.write(
+            name,
+            EncodedVideo(features.astype(np.float32), np.arange(count, dtype=np.float64), count),
+        )
         query = f"the moment of {name}"
         sentences[query] = (concept + 0.2 * chance.normal(size=(3, WIDTH))).astype(np.float32)
         moments = [[start, end]]

@@ -24,8 +24,8 @@ from vtloc.training.experiment import Experiment
 from vtloc.training.metrics_log import MetricsJournal
 from vtloc.training.resume_state import TrainingProgress, load_state, save_state
 from vtloc_runtime.errors import VtlocError
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.moments import Moment
-from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 ROUNDS = 60
 EXAMPLE = Example("a", "v", 10.0, "a dog", (Moment(1.0, 2.0, 1.0),))
@@ -86,7 +86,7 @@ def in_place(file: Path, use: Callable[[], object]) -> tuple[bytes, Callable[[Pa
     return content, read
 
 
-def annotations(folder: Path) -> dict[str, tuple[bytes, Callable[[Path], object]]]:
+def annotated(folder: Path) -> dict[str, tuple[bytes, Callable[[Path], object]]]:
     durations = folder / "charades.json"
     durations.write_text(json.dumps({"AO8RW": {"duration": 30.0}}))
     charades = folder / "charades.txt"
@@ -125,7 +125,7 @@ def features(folder: Path) -> dict[str, tuple[bytes, Callable[[Path], object]]]:
     store, arrays = folder / "store", folder / "arrays"
     rows = np.ones((5, 4), np.float32)
     entry = FramesEntry(encoder="e", dimension=4, frames_per_second=1.0)
-    FrameStore.create(store, entry).write("v", EncodedVideo(rows, np.arange(5) * 1.0, 5.0))
+    FrameStore.create(store, entry).write("v", EncodedVideo(rows, np.arange(5.0), 5.0))
     TokenStore.create(store, TokensEntry(encoder="t", dimension=4)).write({"a dog": rows})
     arrays.mkdir()
     np.savez_compressed(arrays / "v.npz", features=rows, attention_mask=np.ones(5))
@@ -174,7 +174,7 @@ def training(folder: Path) -> dict[str, tuple[bytes, Callable[[Path], object]]]:
     }
 
 
-@pytest.mark.parametrize("make", [annotations, features, training])
+@pytest.mark.parametrize("make", [annotated, features, training])
 def test_a_damaged_file_is_read_or_refused_with_one_error(
     make: Callable[[Path], dict[str, tuple[bytes, Callable[[Path], object]]]], tmp_path: Path
 ) -> None:

@@ -14,7 +14,8 @@ from vtloc_runtime.bundle.manifest import SharedSpace
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.localize.change_points import change_points
 from vtloc_runtime.localize.similarity import cosine_curve
-from vtloc_runtime.localize.spans import decode, to_moments
+from vtloc_runtime.localize.span_times import to_moments
+from vtloc_runtime.localize.spans import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -15,11 +15,11 @@ from vtloc_runtime.batch.folder_listing import list_videos
 from vtloc_runtime.errors import UsageError, VideoError, VtlocError
 from vtloc_runtime.localize import video_encoder as visual
 from vtloc_runtime.localize.video_encoder import VideoEncoder
-from vtloc_runtime.networks.interface import Array, Network, TensorSpec
+from vtloc_runtime.networks.interface import Array, Network, TensorSpec, choose_outputs
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -152,8 +152,11 @@ class _FrameNetwork(Network):
             visual.OUTPUT: TensorSpec(visual.OUTPUT, "float32", ("batch", encoder.dimension))
         }
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
         """Encode a batch of pictures, uint8 [B, S, S, 3], into features, float32 [B, Dv]."""
+        choose_outputs(self.outputs, outputs, network=self.name)
         # What another process sent is read-only; torch warns about sharing such memory.
         pictures = torch.from_numpy(np.array(inputs[visual.INPUT]))
         with torch.inference_mode():

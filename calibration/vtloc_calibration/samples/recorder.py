@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -119,9 +119,11 @@ class RecordedNetwork(WrappedNetwork):
         super().__init__(network)
         self._recorder = recorder
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
         """Record the inputs, then run the network."""
         for name in NETWORK_NAMES:
             if name == self.name:
                 self._recorder.see(name, inputs)
-        return self._network.run(inputs)
+        return self._network.run(inputs, outputs)

@@ -41,7 +41,7 @@ _MOST_WEIGHT = 50.0
 
 
 def probabilities(raw: ArrayLike, calibration: ScoreCalibration) -> FloatArray:
-    """The probabilities of many raw scores, as `spans.calibrate` gives each.
+    """The probabilities of many raw scores, as `span_times.calibrate` gives each.
 
     Args:
         raw: ``[n]``, 0 to 1.

@@ -175,7 +175,7 @@ def _networks(names: Sequence[str]) -> tuple[NetworkName, ...]:
             where="--network",
             remedy=f"Use {', '.join(NETWORK_NAMES)}",
         )
-    return tuple(name for name in NETWORK_NAMES if not names or name in names)
+    return tuple(name for name in NETWORK_NAMES if name in names)
 
 
 def _traffic(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
-from vtloc_export.engines.builder import Plan, PlanRequest, build_plan
+from vtloc_export.engines.builder import Plan, PlanRequest, build_plan, reads_timing_cache
 from vtloc_export.engines.profiles import (
     Traffic,
     check_traffic,
@@ -19,6 +19,7 @@ from vtloc_export.engines.profiles import (
 )
 from vtloc_export.engines.progress import SilentProgress
 from vtloc_export.engines.target import BackendChoice, EngineBuilder, choose_builder
+from vtloc_export.precision.graph_check import half_share
 from vtloc_runtime import __version__
 from vtloc_runtime.bundle.engine_file import (
     ENGINE_SCHEMA_VERSION,
@@ -34,12 +35,17 @@ from vtloc_runtime.bundle.engine_file import (
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import EngineError, OutputError, UsageError
 from vtloc_runtime.system.atomic_write import atomic_write
+from vtloc_runtime.system.output_check import check_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vtloc_export.engines.progress import BuildProgress
     from vtloc_runtime.bundle.bundle import Bundle
+
+
+_LEAST_HALF = 0.5
+"""Share of an FP16 network's weights that must be FP16; islands of FP32 are small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class EngineOptions:
         target: A compute capability such as ``"sm80"``, or ``"local"``.
         backend: Which TensorRT flavour; ``"auto"`` takes TensorRT where its GPU is the target.
         precision: Which variant of the networks.
-        networks: Which networks.
+        networks: Which networks; empty takes all that the bundle has.
         traffic: The expected traffic, a profile each; empty takes what the runtime sends.
         settings: What the builder is told.
         timing_cache: A file that keeps tactic timings between builds.
@@ -60,7 +66,7 @@ class EngineOptions:
     target: str
     backend: BackendChoice = "auto"
     precision: str = "fp16"
-    networks: tuple[NetworkName, ...] = NETWORK_NAMES
+    networks: tuple[NetworkName, ...] = ()
     traffic: tuple[Traffic, ...] = ()
     settings: EngineSettings = field(default_factory=EngineSettings)
     timing_cache: Path | None = None
@@ -99,11 +105,13 @@ def build_engines(
         EngineError: A network cannot be built for the target, and why.
         BundleError: The bundle lacks the precision, or a file of it was altered.
         UsageError: The target or the traffic cannot be meant.
-        OutputError: The bundle's folder cannot be written.
+        OutputError: The bundle's folder cannot be written, or the timing cache is an input or
+            another file.
     """
     progress = progress or SilentProgress()
     check_traffic(bundle, options.traffic)
-    for name in options.networks:
+    names = _networks(bundle, options)
+    for name in names:
         bundle.variant(name, options.precision)
     builder = choose_builder(options.backend, options.target)
     if options.timing_cache is not None and builder.capability is not None:
@@ -112,13 +120,14 @@ def build_engines(
             where="--timing-cache",
         )
     cache = _read_timing_cache(options)
+    _check_timing_cache(bundle, builder, options, cache)
     settings = options.settings
     if settings.frozen_timings:
         settings = msgspec.structs.replace(
             settings, timing_cache_sha256=hashlib.sha256(cache or b"").hexdigest()
         )
     reports = []
-    for name in options.networks:
+    for name in names:
         file = bundle.variant(name, options.precision)
         identity = EngineIdentity(
             network=name,
@@ -136,9 +145,12 @@ def build_engines(
         if found is not None and not options.force:
             reports.append(EngineReport(found, built=False))
             continue
+        model = bundle.onnx(file).single("building an engine")
+        if options.precision == "fp16":
+            _require_half(model, where=f"{name} {options.precision}")
         request = PlanRequest(
             title=f"{name} {options.precision}",
-            model=bundle.onnx(file).single("building an engine"),
+            model=model,
             network=file,
             profiles=identity.profiles,
             settings=settings,
@@ -149,6 +161,19 @@ def build_engines(
             _write_atomically(options.timing_cache, cache)
         reports.append(EngineReport(engine, built=True, reason=reason or "it was asked for"))
     return tuple(reports)
+
+
+def _networks(bundle: Bundle, options: EngineOptions) -> tuple[NetworkName, ...]:
+    """The networks to build, in the order in which they run."""
+    for name in options.networks:
+        if name not in bundle.manifest.networks:
+            raise UsageError(
+                f"the bundle has no {name} network",
+                where="--network",
+                remedy=f"It has {', '.join(bundle.manifest.networks)}",
+            )
+    wanted = options.networks or tuple(bundle.manifest.networks)
+    return tuple(name for name in NETWORK_NAMES if name in wanted)
 
 
 def _find(bundle: Bundle, identity: EngineIdentity) -> tuple[Engine | None, str]:
@@ -226,6 +251,41 @@ def _read_timing_cache(options: EngineOptions) -> bytes | None:
         return b""
     except OSError as error:
         raise EngineError(f"cannot read the timing cache: {error.strerror}", where=path) from error
+
+
+def _require_half(content: bytes, *, where: str) -> None:
+    """Refuse a network that is called FP16 and whose weights are FP32: its engine would be, too."""
+    try:
+        import onnx
+    except ImportError:
+        # The export has looked, too; building itself needs nothing but TensorRT.
+        return
+    share = half_share(onnx.load_from_string(content))
+    if share < _LEAST_HALF:
+        raise EngineError(
+            f"the network is called FP16, and {1 - share:.0%} of its weights are FP32: the engine "
+            "would compute in FP32",
+            where=where,
+            remedy="Export the bundle again with: vtloc-export onnx CHECKPOINT --precision fp16",
+        )
+
+
+def _check_timing_cache(
+    bundle: Bundle, builder: EngineBuilder, options: EngineOptions, content: bytes | None
+) -> None:
+    """Refuse to update a file that holds something other than timings."""
+    path = options.timing_cache
+    if path is None or content is None:
+        return
+    if not options.settings.frozen_timings:
+        inputs = [("the bundle", bundle.path)]
+        check_output(path, inputs=inputs, ours=lambda _: reads_timing_cache(builder, content))
+    elif not reads_timing_cache(builder, content):
+        raise EngineError(
+            "the file holds no timings that TensorRT can read",
+            where=path,
+            remedy="Name the file that an earlier build wrote with --timing-cache",
+        )
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vtloc_export.engines.progress import Interruption, make_monitor
 from vtloc_runtime.errors import EngineError
-from vtloc_runtime.networks.tensorrt.api import messages_of, one_line
+from vtloc_runtime.networks.tensorrt.api import messages_of, numpy_dtype, one_line
 from vtloc_runtime.networks.tensorrt.layout import profile_shapes
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vtloc_export.engines.progress import BuildProgress
     from vtloc_export.engines.target import EngineBuilder
     from vtloc_runtime.bundle.engine_file import AxisRange, EngineSettings
-    from vtloc_runtime.bundle.manifest import NetworkFile
+    from vtloc_runtime.bundle.manifest import NetworkFile, TensorEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +106,25 @@ class _Build:
             raise self._failed(
                 f"TensorRT refuses the ONNX file: {one_line(said) or self._messages.drain()}"
             )
-        found = {network.get_input(index).name for index in range(network.num_inputs)}
-        wanted = {entry.name for entry in self._request.network.inputs}
+        takes = [network.get_input(index) for index in range(network.num_inputs)]
+        gives = [network.get_output(index) for index in range(network.num_outputs)]
+        self._compare("takes", takes, self._request.network.inputs)
+        self._compare("gives", gives, self._request.network.outputs)
+        return network
+
+    def _compare(self, verb: str, tensors: list[Any], entries: tuple[TensorEntry, ...]) -> None:
+        """Refuse a file whose inputs or outputs have other names or types than the manifest says.
+
+        An engine takes its types from the file: FP32 there is an FP32 engine, whatever it is
+        called.
+        """
+        found = {one.name: numpy_dtype(self._builder.api, one.dtype).name for one in tensors}
+        wanted = {entry.name: entry.dtype for entry in entries}
         if found != wanted:
             raise self._failed(
-                f"the ONNX file takes {sorted(found)}, the manifest says {sorted(wanted)}"
+                f"the ONNX file {verb} {_described(found)}, the manifest says {_described(wanted)}",
+                remedy="Export the bundle again",
             )
-        return network
 
     def _configure(self) -> Any:
         trt, settings = self._trt, self._request.settings
@@ -160,6 +172,27 @@ class _Build:
 
     def _failed(self, what: str, remedy: str | None = None) -> EngineError:
         return EngineError(what, where=self._request.title, remedy=remedy)
+
+
+def _described(tensors: dict[str, str]) -> str:
+    return ", ".join(f"{name} ({dtype})" for name, dtype in sorted(tensors.items())) or "nothing"
+
+
+def reads_timing_cache(builder: EngineBuilder, content: bytes) -> bool:
+    """Whether TensorRT takes these bytes for a timing cache, of whatever version or GPU.
+
+    What it cannot read it passes over in silence, and starts an empty cache.
+    """
+    if not content:
+        return True
+    messages = messages_of(builder.api)
+    config = builder.api.module.Builder(messages.logger).create_builder_config()
+    config.set_flag(builder.api.module.BuilderFlag.EDITABLE_TIMING_CACHE)
+    empty, cache = (config.create_timing_cache(one) for one in (b"", content))
+    messages.drain()
+    return cache is not None and (
+        bytes(cache.serialize()) != bytes(empty.serialize()) or content == bytes(empty.serialize())
+    )
 
 
 def build_plan(

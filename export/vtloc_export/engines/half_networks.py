@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vtloc_export.options import ExportOptions
 from vtloc_export.signatures import PRECISIONS, Precision
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.bundle.manifest import MANIFEST_NAME, NETWORK_NAMES
+from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.bundle.user_folder import TENSORRT_PRECISIONS, user_folder
 from vtloc_runtime.errors import BundleError, MissingExtraError
 
@@ -62,7 +62,9 @@ def networks_for_tensorrt(
     folder = user_folder(bundle.path)
     if (folder / MANIFEST_NAME).is_file():
         made = Bundle.open(folder)
-        if _holds(made, precision):
+        # Those of an older version name no source.
+        own = made.manifest.provenance.source_digest in {"", bundle.manifest_digest}
+        if own and _holds(made, precision):
             return HalfNetworks(made)
         precisions = ["fp32", "fp16"]
     try:
@@ -72,10 +74,12 @@ def networks_for_tensorrt(
             str(error.name), extra="default-bundle", purpose="making FP16 networks"
         ) from error
     began = time.perf_counter()
-    options = ExportOptions(precisions=tuple(precisions), overwrite=True)
+    options = ExportOptions(
+        precisions=tuple(precisions), overwrite=True, source_digest=bundle.manifest_digest
+    )
     report = export_bundle(bundle.path, folder, options, progress)
     return HalfNetworks(report.bundle, time.perf_counter() - began)
 
 
 def _holds(bundle: Bundle, precision: str) -> bool:
-    return all(precision in bundle.manifest.networks[name].variants for name in NETWORK_NAMES)
+    return all(precision in network.variants for network in bundle.manifest.networks.values())

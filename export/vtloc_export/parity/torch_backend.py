@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from vtloc_export.parity.comparison import torch_evaluate
 from vtloc_export.signatures import SIGNATURES, Tensor
-from vtloc_runtime.networks.interface import Array, Network, TensorSpec, check_inputs
+from vtloc_runtime.networks.interface import (
+    Array,
+    Network,
+    TensorSpec,
+    check_inputs,
+    choose_outputs,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -33,14 +39,19 @@ class TorchNetwork(Network):
         self.inputs = _specs(SIGNATURES[name].inputs, widths)
         self.outputs = _specs(SIGNATURES[name].outputs, widths)
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute every output; arrays by name, with the shapes of ``inputs`` and ``outputs``.
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
+        """Compute every output, and give those that are read.
 
         Raises:
-            NetworkError: An input is missing, unknown or of another shape or dtype.
+            NetworkError: An input is missing, unknown or of another shape or dtype, or an output
+                is unknown.
         """
         check_inputs(self.inputs, inputs, network=self.name)
-        return self._evaluate(inputs)
+        read = choose_outputs(self.outputs, outputs, network=self.name)
+        found = self._evaluate(inputs)
+        return {name: found[name] for name in read}
 
     def close(self) -> None:
         """Nothing is held that Python does not free."""

@@ -63,6 +63,20 @@ def check_half_precision(model: ModelProto, policy: PrecisionPolicy) -> None:
         )
 
 
+def half_share(model: ModelProto) -> float:
+    """The share of the numbers in a graph's weight matrices that are FP16; 1 where it has none."""
+    from math import prod
+
+    from onnx import TensorProto
+
+    counts = {TensorProto.FLOAT16: 0, TensorProto.FLOAT: 0}
+    for item in model.graph.initializer:
+        if item.data_type in counts and len(item.dims) > 1:
+            counts[item.data_type] += prod(item.dims)
+    total = sum(counts.values())
+    return counts[TensorProto.FLOAT16] / total if total else 1.0
+
+
 def violations(model: ModelProto, policy: PrecisionPolicy) -> Iterator[Violation]:
     """Every place where a graph and its policy disagree."""
     types = value_types(model.graph)

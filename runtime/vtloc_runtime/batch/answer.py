@@ -28,6 +28,7 @@ def run_jobs(
     videos: Iterable[VideoJobs],
     *,
     moments: int = 1,
+    fine: bool = False,
     run: str = "",
     options: PipelineOptions | None = None,
     progress: Progress | None = None,
@@ -39,6 +40,7 @@ def run_jobs(
         localizer: Answers the jobs.
         videos: The jobs, grouped by video.
         moments: Number of moments to return for each sentence, at most.
+        fine: Whether to look at each video again, for finer ends.
         run: Fingerprint of everything that answers depend on; it is copied into the records.
         options: How the videos are processed.
         progress: Called with a video and the time of its last encoded frame, seconds, from any
@@ -56,7 +58,7 @@ def run_jobs(
 
     check_moments(moments)
     options = options or PipelineOptions()
-    work = AnswerVideos(moments, run, options.cache)
+    work = AnswerVideos(moments, run, options.cache, fine=fine)
     return run_tasks(
         lambda video, read: work.do(localizer, video, read, progress=progress, stop=stop),
         list(videos),
@@ -73,11 +75,13 @@ class AnswerVideos:
         moments: Number of moments to return for each sentence, at most.
         run: Fingerprint of everything that answers depend on; it is copied into the records.
         cache: Where encoded videos are kept; None keeps none.
+        fine: Whether to look at each video again, for finer ends.
     """
 
     moments: int = 1
     run: str = ""
     cache: FeatureCache | None = None
+    fine: bool = False
 
     def do(
         self,
@@ -101,7 +105,7 @@ class AnswerVideos:
                 video = encode_cached(
                     localizer, task.video, cache=self.cache, progress=progress, read=read, stop=stop
                 )
-                records += self._answer(localizer, video, jobs, state)
+                records += self._answer(localizer, video, jobs, state, read=read)
             except (StoppedWorkError, DeviceLostError):
                 # With a lost GPU every later video would fail, and be blamed for it.
                 raise
@@ -129,11 +133,19 @@ class AnswerVideos:
         return valid, refused
 
     def _answer(
-        self, localizer: Localizer, video: EncodedVideo, jobs: list[Job], state: FileState | None
+        self,
+        localizer: Localizer,
+        video: EncodedVideo,
+        jobs: list[Job],
+        state: FileState | None,
+        *,
+        read: Read,
     ) -> list[Record]:
         start = time.perf_counter()
         queries = [job.query for job in jobs]
         answers = localizer.localize(video, queries, moments=self.moments)
+        if self.fine:
+            answers = localizer.refine(jobs[0].video, video, answers, read=read)
         timings = {**video.timings, "localize": time.perf_counter() - start}
         return [
             answer_record(

@@ -23,6 +23,7 @@ def run_fingerprint(
     *,
     decoding: str | None,
     moments: int,
+    fine: bool = False,
     reuse: float = DEFAULT_REUSE,
 ) -> str:
     """Hash everything that answers depend on, except the videos and sentences.
@@ -32,6 +33,7 @@ def run_fingerprint(
         placement: Where its networks run, and in which precisions.
         decoding: The decoding strategy; None takes the bundle's own.
         moments: Number of moments for each sentence.
+        fine: Whether ends are looked at again.
         reuse: Most grey levels by which frames that share features may differ.
 
     Returns:
@@ -56,4 +58,6 @@ def run_fingerprint(
     )
     if placement.backend == "onnxruntime" and placement.device != "cpu" and uses_tf32():
         parts = (*parts, "tf32")
+    if fine:
+        parts = (*parts, "fine")
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:_DIGITS]

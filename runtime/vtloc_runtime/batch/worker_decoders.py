@@ -1,10 +1,12 @@
 """The decoder of each worker: NVDEC's sessions on every GPU, and processors.
 
-Workers take videos as they finish, so each decoder does as much as it can.
+Workers take videos as they finish, so each decoder does as much as it can. A processor's worker
+has a process of its own; those of one GPU share a process.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
@@ -12,10 +14,17 @@ from typing import TYPE_CHECKING, Any
 from vtloc_runtime.errors import BackendError, MissingExtraError, VideoError
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.decoders.choice import PROCESSOR
+from vtloc_runtime.video.decoders.nvdec.memory import describe_sessions
+from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
+from vtloc_runtime.video.isolation.gpu_decoder_process import GpuDecoderProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import ExitStack
+
     from vtloc_runtime.video import VideoOptions
     from vtloc_runtime.video.isolation.chunks import Read, Reading
+    from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 AUTO = "auto"
 
@@ -25,8 +34,8 @@ def worker_decoders(
 ) -> list[str]:
     """The decoder of each worker.
 
-    NVDEC gets two workers for each decoding engine and no more: each is a process with its own
-    CUDA context, about half a GB of the GPU's memory.
+    NVDEC gets two workers for each decoding engine and no more: a session takes some of the GPU's
+    memory, and two keep an engine busy.
 
     Args:
         decoder: ``"cpu"``; ``"nvdec"``, on the GPUs that run the networks; ``"nvdec:N"``; or
@@ -69,6 +78,54 @@ def _sessions(decoder: str, device: str | None) -> list[str]:
             left[ordinal] -= 1
             found.append(f"nvdec:{ordinal}")
     return found
+
+
+def open_readers(
+    decoders: Sequence[str | None],
+    limits: DecoderLimits,
+    stack: ExitStack,
+    *,
+    fallback: bool = False,
+    start: bool = False,
+) -> list[Read]:
+    """A reader for each worker, which decodes in other processes.
+
+    Args:
+        decoders: The decoder of each worker; None leaves it to the options of each video.
+        limits: Limits of each decoder process.
+        stack: Ends the processes.
+        fallback: Decode a video that NVDEC refuses on the processor, which gives the same frames.
+        start: Start all processes now, rather than with their first videos.
+
+    Raises:
+        BackendError: A process does not start, or lacks a sandbox that is required.
+    """
+    shared: dict[str, GpuDecoderProcess] = {}
+    readers: list[Read] = []
+    for decoder in decoders:
+        if decoder is None or decoder == PROCESSOR:
+            process = stack.enter_context(DecoderProcess(limits))
+            if start:
+                process.start()
+            read: Read = process.read
+        else:
+            if decoder not in shared:
+                shared[decoder] = stack.enter_context(GpuDecoderProcess(limits))
+                if start:
+                    shared[decoder].start()
+            read = shared[decoder].read
+        readers.append(read if decoder is None else decode_with(read, decoder, fallback=fallback))
+    return readers
+
+
+def describe_decoders(decoders: Sequence[str | None]) -> str:
+    """What decodes, and the most that it takes of each GPU's memory, by arithmetic."""
+    counts = Counter(decoder or PROCESSOR for decoder in decoders)
+    processors = counts.pop(PROCESSOR, 0)
+    parts = [f"{name}: {describe_sessions(count)}" for name, count in counts.items()]
+    if processors:
+        parts.append(f"processors: {processors} at once")
+    return "; ".join(parts)
 
 
 def decode_with(read: Read, decoder: str, *, fallback: bool = False) -> Read:

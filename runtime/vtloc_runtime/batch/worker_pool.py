@@ -11,14 +11,18 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from vtloc_runtime.batch.worker_decoders import AUTO, decode_with, worker_decoders
+from vtloc_runtime.batch.worker_decoders import (
+    AUTO,
+    decode_with,
+    open_readers,
+    worker_decoders,
+)
 from vtloc_runtime.system.processors import available_processors
-from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.isolation.chunks import Read, read_here
-from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
+from vtloc_runtime.video.isolation.decoder_process import DecoderLimits
 
 if TYPE_CHECKING:
     from vtloc_runtime.localize.feature_cache import FeatureCache
@@ -109,6 +113,17 @@ def in_task_order(results: Iterable[tuple[int, _Answer]]) -> Iterator[_Answer]:
         yield early[number]
 
 
+def _readers(options: PipelineOptions, count: int, stack: ExitStack) -> list[Read]:
+    """A reader for each worker."""
+    decoders, fallback = options.decoders()[:count], options.decoder == AUTO
+    if options.isolated:
+        return open_readers(decoders, options.limits, stack, fallback=fallback)
+    return [
+        read_here if decoder is None else decode_with(read_here, decoder, fallback=fallback)
+        for decoder in decoders
+    ]
+
+
 class _WorkerPool(Generic[_Task, _Answer]):
     def __init__(
         self,
@@ -127,16 +142,7 @@ class _WorkerPool(Generic[_Task, _Answer]):
         self._done: queue.Queue[tuple[int, _Answer] | BaseException | None] = queue.Queue(2 * count)
         self._closed = False
         self._threads = []
-        for number, decoder in enumerate(options.decoders()[:count]):
-            read: Read = read_here
-            if options.isolated:
-                limits = options.limits
-                if decoder not in {None, PROCESSOR}:
-                    # CUDA reserves more address space than any useful limit would allow.
-                    limits = replace(limits, memory=0)
-                read = self._stack.enter_context(DecoderProcess(limits)).read
-            if decoder is not None:
-                read = decode_with(read, decoder, fallback=options.decoder == AUTO)
+        for number, read in enumerate(_readers(options, count, self._stack)):
             thread = threading.Thread(
                 target=self._do_tasks, args=(read,), name=f"worker {number}", daemon=True
             )

@@ -34,7 +34,7 @@ from vtloc_runtime.system.untrusted_json import convert, decode_json, read_file
 
 DEFAULT_BUNDLE = Path(__file__).parent / "default"
 """The bundle that ships with the project."""
-DEFAULT_BUNDLE_DIGEST = "sha256:514b55d9c293686ae41ce537433a4310aca86fc5de7299af572926e719dbb641"
+DEFAULT_BUNDLE_DIGEST = "sha256:c3895533521881311647871218a726c265fd012e1d075b67d8b23ea3f31edc2d"
 """Its digest, for programs that pin it, and to tell whether it is still as it was shipped."""
 
 _FRAMES_BEFORE = 40
@@ -96,6 +96,11 @@ class Bundle:
         These hold the hashes of every other file, so nothing that runs can change without it.
         """
         return digest_of(self.hashes)
+
+    @property
+    def manifest_digest(self) -> str:
+        """The digest without engines: what bundles that are made from this one name as source."""
+        return digest_of({MANIFEST_NAME: self.hashes[MANIFEST_NAME]})
 
     def require(self, digest: str) -> Bundle:
         """The same bundle, once its digest was found to be the one that is wanted.

@@ -222,6 +222,8 @@ class Provenance(Entry, frozen=True, kw_only=True):
         accuracy: Measured accuracy, by test set.
         parity: Measured parity with PyTorch, by network and precision.
         bounds: What verifying holds each precision to.
+        source_digest: Digest of the manifest that the networks were made again from; empty where
+            they come from a checkpoint.
     """
 
     created_by: str
@@ -233,6 +235,7 @@ class Provenance(Entry, frozen=True, kw_only=True):
     accuracy: dict[str, Any] = {}
     parity: dict[str, Any] = {}
     bounds: dict[str, PrecisionBounds] = {}
+    source_digest: str = ""
 
 
 class Manifest(Entry, frozen=True, kw_only=True):

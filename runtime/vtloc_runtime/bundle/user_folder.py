@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from vtloc_runtime.bundle.manifest import MANIFEST_NAME, NETWORK_NAMES
+from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.errors import BundleError
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def bundle_for(bundle: Bundle, backend: str) -> Bundle:
         the user's folder, with all other settings as in ``bundle``.
 
     Raises:
-        BundleError: TensorRT is asked for and nothing was made for it yet.
+        BundleError: TensorRT is asked for and nothing was made for it yet, or, of a bundle that is
+            pinned by its digest, from another bundle.
     """
     if backend != "tensorrt" or serves_tensorrt(bundle):
         return bundle
@@ -71,6 +72,16 @@ def bundle_for(bundle: Bundle, backend: str) -> Bundle:
             f"vtloc-export trt {bundle.path}",
         )
     made = type(bundle).open(folder)
+    if bundle.pinned:
+        if made.manifest.provenance.source_digest != bundle.manifest_digest:
+            raise BundleError(
+                "these networks were made from another bundle than the one whose digest was asked "
+                "for",
+                where=folder,
+                remedy="Remove the folder, and make them again with: "
+                f"vtloc-export trt {bundle.path}",
+            )
+        made = replace(made, pinned=True)
     manifest = msgspec.structs.replace(
         bundle.manifest, networks=made.manifest.networks, tokenizer=made.manifest.tokenizer
     )
@@ -80,6 +91,6 @@ def bundle_for(bundle: Bundle, backend: str) -> Bundle:
 def serves_tensorrt(bundle: Bundle) -> bool:
     """Whether every network comes in a precision that TensorRT builds."""
     return all(
-        set(TENSORRT_PRECISIONS) & bundle.manifest.networks[name].variants.keys()
-        for name in NETWORK_NAMES
+        set(TENSORRT_PRECISIONS) & network.variants.keys()
+        for network in bundle.manifest.networks.values()
     )

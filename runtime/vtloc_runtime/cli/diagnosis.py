@@ -14,7 +14,11 @@ import numpy as np
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE_DIGEST, Bundle
 from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.errors import VtlocError
-from vtloc_runtime.networks.onnxruntime_package import import_onnxruntime
+from vtloc_runtime.networks.onnxruntime_package import (
+    FIRST_WITH_EXTERNAL_DATA,
+    import_onnxruntime,
+    release,
+)
 from vtloc_runtime.networks.tensorrt.engine_choice import list_engines
 from vtloc_runtime.system.installation import install_command
 from vtloc_runtime.system.nvidia_driver import (
@@ -200,7 +204,10 @@ def _onnxruntime() -> Finding:
             f"{named} does not load: {error}",
             "pip uninstall onnxruntime onnxruntime-gpu, then install the one you want",
         )
-    return Finding("onnxruntime", "ok", f"{named}: {providers}")
+    detail = f"{named}: {providers}"
+    if release(onnxruntime.__version__) < FIRST_WITH_EXTERNAL_DATA:
+        detail += "; bundles with external data need 1.27 or later"
+    return Finding("onnxruntime", "ok", detail)
 
 
 def _driver() -> Finding:
@@ -279,9 +286,10 @@ def _gpu_decoding() -> Finding:
         detail = f"pynvvideocodec {found}, which is only needed for --decoder nvdec: {error.what}"
         return Finding(subject, "absent", detail, error.remedy or "")
     from vtloc_runtime.video.decoders.nvdec.api import open_nvdec
+    from vtloc_runtime.video.decoders.nvdec.memory import describe_sessions
 
-    sessions = open_nvdec("nvdec").sessions
-    detail = f"pynvvideocodec {found}: NVDEC answers; {sessions} sessions, about 0.5 GB each"
+    takes = describe_sessions(open_nvdec("nvdec").sessions)
+    detail = f"pynvvideocodec {found}: NVDEC answers; {takes}"
     return Finding(subject, "ok", detail)
 
 

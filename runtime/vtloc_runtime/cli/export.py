@@ -36,16 +36,16 @@ def export(
     from vtloc_runtime.cli.output_writing import OutputSources, OutputWriter
     from vtloc_runtime.cli.standard_input import StandardInput
 
-    if not options.wanted:
-        raise UsageError(
-            "nothing to write",
-            remedy="Add --format FORMAT, --report FILE, --plot DIR or --clips DIR",
-        )
     with StandardInput() as standard_input:
         records = read_results(standard_input.replace(results, kind="sentences"))
     films = dict.fromkeys(record.video for record in records)
     inputs = [("the results", str(results)), *(("a film of the results", film) for film in films)]
     options.check(inputs=[path for _, path in inputs])
+    if not options.wanted:
+        raise UsageError(
+            "nothing to write",
+            remedy="Add --format FORMAT, --report FILE, --plot DIR or --clips DIR",
+        )
 
     def note(text: str) -> None:
         if not quiet:

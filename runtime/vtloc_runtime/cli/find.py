@@ -78,6 +78,13 @@ class SearchOptions:
             help="joint, argmax, soft, similarity or combined. Default: as the bundle says."
         ),
     ] = None
+    fine: Annotated[
+        bool,
+        typer.Option(
+            "--fine",
+            help="Look again around each moment's ends, and place them to a quarter of a second.",
+        ),
+    ] = False
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Keep encoded videos for later runs.")
     ] = True

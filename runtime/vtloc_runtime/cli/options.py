@@ -325,7 +325,11 @@ class RunOptions(NetworkOptions):
         localizer = self.localizer_options(decoding)
         if self.ray is None:
             from vtloc_runtime.batch.run import LocalRun
+            from vtloc_runtime.batch.worker_decoders import describe_decoders
 
+            if self.decoder != "cpu" and not self.quiet:
+                workers = pipeline.decoders()[: pipeline.workers_for(len(tasks))]
+                print_line(f"vtloc-run: decoding: {describe_decoders(workers)}")
             return LocalRun(
                 bundle, tasks, work, localizer=localizer, options=pipeline, progress=progress
             )

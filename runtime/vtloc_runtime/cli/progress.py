@@ -81,7 +81,9 @@ class VideoProgress:
     def speed(self) -> float | None:
         """Seconds of video done in a second; None at the very beginning."""
         elapsed = self.clock() - self._begun
-        return self.position / elapsed if elapsed > _SOON and self.position > 0 else None
+        if elapsed < _SOON or self.position < _SOON:
+            return None
+        return self.position / elapsed
 
     @property
     def remaining(self) -> float | None:
@@ -134,6 +136,7 @@ class RunProgress:
     def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
+            self._draw(None)
             self._ahead = _LengthReader(self._videos, self._note_length, self._limits)
         return self
 

@@ -156,6 +156,7 @@ class _Search:
             placement,
             decoding=self.options.decoding,
             moments=self.options.moments,
+            fine=self.options.fine,
             reuse=run_options.frame_reuse,
         )
         with ExitStack() as stack:
@@ -222,8 +223,10 @@ class _Search:
             return None
         # People see answers as they come; programs see them in the order of the videos.
         in_order = self.options.in_order or (results is None and not self._tables)
-        pipeline = replace(self.run_options.pipeline(in_order=in_order), cache=cache)
-        work = AnswerVideos(self.options.moments, fingerprint, pipeline.cache)
+        pipeline = replace(self.run_options.pipeline(in_order=in_order, cache=False), cache=cache)
+        work = AnswerVideos(
+            self.options.moments, fingerprint, pipeline.cache, fine=self.options.fine
+        )
         shown = sys.stderr.isatty() and not self.run_options.quiet
         with (
             Interruption(graceful=results is not None) as interruption,

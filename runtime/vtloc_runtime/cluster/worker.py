@@ -8,14 +8,13 @@ import queue
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from vtloc_runtime.batch.worker_decoders import AUTO, decode_with, worker_decoders
+from vtloc_runtime.batch.worker_decoders import AUTO, open_readers, worker_decoders
 from vtloc_runtime.errors import ClusterError, DeviceLostError
 from vtloc_runtime.video.decoders.choice import PROCESSOR
-from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.run import VideoWork
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.cluster.versions import Software
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.video.isolation.chunks import Read
+    from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
@@ -157,12 +157,14 @@ class Worker(Generic[_Task, _Answer]):
         device = plan.localizer.get("device")
         if device is None and plan.localizer.get("backend") == "tensorrt":
             device = "cuda"
-        for decoder in worker_decoders(plan.decoder, device, plan.concurrency):
-            limits = plan.limits if decoder == PROCESSOR else replace(plan.limits, memory=0)
-            process = self._stack.enter_context(DecoderProcess(limits))
-            if limits.require_sandbox:
-                process.start(gpu=decoder != PROCESSOR)
-            self._idle.put(decode_with(process.read, decoder, fallback=plan.decoder == AUTO))
+        for read in open_readers(
+            worker_decoders(plan.decoder, device, plan.concurrency),
+            plan.limits,
+            self._stack,
+            fallback=plan.decoder == AUTO,
+            start=plan.limits.require_sandbox,
+        ):
+            self._idle.put(read)
         return self._stack.enter_context(Localizer.open(bundle, **self._plan.localizer))
 
 

@@ -4,8 +4,8 @@ Some sentences come close to almost every picture and others to none, and the cl
 frames is closer than that of few. So the cosine of a video's closest frame is compared with a mark
 of the sentence's own, for a video of that length: how close the closest frame comes in half of
 the videos that show something else. The mark is told from some hundred frames of other videos,
-continued where a long video goes beyond them, and counts frames by how much they differ from the
-one before: a still camera looks once.
+continued where a long video goes beyond them, and counts frames by how much they differ from
+what was seen before: a still camera looks once, and so does a clip that comes again and again.
 """
 
 from __future__ import annotations
@@ -33,8 +33,13 @@ SHARE = 0.5
 TAIL = 0.1
 """The closest reference frames of a sentence, which tell how the cosines of more would go on."""
 
+FRESH = 0.2
+"""By how much a frame differs from what was seen before to be another look: as a share of how much
+reference frames differ from each other. Less is the same scene, going on or seen again."""
+
 _TENSOR, _TAIL = "frames", "tail"
-_BLOCK = 4096
+_BLOCK = 128
+_REMEMBERED = 1024
 _LEAST = 1e-9
 _LEAST_TAIL = 5
 _LEAST_SENTENCES = 100
@@ -66,11 +71,13 @@ class ReferenceFrames:
         seen = lengths[:, 0] > 0
         return cls(rows[seen] / lengths[seen])
 
-    def looks(self, features: FrameFeatures | NDArray[np.floating]) -> float:
+    def looks(self, features: FrameFeatures | NDArray[np.floating]) -> int:
         """How many different looks a video's frames amount to.
 
-        The first frame is one; each further frame adds as much of one as it differs from the
-        frame before, compared with how much reference frames differ from each other.
+        The first frame is one, and so is each further frame that differs by `FRESH` from every
+        look before (leader clustering): a shot that goes on or comes again adds none. Of a video
+        with many looks only the last thousand are remembered, so that time grows with the frames
+        and memory does not.
 
         Args:
             features: ``[T, Ds]`` of any length, in the order of the video.
@@ -78,13 +85,14 @@ class ReferenceFrames:
         Returns:
             1 for a video that never changes, up to T.
         """
-        total = 1.0
-        for top in range(0, len(features) - 1, _BLOCK):
-            part = features[top : top + _BLOCK + 1].astype(np.float32)
-            part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
-            steps = 1 - np.einsum("td,td->t", part[1:], part[:-1])
-            total += float(np.clip(steps / self._difference, 0, 1).sum())
-        return total
+        # Frames that share features are one look, whenever they come.
+        rows = features.rows if isinstance(features, FrameFeatures) else features
+        seen = _Looks(rows.shape[1], alike=1 - FRESH * self._difference)
+        for top in range(0, len(rows), _BLOCK):
+            part = rows[top : top + _BLOCK].astype(np.float32)
+            lengths = np.linalg.norm(part, axis=1, keepdims=True)
+            seen.add(part[lengths[:, 0] > 0] / lengths[lengths[:, 0] > 0])
+        return max(seen.count, 1)
 
     def mark(self, sentence: ArrayLike, *, looks: float = 1.0, share: float = SHARE) -> float:
         """The cosine that the closest frame stays below in a share of such videos.
@@ -176,6 +184,32 @@ class ReferenceFrames:
         if not abs(tail) <= _STEEPEST:
             raise BundleError(f"the reference frames have an impossible tail, {tail:g}")
         return replace(cls.of(frames), tail=tail)
+
+
+class _Looks:
+    """The different looks of a video so far; the last of them are remembered.
+
+    Args:
+        width: Of a frame.
+        alike: The cosine from which two frames are one look.
+    """
+
+    def __init__(self, width: int, *, alike: float) -> None:
+        self._frames = np.zeros((_REMEMBERED, width), dtype=np.float32)
+        self._alike = alike
+        self.count = 0
+
+    def add(self, part: NDArray[np.float32]) -> None:
+        """Look at further frames ``[T, width]``, of length 1 each."""
+        known = self._frames[: min(self.count, _REMEMBERED)]
+        strange = part[(part @ known.T).max(axis=1, initial=-np.inf) < self._alike]
+        within = strange @ strange.T >= self._alike
+        left = np.ones(len(strange), dtype=bool)
+        for index in range(len(strange)):
+            if left[index]:
+                self._frames[self.count % _REMEMBERED] = strange[index]
+                self.count += 1
+                left &= ~within[index]
 
 
 def _excess(cosines: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:

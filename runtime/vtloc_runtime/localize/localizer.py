@@ -20,10 +20,17 @@ from vtloc_runtime.errors import BackendError, FeatureError, QueryError, UsageEr
 from vtloc_runtime.localize.absence import PresenceCheck
 from vtloc_runtime.localize.change_points import change_points
 from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.fine_ends import STEP, instants_around, refine
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.localize.moments import Localization, SimilarityCurve
 from vtloc_runtime.localize.similarity import cosine_curves
-from vtloc_runtime.localize.spans import decode, longest_span, to_moments
+from vtloc_runtime.localize.span_times import (
+    longest_moment,
+    longest_span,
+    span_reach,
+    to_moments,
+)
+from vtloc_runtime.localize.spans import decode
 from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
 from vtloc_runtime.localize.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, notify
@@ -184,7 +191,8 @@ class Localizer:
 
             require_decoder(decoder)
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        if digest := digest or os.environ.get(DIGEST_VARIABLE):
+        # What was pinned already may have been made from the bundle with that digest.
+        if digest := digest or (None if opened.pinned else os.environ.get(DIGEST_VARIABLE)):
             opened = opened.require(digest)
         opened = bundle_for(opened, backend).sampled_at(fps)
         placement = Placement.choose(opened, backend=backend, device=device, precision=precision)
@@ -273,6 +281,7 @@ class Localizer:
         moments: int = 1,
         alignment: bool = False,
         curve: bool = False,
+        fine: bool = False,
     ) -> Localization: ...
 
     @overload
@@ -284,6 +293,7 @@ class Localizer:
         moments: int = 1,
         alignment: bool = False,
         curve: bool = False,
+        fine: bool = False,
     ) -> list[Localization]: ...
 
     def localize(
@@ -294,6 +304,7 @@ class Localizer:
         moments: int = 1,
         alignment: bool = False,
         curve: bool = False,
+        fine: bool = False,
     ) -> Localization | list[Localization]:
         """Find the moments that sentences describe.
 
@@ -303,6 +314,8 @@ class Localizer:
             moments: Moments wanted for each sentence at most; they share no second.
             alignment: Whether to say, too, which words each frame has to do with.
             curve: Whether to say, too, how close each frame is to the sentence.
+            fine: Whether to look again around the ends, as :meth:`refine` does; not for a video
+                that is encoded already.
 
         Returns:
             One answer for one sentence, a list in the same order for several.
@@ -311,10 +324,16 @@ class Localizer:
             VideoError: The video cannot be read.
             QueryError: A sentence is empty.
             FeatureError: The video was encoded by another network.
-            UsageError: ``moments`` is not a whole number from 1 to ``MOST_MOMENTS``.
+            UsageError: ``moments`` is not a whole number from 1 to ``MOST_MOMENTS``, or ``fine``
+                is asked of an encoded video.
             NetworkError: A network failed, or gave numbers that are not finite.
         """
         moments = check_moments(moments)
+        if fine and isinstance(video, EncodedVideo):
+            raise UsageError(
+                "an encoded video has no frames to look at again",
+                remedy="Give the file itself, or give both to refine()",
+            )
         asked = [queries] if isinstance(queries, str) else _sentences(queries)
         sentences = self._sentences.encode(asked)
         if not sentences:
@@ -334,7 +353,54 @@ class Localizer:
             replace(found[sentence.text], query=query, warnings=sentence.warnings)
             for query, sentence in zip(asked, sentences, strict=True)
         ]
+        if fine:
+            answers = self.refine(video, encoded, answers)
         return answers[0] if isinstance(queries, str) else answers
+
+    def refine(
+        self,
+        source: Any,
+        encoded: EncodedVideo,
+        answers: Sequence[Localization],
+        options: VideoOptions | None = None,
+        *,
+        read: Read = read_here,
+    ) -> list[Localization]:
+        """Move the ends of moments to a quarter of a second, by looking at the video again.
+
+        Reads and encodes some 24 further frames for each moment. An end moves by at most one and
+        a half frames of the first look, and only where the frames clearly change.
+
+        Args:
+            source: The video; anything that :meth:`encode_video` takes.
+            encoded: The same video, encoded.
+            answers: What :meth:`localize` said about it.
+            options: As for :meth:`encode_video`.
+            read: Where the decoding happens; in this process by default.
+
+        Raises:
+            VideoError: The video cannot be read.
+            NetworkError: A network failed, or gave numbers that are not finite.
+        """
+        manifest = self.bundle.manifest
+        step = 1 / manifest.frames_per_second
+        instants = instants_around(answers, encoded.duration, step=step)
+        if step <= STEP or not instants:
+            return list(answers)
+        frames = self._videos.encode(source, options, instants=instants, read=read)
+        sentences = self._sentences.encode([answer.query for answer in answers])
+        return [
+            refine(
+                answer,
+                sentence.sentence,
+                frames,
+                duration=encoded.duration,
+                step=step,
+                longest=longest_moment(manifest),
+                shared=manifest.shared_space,
+            )
+            for answer, sentence in zip(answers, sentences, strict=True)
+        ]
 
     def close(self) -> None:
         """Free the networks; a second call does nothing."""
@@ -363,6 +429,7 @@ class Localizer:
     ) -> list[Localization]:
         manifest = self.bundle.manifest
         longest = longest_span(video.times, video.duration, manifest)
+        reach = span_reach(video.times, video.duration, manifest)
         logits = None
         # By similarity alone the curve decides; the localizer network has nothing to say.
         if alignment or self._strategy != "similarity":
@@ -404,13 +471,19 @@ class Localizer:
                 silent if logits is None else logits.starts[row],
                 silent if logits is None else logits.ends[row],
                 longest=longest,
+                reach=reach,
                 curve=cosines,
                 boundaries=boundaries,
                 count=moments,
                 similarity_weight=manifest.decoding.similarity_weight,
             )
             found = to_moments(
-                spans, video.times, video.duration, calibration=self._calibration, margin=margin
+                spans,
+                video.times,
+                video.duration,
+                longest=longest_moment(manifest),
+                calibration=self._calibration,
+                margin=margin,
             )
             answers.append(replace(answer, moments=found, presence=margin))
         return answers

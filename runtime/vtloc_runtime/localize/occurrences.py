@@ -20,28 +20,29 @@ Worth: TypeAlias = Callable[[IntArray, IntArray], FloatArray]
 """The worth of spans, given their first frames and the frames after their last."""
 
 
-def best_spans(boundaries: IntArray, worth: Worth, *, longest: int, count: int) -> list[Chosen]:
+def best_spans(boundaries: IntArray, worth: Worth, *, reach: IntArray, count: int) -> list[Chosen]:
     """The span of the highest worth, then the best of those that share no frame with it, and so on.
 
     Takes O(B * P) time and O(B) memory for B boundaries of which P lie within the longest span.
 
     Args:
         boundaries: ``[B]`` ascending, from 0 to the number of frames: where spans may begin and
-            end. A stretch between two of them that is longer than ``longest`` is cut.
+            end. A stretch between two of them that is longer than a span may be is cut.
         worth: What spans are worth; -inf rules one out.
-        longest: Frames in a span at most.
+        reach: ``[T]`` never falling, for each frame the one after the last frame of the longest
+            span that begins there.
         count: Spans wanted at most.
     """
-    edges = _cut_long_stretches(boundaries, longest)
+    edges = cut_long_stretches(boundaries, reach)
     begins = np.arange(len(edges) - 1)
-    reach = np.searchsorted(edges, edges[:-1] + longest, side="right") - 1
+    furthest = np.searchsorted(edges, reach[edges[:-1]], side="right") - 1
     best = np.full(len(begins), -np.inf)
     stops = begins + 1
 
     def search(rows: IntArray, bound: int) -> None:
         """Find the best end of the spans that begin at each of these boundaries."""
         best[rows] = -np.inf
-        last = np.minimum(reach[rows], bound)
+        last = np.minimum(furthest[rows], bound)
         for pieces in range(1, int((last - rows).max(initial=0)) + 1):
             open_rows = rows[rows + pieces <= last]
             values = worth(edges[open_rows], edges[open_rows + pieces])
@@ -59,19 +60,32 @@ def best_spans(boundaries: IntArray, worth: Worth, *, longest: int, count: int) 
         chosen.append((int(edges[row]), int(edges[stop]) - 1, float(best[row])))
         best[row:stop] = -np.inf
         # Only spans that begin before the chosen one can reach into it.
-        before = np.arange(max(0, int(np.searchsorted(reach, row, side="right"))), row)
+        before = np.arange(max(0, int(np.searchsorted(furthest, row, side="right"))), row)
         crossing = before[(stops[before] > row) & ~np.isneginf(best[before])]
         search(crossing, row)
     return chosen
 
 
-def _cut_long_stretches(boundaries: IntArray, longest: int) -> IntArray:
-    """The boundaries, with more of them where two are further apart than the longest span."""
-    gaps = np.diff(boundaries)
-    if not (gaps > longest).any():
+def cut_long_stretches(boundaries: IntArray, reach: IntArray) -> IntArray:
+    """The boundaries, with more of them where two are further apart than a span may be.
+
+    Args:
+        boundaries: ``[B]`` ascending, from 0 to the number of frames.
+        reach: As for `best_spans`.
+    """
+    if not (boundaries[1:] > reach[boundaries[:-1]]).any():
         return boundaries
-    cut = [
-        np.linspace(low, low + gap, -(-gap // longest), endpoint=False).round().astype(np.int64)
-        for low, gap in zip(boundaries[:-1], gaps, strict=True)
-    ]
-    return np.concatenate([*cut, boundaries[-1:]])
+    edges = [int(boundaries[0])]
+    for high in boundaries[1:]:
+        low, cuts = edges[-1], [edges[-1]]
+        while cuts[-1] < high:
+            cuts.append(min(int(high), int(reach[cuts[-1]])))
+        # Equal parts, where they are short enough, rather than a last one of a few frames.
+        even = np.linspace(low, high, len(cuts)).round().astype(np.int64)
+        edges += (even if (even[1:] <= reach[even[:-1]]).all() else np.array(cuts))[1:].tolist()
+    return np.array(edges, dtype=np.int64)
+
+
+def even_reach(length: int, longest: int | None = None) -> IntArray:
+    """How far spans may reach that hold so many frames at most; None sets no limit."""
+    return np.minimum(np.arange(length) + (longest or length), length)

@@ -1,4 +1,4 @@
-"""Logits to moments: the one truth, for the runtime and for training's evaluation alike.
+"""Logits to spans: the one truth, for the runtime and for training's evaluation alike.
 
 A span is an inclusive range of frames. Five strategies find spans for one sentence in one video:
 
@@ -12,7 +12,6 @@ A span is an inclusive range of frames. Five strategies find spans for one sente
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,17 +19,18 @@ import numpy as np
 
 from vtloc_runtime.errors import NetworkError
 from vtloc_runtime.localize.contrast import Contrast
-from vtloc_runtime.localize.moments import Moment
-from vtloc_runtime.localize.occurrences import FloatArray, IntArray, best_spans
+from vtloc_runtime.localize.occurrences import (
+    FloatArray,
+    IntArray,
+    best_spans,
+    cut_long_stretches,
+    even_reach,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from vtloc_runtime.bundle.manifest import DecodingStrategy, Manifest, ScoreCalibration
-
-
-SURE = 1e-6
-"""As near to 0 and 1 as a score counts when its log-odds are taken."""
+    from vtloc_runtime.bundle.manifest import DecodingStrategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ def decode(
     end_logits: ArrayLike,
     *,
     longest: int | None = None,
+    reach: IntArray | None = None,
     curve: ArrayLike | None = None,
     boundaries: IntArray | None = None,
     count: int = 1,
@@ -66,6 +67,7 @@ def decode(
         start_logits: ``[T]``, one a frame.
         end_logits: ``[T]``, one a frame.
         longest: Frames in a span at most; None sets no limit.
+        reach: As for `best_spans`; ``argmax`` and ``soft`` do not read it.
         curve: ``[T]``, the cosine of each frame to the sentence; only ``similarity`` and
             ``combined`` read it.
         boundaries: As for `similarity`; only ``similarity`` and ``combined`` read it.
@@ -80,14 +82,14 @@ def decode(
     if strategy == "soft":
         return (soft(start_logits, end_logits, longest=longest),)
     if strategy == "joint":
-        return joint(start_logits, end_logits, longest=longest, count=count)
+        return joint(start_logits, end_logits, longest=longest, reach=reach, count=count)
     if curve is None:
         raise NetworkError(
             "decoding by similarity needs a space that frames and sentences share",
             remedy="Decode by joint, or use a bundle whose encoders share a space",
         )
     if strategy == "similarity":
-        return similarity(curve, boundaries=boundaries, longest=longest, count=count)
+        return similarity(curve, boundaries=boundaries, longest=longest, reach=reach, count=count)
     return combined(
         start_logits,
         end_logits,
@@ -95,6 +97,7 @@ def decode(
         weight=similarity_weight,
         boundaries=boundaries,
         longest=longest,
+        reach=reach,
         count=count,
     )
 
@@ -153,6 +156,7 @@ def joint(
     end_logits: ArrayLike,
     *,
     longest: int | None = None,
+    reach: IntArray | None = None,
     count: int = 1,
 ) -> tuple[Span, ...]:
     """The pairs start <= end with the highest sum of logits, best first, that share no frame.
@@ -165,6 +169,7 @@ def joint(
         start_logits: ``[T]``.
         end_logits: ``[T]``.
         longest: Frames in a span at most; None sets no limit.
+        reach: As for `best_spans`, where frames are not evenly spaced; None: ``longest`` frames.
         count: Spans wanted at most; fewer come where no more fit.
 
     Raises:
@@ -174,7 +179,7 @@ def joint(
     found = best_spans(
         np.arange(len(starts) + 1),
         lambda first, stop: starts[first] + ends[stop - 1],
-        longest=longest or len(starts),
+        reach=even_reach(len(starts), longest) if reach is None else reach,
         count=count,
     )
     return tuple(Span(first, last, _sigmoid(total / 2)) for first, last, total in found)
@@ -185,6 +190,7 @@ def similarity(
     *,
     boundaries: IntArray | None = None,
     longest: int | None = None,
+    reach: IntArray | None = None,
     count: int = 1,
 ) -> tuple[Span, ...]:
     """The spans that stand out most clearly from the rest of the curve; no training.
@@ -198,6 +204,7 @@ def similarity(
             before which they may end; every piece between two of them that a span holds must
             match, as `Contrast` says. None allows all frames.
         longest: Frames in a span at most; None sets no limit.
+        reach: As for `best_spans`, where frames are not evenly spaced; None: ``longest`` frames.
         count: Spans wanted at most.
 
     Raises:
@@ -205,15 +212,13 @@ def similarity(
     """
     (values,) = _rows(curve)
     length = len(values)
-    contrast = Contrast(values, longest=longest or length, boundaries=boundaries)
+    limit = even_reach(length, longest) if reach is None else reach
+    pieces = None if boundaries is None else cut_long_stretches(boundaries, limit)
+    contrast = Contrast(values, longest=longest or length, boundaries=pieces)
     if contrast.flat:
-        return (Span(0, min(length, longest or length) - 1, 0.0),)
-    found = best_spans(
-        np.arange(length + 1) if boundaries is None else boundaries,
-        contrast,
-        longest=longest or length,
-        count=count,
-    )
+        return (Span(0, int(limit[0]) - 1, 0.0),)
+    edges = np.arange(length + 1) if pieces is None else pieces
+    found = best_spans(edges, contrast, reach=limit, count=count)
     return tuple(Span(first, last, min(max(total, 0.0), 1.0)) for first, last, total in found)
 
 
@@ -225,6 +230,7 @@ def combined(
     weight: float,
     boundaries: IntArray | None = None,
     longest: int | None = None,
+    reach: IntArray | None = None,
     count: int = 1,
 ) -> tuple[Span, ...]:
     """The spans with the highest sum of start logit, end logit and weighted contrast.
@@ -239,99 +245,26 @@ def combined(
         weight: What a contrast of one is worth; 0 is `joint`.
         boundaries: As for `similarity`.
         longest: Frames in a span at most; None sets no limit.
+        reach: As for `best_spans`, where frames are not evenly spaced; None: ``longest`` frames.
         count: Spans wanted at most.
 
     Raises:
         NetworkError: The rows disagree in length, are not finite, or there is no frame.
     """
     starts, ends, values = _rows(start_logits, end_logits, curve)
-    contrast = Contrast(values, longest=longest or len(values), boundaries=boundaries)
+    length = len(values)
+    limit = even_reach(length, longest) if reach is None else reach
+    pieces = None if boundaries is None else cut_long_stretches(boundaries, limit)
+    contrast = Contrast(values, longest=longest or length, boundaries=pieces)
     found = best_spans(
-        np.arange(len(values) + 1) if boundaries is None else boundaries,
+        np.arange(length + 1) if pieces is None else pieces,
         lambda first, stop: starts[first] + ends[stop - 1] + weight * contrast(first, stop),
-        longest=longest or len(values),
+        reach=limit,
         count=count,
     )
     return tuple(
         Span(first, last, _sigmoid((total - weight / 2) / 2)) for first, last, total in found
     )
-
-
-def longest_span(times: ArrayLike, duration: float, manifest: Manifest) -> int:
-    """Frames in a span at most: as long as the bundle says, at the rate of these frames.
-
-    Args:
-        times: ``[T]``, when each frame came on screen, seconds, never falling.
-        duration: The video's end on the same clock, seconds.
-        manifest: The bundle's.
-    """
-    windows = manifest.windows
-    if windows.seconds is None:
-        return windows.frames
-    shown = np.asarray(times, dtype=np.float64)
-    # Samples that show the same frame share its time: only the mean step is the sampling's own.
-    step = (max(float(duration), float(shown[-1])) - float(shown[0])) / len(shown)
-    return max(1, round(windows.seconds / step)) if step > 0 else windows.frames
-
-
-def to_moments(
-    spans: Sequence[Span],
-    times: ArrayLike,
-    duration: float,
-    *,
-    calibration: ScoreCalibration | None = None,
-    margin: float | None = None,
-) -> tuple[Moment, ...]:
-    """Spans of frames to moments in seconds, with calibrated scores.
-
-    A span lasts from its first frame's own time until its last frame leaves the screen: the next
-    frame's time, or the video's end. Samples that show the same frame share its time.
-
-    Args:
-        spans: Best first.
-        times: ``[T]``, when each frame came on screen, seconds, never falling.
-        duration: The video's end on the same clock, seconds.
-        calibration: From raw scores to probabilities; spans below its threshold are left out.
-        margin: As for `calibrate`.
-
-    Returns:
-        The moments, best first; empty where all are below the threshold.
-    """
-    shown = np.asarray(times, dtype=np.float64)
-    end = max(float(duration), float(shown[-1]))
-    edges = np.append(shown, end)
-    left = edges[np.minimum(np.searchsorted(edges, shown, side="right"), len(shown))]
-    index = np.arange(len(shown))
-    moments = []
-    for span in spans:
-        score = span.score if calibration is None else calibrate(span.score, calibration, margin)
-        threshold = None if calibration is None else calibration.threshold
-        if threshold is not None and score < threshold:
-            continue
-        start = float(np.interp(span.start, index, shown))
-        stop = float(np.interp(span.end, index, left))
-        moments.append(Moment(start, max(start, stop), score))
-    return tuple(moments)
-
-
-def calibrate(score: float, calibration: ScoreCalibration, margin: float | None = None) -> float:
-    """The probability that belongs to a raw score.
-
-    Where a sentence is surely shown, its best span is right more often than its score alone
-    says, so the margin of presence counts as well.
-
-    Args:
-        score: A span's raw score, 0 to 1.
-        calibration: The fitted points; between them the map is linear, and scores beyond them
-            get the outermost probability.
-        margin: By how much the video's closest frame exceeds the sentence's mark; None counts
-            as nothing.
-    """
-    if margin is not None and calibration.margin_weight:
-        inside = min(max(score, SURE), 1 - SURE)
-        odds = math.log(inside / (1 - inside)) + calibration.margin_weight * margin
-        score = _sigmoid(odds)
-    return float(np.interp(score, calibration.raw, calibration.probability))
 
 
 def _rows(*rows: ArrayLike) -> list[FloatArray]:

@@ -135,6 +135,7 @@ class VideoEncoder:
         *,
         progress: Callable[[float], None] | None = None,
         timeout: float | None = None,
+        instants: tuple[float, ...] | None = None,
         read: Read = read_here,
     ) -> EncodedVideo:
         """Read a video and encode its frames; at most one batch of pictures is held.
@@ -145,6 +146,7 @@ class VideoEncoder:
             progress: Told the time of the last encoded frame, seconds, after each batch.
             timeout: Seconds, by the wall's clock, after which the video is given up; None does
                 as the options say.
+            instants: Seconds to look at, ascending, instead of the bundle's own sampling.
             read: Where the decoding happens; in this process by default.
 
         Raises:
@@ -154,7 +156,7 @@ class VideoEncoder:
         features = _Features(self._shared, self._reuse)
         times: list[NDArray[np.float64]] = []
         ending = None
-        reading = self.options(options)
+        reading = replace(self.options(options), instants=instants)
         if timeout is not None:
             reading = replace(reading, limits=replace(reading.limits, wall_seconds=timeout))
         began = time.perf_counter()

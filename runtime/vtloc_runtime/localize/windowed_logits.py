@@ -131,7 +131,8 @@ class BoundaryLogits:
                 "frame_mask": np.ones((rows, len(seen)), dtype=bool),
                 "tokens": tokens,
                 "token_mask": token_mask,
-            }
+            },
+            names,
         )
         return {name: self._output(result, name, len(seen)) for name in names}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -96,11 +96,22 @@ class Network(Protocol):
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute every output.
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
+        """Compute outputs.
+
+        Args:
+            inputs: Every input by name.
+            outputs: The outputs that are read; the others stay where they were computed. None
+                reads all.
+
+        Returns:
+            The outputs that are read, by name.
 
         Raises:
-            NetworkError: An input is missing, unknown or out of limits, or the run failed.
+            NetworkError: An input is missing, unknown or out of limits, an output is unknown, or
+                the run failed.
         """
         ...
 
@@ -134,9 +145,11 @@ class WrappedNetwork(Network):
         self.inputs = network.inputs
         self.outputs = network.outputs
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute every output."""
-        return self._network.run(inputs)
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
+        """Compute outputs."""
+        return self._network.run(inputs, outputs)
 
     def close(self) -> None:
         """Free the other."""
@@ -170,6 +183,32 @@ def check_inputs(
                     )
 
 
+def choose_outputs(
+    specs: Mapping[str, TensorSpec], outputs: Collection[str] | None, *, network: str
+) -> dict[str, TensorSpec]:
+    """The specifications of the outputs that a call reads, in the network's order.
+
+    Args:
+        specs: Every output of the network.
+        outputs: The names that the call gave; None reads all.
+        network: The network's name, for messages.
+
+    Raises:
+        NetworkError: The network has no output of one of these names.
+    """
+    if outputs is None:
+        return dict(specs)
+    # A bare string would pass for a collection of letters.
+    wanted = {outputs} if isinstance(outputs, str) else set(outputs)
+    if unknown := wanted - specs.keys():
+        raise NetworkError(
+            f"unknown outputs {sorted(unknown)}; the network gives {sorted(specs)}",
+            where=network,
+            remedy="Ask for these alone, or export the bundle again",
+        )
+    return {name: spec for name, spec in specs.items() if name in wanted}
+
+
 def check_outputs(
     specs: Mapping[str, TensorSpec],
     outputs: Mapping[str, Array],
@@ -181,7 +220,7 @@ def check_outputs(
     """Refuse outputs that are not what the network said, such as fewer rows than it was given.
 
     Args:
-        specs: What it said of its outputs.
+        specs: What it said of the outputs that were read.
         outputs: What it gave.
         input_specs: What it said of its inputs.
         inputs: What it was given.

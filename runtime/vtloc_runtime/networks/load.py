@@ -12,7 +12,7 @@ from vtloc_runtime.errors import BackendError, BundleError
 from vtloc_runtime.networks.replicas import SpreadNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import NetworkName
@@ -81,7 +81,6 @@ def open_network(
     device: str | None = None,
     precision: str | None = None,
     threads: int | None = None,
-    outputs: Collection[str] | None = None,
     timeout: float | None = None,
 ) -> Network:
     """Open one network of a bundle.
@@ -94,7 +93,6 @@ def open_network(
             takes the backend's first.
         precision: Which precision; None takes the best that the bundle has for the device.
         threads: Threads of one run on the CPU; None takes what the process may use.
-        outputs: The outputs that are read; None reads all.
         timeout: Seconds after which a run is stopped, on ONNX Runtime; None takes its default.
 
     Raises:
@@ -116,7 +114,6 @@ def open_network(
                     backend=backend,
                     device=one,
                     threads=threads,
-                    outputs=outputs,
                     timeout=timeout,
                 )
             )
@@ -135,14 +132,13 @@ def _open_copy(
     backend: str,
     device: str,
     threads: int | None,
-    outputs: Collection[str] | None,
     timeout: float | None,
 ) -> Network:
     """Open a network on one device."""
     if backend == "tensorrt":
         from vtloc_runtime.networks.tensorrt.network import load_tensorrt
 
-        return load_tensorrt(bundle, network, precision, device, outputs=outputs)
+        return load_tensorrt(bundle, network, precision, device)
     from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT, load_onnxruntime
 
     return load_onnxruntime(
@@ -152,7 +148,6 @@ def _open_copy(
         device,
         threads=threads,
         timeout=DEFAULT_RUN_TIMEOUT if timeout is None else timeout,
-        outputs=outputs,
     )
 
 

@@ -18,8 +18,14 @@ from vtloc_runtime.networks.interface import (
     TensorSpec,
     check_inputs,
     check_outputs,
+    choose_outputs,
 )
-from vtloc_runtime.networks.onnxruntime_package import ERRORS_ONLY, import_onnxruntime
+from vtloc_runtime.networks.onnxruntime_package import (
+    ERRORS_ONLY,
+    FIRST_WITH_EXTERNAL_DATA,
+    import_onnxruntime,
+    release,
+)
 from vtloc_runtime.networks.run_watchdog import RunWatchdog
 from vtloc_runtime.system.installation import install_command
 from vtloc_runtime.system.processors import available_processors
@@ -63,7 +69,6 @@ def load_onnxruntime(
     *,
     threads: int | None = None,
     timeout: float = DEFAULT_RUN_TIMEOUT,
-    outputs: Collection[str] | None = None,
 ) -> OnnxRuntimeNetwork:
     """Open a network of a bundle with ONNX Runtime, after its hashes were checked.
 
@@ -73,7 +78,6 @@ def load_onnxruntime(
         precision: Which of its precisions.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         threads: Threads that one run uses on the CPU; None takes what the process may use.
-        outputs: The outputs that are read; None reads all.
         timeout: Seconds after which a run is stopped.
 
     Raises:
@@ -91,8 +95,6 @@ def load_onnxruntime(
         timeout=timeout,
     )
     _compare_with_manifest(opened, file, where=where)
-    if outputs is not None:
-        opened.keep_outputs(outputs)
     return opened
 
 
@@ -137,26 +139,25 @@ class OnnxRuntimeNetwork(Network):
                 where=opened.where,
             ) from error
 
-    def keep_outputs(self, outputs: Collection[str]) -> None:
-        """Leave out of every answer what is not among these outputs."""
-        self.outputs = {name: spec for name, spec in self.outputs.items() if name in outputs}
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute the outputs that are read.
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
+        """Compute outputs; on a GPU, only those that are read come back.
 
         Raises:
-            NetworkError: An input is missing, unknown or of another shape, the run failed or took
-                too long, or an output is not what the network says.
+            NetworkError: An input is missing, unknown or of another shape, an output is unknown
+                or not what the network says, or the run failed or took too long.
         """
         session = self._session
         if session is None:
             raise NetworkError("the network is closed", where=self.name)
         check_inputs(self.inputs, inputs, network=self.name)
+        read = choose_outputs(self.outputs, outputs, network=self.name)
         feeds = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         options = _run_options()
         with _watchdog.watch(self._timeout, partial(setattr, options, "terminate", True)) as watch:
             try:
-                results = self._compute(session, feeds, options)
+                results = self._compute(session, feeds, list(read), options)
             except Exception as error:
                 if watch.expired:
                     raise NetworkError(
@@ -167,20 +168,22 @@ class OnnxRuntimeNetwork(Network):
                 raise NetworkError(
                     f"the run failed: {first_line(error)}", where=self.name
                 ) from error
-        found = dict(zip(self.outputs, results, strict=True))
-        check_outputs(self.outputs, found, self.inputs, inputs, network=self.name)
+        found = dict(zip(read, results, strict=True))
+        check_outputs(read, found, self.inputs, inputs, network=self.name)
         return found
 
-    def _compute(self, session: Any, feeds: dict[str, Array], options: Any) -> list[Array]:
+    def _compute(
+        self, session: Any, feeds: dict[str, Array], read: list[str], options: Any
+    ) -> list[Array]:
         results: list[Array]
         if self._place is None:
-            results = session.run(list(self.outputs), feeds, options)
+            results = session.run(read, feeds, options)
             return results
         # Outputs stay on the GPU until all are computed, and only those that are read come back.
         binding = session.io_binding()
         for name, array in feeds.items():
             binding.bind_cpu_input(name, array)
-        for name in self.outputs:
+        for name in read:
             binding.bind_output(name, *self._place)
         session.run_with_iobinding(binding, options)
         results = binding.copy_outputs_to_cpu()
@@ -211,12 +214,28 @@ def session_options(file: OnnxFile) -> Any:
     # Else the bytes themselves decide, and ONNX Runtime's own format names files elsewhere.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     if file.external:
+        _require_safe_external_data(file)
         options.add_external_initializers_from_files_in_memory(
             list(file.external),
             list(file.external.values()),
             [len(content) for content in file.external.values()],
         )
     return options
+
+
+def _require_safe_external_data(file: OnnxFile) -> None:
+    """Refuse releases of ONNX Runtime that may read other files than those that were verified."""
+    import onnxruntime
+
+    found = onnxruntime.__version__
+    if release(found) < FIRST_WITH_EXTERNAL_DATA:
+        raise BackendError(
+            f"the network keeps its weights in files of their own, and ONNX Runtime {found} may "
+            "read others in their place",
+            where=file.where,
+            remedy="Use ONNX Runtime 1.27 or later (on GPUs it needs CUDA 13: "
+            f"{install_command('gpu-cu13')}), or export the bundle again with smaller encoders",
+        )
 
 
 def _open_session(file: OnnxFile, device: str, threads: int | None) -> Any:
@@ -228,7 +247,10 @@ def _open_session(file: OnnxFile, device: str, threads: int | None) -> Any:
     # Threads that wait by spinning take the processor from the decoder.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(file.content, options, providers=providers)
+        # With its own fall-back, it would try other providers and print that on standard output.
+        session = onnxruntime.InferenceSession(
+            file.content, options, providers=providers, enable_fallback=0
+        )
     except Exception as error:
         if device != "cpu":
             raise BackendError(

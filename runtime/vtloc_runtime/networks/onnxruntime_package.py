@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from vtloc_runtime.errors import BackendError, MissingExtraError
@@ -9,6 +10,15 @@ from vtloc_runtime.system.telemetry import disable_telemetry
 
 ERRORS_ONLY = 3
 """The severity at which ONNX Runtime says something on standard error."""
+
+FIRST_WITH_EXTERNAL_DATA = (1, 27)
+"""The first release with all fixes of external data outside a network's folder."""
+
+
+def release(version: str) -> tuple[int, int]:
+    """The first two numbers of a version; zeros for what is unlike one."""
+    match = re.match(r"(\d+)\.(\d+)", version)
+    return (0, 0) if match is None else (int(match[1]), int(match[2]))
 
 
 def import_onnxruntime(*, extra: str, purpose: str) -> Any:

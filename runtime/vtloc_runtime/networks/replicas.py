@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from vtloc_runtime.errors import NetworkError
@@ -45,14 +45,17 @@ class SpreadNetwork(Network):
         self._given = [0] * len(self.copies)
         self._lock = threading.Lock()
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute every output, on one device.
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
+        """Compute outputs, on one device.
 
         Raises:
-            NetworkError: An input is missing, unknown or out of limits, or the run failed.
+            NetworkError: An input is missing, unknown or out of limits, an output is unknown, or
+                the run failed.
         """
         with self._least_busy() as copy:
-            return copy.run(inputs)
+            return copy.run(inputs, outputs)
 
     def close(self) -> None:
         """Free every copy; a second call does nothing."""

@@ -9,6 +9,7 @@
 
   let items = [];        // every answer: {film, answer, order, text}
   let shown = [];        // those that the filters let through, in order
+  let summary = "";
   let selected = null;
   let film = null;       // the film in the player
   let playable = false;
@@ -80,7 +81,7 @@
     const broken = data.films.filter((one) => one.error);
     const readable = data.films.length - broken.length;
     const found = items.filter((item) => item.answer.moments.length).length;
-    id("counts").textContent = `${plural(readable, "film")}, ${plural(items.length, "answer")}, ${found.toLocaleString("en")} found`;
+    summary = `${plural(readable, "film")}, ${plural(items.length, "answer")}, ${found.toLocaleString("en")} found`;
     const box = id("unreadable");
     box.hidden = !broken.length;
     box.querySelector("summary").textContent = `${plural(broken.length, "film")} could not be read`;
@@ -103,6 +104,8 @@
       && (only === "all" || (only === "found") === answer.moments.length > 0));
     const order = orders[id("sort").value];
     shown.sort((a, b) => order(a, b) || a.order - b.order);
+    const some = shown.length < items.length ? `, ${shown.length.toLocaleString("en")} shown` : "";
+    id("counts").textContent = summary + some;
     rows.style.height = `${shown.length * ROW}px`;
     id("nothing").hidden = shown.length > 0;
     list.hidden = !shown.length;
@@ -197,7 +200,8 @@
     showStill(playable || coming ? "" : "The film is not where this page can reach it.");
   }
   function blobOf(text, kind) {
-    const bytes = Uint8Array.from(atob(text.trim()), (character) => character.charCodeAt(0));
+    const raw = atob(text.trim()), bytes = new Uint8Array(raw.length);
+    for (let index = 0; index < raw.length; index++) bytes[index] = raw.charCodeAt(index);
     return URL.createObjectURL(new Blob([bytes], {type: kind}));
   }
   function showStill(why) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,8 +57,11 @@ def plot_answer(film: Film, answer: Answer) -> bytes:
     last.set_xlabel("time", parse_math=False)
     figure.suptitle(f"“{plain(answer.query)}”", fontsize=10, parse_math=False)
     room = io.BytesIO()
-    # No date: the same answer gives the same file.
-    figure.savefig(room, format="pdf", metadata={"Creator": "vtloc", "CreationDate": None})
+    with warnings.catch_warnings():
+        # A character that the font lacks becomes a box, which says enough.
+        warnings.filterwarnings("ignore", message="Glyph")
+        # No date: the same answer gives the same file.
+        figure.savefig(room, format="pdf", metadata={"Creator": "vtloc", "CreationDate": None})
     return room.getvalue()
 
 

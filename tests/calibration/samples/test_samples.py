@@ -13,6 +13,7 @@ from vtloc_calibration.samples.coverage import check_coverage, coverage
 from vtloc_calibration.samples.recorder import Amount
 from vtloc_calibration.samples.samples import SampledVideo, Samples, draw_samples
 from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.manifest import NetworkName
 from vtloc_runtime.localize.localizer import Localizer
 
 Videos = list[tuple[Path, list[str]]]
@@ -143,7 +144,7 @@ def test_samples_that_represent_nothing_are_refused(
         "same": np.ones((1, 5, 3)),
         "nan": np.full((1, 5, 3), np.nan),
     }[features].astype(np.float32)
-    calls = {
+    calls: dict[NetworkName, list[dict[str, np.ndarray]]] = {
         "visual": [{"frames": one[None]} for one in pictures],
         "text": [
             {"token_ids": np.array([[index, 7]]), "token_mask": np.array([[True, True]])}

@@ -30,7 +30,7 @@ def entry(video: str, query: str, *windows: tuple[float, float]) -> dict[str, ob
 def test_every_window_of_a_sentence_is_kept(tmp_path: Path) -> None:
     file = write(tmp_path, entry("a.mp4", "a cat", (0, 2), (5, 7.5)), entry("b", "a dog"))
     first, second = read_labelled(file, videos=tmp_path)
-    assert first.windows == ((0, 2), (5, 7.5))
+    assert first.windows == ((0.0, 2.0), (5.0, 7.5))
     assert first.present
     assert second.video == tmp_path / "b.mp4"
     assert not second.present

@@ -59,9 +59,8 @@ def test_the_curve_says_what_each_threshold_does(present: list[float], absent: l
     assert curve.kept[-1] == 0
     assert curve.rejected[-1] == 1
     for threshold in [0.0, 0.25, 0.5, 1.0]:
-        assert curve.at(threshold) == (
-            pytest.approx(np.mean(np.array(present) >= threshold)),
-            pytest.approx(np.mean(np.array(absent) < threshold)),
+        assert curve.at(threshold) == pytest.approx(
+            (np.mean(np.array(present) >= threshold), np.mean(np.array(absent) < threshold))
         )
 
 

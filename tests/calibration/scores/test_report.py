@@ -62,7 +62,7 @@ def test_a_precision_can_be_asked_for() -> None:
 def test_without_a_target_nothing_is_ever_turned_away() -> None:
     report = calibrate_scores(answers(absent=0), target=Target("never"))
     assert report.threshold is None
-    assert report.chosen_on is report.held_out is report.curve is None
+    assert (report.chosen_on, report.held_out, report.curve) == (None, None, None)
 
 
 def test_absent_sentences_do_not_change_the_probability_of_present_ones() -> None:

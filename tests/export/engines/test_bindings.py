@@ -199,7 +199,9 @@ def test_names_that_the_code_makes_up_are_pynvvideocodec_s(libraries) -> None:
     real = library(libraries, "pynvvideocodec")
     assert set(CODECS.values()) <= real.classes["cudaVideoCodec"].keys()
     assert "420" in real.classes["cudaVideoChromaFormat"]
-    compiled = real_bindings.pynvvideocodec_file().read_bytes()
+    file = real_bindings.pynvvideocodec_file()
+    assert file is not None
+    compiled = file.read_bytes()
     answers = ("supported", "width_min", "width_max", "height_min", "height_max", "mb_num_max")
     assert [key for key in answers if key.encode() not in compiled] == []
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
 
 from tests.support import small_bundle, tensorrt_double
+from tests.support.tensorrt_double.build import CACHE_MARK
 from vtloc_export.engines.build import EngineOptions, build_engines
 from vtloc_export.engines.profiles import default_traffic, parse_traffic
 from vtloc_export.engines.target import choose_builder
+from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.engine_file import Engine, EngineSettings
+from vtloc_runtime.bundle.manifest import MANIFEST_NAME
+from vtloc_runtime.bundle.user_folder import serves_tensorrt
 from vtloc_runtime.errors import (
     BackendError,
     BundleError,
@@ -178,7 +183,7 @@ def test_other_settings_build_again_and_say_so(gpu, bundle, change, reason) -> N
     assert reason in report.reason
 
 
-def msgspec_replace(options: EngineOptions, **settings: int) -> EngineOptions:
+def msgspec_replace(options: EngineOptions, **settings: Any) -> EngineOptions:
     from dataclasses import replace
 
     return replace(options, settings=EngineSettings(**settings))
@@ -278,9 +283,72 @@ def test_a_timing_cache_is_kept_and_can_be_frozen(gpu, bundle, tmp_path) -> None
 
 def test_a_timing_cache_of_another_gpu_is_refused(gpu, bundle, tmp_path) -> None:
     cache = tmp_path / "timings.bin"
-    cache.write_bytes(b"foreign")
+    cache.write_bytes(CACHE_MARK + b"foreign")
     with pytest.raises(EngineError, match="timing cache is of another TensorRT or GPU"):
         build_engines(bundle, EngineOptions("sm80", timing_cache=cache))
+
+
+@pytest.mark.parametrize("network", ["visual", "text"])
+def test_an_fp32_network_that_is_called_fp16_is_refused(gpu, bundle, network) -> None:
+    """It would make an engine that answers in FP32, as in ultralytics #21575."""
+    path = bundle.path / MANIFEST_NAME
+    manifest = json.loads(path.read_text())
+    variants = manifest["networks"][network]["variants"]
+    half = variants["fp16"]
+    # With the types of its inputs and outputs, and with those of a half-precision network.
+    for types in (half, variants["fp32"]):
+        variants["fp16"] = {
+            **variants["fp32"],
+            "inputs": types["inputs"],
+            "outputs": types["outputs"],
+        }
+        path.write_text(json.dumps(manifest))
+        with pytest.raises(EngineError, match=r"called FP16|manifest says .*float16"):
+            build_engines(Bundle.open(bundle.path), EngineOptions("sm80", networks=(network,)))
+    assert gpu.made["build"] == 0
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_file_that_holds_something_else_is_left_alone(gpu, bundle, tmp_path, frozen) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_bytes(b"what I meant to keep")
+    options = EngineOptions(
+        "sm80", timing_cache=notes, settings=EngineSettings(frozen_timings=frozen)
+    )
+    error, said = (EngineError, "no timings") if frozen else (OutputError, "left alone")
+    with pytest.raises(error, match=said):
+        build_engines(bundle, options)
+    assert notes.read_bytes() == b"what I meant to keep"
+    assert gpu.made["build"] == 0
+
+
+def test_a_timing_cache_is_never_a_file_of_the_bundle(gpu, bundle, tmp_path) -> None:
+    inside = bundle.path / bundle.manifest.tokenizer.file
+    linked = tmp_path / "timings.bin"
+    linked.symlink_to(inside)
+    content = inside.read_bytes()
+    for path in (inside, linked, bundle.path / "timings.bin"):
+        with pytest.raises(OutputError, match="is an input"):
+            build_engines(bundle, EngineOptions("sm80", timing_cache=path))
+    assert inside.read_bytes() == content
+
+
+def test_a_bundle_without_a_localizer_has_engines_of_the_others(gpu, bundle) -> None:
+    encoders = {name: bundle.manifest.networks[name] for name in ("text", "visual")}
+    manifest = msgspec.structs.replace(bundle.manifest, networks=encoders)
+    without = replace(bundle, manifest=manifest)
+    reports = build_engines(without, EngineOptions("sm80"))
+    assert [report.engine.identity.network for report in reports] == ["visual", "text"]
+    assert serves_tensorrt(without)
+    with pytest.raises(UsageError, match=r"no localizer network.*It has text, visual"):
+        build_engines(without, EngineOptions("sm80", networks=("localizer",)))
+
+
+def test_an_empty_file_becomes_a_timing_cache(gpu, bundle, tmp_path) -> None:
+    cache = tmp_path / "timings.bin"
+    cache.touch()
+    build_engines(bundle, EngineOptions("sm80", timing_cache=cache))
+    assert cache.read_bytes().startswith(CACHE_MARK)
 
 
 @pytest.mark.parametrize("named", [True, False])

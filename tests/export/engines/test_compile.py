@@ -10,23 +10,26 @@ import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 pytest.importorskip("tensorrt_rtx", reason="nothing compiles here without TensorRT-RTX")
-torch = pytest.importorskip("torch", reason="the networks are exported from PyTorch")
+pytest.importorskip("torch", reason="the networks are exported from PyTorch")
 
-from vtloc_export.engines.builder import Plan, PlanRequest, build_plan  # noqa: E402 - skips first
-from vtloc_export.engines.profiles import network_profiles, parse_traffic  # noqa: E402
-from vtloc_export.engines.progress import SilentProgress  # noqa: E402
-from vtloc_export.engines.target import choose_builder  # noqa: E402
-from vtloc_export.graph.tracing import export_graph, typed_network  # noqa: E402
-from vtloc_export.signatures import SIGNATURES  # noqa: E402
-from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle  # noqa: E402
-from vtloc_runtime.bundle.engine_file import EngineSettings  # noqa: E402
-from vtloc_runtime.bundle.manifest import NetworkFile, NetworkName  # noqa: E402
-from vtloc_runtime.bundle.user_folder import TENSORRT_PRECISIONS  # noqa: E402
-from vtloc_runtime.errors import EngineError  # noqa: E402
+import torch
+
+from vtloc_export.engines.builder import Plan, PlanRequest, build_plan
+from vtloc_export.engines.profiles import network_profiles, parse_traffic
+from vtloc_export.engines.progress import SilentProgress
+from vtloc_export.engines.target import choose_builder
+from vtloc_export.graph.tracing import export_graph, typed_network
+from vtloc_export.signatures import SIGNATURES, Precision
+from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
+from vtloc_runtime.bundle.engine_file import EngineSettings
+from vtloc_runtime.bundle.manifest import NetworkFile, NetworkName
+from vtloc_runtime.bundle.user_folder import TENSORRT_PRECISIONS
+from vtloc_runtime.errors import EngineError
 
 TRAFFIC = "batch=1:8:64,frames=1:128:512,tokens=1:16:{tokens}"
 
@@ -97,7 +100,7 @@ def _wrapped(model: torch.nn.Module, *, pad_id: int) -> tuple[torch.nn.Module, d
     )
 
 
-def _described(encoder: torch.nn.Module) -> tuple[torch.nn.Module, dict[str, int]]:
+def _described(encoder: Any) -> tuple[torch.nn.Module, dict[str, int]]:
     return encoder, {
         "token": encoder.token_dimension,
         "sentence": encoder.sentence_dimension,
@@ -130,7 +133,8 @@ def compile_for_a100(subject: Subject, *, half: bool = True) -> tuple[Plan, list
     ).SerializeToString()
     del module
     gc.collect()
-    signature, precision = SIGNATURES[subject.network], "fp16" if half else "fp32"
+    signature = SIGNATURES[subject.network]
+    precision: Precision = "fp16" if half else "fp32"
     file = NetworkFile(
         file="",
         sha256="",

@@ -7,16 +7,19 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 from onnx import numpy_helper
 
 from tests.support import tensorrt_double
+from vtloc_export.engines.builder import Plan, PlanRequest
+from vtloc_export.engines.target import EngineBuilder
 
 torch = pytest.importorskip("torch", reason="the reference is PyTorch")
 from tests.support import tiny_encoders  # noqa: E402 - skips first
-from vtloc.model import LocalizerConfig, LocalizerNetwork, save_checkpoint  # noqa: E402
+from tests.support.tiny_checkpoint import write_tiny_checkpoint  # noqa: E402
 from vtloc_export.bundle_export import export_bundle  # noqa: E402
 from vtloc_export.cli.main import main  # noqa: E402
 from vtloc_export.engines import builder as engine_build  # noqa: E402
@@ -36,16 +39,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle of tiny networks in FP32 and FP16."""
     clip = tiny_encoders.register_tiny_clip(tmp_path_factory.mktemp("clip"))
     bert = tiny_encoders.write_tiny_bert(tmp_path_factory.mktemp("bert"))
-    torch.manual_seed(3)
-    config = LocalizerConfig(
-        feature_dim=32, token_dim=32, hidden_dim=32, scale_dim=8, capsules=2, capsule_dim=8,
-        shared_space=(0, 32),
-    )  # fmt: skip
     folder = tmp_path_factory.mktemp("parity")
-    checkpoint = folder / "tiny.safetensors"
-    network = LocalizerNetwork(config).eval()
-    names = {"visual_encoder": f"open_clip:{clip}", "text_encoder": f"hf:{bert}"}
-    save_checkpoint(checkpoint, network, **names, metadata={"license": "CC0-1.0"})
+    checkpoint = write_tiny_checkpoint(
+        folder / "tiny.safetensors", visual_encoder=f"open_clip:{clip}", text_encoder=f"hf:{bert}"
+    )
     options = ExportOptions(precisions=("fp32", "fp16"), lint=False)
     return export_bundle(checkpoint, folder / "bundle", options).bundle
 
@@ -67,7 +64,7 @@ def built(exported: Bundle, tmp_path: Path, gpu: tensorrt_double.Gpu) -> Bundle:
     return bundle
 
 
-def engine_options(bundle: Bundle, precision: str, **more: object) -> EngineOptions:
+def engine_options(bundle: Bundle, precision: str, **more: Any) -> EngineOptions:
     longest = bundle.manifest.tokenizer.max_tokens
     traffic = (parse_traffic(TRAFFIC.format(tokens=longest), {}),)
     return EngineOptions(target="sm80", precision=precision, traffic=traffic, **more)
@@ -114,7 +111,7 @@ def test_a_broken_engine_is_exit_code_one(built: Bundle, monkeypatch, capsys) ->
     """The plan answers to its hash and its ONNX file, and computes something else."""
     original = engine_build.build_plan
 
-    def otherwise(builder: object, request: object, **more: object) -> object:
+    def otherwise(builder: EngineBuilder, request: PlanRequest, **more: Any) -> Plan:
         model = onnx.load_from_string(request.model)
         weights = next(item for item in model.graph.initializer if item.name == "head.output.bias")
         moved = numpy_helper.to_array(weights) + 2

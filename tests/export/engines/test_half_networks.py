@@ -20,9 +20,9 @@ from vtloc_runtime.batch.fingerprint import run_fingerprint
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.bundle.user_folder import bundle_for, is_installed, user_folder
-from vtloc_runtime.errors import BundleError, MissingExtraError
+from vtloc_runtime.errors import BundleError, EngineError, MissingExtraError
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.localize.video_encoder import EncodedVideo
 from vtloc_runtime.networks.load import Placement, preferred_precision
 
 app = typer.Typer()
@@ -132,3 +132,38 @@ def test_engines_of_a_bundle_that_was_installed_lie_in_the_user_s_folder(
         assert not (packages / "engines").exists()
         with Localizer.open(packages, backend="tensorrt") as localizer:
             assert localizer.backend == "tensorrt:cuda:0"
+
+
+def test_a_pinned_digest_holds_for_what_was_made_from_the_bundle(
+    installed, quick_export, monkeypatch
+) -> None:
+    made = networks_for_tensorrt(installed, "fp16").bundle
+    path = made.path / MANIFEST_NAME
+    pinned = Bundle.open(installed.path, digest=installed.digest)
+    for source in ("", f"sha256:{'0' * 64}"):
+        name_source(path, source)
+        with pytest.raises(BundleError, match="from another bundle than the one whose digest"):
+            bundle_for(pinned, "tensorrt")
+        # Without a digest, the folder's name is what tells bundles apart.
+        assert not bundle_for(installed, "tensorrt").pinned
+    name_source(path, installed.digest)
+    found = bundle_for(pinned, "tensorrt")
+    assert found.pinned
+    assert found.path == made.path
+    # Whoever opens it again does not ask for the source's digest once more.
+    monkeypatch.setenv("VTLOC_BUNDLE_DIGEST", installed.digest)
+    with tensorrt_double.installed(), pytest.raises(EngineError, match="no fp16 engine"):
+        Localizer.open(found, backend="tensorrt")
+
+
+def test_networks_of_another_source_are_made_again(installed, quick_export) -> None:
+    made = networks_for_tensorrt(installed, "fp16").bundle
+    name_source(made.path / MANIFEST_NAME, f"sha256:{'0' * 64}")
+    assert networks_for_tensorrt(installed, "fp16").seconds > 0
+
+
+def name_source(path, digest: str) -> None:
+    """Write into a manifest what its networks were made from."""
+    manifest = json.loads(path.read_text())
+    manifest["provenance"]["source_digest"] = digest
+    path.write_text(json.dumps(manifest))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from typing import cast
 
 import numpy as np
 import onnx
@@ -52,6 +53,7 @@ def test_a_large_graph_is_two_files_and_stays_as_it_was():
     before = model.SerializeToString()
     files = saved_graph(model, "visual", "v.data", limit=5000)
     assert model.SerializeToString() == before
+    assert files.external is not None
     assert len(files.external) == 3 * 4096
     assert len(files.content) < 2000
     with OnnxRuntimeNetwork("visual", files.opened()) as network:
@@ -69,7 +71,7 @@ def test_a_graph_that_is_too_large_without_its_weights_is_refused(monkeypatch):
             raise EncodeError("Failed to serialize proto")
 
     with pytest.raises(ExportError, match="2 GiB"):
-        saved_graph(TooLarge(), "visual", "v.data")
+        saved_graph(cast("onnx.ModelProto", TooLarge()), "visual", "v.data")
 
 
 def test_a_bundle_of_two_files_a_network_answers_alike(checkpoint, bundle, tmp_path, monkeypatch):
@@ -86,7 +88,7 @@ def test_a_bundle_of_two_files_a_network_answers_alike(checkpoint, bundle, tmp_p
     for one in (out, bundle):
         with Localizer.open(one, precision="fp32", threads=1) as localizer:
             found.append(localizer.encoder.run(frames))
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
     (out.path / entry.file).write_bytes(b"\1" + content[1:])
     with pytest.raises(BundleError, match="altered"):
         Localizer.open(Bundle.open(out.path), precision="fp32")
@@ -101,6 +103,7 @@ def test_more_than_two_gibibytes_are_exported_and_run():
     model = product(16_384, 8_192, parts=5)
     files = saved_graph(model, "visual", "v.data")
     del model
+    assert files.external is not None
     assert len(files.external) > 2**31
     assert len(files.content) < 10_000
     with OnnxRuntimeNetwork("visual", files.opened()) as network:

@@ -58,14 +58,14 @@ def test_frames_are_cast_before_they_are_transposed(graphs):
 def test_padding_of_a_batch_changes_no_answer(graphs, widths):
     evaluate = onnxruntime_evaluate(graphs["localizer"].SerializeToString())
     (probe,) = probes("localizer", widths["localizer"], (Lengths(1, frames=10, tokens=4),))
-    alone = evaluate(probe.inputs)
+    alone: dict[str, np.ndarray] = evaluate(probe.inputs)
     padded = {
         "features": np.pad(probe.inputs["features"], ((0, 0), (0, 5), (0, 0)), constant_values=9),
         "frame_mask": np.pad(probe.inputs["frame_mask"], ((0, 0), (0, 5))),
         "tokens": np.pad(probe.inputs["tokens"], ((0, 0), (0, 3), (0, 0)), constant_values=9),
         "token_mask": np.pad(probe.inputs["token_mask"], ((0, 0), (0, 3))),
     }
-    together = evaluate(padded)
+    together: dict[str, np.ndarray] = evaluate(padded)
     for name in ("start_logits", "end_logits"):
         np.testing.assert_allclose(together[name][:, :10], alone[name], atol=1e-4)
         assert (together[name][:, 10:] < -1000).all()
@@ -88,8 +88,9 @@ def test_a_tiny_constant_survives_the_export():
 
 def test_padding_holds_zeros_in_every_probe(widths):
     for probe in probes("localizer", widths["localizer"], outliers=True):
-        assert not probe.inputs["features"][~probe.inputs["frame_mask"]].any()
-        assert not probe.inputs["tokens"][~probe.inputs["token_mask"]].any()
+        inputs: dict[str, np.ndarray] = dict(probe.inputs)
+        assert not inputs["features"][~inputs["frame_mask"]].any()
+        assert not inputs["tokens"][~inputs["token_mask"]].any()
 
 
 @pytest.mark.parametrize("kind", ["graphs", "half_graphs"])
@@ -98,8 +99,9 @@ def test_another_sentence_gives_another_answer(request, widths, kind):
     graph = request.getfixturevalue(kind)["localizer"]
     evaluate = onnxruntime_evaluate(graph.SerializeToString(), half=half)
     (probe,) = probes("localizer", widths["localizer"], (Lengths(1, frames=16, tokens=5),))
-    other = {**probe.inputs, "tokens": np.asarray(probe.inputs["tokens"])[:, ::-1] * -1.0}
-    first, second = evaluate(probe.inputs), evaluate(other)
+    inputs: dict[str, np.ndarray] = dict(probe.inputs)
+    first: dict[str, np.ndarray] = evaluate(inputs)
+    second: dict[str, np.ndarray] = evaluate({**inputs, "tokens": inputs["tokens"][:, ::-1] * -1.0})
     assert np.abs(first["start_logits"] - second["start_logits"]).max() > 1e-2
     assert np.abs(first["alignment"] - second["alignment"]).max() > 1e-2
 
@@ -159,7 +161,8 @@ def test_a_broken_promise_names_the_output(modules, graphs, widths):
     evaluate = onnxruntime_evaluate(graphs["visual"].SerializeToString())
 
     def off(inputs):
-        return {name: output * 1.01 for name, output in evaluate(inputs).items()}
+        outputs: dict[str, np.ndarray] = evaluate(inputs)
+        return {name: output * 1.01 for name, output in outputs.items()}
 
     reference = torch_evaluate(modules["visual"], "visual")
     parities = compare("visual", off, reference, probes("visual", widths["visual"]))

@@ -40,6 +40,7 @@ def test_answers_that_move_break_the_bound():
     old, new = answers((0, 4), (5, 9)), answers((0, 4.2), (5, 9))
     found = answer_parity("onnxruntime", "fp16", [question(2)], old, new)
     assert found.same == 0.5
+    assert found.broken is not None
     assert "50.0% of the answers" in found.broken
 
 
@@ -177,4 +178,5 @@ def test_labels_find_their_videos_with_and_without_a_suffix(tmp_path):
     first, second = labelled_questions(labels)
     assert (first.video, first.queries) == (str(tmp_path / "one.mp4"), ("a dog", "a lawn"))
     assert (second.video, second.queries) == (str(tmp_path / "two.mkv"), ("a cat",))
+    assert first.truth is not None
     assert [(m.start, m.end) for (m,) in first.truth] == [(1, 2), (4, 5)]

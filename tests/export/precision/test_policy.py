@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -45,12 +47,13 @@ def test_attention_written_out_gives_pytorchs_numbers(masking):
     query, key, value = torch.randn(3, 2, 4, 6, 8)
     mask = torch.rand(2, 1, 6, 6) > 0.3
     mask[..., 0] = True
-    options = {
+    choices: dict[str, dict[str, Any]] = {
         "none": {},
         "boolean": {"attn_mask": mask},
         "added": {"attn_mask": torch.randn(2, 1, 6, 6)},
         "causal": {"is_causal": True},
-    }[masking]
+    }
+    options = choices[masking]
     expected = functional.scaled_dot_product_attention(query, key, value, **options)
     torch.testing.assert_close(written_attention(query, key, value, **options), expected)
 
@@ -117,7 +120,7 @@ def test_true_half_arithmetic_stays_close(modules, half_graphs, widths, network,
 
 def test_weights_with_outliers_stay_within_half_precision(modules, widths):
     """Trained transformers have a few channels far above the rest, in weights and states."""
-    module = typed_network("localizer", modules["localizer"]).network
+    module: Any = typed_network("localizer", modules["localizer"]).network
     with torch.no_grad():
         module.frame_projection.weight[::16] *= 30
         module.fusion.merge.weight[:, ::16] *= 30
@@ -137,7 +140,7 @@ def test_ranges_name_the_loudest_layer(modules, widths):
 
 
 def test_an_overflow_is_refused_by_name(modules, widths):
-    module = typed_network("localizer", modules["localizer"]).network
+    module: Any = typed_network("localizer", modules["localizer"]).network
     with torch.no_grad():
         module.routing.vote.weight *= 1e5
         module.routing.vote.weight.clamp_(-6e4, 6e4)

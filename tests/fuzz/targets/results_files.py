@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from tests.fuzz.mutation import dump_json, mutate_bytes, mutate_json, mutate_text
 from tests.fuzz.target import Input, Target
@@ -22,7 +23,7 @@ _SUFFIX = ".jsonl"
 def _records() -> list[Record]:
     """An answer, an absence, a failure, and an odd name."""
     moment = FoundMoment(start=1.25, end=9.5, score=0.8312)
-    common = {"run": _RUN, "backend": "onnxruntime:cpu", "timings": {"decode": 1.5}}
+    common: dict[str, Any] = {"run": _RUN, "backend": "onnxruntime:cpu", "timings": {"decode": 1.5}}
     return [
         Record(id="a1", video="a.mp4", query="a dog", moments=(moment,) * 2, duration=61.4,
                size=8_388_608, modified=1764085371.25, **common),

@@ -104,16 +104,20 @@ class Videos(_OfFilms):
         path = self.folder / f"film{given.suffix}"
         path.write_bytes(given.content)
         options = given.options
-        sources = (path, given.content, io.BytesIO(given.content))
+        sources: tuple[Path | bytes | io.BytesIO, ...] = (
+            path,
+            given.content,
+            io.BytesIO(given.content),
+        )
         attempt(
             lambda: _read(path, VideoOptions(workers=options.randrange(3))),
             lambda: _read(options.choice(sources), VideoOptions(strategy="everything")),
         )
 
 
-def _read(source: object, options: VideoOptions) -> None:
+def _read(source: Path | bytes | io.BytesIO, options: VideoOptions) -> None:
     last_asked, last = -1.0, None
-    with open_video(source, options) as reader:  # type: ignore[arg-type] - one of three kinds
+    with open_video(source, options) as reader:
         for frame in reader:
             assert frame.image.shape == (224, 224, 3)
             assert frame.image.dtype == np.uint8

@@ -16,7 +16,7 @@ WIDTH = 32
 TOPICS = write_topics(np.random.default_rng(0), 12, split="training")
 SURROUNDINGS = np.eye(WIDTH, dtype=np.float32)
 # Each word has a direction of its own, and a sentence is the sum of its words.
-WORDS = {}
+WORDS: dict[str, np.ndarray] = {}
 
 
 def embed(sentences):

@@ -2,6 +2,7 @@
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,8 +87,8 @@ def test_a_missing_recipe_is_named(tmp_path):
 def test_both_steps_are_recipes_and_the_second_takes_over_the_first():
     second = Recipe.read(None)
     first = Recipe.read(Path(str(files("recipes.default_bundle").joinpath("beginning.toml"))))
-    widths = {"feature_dim": 40, "token_dim": 8, "shared_space": (0, 8)}
-    small = {"hidden_dim": 16, "scale_dim": 4, "capsule_dim": 4}
+    widths: dict[str, Any] = {"feature_dim": 40, "token_dim": 8, "shared_space": (0, 8)}
+    small: dict[str, Any] = {"hidden_dim": 16, "scale_dim": 4, "capsule_dim": 4}
     older = seeded_network(first.localizer_config(**widths, **small), seed=0)
     network = seeded_network(second.localizer_config(**widths, **small), seed=1)
     fresh = network.state_dict()["routing.output.weight"].clone()

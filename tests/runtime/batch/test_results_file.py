@@ -129,7 +129,7 @@ def test_a_full_disk_keeps_what_stood_there(
                 raise OSError(errno.ENOSPC, "No space left on device")
             return real(descriptor, content[: room.pop()])
 
-        monkeypatch.setattr(module.os, "write", full)
+        monkeypatch.setattr(os, "write", full)
         with pytest.raises(OutputError, match="No space left"):
             results.append([record("2"), record("3")])
         monkeypatch.undo()
@@ -276,7 +276,8 @@ def test_a_file_that_was_replaced_while_it_was_opened_is_opened_again(
 ) -> None:
     path = tmp_path / "results.jsonl"
     path.write_bytes(encode_record(record("1")))
-    lock, raced = module._lock, []
+    lock = module._lock
+    raced: list[bool] = []
 
     def replaced_first(descriptor: int, name: Path) -> None:
         if not raced:

@@ -81,7 +81,8 @@ class Reader:
 def test_what_nvdec_refuses_the_processor_goes_on_with(after: int) -> None:
     reader = Reader(after)
     read = decode_with(reader, "nvdec:1", fallback=True)
-    assert list(read("film.mp4", VideoOptions(), 8)) == [0, 1, 2, 3]
+    given: list[object] = list(read("film.mp4", VideoOptions(), 8))
+    assert given == [0, 1, 2, 3]
     assert reader.asked == ["nvdec:1", "cpu"]
 
 

@@ -201,15 +201,18 @@ def test_frames_that_repeat_are_encoded_once(
     import numpy as np
 
     from vtloc_runtime.localize.frame_dedup import FrameReuse
+    from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork
 
     film = write_colour_video(tmp_path / "still.mp4", [("red", 8), ("blue", 8), ("red", 8)])
     with Localizer.open(colour_bundle, batch=5) as localizer:
         counted: list[int] = []
-        network = localizer._networks["visual"]
-        run = network.run
-        monkeypatch.setattr(
-            network, "run", lambda inputs: counted.append(len(inputs["frames"])) or run(inputs)
-        )
+        run = OnnxRuntimeNetwork.run
+
+        def count(network: OnnxRuntimeNetwork, inputs: Any) -> Any:
+            counted.append(len(inputs["frames"]))
+            return run(network, inputs)
+
+        monkeypatch.setattr(OnnxRuntimeNetwork, "run", count)
         video = localizer.encode_video(film)
         assert len(video) == 24
         assert sum(counted) < 12
@@ -253,7 +256,7 @@ def test_memory_does_not_grow_with_the_video(localizer: Localizer) -> None:
 
 
 def test_a_reading_without_an_end_is_no_video(localizer: Localizer) -> None:
-    def nothing(*_: Any) -> Any:
+    def nothing(source: Any, options: Any, size: int) -> Any:
         yield from ()
 
     with pytest.raises(VideoError, match="no frame"):

@@ -6,10 +6,10 @@ import functools
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tests.support import small_bundle, tensorrt_double
 from vtloc_export.engines.build import EngineOptions, build_engines
@@ -20,7 +20,7 @@ from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.cli.bench import app
 from vtloc_runtime.errors import BundleError, UsageError
 
-CLIP = {"seconds": 4, "width": 160, "height": 96}
+CLIP: dict[str, Any] = {"seconds": 4, "width": 160, "height": 96}
 QUICK = BenchOptions(batches=(1, 3), frames=(4, 8), tokens=5, seconds=0.01)
 
 

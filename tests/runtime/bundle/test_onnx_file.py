@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.support.colours import edit_manifest
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from vtloc_runtime.bundle.onnx_file import OnnxFile, external_tensors
-from vtloc_runtime.errors import BundleError
+from vtloc_runtime.errors import BackendError, BundleError
 from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork, load_onnxruntime
 
 value = helper.make_tensor_value_info
@@ -206,6 +206,20 @@ def test_a_bundle_may_keep_weights_beside_its_network(
         Bundle.open(own_bundle)
 
 
+def test_a_release_that_may_read_other_files_is_refused(
+    own_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    move_weights(own_bundle, "text")
+    monkeypatch.setattr(onnxruntime, "__version__", "1.26.2")
+    bundle = Bundle.open(own_bundle)
+    with pytest.raises(BackendError, match=r"ONNX Runtime 1.26.2.*1.27 or later.*gpu-cu13"):
+        load_onnxruntime(bundle, "text", "fp32")
+    # Networks of one file are nothing to it.
+    load_onnxruntime(bundle, "visual", "fp32").close()
+
+
 @pytest.mark.parametrize("kind", ["Loop", "Scan"])
 def test_a_network_that_might_never_end_is_refused(kind: str) -> None:
     content = model([helper.make_node(kind, ["x"], ["y"])]).SerializeToString()
@@ -225,7 +239,7 @@ def test_a_network_that_might_never_end_is_refused(kind: str) -> None:
     ],
 )
 def test_what_is_no_onnx_file_is_refused(content: bytes) -> None:
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match=r"not an ONNX file|not in ONNX"):
         OnnxFile(content)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_a_missing_driver_is_no_problem_where_no_gpu_is_wanted(
     def absent(_name: str) -> None:
         raise OSError("no such library")
 
-    monkeypatch.setattr(doctor.ctypes, "CDLL", absent)
+    monkeypatch.setattr(ctypes, "CDLL", absent)
     assert finding(diagnose(colour_bundle), "NVIDIA driver").state == "absent"
 
 
@@ -115,7 +116,9 @@ def test_decoding_on_the_gpu_is_tried(colour_bundle: Path, monkeypatch: pytest.M
     with nvdec_double.installed():
         found = finding(diagnose(colour_bundle), "GPU decoding")
         assert found.state == "ok"
-        assert "NVDEC answers; 10 sessions, about 0.5 GB each" in found.detail
+        assert (
+            "NVDEC answers; 10 sessions in one process, at most 1.2 GB with 1080p" in found.detail
+        )
     with nvdec_double.installed(tensorrt_double.Gpu(ordinal=1)):
         found = finding(diagnose(colour_bundle), "GPU decoding")
         assert found.state == "absent"

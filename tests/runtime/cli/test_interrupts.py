@@ -22,7 +22,8 @@ def test_the_first_signal_asks_and_the_second_stops(
     left: queue.Queue[int] = queue.Queue()
     monkeypatch.setattr(interrupts, "_leave", left.put)
     with Interruption(graceful=True) as interruption:
-        assert not interruption.asked
+        quiet = interruption.asked
+        assert not quiet
         os.kill(os.getpid(), signal.SIGTERM)
         assert interruption.asked
         with pytest.raises(queue.Empty):
@@ -71,7 +72,7 @@ def test_handlers_that_python_did_not_set_and_ignored_signals_are_no_trouble(
 ) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     real = signal.signal
-    monkeypatch.setattr(interrupts.signal, "signal", lambda *a: real(*a) and None)
+    monkeypatch.setattr(signal, "signal", lambda *a: real(*a) and None)
     try:
         with Interruption(graceful=True):
             os.kill(os.getpid(), signal.SIGHUP)

@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +49,7 @@ run_program(app, "program", extra="train")
 """
 
 
-def start(*words: str, **options: object) -> subprocess.Popen[str]:
+def start(*words: str, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, *words],
         stdout=options.pop("stdout", subprocess.PIPE), stderr=subprocess.PIPE, text=True, **options,
@@ -138,7 +140,7 @@ def test_advice_names_where_vtloc_came_from(
 
 def test_a_checkout_that_is_not_installed_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
-        raise installation.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
 
     monkeypatch.setattr(installation, "distribution", missing)
     error = MissingExtraError.of("opentimelineio", extra="cpu", purpose="A timeline")

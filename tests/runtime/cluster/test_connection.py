@@ -54,7 +54,7 @@ def test_long_lists_go_part_by_part_and_several_at_once_in_a_worker(colour_bundl
 class Count:
     """Tells which process did a task."""
 
-    def do(self, localizer: Localizer, task: int, read: Any) -> tuple[int, int]:
+    def do(self, localizer: Localizer, task: int, read: Any, **_: Any) -> tuple[int, int]:
         time.sleep(0.1)
         return task, os.getpid()
 

@@ -92,7 +92,7 @@ def test_a_table_shows_what_was_not_found_and_what_failed() -> None:
 @example("a --> b")
 def test_webvtt_is_read_back(query: str) -> None:
     text = write("vtt", record(query, (3723.456, 3730.0), (1.0, 2.5)), record("last", (4000, 4001)))
-    first, second, third = webvtt.from_string(text)
+    first, second, third = webvtt.from_string(text).captions
     assert (first.start, first.end) == ("00:00:01.000", "00:00:02.500")
     assert (second.start, second.end) == ("01:02:03.456", "01:02:10.000")
     assert third.text == "last"
@@ -119,7 +119,10 @@ def test_ffmpeg_reads_the_chapters(query: str) -> None:
     text = write("ffmetadata", record(query, (3723.456, 3730.0), (1.0, 2.5)), record("=", (4, 5)))
     with av.open(io.BytesIO(text.encode()), format="ffmetadata") as container:
         chapters = container.chapters()
-    times = [(one["start"] * one["time_base"], one["end"] * one["time_base"]) for one in chapters]
+    ticks = [Fraction(one["time_base"] or 1) for one in chapters]
+    times = [
+        (one["start"] * tick, one["end"] * tick) for one, tick in zip(chapters, ticks, strict=True)
+    ]
     assert times == [(1, Fraction(5, 2)), (4, 5), (Fraction(3723456, 1000), 3730)]
     assert chapters[1]["metadata"] == {"title": "="}
     assert chapters[0]["metadata"].get("title", "").strip() == cue_text(query).strip()
@@ -247,7 +250,7 @@ def test_final_cut_projects_hold_whole_frames(query: str, rate: Fraction) -> Non
 
     clips = root.findall(".//spine/asset-clip")
     found = [(frames(one.get("start")), frames(one.get("duration"))) for one in clips]
-    assert found == [(start, end - start) for start, end in FRAMES]
+    assert found == [(Fraction(start), Fraction(end - start)) for start, end in FRAMES]
     assert frames(clips[1].get("offset")) == 1
     assert clips[0].get("name") == cue_text(query)
     sequence = root.find(".//sequence")

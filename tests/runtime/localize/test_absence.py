@@ -16,7 +16,7 @@ from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import PresenceTest, ScoreCalibration
 from vtloc_runtime.errors import BundleError
 from vtloc_runtime.localize.absence import PresenceCheck, ReferenceFrames
-from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoded_video import EncodedVideo, FrameFeatures
 
 NAMES = list(COLOURS)
 
@@ -123,14 +123,32 @@ def test_absent_sentences_are_turned_away_as_often_in_films_of_every_length() ->
     assert 0.35 < float(np.mean(accepted)) < 0.65
 
 
-def test_frames_that_stay_the_same_are_one_look() -> None:
+def test_frames_that_were_seen_before_are_no_new_look() -> None:
     chance = np.random.default_rng(0)
-    reference = ReferenceFrames.of(chance.normal(size=(300, 24)))
-    shots = chance.normal(size=(7, 24))
+    reference = ReferenceFrames.of(chance.normal(size=(300, 128)))
+    shots = chance.normal(size=(7, 128))
     assert reference.looks(shots[:1]) == 1
-    assert reference.looks(np.repeat(shots, 500, axis=0)) == pytest.approx(reference.looks(shots))
-    assert reference.looks(np.tile(shots[0], (5000, 1))) == pytest.approx(1)
-    assert reference.looks(chance.normal(size=(5000, 24))) == pytest.approx(5000, rel=0.15)
+    assert reference.looks(shots) == 7
+    assert reference.looks(np.repeat(shots, 500, axis=0)) == 7
+    assert reference.looks(np.tile(shots, (500, 1))) == 7
+    noisy = np.tile(shots, (500, 1)) + 0.03 * chance.normal(size=(3500, 128))
+    assert reference.looks(noisy) == 7
+    assert reference.looks(FrameFeatures(shots, np.tile(np.arange(7), 900))) == 7
+    assert reference.looks(np.zeros((40, 128))) == 1
+
+
+def test_frames_that_all_differ_are_as_many_looks_as_frames() -> None:
+    chance = np.random.default_rng(0)
+    reference = ReferenceFrames.of(chance.normal(size=(300, 384)))
+    assert reference.looks(chance.normal(size=(5000, 384))) == 5000
+
+
+def test_a_shot_that_changes_slowly_is_a_few_looks() -> None:
+    chance = np.random.default_rng(0)
+    reference = ReferenceFrames.of(chance.normal(size=(300, 128)))
+    first, last = chance.normal(size=(2, 128))
+    share = np.linspace(0, 1, 400)[:, None]
+    assert 2 <= reference.looks((1 - share) * first + share * last) < 8
 
 
 def test_frames_are_kept_in_half_precision_and_read_back() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.failing_calls import failing_disk
 from vtloc_runtime.errors import OutputError
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.feature_cache import FeatureCache
-from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 
 @pytest.mark.parametrize("lasting", [False, True])

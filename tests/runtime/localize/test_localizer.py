@@ -348,7 +348,7 @@ def test_a_number_of_moments_that_cannot_be_meant_is_refused(
 
 @pytest.mark.parametrize("queries", [None, 5, b"red", {"red": 1}, [None], [b"red"], object()])
 def test_what_is_no_sentence_is_refused(localizer: Localizer, queries: Any) -> None:
-    with pytest.raises(QueryError):
+    with pytest.raises(QueryError, match="a sentence is text, not"):
         localizer.localize(encoded(("red", 2)), queries)
 
 
@@ -356,30 +356,44 @@ ROWS = np.zeros((2, 3), np.float32)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error"),
+    ("arguments", "error", "words"),
     [
-        (([[1]], [0], 1.0), UsageError),
-        ((ROWS.astype(int), np.arange(2.0), 2.0), UsageError),
-        ((ROWS.astype(complex), np.arange(2.0), 2.0), UsageError),
-        ((ROWS, np.array(["a", "b"]), 2.0), UsageError),
-        ((ROWS, np.arange(2), 2.0), UsageError),
-        ((ROWS, np.arange(2.0), "5"), UsageError),
-        ((ROWS, np.arange(2.0), None), UsageError),
-        ((ROWS, np.array([0.0, np.nan]), 2.0), FeatureError),
-        ((ROWS, np.array([0.0, np.inf]), np.inf), FeatureError),
-        ((ROWS, np.array([1.0, 0.0]), 2.0), FeatureError),
-        ((ROWS, np.array([-1.0, 0.0]), 2.0), FeatureError),
-        ((ROWS, np.arange(2.0), float("nan")), FeatureError),
-        ((ROWS, np.arange(2.0), float("inf")), FeatureError),
-        ((ROWS, np.arange(2.0), 0.5), FeatureError),
-        ((ROWS, np.arange(2.0), 2.0, "", (), {}, np.array([0, 2])), FeatureError),
-        ((ROWS, np.arange(2.0), 2.0, "", (), {}, np.array([-1, 0])), FeatureError),
-        ((ROWS, np.arange(2.0), 2.0, "", (), {}, np.array([0.0, 1.0])), UsageError),
-        ((ROWS, np.arange(2.0), 2.0, "", (), {}, np.array([0])), NetworkError),
+        (([[1]], [0], 1.0), UsageError, "features"),
+        ((ROWS.astype(int), np.arange(2.0), 2.0), UsageError, "features"),
+        ((ROWS.astype(complex), np.arange(2.0), 2.0), UsageError, "features"),
+        ((ROWS, np.array(["a", "b"]), 2.0), UsageError, "times"),
+        ((ROWS, np.arange(2), 2.0), UsageError, "times"),
+        ((ROWS, np.arange(2.0), "5"), UsageError, "duration"),
+        ((ROWS, np.arange(2.0), None), UsageError, "duration"),
+        ((ROWS, np.array([0.0, np.nan]), 2.0), FeatureError, "increasing seconds"),
+        ((ROWS, np.array([0.0, np.inf]), np.inf), FeatureError, "increasing seconds"),
+        ((ROWS, np.array([1.0, 0.0]), 2.0), FeatureError, "increasing seconds"),
+        ((ROWS, np.array([-1.0, 0.0]), 2.0), FeatureError, "increasing seconds"),
+        ((ROWS, np.arange(2.0), float("nan")), FeatureError, "duration"),
+        ((ROWS, np.arange(2.0), float("inf")), FeatureError, "duration"),
+        ((ROWS, np.arange(2.0), 0.5), FeatureError, "duration"),
+        (
+            (ROWS, np.arange(2.0), 2.0, "", (), {}, np.array([0, 2])),
+            FeatureError,
+            "the 2 rows",
+        ),
+        (
+            (ROWS, np.arange(2.0), 2.0, "", (), {}, np.array([-1, 0])),
+            FeatureError,
+            "the 2 rows",
+        ),
+        (
+            (ROWS, np.arange(2.0), 2.0, "", (), {}, np.array([0.0, 1.0])),
+            UsageError,
+            "whole",
+        ),
+        ((ROWS, np.arange(2.0), 2.0, "", (), {}, np.array([0])), NetworkError, "do not belong"),
     ],
 )
-def test_an_encoded_video_agrees_with_itself(arguments: Any, error: type[VtlocError]) -> None:
-    with pytest.raises(error):
+def test_an_encoded_video_agrees_with_itself(
+    arguments: Any, error: type[VtlocError], words: str
+) -> None:
+    with pytest.raises(error, match=words):
         EncodedVideo(*arguments)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vtloc_runtime.localize.occurrences import best_spans
+from vtloc_runtime.localize.occurrences import best_spans, even_reach
 
 
 def plainest(
@@ -43,7 +43,10 @@ def test_they_are_the_best_of_all_spans_that_keep_apart(
     gaps = chance.integers(1, longest + 1, size=length) if some else np.ones(length, int)
     edges = np.unique(np.minimum(np.concatenate([[0], np.cumsum(gaps)]), length))
     found = best_spans(
-        edges, lambda first, stop: values[first, stop - 1], longest=longest, count=count
+        edges,
+        lambda first, stop: values[first, stop - 1],
+        reach=even_reach(length, longest),
+        count=count,
     )
     assert [pair[:2] for pair in found] == plainest(values, edges.tolist(), longest, count)
     assert [pair[2] for pair in found] == [values[first, last] for first, last, _ in found]
@@ -54,7 +57,7 @@ def test_a_stretch_without_boundaries_is_cut_to_the_longest_span(length: int, lo
     found = best_spans(
         np.array([0, length]),
         lambda first, stop: (stop - first).astype(float),
-        longest=longest,
+        reach=even_reach(length, longest),
         count=1000,
     )
     assert max(last - first + 1 for first, last, _ in found) <= longest
@@ -65,7 +68,7 @@ def test_spans_worth_nothing_are_never_chosen() -> None:
     found = best_spans(
         np.arange(6),
         lambda first, stop: np.where((first == 2) & (stop == 4), 1.0, -np.inf),
-        longest=6,
+        reach=even_reach(5),
         count=3,
     )
     assert found == [(2, 3, 1.0)]

@@ -1,4 +1,4 @@
-"""Decoding: every strategy against brute force, and spans to seconds."""
+"""Decoding: every strategy against brute force."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vtloc_runtime.bundle.manifest import ScoreCalibration
+from vtloc_runtime.bundle.manifest import DecodingStrategy
 from vtloc_runtime.errors import NetworkError
 from vtloc_runtime.localize import spans as decoding
 from vtloc_runtime.localize.spans import Span
@@ -86,7 +86,7 @@ def test_similarity_finds_the_spans_that_correlate_best(logits: np.ndarray, coun
 @given(rows(3), st.integers(1, 14), st.integers(1, 4))
 @settings(max_examples=60)
 def test_no_span_is_longer_than_it_may_be(
-    strategy: str, logits: np.ndarray, longest: int, count: int
+    strategy: DecodingStrategy, logits: np.ndarray, longest: int, count: int
 ) -> None:
     start, end, curve = logits
     for span in decoding.decode(strategy, start, end, curve=curve, longest=longest, count=count):
@@ -156,7 +156,7 @@ def test_long_rows_are_decoded_as_short_ones() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["joint", "argmax", "soft", "similarity"])
-def test_logits_that_are_not_finite_are_refused(strategy: str) -> None:
+def test_logits_that_are_not_finite_are_refused(strategy: DecodingStrategy) -> None:
     broken = [0.0, math.nan]
     with pytest.raises(NetworkError, match="not finite"):
         decoding.decode(strategy, broken, broken, curve=broken)
@@ -169,41 +169,3 @@ def test_no_frame_and_unequal_rows_are_refused() -> None:
         decoding.joint([1.0], [1.0, 2.0])
     with pytest.raises(NetworkError, match="share"):
         decoding.decode("similarity", [1.0], [1.0])
-
-
-def test_a_span_lasts_until_its_last_frame_leaves_the_screen() -> None:
-    times = [0.0, 1.0, 2.1, 3.0]
-    moments = decoding.to_moments([Span(1, 2, 0.9), Span(3, 3, 0.8)], times, 3.6)
-    assert [(m.start, m.end, m.score) for m in moments] == [(1.0, 3.0, 0.9), (3.0, 3.6, 0.8)]
-
-
-def test_samples_of_one_frame_share_its_whole_time() -> None:
-    times = [0.0, 0.0, 0.0, 3.0, 3.0]
-    moments = decoding.to_moments([Span(1, 1, 0.5), Span(3, 4, 0.5)], times, 5.5)
-    assert [(m.start, m.end) for m in moments] == [(0.0, 3.0), (3.0, 5.5)]
-
-
-def test_fractions_of_frames_lie_between_their_times() -> None:
-    (moment,) = decoding.to_moments([Span(0.5, 1.5, 0.5)], [0.0, 2.0, 4.0], 6.0)
-    assert (moment.start, moment.end) == (1.0, 5.0)
-
-
-@given(
-    st.lists(st.floats(0, 100), min_size=1, max_size=12).map(sorted),
-    st.floats(0, 120),
-    st.data(),
-)
-def test_moments_stay_in_order_and_in_the_video(
-    times: list[float], duration: float, data: st.DataObject
-) -> None:
-    first = data.draw(st.integers(0, len(times) - 1))
-    last = data.draw(st.integers(first, len(times) - 1))
-    (moment,) = decoding.to_moments([Span(first, last, 0.5)], times, duration)
-    assert 0 <= moment.start <= moment.end <= max(duration, times[-1])
-
-
-def test_calibration_maps_scores_and_drops_what_is_no_moment() -> None:
-    calibration = ScoreCalibration(raw=(0.2, 0.6), probability=(0.1, 0.9), threshold=0.5)
-    spans = [Span(0, 0, 0.5), Span(1, 1, 0.3), Span(1, 1, 0.99)]
-    moments = decoding.to_moments(spans, [0.0, 1.0], 2.0, calibration=calibration)
-    assert [moment.score for moment in moments] == pytest.approx([0.7, 0.9])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from vtloc_runtime.bundle.manifest import Windows
 from vtloc_runtime.errors import NetworkError
 from vtloc_runtime.localize.text_encoder import EncodedSentence
 from vtloc_runtime.localize.windowed_logits import BoundaryLogits, word_alignment
-from vtloc_runtime.networks.interface import Array, Network, TensorSpec
+from vtloc_runtime.networks.interface import Array, Network, TensorSpec, choose_outputs
 
 
 class Echo(Network):
@@ -19,19 +19,31 @@ class Echo(Network):
 
     def __init__(self, limits: Mapping[str, tuple[int, int]] | None = None) -> None:
         self.seen: list[tuple[int, ...]] = []
-        self.name, self.backend, self.outputs = "localizer", "echo", {}
+        self.asked: list[tuple[str, ...]] = []
+        self.name, self.backend = "localizer", "echo"
+        self.outputs = {
+            name: TensorSpec(name, "float32", ("batch", "frames"))
+            for name in ("start_logits", "end_logits")
+        } | {"alignment": TensorSpec("alignment", "float32", ("batch", "tokens", "frames"))}
         self.inputs = {
             "features": TensorSpec("features", "float32", ("batch", "frames", 2), limits),
             "tokens": TensorSpec("tokens", "float16", ("batch", "tokens", 3), limits),
         }
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
+        self.asked.append(tuple(choose_outputs(self.outputs, outputs, network=self.name)))
         self.seen.append(inputs["features"].shape)
         assert inputs["tokens"].dtype == np.float16
-        starts = inputs["features"][..., 0]
+        starts: np.ndarray = inputs["features"][..., 0]
+        tokens: np.ndarray = inputs["tokens"]
         ends = np.zeros_like(starts) + inputs["token_mask"].sum(axis=1, keepdims=True)
-        aligned = inputs["tokens"][..., :1] * starts[:, None, :]
-        return {"start_logits": starts, "end_logits": ends, "alignment": aligned}
+        aligned = tokens[..., :1] * starts[:, None, :]
+        found = {"start_logits": starts, "end_logits": ends, "alignment": aligned}
+        return {name: found[name] for name in self.asked[-1]}
+
+    def close(self) -> None: ...
 
 
 def sentence(tokens: int) -> EncodedSentence:
@@ -85,16 +97,24 @@ def test_tokens_are_gathered_into_words() -> None:
 
 
 def test_a_network_without_alignment_says_so() -> None:
-    class Mute(Echo):
-        def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-            found = super().run(inputs)
-            del found["alignment"]
-            return found
-
+    mute = Echo()
+    del mute.outputs["alignment"]
     with pytest.raises(NetworkError, match="alignment"):
-        BoundaryLogits(Mute(), Windows()).of(
+        BoundaryLogits(mute, Windows()).of(
             np.ones((3, 2), np.float32), [sentence(1)], alignment=True
         )
+    assert mute.seen == []
+
+
+def test_the_alignment_is_asked_for_only_where_it_is_wanted() -> None:
+    network = Echo()
+    logits = BoundaryLogits(network, Windows())
+    for alignment in (False, True):
+        logits.of(np.ones((3, 2), np.float32), [sentence(1)], alignment=alignment)
+    assert network.asked == [
+        ("start_logits", "end_logits"),
+        ("start_logits", "end_logits", "alignment"),
+    ]
 
 
 def test_without_limits_many_sentences_go_together() -> None:

@@ -58,6 +58,7 @@ def test_every_thread_gets_its_own_rows_and_runs_are_shared() -> None:
     batches = [frames(3 + index % 3, index) for index in range(12)]
     found = ask_all(FrameCombiner(network, limit=16, at_once=1), batches)
     for batch, features in zip(batches, found, strict=True):
+        assert isinstance(features, np.ndarray)
         assert np.array_equal(features, levels(batch))
     assert sum(network.sizes) == 5 * sum(len(batch) for batch in batches)
     assert len(network.sizes) < 60
@@ -71,6 +72,7 @@ def test_an_error_reaches_only_those_who_caused_it() -> None:
         if (batch == 255).any():
             assert isinstance(features, NetworkError)
         else:
+            assert isinstance(features, np.ndarray)
             assert np.array_equal(features, levels(batch))
 
 

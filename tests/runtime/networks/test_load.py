@@ -70,5 +70,5 @@ def test_a_bundle_without_any_usable_precision_is_refused(own_bundle: Path) -> N
 
 def test_tensorrt_is_an_error_where_it_cannot_serve(colour_bundle: Path) -> None:
     # Which one depends on the machine: no package, no GPU, or no engine for it.
-    with pytest.raises(VtlocError):
+    with pytest.raises(VtlocError, match=r"GPU|TensorRT|engine"):
         open_network(Bundle.open(colour_bundle), "text", backend="tensorrt")

@@ -114,7 +114,10 @@ def test_a_provider_that_falls_back_is_refused(
     class Fallen:
         """A session that offers CUDA and gives the CPU, as a driver too old makes it do."""
 
-        def __init__(self, content: bytes, options: Any, providers: list[Any]) -> None:
+        def __init__(
+            self, content: bytes, options: Any, *, providers: list[Any], enable_fallback: int
+        ) -> None:
+            assert not enable_fallback
             self._session = real(content, options, providers=["CPUExecutionProvider"])
 
         def __getattr__(self, name: str) -> Any:
@@ -131,12 +134,37 @@ def test_a_provider_that_falls_back_is_refused(
         load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32", "cuda")
 
 
+def test_a_session_that_cannot_start_says_nothing_on_standard_output(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(BundleError, match="cannot load"):
+        OnnxRuntimeNetwork("visual", broken_graph())
+    # Standard output is for results; ONNX Runtime would try again, and print that.
+    assert capfd.readouterr().out == ""
+
+
+def broken_graph() -> bytes:
+    """A valid file whose one node gives another type than the graph says."""
+    from onnx import TensorProto, helper
+
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.INT64)],
+        "broken",
+        [value("x", TensorProto.FLOAT, [1])],
+        [value("y", TensorProto.FLOAT, [1])],
+    )
+    opsets = [helper.make_opsetid("", 18)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+
+
 @pytest.fixture
 def cuda_session(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """ONNX Runtime's own session on the CPU, in CUDA's place; what CUDA was told is kept."""
     import onnxruntime
 
-    real, told = onnxruntime.InferenceSession, {"outputs": []}
+    real = onnxruntime.InferenceSession
+    told: dict[str, Any] = {"outputs": []}
 
     class Binding:
         def __init__(self, session: Any) -> None:
@@ -150,7 +178,10 @@ def cuda_session(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             return getattr(self.inner, name)
 
     class Session:
-        def __init__(self, content: bytes, options: Any, providers: list[Any]) -> None:
+        def __init__(
+            self, content: bytes, options: Any, *, providers: list[Any], enable_fallback: int
+        ) -> None:
+            assert not enable_fallback
             self._providers = [name for name, _ in providers]
             told["settings"] = providers[0][1]
             self._session = real(content, options, providers=["CPUExecutionProvider"])
@@ -193,8 +224,8 @@ def test_on_cuda_it_searches_once_and_binds_what_is_read(
     with load_onnxruntime(bundle, "text", "fp32") as plain:
         inputs = {"token_ids": np.array([[1, 2]]), "token_mask": np.ones((1, 2), bool)}
         expected = plain.run(inputs)
-    with load_onnxruntime(bundle, "text", "fp32", "cuda:1", outputs=["sentence"]) as network:
-        found = network.run(inputs)
+    with load_onnxruntime(bundle, "text", "fp32", "cuda:1") as network:
+        found = network.run(inputs, ["sentence"])
     assert list(found) == ["sentence"]
     np.testing.assert_array_equal(found["sentence"], expected["sentence"])
     assert cuda_session["outputs"] == [("sentence", "cuda", 1)]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from vtloc_runtime.errors import BackendError, NetworkError
-from vtloc_runtime.networks.interface import Array, Network, TensorSpec
+from vtloc_runtime.networks.interface import Array, Network, TensorSpec, choose_outputs
 from vtloc_runtime.networks.load import resolve_device
 from vtloc_runtime.networks.replicas import SpreadNetwork, device_count
 
@@ -28,12 +28,15 @@ class Doubling(Network):
         self.runs = 0
         self.open = True
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
         self.runs += 1
         self.let.wait()
         if np.isnan(inputs["x"]).any():
             raise NetworkError("not a number")
-        return {"y": 2 * inputs["x"]}
+        read = choose_outputs(self.outputs, outputs, network=self.name)
+        return {name: value for name, value in {"y": 2 * inputs["x"]}.items() if name in read}
 
     def close(self) -> None:
         self.open = False
@@ -70,7 +73,7 @@ def test_a_run_that_fails_leaves_its_device_free() -> None:
     copies = [Doubling(0), Doubling(1)]
     network = SpreadNetwork(copies)
     for _ in range(4):
-        with pytest.raises(NetworkError):
+        with pytest.raises(NetworkError, match="not a number"):
             network.run({"x": np.array([np.nan], np.float32)})
     assert [copy.runs for copy in copies] == [2, 2]
 

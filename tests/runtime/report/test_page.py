@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +22,7 @@ from vtloc_runtime.report.page import format_clock, is_page, render_page, write_
 from vtloc_runtime.system.text import plain
 
 
-def film(query: str = "a cat", *moments: Span, **changes: object) -> Film:
+def film(query: str = "a cat", *moments: Span, **changes: Any) -> Film:
     made = Film(
         "film.mp4",
         source="./film.mp4",

@@ -55,6 +55,8 @@ def test_new_files_empty_files_and_devices_are_fine(film: Path) -> None:
     Path("empty").touch()
     for place in ("new", "deep/new", "empty", "/dev/null"):
         check_output(place, inputs=[("a video", film), ("a video", "/dev/null")])
+    assert not Path("new").exists()
+    assert Path("empty").read_bytes() == b""
 
 
 def test_a_name_that_is_not_there_yet_may_still_be_an_input(film: Path) -> None:

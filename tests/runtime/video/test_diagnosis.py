@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 
+from tests.support import films
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video import open_video
 
 
-def refusal(source: object) -> str:
+def refusal(source: Any) -> str:
     with pytest.raises(VideoError) as raised:
         list(open_video(source))
     assert raised.value.remedy, raised.value
@@ -45,7 +47,7 @@ def test_the_cause_is_named(name: str, content: str, words: str, tmp_path: Path)
     assert refusal(content.encode()).startswith(words)
 
 
-def test_what_a_playlist_names_is_never_opened(tmp_path: Path, films: object) -> None:
+def test_what_a_playlist_names_is_never_opened(tmp_path: Path) -> None:
     opened = []
 
     class Watched(io.BytesIO):
@@ -63,12 +65,12 @@ def test_what_a_playlist_names_is_never_opened(tmp_path: Path, films: object) ->
 
 
 @pytest.fixture(scope="module")
-def film(films: object) -> bytes:
+def film() -> bytes:
     return films.Film(ticks=tuple(range(60)), options={"g": "10"}).make()
 
 
 @pytest.fixture(scope="module")
-def fragments(films: object) -> bytes:
+def fragments() -> bytes:
     return films.Film(
         ticks=tuple(range(60)),
         options={"g": "20"},
@@ -106,18 +108,7 @@ def test_an_empty_file_is_said_to_be_empty(tmp_path: Path) -> None:
 
 
 def test_a_file_encrypted_for_playback_under_licence_says_so() -> None:
-    target = io.BytesIO()
-    options = {
-        "encryption_scheme": "cenc-aes-ctr",
-        "encryption_key": "00112233445566778899aabbccddeeff",
-        "encryption_kid": "00112233445566778899aabbccddeeff",
-    }
-    with av.open(target, "w", "mp4", options=options) as out:
-        stream = out.add_stream("libx264", rate=20)
-        stream.width = stream.height = 64
-        out.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
-        out.mux(stream.encode(None))
-    assert refusal(target.getvalue()) == "is encrypted (DRM)"
+    assert refusal(films.encrypted()) == "is encrypted (DRM)"
 
 
 def test_an_animated_webp_says_that_nothing_here_decodes_it() -> None:

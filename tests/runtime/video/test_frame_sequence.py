@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,7 +47,7 @@ TWO = np.zeros((2, 8, 8, 3), np.uint8)
         (TWO, [0, 10**400]),
     ],
 )
-def test_what_is_not_pictures_and_times_is_refused(images: object, times: object) -> None:
+def test_what_is_not_pictures_and_times_is_refused(images: Any, times: Any) -> None:
     with pytest.raises(VideoError) as raised:
         FrameSequence(images, times)
     assert raised.value.remedy
@@ -54,14 +56,15 @@ def test_what_is_not_pictures_and_times_is_refused(images: object, times: object
 @pytest.mark.parametrize(
     "duration", ["5", float("nan"), float("inf"), -1, 0, 0.5, 1j, None.__class__, [5], True]
 )
-def test_a_duration_that_is_none_is_refused(duration: object) -> None:
-    with pytest.raises(VideoError):
+def test_a_duration_that_is_none_is_refused(duration: Any) -> None:
+    with pytest.raises(VideoError, match="duration"):
         FrameSequence(TWO, [0, 1], duration=duration)
 
 
 def test_pictures_may_differ_in_size_and_times_may_be_integers() -> None:
     images = (np.zeros((8, 16, 3), np.uint8), np.full((32, 8, 3), 255, np.uint8))
-    with open_video(FrameSequence(images, np.array([3, 4]), duration=np.float32(2.5))) as reader:
+    duration: Any = np.float32(2.5)
+    with open_video(FrameSequence(images, np.array([3, 4]), duration=duration)) as reader:
         frames = list(reader)
     assert [frame.image.mean() for frame in frames] == [0, 255, 255]
     assert reader.duration == 2.5
@@ -75,7 +78,7 @@ ANYTHING = st.recursive(
 
 
 @given(times=ANYTHING, duration=ANYTHING)
-def test_nothing_but_our_own_error_comes_out(times: object, duration: object) -> None:
+def test_nothing_but_our_own_error_comes_out(times: Any, duration: Any) -> None:
     try:
         sequence = FrameSequence(TWO, times, duration=duration)
     except VtlocError:

@@ -10,9 +10,11 @@ import av
 import numpy as np
 import pytest
 
+from tests.support import films
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video import FrameSequence, Limits, VideoOptions, decode_budget, open_video
 from vtloc_runtime.video.decode_budget import DecodeBudget
+from vtloc_runtime.video.options import DecodeStrategy
 
 DAY = 24 * 3600
 
@@ -22,7 +24,7 @@ DAY = 24 * 3600
     ("length", "container"), [(DAY + 2, "mp4"), (DAY + 2, "matroska"), (40 * DAY, "matroska")]
 )
 def test_a_gap_beyond_the_limit_costs_nothing(
-    length: int, container: str, strategy: str, films: object
+    length: int, container: str, strategy: DecodeStrategy
 ) -> None:
     film = films.Film(ticks=(0, 1, 20 * length), container=container, options={"bf": "0"})
     begun = time.process_time()
@@ -32,7 +34,7 @@ def test_a_gap_beyond_the_limit_costs_nothing(
 
 
 @pytest.mark.parametrize("strategy", ["needed", "everything"])
-def test_more_frames_than_the_limit_are_foreseen(strategy: str, films: object) -> None:
+def test_more_frames_than_the_limit_are_foreseen(strategy: DecodeStrategy) -> None:
     data = films.Film(ticks=(0, 1, 20 * 3600), container="matroska").make()
     options = VideoOptions(strategy=strategy, frames_per_second=1000)
     with pytest.raises(VideoError, match="gives more than 500000 frames"):
@@ -42,7 +44,7 @@ def test_more_frames_than_the_limit_are_foreseen(strategy: str, films: object) -
 
 
 @pytest.mark.parametrize("strategy", ["needed", "everything"])
-def test_a_held_picture_is_one_object(strategy: str, films: object) -> None:
+def test_a_held_picture_is_one_object(strategy: DecodeStrategy) -> None:
     data = films.Film(ticks=(0, 20, 20 * 600), container="matroska").make()
     with open_video(data, VideoOptions(strategy=strategy)) as reader:
         frames = list(reader)
@@ -51,12 +53,12 @@ def test_a_held_picture_is_one_object(strategy: str, films: object) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["needed", "everything"])
-def test_a_damaged_picture_before_a_gap_is_fetched_again_once(strategy: str, films: object) -> None:
+def test_a_damaged_picture_before_a_gap_is_fetched_again_once(strategy: DecodeStrategy) -> None:
     film = films.Film(
         ticks=(0, 1, 2, 20 * 7200), codec="libvpx", container="matroska", options={"g": "2"}
     )
     target = io.BytesIO()
-    with av.open(io.BytesIO(film.make())) as source, av.open(target, "w", "matroska") as out:
+    with av.open(io.BytesIO(film.make()), "r") as source, av.open(target, "w", "matroska") as out:
         stream = out.add_stream_from_template(source.streams.video[0])
         for number, packet in enumerate(source.demux(video=0)):
             if packet.size:
@@ -89,7 +91,7 @@ def test_pictures_that_give_too_many_frames_are_refused_at_once() -> None:
 
 @pytest.mark.parametrize("strategy", ["needed", "everything"])
 def test_a_small_file_that_unfolds_into_huge_pictures_is_refused(
-    strategy: str, films: object, monkeypatch: pytest.MonkeyPatch
+    strategy: DecodeStrategy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decode_budget, "_FREE_BYTES", 2 * 10**7)
     film = films.Film(ticks=(0, 1), codec="gif", container="gif", pixels="rgb8", size=(2000, 1500))
@@ -118,7 +120,7 @@ def test_an_hour_at_sixty_pictures_a_second_of_a_still_screen_is_paid_for(
         budget.spend(width, height, pixel_format)
 
 
-def test_a_long_healthy_film_is_read(films: object) -> None:
+def test_a_long_healthy_film_is_read() -> None:
     film = films.Film(ticks=tuple(range(0, 3600 * 8, 40)), time_base=Fraction(1, 8), codec="mpeg4")
     with open_video(film.make(), VideoOptions()) as reader:
         assert sum(1 for _ in reader) == 3596

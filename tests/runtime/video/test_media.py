@@ -9,6 +9,7 @@ import pytest
 
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video import VideoOptions, open_video
+from vtloc_runtime.video.options import DecodeStrategy
 
 pytestmark = pytest.mark.media
 
@@ -88,7 +89,7 @@ def test_no_way_of_reading_changes_a_bit_of_a_real_file(name: str, media: Path) 
     frames = {}
     ways = {"needed": 0, "everything": 0, "two threads": 2}
     for way, workers in ways.items():
-        strategy = "everything" if way == "everything" else "needed"
+        strategy: DecodeStrategy = "everything" if way == "everything" else "needed"
         options = VideoOptions(frames_per_second=rate, strategy=strategy, workers=workers)
         with open_video(media / "videos" / name, options) as reader:
             frames[way] = list(reader)

@@ -15,6 +15,14 @@ from vtloc_runtime.errors import UsageError
 from vtloc_runtime.video import Limits, VideoOptions
 
 NAN, ENDLESS = float("nan"), float("inf")
+WRONG_PREPROCESSING: list[dict[str, Any]] = [
+    {"size": 0},
+    {"size": 10**9},
+    {"size": "224"},
+    {"size": 1.5},
+    {"resize": "crop"},
+    {"interpolation": "nearest"},
+]
 WRONG: dict[str, list[Any]] = {
     "frames_per_second": [0, -1, NAN, ENDLESS, "1", None, 1j, True, [1], 1e-9, 10**400],
     "instants": [(), (2.0, 1.0), (-1.0,), (NAN,), ("1",), (None,), "12", 5, (1j,), (ENDLESS,)],
@@ -22,12 +30,7 @@ WRONG: dict[str, list[Any]] = {
         None,
         "224",
         224,
-        Preprocessing(size=0),
-        Preprocessing(size=10**9),
-        Preprocessing(size="224"),
-        Preprocessing(size=1.5),
-        Preprocessing(resize="crop"),
-        Preprocessing(interpolation="nearest"),
+        *(Preprocessing(**wrong) for wrong in WRONG_PREPROCESSING),
     ],
     "stream": [-1, 1.0, "0", True, NAN],
     "workers": [-1, 1.5, "2", None, True],
@@ -40,7 +43,7 @@ WRONG: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, v) for name in WRONG for v in WRONG[name]])
-def test_what_cannot_be_meant_is_refused(name: str, value: object) -> None:
+def test_what_cannot_be_meant_is_refused(name: str, value: Any) -> None:
     with pytest.raises(UsageError) as raised:
         VideoOptions(**{name: value})
     assert name in str(raised.value)
@@ -48,18 +51,18 @@ def test_what_cannot_be_meant_is_refused(name: str, value: object) -> None:
 
 @pytest.mark.parametrize("name", ["pixels", "frames", "seconds", "decoding_seconds"])
 @pytest.mark.parametrize("value", [0, -1, NAN, "5", None, True, 1j])
-def test_a_limit_that_is_none_is_refused(name: str, value: object) -> None:
+def test_a_limit_that_is_none_is_refused(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=name):
         Limits(**{name: value})
 
 
 def test_numbers_of_every_kind_are_taken() -> None:
-    options = VideoOptions(
-        frames_per_second=np.float32(2),
-        instants=(0, Fraction(1, 3), np.float64(2)),
-        workers=np.int64(1),
-        limits=Limits(seconds=float("inf")),
-    )
+    given: dict[str, Any] = {
+        "frames_per_second": np.float32(2),
+        "instants": (0, Fraction(1, 3), np.float64(2)),
+        "workers": np.int64(1),
+    }
+    options = VideoOptions(**given, limits=Limits(seconds=float("inf")))
     assert [float(target) for target in options.targets()] == pytest.approx([0, 1 / 3, 2])
     assert VideoOptions(frames_per_second=0.1).rate == Fraction(1, 10)
 
@@ -70,7 +73,7 @@ ANYTHING = (
 
 
 @given(name=st.sampled_from(sorted(WRONG)), value=ANYTHING | st.lists(ANYTHING, max_size=3))
-def test_nothing_but_our_own_error_comes_out(name: str, value: object) -> None:
+def test_nothing_but_our_own_error_comes_out(name: str, value: Any) -> None:
     try:
         VideoOptions(**{name: value})
     except UsageError:

@@ -71,9 +71,9 @@ def environment(libraries: Path, packages: Path | None = None, **options: object
     Args:
         libraries: What `compiled` gave.
         packages: A folder of packages that come before the installed ones.
-        options: Steer the stand-ins: ``devices=2`` sets ``STAND_IN_DEVICES``.
+        options: Steer the stand-ins: ``devices=2`` sets ``CUDA_STAND_IN_DEVICES``.
     """
-    chosen = {f"STAND_IN_{name.upper()}": str(value) for name, value in options.items()}
+    chosen = {f"CUDA_STAND_IN_{name.upper()}": str(value) for name, value in options.items()}
     paths = [str(path) for path in (packages, ROOT) if path is not None]
     return {
         **os.environ,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -13,11 +14,13 @@ from av.video.plane import VideoPlane
 WIDTH, HEIGHT, RATE = 320, 176, 25
 
 
-def write_film(folder: Path, *, pictures: int = 100, b_frames: int = 0, group: int = 25) -> Path:
-    """A film without loss, a colour a picture; ``pictures.txt`` beside it is the table."""
+def write_film(
+    folder: Path, *, pictures: int = 100, b_frames: int = 0, group: int = 25, seed: int = 0
+) -> Path:
+    """A film without loss, a colour a picture; a text file of its name beside it is the table."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"flat-{b_frames}.mp4"
-    colours = np.random.default_rng(0).integers(30, 220, (pictures, 3))
+    path = folder / (f"flat-{b_frames}-{seed}.mp4" if seed else f"flat-{b_frames}.mp4")
+    colours = np.random.default_rng(seed).integers(30, 220, (pictures, 3))
     with av.open(str(path), "w") as out:
         options = {"qp": "2", "g": str(group), "bf": str(b_frames), "sc_threshold": "0"}
         stream = out.add_stream("libx264", rate=RATE, options=options | {"b_strategy": "0"})
@@ -53,7 +56,7 @@ def _table(path: Path) -> str:
 
 
 def _colour(plane: VideoPlane) -> int:
-    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+    rows = np.frombuffer(cast("memoryview", plane), np.uint8).reshape(plane.height, plane.line_size)
     (found,) = np.unique(rows[:, : plane.width])
     return int(found)
 

@@ -4,7 +4,7 @@
 // it; what CUDA forbids during a capture invalidates it, and everything that is made is counted.
 // Only what cuda-core, PyNvVideoCodec and the tests call is here.
 //
-// STAND_IN_DEVICES, STAND_IN_VERSION (13000 is CUDA 13.0) steer it.
+// CUDA_STAND_IN_DEVICES, CUDA_STAND_IN_VERSION (13000 is CUDA 13.0) steer it.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>
@@ -49,8 +49,8 @@ static int number(const char *name, int otherwise) {
   const char *text = getenv(name);
   return text ? atoi(text) : otherwise;
 }
-static int devices(void) { return number("STAND_IN_DEVICES", 1); }
-static int cuda(void) { return number("STAND_IN_VERSION", 13000); }
+static int devices(void) { return number("CUDA_STAND_IN_DEVICES", 1); }
+static int cuda(void) { return number("CUDA_STAND_IN_VERSION", 13000); }
 static Context *current(void) { return depth ? stack[depth - 1] : NULL; }
 #define NEED_CONTEXT do { if (!current()) return INVALID_CONTEXT; } while (0)
 #define NEED_ALIVE do { if (lost) return ILLEGAL_ADDRESS; } while (0)

@@ -4,8 +4,10 @@
 // The parser hands pictures out in the order they are shown, as the real one does, so that
 // pictures that refer to later ones are reordered.
 //
-// STAND_IN_PICTURES names the table: a line a packet, "hash order y u v" (see `films`).
-// STAND_IN_WIDTH, STAND_IN_HEIGHT are the film's size, STAND_IN_DECODE_US the time of a picture.
+// CUDA_STAND_IN_PICTURES names the table: a line a packet, "hash order y u v" (see `films`).
+// CUDA_STAND_IN_WIDTH, CUDA_STAND_IN_HEIGHT are the film's size, CUDA_STAND_IN_DECODE_US the time of
+// a picture. A picture of the colour 1 1 1 crashes, one of 2 2 2 never ends, one of 3 3 3 loses the
+// GPU. CUDA_STAND_IN_TRACE names a file that gets a line "what process" for each decoder made.
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdint.h>
@@ -60,13 +62,20 @@ static int pictures, living_parsers, living_decoders, made_decoders, mapped, end
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static __thread const Picture *under_way;
 
+static void trace(const char *what) {
+  const char *name = getenv("CUDA_STAND_IN_TRACE");
+  FILE *file = name ? fopen(name, "a") : NULL;
+  if (!file) return;
+  fprintf(file, "%s %d\n", what, getpid());
+  fclose(file);
+}
 static int number(const char *name, int otherwise) {
   const char *text = getenv(name);
   return text ? atoi(text) : otherwise;
 }
 static void read_table(void) {
   pthread_mutex_lock(&lock);
-  const char *name = getenv("STAND_IN_PICTURES");
+  const char *name = getenv("CUDA_STAND_IN_PICTURES");
   FILE *file = table || !name ? NULL : fopen(name, "r");
   if (file) {
     table = calloc(65536, sizeof *table);
@@ -136,7 +145,7 @@ int cuvidParseVideoData(void *handle, Packet *packet) {
   if (packet->size) {
     if (!parser->known) {
       parser->known = 1;
-      int width = number("STAND_IN_WIDTH", 320), height = number("STAND_IN_HEIGHT", 176);
+      int width = number("CUDA_STAND_IN_WIDTH", 320), height = number("CUDA_STAND_IN_HEIGHT", 176);
       Format format = {.codec = parser->parameters.codec, .rate = 25, .per = 1, .progressive = 1,
                        .surfaces = SURFACES, .width = (width + 15) / 16 * 16,
                        .height = (height + 15) / 16 * 16, .right = width, .bottom = height,
@@ -167,6 +176,7 @@ int cuvidCreateDecoder(void **made, DecoderParameters *parameters) {
   Decoder *decoder = calloc(1, sizeof *decoder);
   decoder->parameters = *parameters;
   *made = decoder;
+  trace("decoder");
   __sync_fetch_and_add(&living_decoders, 1);
   __sync_fetch_and_add(&made_decoders, 1);
   return SUCCESS;
@@ -177,10 +187,20 @@ int cuvidDestroyDecoder(void *handle) {
   __sync_fetch_and_sub(&living_decoders, 1);
   return SUCCESS;
 }
-int cuvidReconfigureDecoder(void *decoder, void *parameters) { return SUCCESS; }
+int cuvidReconfigureDecoder(void *decoder, void *parameters) {
+  trace("reconfigured");
+  return SUCCESS;
+}
+void stand_in_lose(int lost);
 int cuvidDecodePicture(void *handle, PictureParameters *asked) {
-  int pause = number("STAND_IN_DECODE_US", 0);
+  int pause = number("CUDA_STAND_IN_DECODE_US", 0);
   if (pause) usleep(pause);
+  if (under_way->y == 1 && under_way->u == 1) abort();
+  while (under_way->y == 2 && under_way->u == 2) usleep(10000);
+  if (under_way->y == 3 && under_way->u == 3) {
+    stand_in_lose(1);
+    return FAILED;
+  }
   ((Decoder *)handle)->surfaces[asked->surface] = *under_way;
   return SUCCESS;
 }

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import collections
 import ctypes
 import sys
-import threading
 from typing import Any
 
 import numpy as np
 
 from tests.support.tensorrt_double import build, execution
-from tests.support.tensorrt_double.gpu import RuleBroken
+from tests.support.tensorrt_double.gpu import Machine, RuleBroken
 
 COUNTS = (
     "streams", "graphs", "executables", "device_blocks", "host_blocks", "events", "launches",
@@ -22,24 +20,17 @@ LIVING = COUNTS[:6]
 _CALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
-class Driver:
+class Driver(Machine):
     """The stand-in, as the double of TensorRT sees a machine."""
 
     def __init__(self, *, capturable: bool = True) -> None:
+        super().__init__(capturable=capturable)
         self.library = ctypes.CDLL("libcuda.so.1")
         self.library.stand_in_run.argtypes = [ctypes.c_void_p, _CALL, ctypes.c_void_p]
         for name in ("stand_in_capturing", "stand_in_invalidate"):
             getattr(self.library, name).argtypes = [ctypes.c_void_p]
-        self.capturable = capturable
-        self.lost = False
-        self.ordinal = 0
         self.errors: list[BaseException] = []
-        self.live: collections.Counter[str] = collections.Counter()
-        self.made: collections.Counter[str] = collections.Counter()
-        self.launches: collections.Counter[str] = collections.Counter()
-        self.runs: collections.Counter[int] = collections.Counter()
-        self.lock = threading.RLock()
-        self.current = threading.local()
+        self.callbacks: list[Any] = []
         self.streams = _Streams(self)
 
     def counts(self) -> dict[str, int]:
@@ -52,15 +43,6 @@ class Driver:
         """From now on every call fails, as after an illegal address."""
         self.lost = True
         self.library.stand_in_lose(1)
-
-    def born(self, kind: str) -> None:
-        with self.lock:
-            self.live[kind] += 1
-            self.made[kind] += 1
-
-    def gone(self, kind: str) -> None:
-        with self.lock:
-            self.live[kind] -= 1
 
     def need_current(self, ordinal: int | None = None) -> int:
         device = ctypes.c_int(-1)
@@ -78,7 +60,7 @@ class Driver:
                 raise RuleBroken(f"memory of cuda:{device.value} on cuda:{ordinal}")
 
     def memory(self, address: int, size: int, *, kinds: tuple[str, ...]) -> np.ndarray:
-        return np.frombuffer((ctypes.c_ubyte * size).from_address(address), dtype=np.uint8)
+        return np.ctypeslib.as_array((ctypes.c_ubyte * size).from_address(address))
 
 
 class _Stream:
@@ -110,7 +92,7 @@ class _Stream:
                 self._driver.errors.append(error)
 
         kept = _CALL(call)
-        self._driver.streams.kept.append(kept)
+        self._driver.callbacks.append(kept)
         code = self._driver.library.stand_in_run(self._handle, kept, None)
         if code:
             raise RuntimeError(f"the driver refuses the run: {code}")
@@ -119,10 +101,9 @@ class _Stream:
 class _Streams:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self.kept: list[Any] = []
 
-    def __contains__(self, handle: int) -> bool:
-        return handle > 2
+    def __contains__(self, handle: object) -> bool:
+        return isinstance(handle, int) and handle > 2
 
     def __getitem__(self, handle: int) -> _Stream:
         return _Stream(self._driver, handle)

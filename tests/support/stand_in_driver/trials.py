@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import os
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -146,8 +147,8 @@ def lent_arrays() -> dict[str, Any]:
 def several_gpus() -> dict[str, Any]:
     """Two GPUs share out the calls of one localizer."""
     from vtloc_export.engines.build import EngineOptions, build_engines
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
     driver = machine.install()
     bundle = small_bundle.write_small_bundle(Path(tempfile.mkdtemp()) / "bundle")
@@ -180,8 +181,8 @@ def several_gpus() -> dict[str, Any]:
 def traffic() -> dict[str, Any]:
     """Calls and copies that one sentence about a video costs once shapes recur."""
     from vtloc_export.engines.build import EngineOptions, build_engines
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.video_encoder import EncodedVideo
 
     driver = machine.install()
     bundle = small_bundle.write_small_bundle(Path(tempfile.mkdtemp()) / "bundle")
@@ -234,6 +235,49 @@ def films(*paths: str) -> dict[str, Any]:
     decoding.stand_in_decoding(counts)
     names = ("parsers", "decoders", "made", "mapped", "ends", "breaks")
     return found | dict(zip(names, counts, strict=True))
+
+
+def shared_decoding(workers: str, *paths: str) -> dict[str, Any]:
+    """Films through a GPU's one process, several at once; what became of each."""
+    from vtloc_runtime.batch.worker_pool import PipelineOptions, run_tasks
+    from vtloc_runtime.errors import VideoError
+    from vtloc_runtime.video import VideoOptions, open_video
+    from vtloc_runtime.video.isolation.decoder_process import DecoderLimits
+
+    options = VideoOptions(frames_per_second=5.0)
+
+    def work(path: str, read: Any) -> tuple[str, str]:
+        with open_video(path, options) as reader:
+            expected = [(frame.time, frame.image) for frame in reader]
+        found = []
+        try:
+            for part in read(path, options, 8):
+                if hasattr(part, "images"):
+                    found += list(zip(part.times, part.images, strict=True))
+        except VideoError as error:
+            return path, str(error)
+        same = len(found) == len(expected) and all(
+            time == other and np.array_equal(image, picture)
+            for (time, image), (other, picture) in zip(found, expected, strict=True)
+        )
+        return path, "same" if same else f"differs: {len(found)} frames, not {len(expected)}"
+
+    pipeline = PipelineOptions(
+        workers=int(workers), decoder=os.environ.get("DECODER", "nvdec"),
+        device=os.environ.get("DEVICE"), limits=DecoderLimits(timeout=5.0),
+    )  # fmt: skip
+    outcomes = dict(run_tasks(work, list(paths), pipeline))
+    trace = Path(os.environ["CUDA_STAND_IN_TRACE"])
+    made = [line.split() for line in trace.read_text().splitlines()] if trace.exists() else []
+    processes: dict[str, int] = {}
+    for what, process in made:
+        if what == "decoder":
+            processes[process] = processes.get(process, 0) + 1
+    return {
+        "outcomes": [outcomes[path] for path in paths],
+        "processes": list(processes.values()),
+        "reconfigured": sum(what == "reconfigured" for what, _ in made),
+    }
 
 
 class _Device(ctypes.Structure):

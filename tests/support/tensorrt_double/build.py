@@ -9,17 +9,23 @@ import types
 import zlib
 from typing import Any
 
-from tests.support.tensorrt_double.gpu import Gpu, RuleBroken
+from tests.support.tensorrt_double.gpu import Machine, RuleBroken
+
+CACHE_MARK = b"ptrt"
+"""What a serialized timing cache begins with."""
 
 
-def add_builder(trt: types.ModuleType, gpu: Gpu) -> types.ModuleType:
+def add_builder(trt: Any, gpu: Machine) -> types.ModuleType:
     """Give a module of the execution half its building half."""
     from tests.support.tensorrt_double.execution import write_plan
 
     BuilderFlag = enum.IntEnum(
         "BuilderFlag", ["TF32", "EDITABLE_TIMING_CACHE", "ERROR_ON_TIMING_CACHE_MISS"], start=0
     )
-    Creation = enum.IntEnum("NetworkDefinitionCreationFlag", ["STRONGLY_TYPED"], start=1)
+
+    class Creation(enum.IntEnum):
+        STRONGLY_TYPED = 1
+
     ComputeCapability = enum.Enum("ComputeCapability", ["NONE", "CURRENT", "SM80", "SM86"])
     MemoryPoolType = enum.Enum("MemoryPoolType", ["WORKSPACE"])
 
@@ -62,7 +68,8 @@ def add_builder(trt: types.ModuleType, gpu: Gpu) -> types.ModuleType:
 
     class OnnxParser:
         def __init__(self, network: Network, logger: Any) -> None:
-            self.network, self.errors = network, []
+            self.network = network
+            self.errors: list[ParserError] = []
 
         num_errors = property(lambda self: len(self.errors))
 
@@ -144,11 +151,13 @@ def add_builder(trt: types.ModuleType, gpu: Gpu) -> types.ModuleType:
             return len(self.profiles) - 1
 
         def create_timing_cache(self, serialized_timing_cache: bytes) -> TimingCache:
-            return TimingCache(serialized_timing_cache)
+            # What it cannot read it passes over with a warning, as the real one was seen to do.
+            known = serialized_timing_cache.startswith(CACHE_MARK)
+            return TimingCache(serialized_timing_cache if known else CACHE_MARK)
 
         def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool:
             self.cache = cache
-            return not cache.content.startswith(b"foreign")
+            return b"foreign" not in cache.content
 
         def get_timing_cache(self) -> TimingCache | None:
             return self.cache

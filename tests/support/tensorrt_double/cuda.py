@@ -265,7 +265,7 @@ def make_module(gpu: Gpu) -> types.ModuleType:
         kernel_mode_driver()
         return (*(gpu.cuda or ()),)
 
-    module = types.ModuleType("cuda.core")
+    module: Any = types.ModuleType("cuda.core")
     module.Device, module.Buffer, module.EventOptions = Device, Buffer, EventOptions
     module.LegacyPinnedMemoryResource = LegacyPinnedMemoryResource
     module.utils = types.SimpleNamespace(StridedMemoryView=StridedMemoryView)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.support.tensorrt_double.gpu import Gpu, RuleBroken
+from tests.support.tensorrt_double.gpu import Machine, RuleBroken
 
 MAGIC = b"DOUBLE-PLAN\n"
 DEFAULT_STREAMS = {0, 1, 2}
@@ -24,19 +24,19 @@ def write_plan(onnx_bytes: bytes, profiles: list[dict[str, Any]], **header: Any)
     return MAGIC + len(head).to_bytes(8, "little") + head + onnx_bytes
 
 
-def make_module(gpu: Gpu, version: str) -> types.ModuleType:
+def make_module(gpu: Machine, version: str) -> types.ModuleType:
     """A module like ``tensorrt``, execution part."""
-    trt = types.ModuleType("tensorrt")
+    trt: Any = types.ModuleType("tensorrt")
     trt.__version__ = version
 
-    class Severity(enum.IntEnum):
-        INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
-
     class ILogger:
+        class Severity(enum.IntEnum):
+            INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
+
         def __init__(self) -> None:
             self.ready = True
 
-    ILogger.Severity = Severity
+    Severity = ILogger.Severity
 
     class DataType(enum.Enum):
         FLOAT, HALF, INT8, INT32, INT64, BOOL, UINT8, BF16 = range(8)
@@ -57,9 +57,9 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
         return types_of[dtype]
 
     TensorIOMode = enum.Enum("TensorIOMode", ["NONE", "INPUT", "OUTPUT"])
-    Strategy = enum.Enum(
-        "ExecutionContextAllocationStrategy", ["STATIC", "ON_PROFILE_CHANGE", "USER_MANAGED"]
-    )
+
+    class Strategy(enum.Enum):
+        STATIC, ON_PROFILE_CHANGE, USER_MANAGED = range(3)
 
     CudaGraphStrategy = enum.Enum("CudaGraphStrategy", ["DISABLED", "WHOLE_GRAPH_CAPTURE"])
 
@@ -308,7 +308,7 @@ def make_module(gpu: Gpu, version: str) -> types.ModuleType:
                 return True
 
         def _work(self) -> Any:
-            shapes, outputs = dict(self._shapes), dict(self._inferred)
+            shapes, outputs = dict(self._shapes), dict(self._inferred or {})
             addresses, scratch = dict(self._addresses), self._scratch
 
             def run() -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 import collections
 import ctypes
 import threading
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -31,35 +33,42 @@ class Allocation:
     alive: bool = True
 
 
+class Stream(Protocol):
+    """A stream, as a run that is put into it sees it."""
+
+    capture_broken: bool
+
+    @property
+    def ordinal(self) -> int: ...
+
+    @property
+    def recording(self) -> Collection[object] | None: ...
+
+    def add(self, work: Callable[[], None]) -> None: ...
+
+
+class Streams(Protocol):
+    """Streams by their handles."""
+
+    def __contains__(self, handle: object, /) -> bool: ...
+
+    def __getitem__(self, handle: int, /) -> Stream: ...
+
+
 @dataclass
-class Gpu:
-    """A machine's GPUs, all of a kind: name, compute capability, driver, and all that lives there.
+class Machine(ABC):
+    """What the double of TensorRT needs of a machine, and counts on it."""
 
-    What belongs to one of them (memory, streams, engines) remembers its ordinal.
-    """
-
-    name: str = "NVIDIA A100-SXM4-80GB"
-    capability: tuple[int, int] = (8, 0)
-    driver: tuple[int, ...] = (580, 65, 6)
-    cuda: tuple[int, int] | None = (13, 0)
-    nvml: bool = True
-    ordinal: int = 0
-    count: int = 1
-    engines: int = 5
-    memory_limit: int | None = None
     capturable: bool = True
     lost: bool = False
-    allocations: dict[int, Allocation] = field(default_factory=dict)
+    ordinal: int = 0
     live: collections.Counter[str] = field(default_factory=collections.Counter)
     made: collections.Counter[str] = field(default_factory=collections.Counter)
     launches: collections.Counter[str] = field(default_factory=collections.Counter)
-    copies: int = 0
-    sent: int = 0
-    fetched: int = 0
     runs: collections.Counter[int] = field(default_factory=collections.Counter)
     lock: threading.RLock = field(default_factory=threading.RLock)
     current: threading.local = field(default_factory=threading.local)
-    next_address: int = 0x7F00_0000_0000_0000
+    streams: Streams = field(default_factory=dict[int, Stream])
 
     def born(self, kind: str) -> None:
         """Count something that must be freed."""
@@ -72,6 +81,7 @@ class Gpu:
         with self.lock:
             self.live[kind] -= 1
 
+    @abstractmethod
     def need_current(self, ordinal: int | None = None) -> int:
         """CUDA calls need a context that is current on the calling thread, and the right one.
 
@@ -81,6 +91,38 @@ class Gpu:
         Returns:
             The device that is current.
         """
+
+    @abstractmethod
+    def need_one_device(self, ordinal: int, addresses: list[int]) -> None:
+        """A kernel reads and writes the memory of its own device."""
+
+    @abstractmethod
+    def memory(self, address: int, size: int, *, kinds: tuple[str, ...]) -> np.ndarray:
+        """The bytes at an address, which must lie inside one living block."""
+
+
+@dataclass
+class Gpu(Machine):
+    """A machine's GPUs, all of a kind: name, compute capability, driver, and all that lives there.
+
+    What belongs to one of them (memory, streams, engines) remembers its ordinal.
+    """
+
+    name: str = "NVIDIA A100-SXM4-80GB"
+    capability: tuple[int, int] = (8, 0)
+    driver: tuple[int, ...] = (580, 65, 6)
+    cuda: tuple[int, int] | None = (13, 0)
+    nvml: bool = True
+    count: int = 1
+    engines: int = 5
+    memory_limit: int | None = None
+    allocations: dict[int, Allocation] = field(default_factory=dict)
+    copies: int = 0
+    sent: int = 0
+    fetched: int = 0
+    next_address: int = 0x7F00_0000_0000_0000
+
+    def need_current(self, ordinal: int | None = None) -> int:
         current = getattr(self.current, "ordinal", None)
         if current is None or not self.has(current):
             raise RuleBroken("the device is not current on this thread")
@@ -100,7 +142,6 @@ class Gpu:
             )
 
     def need_one_device(self, ordinal: int, addresses: list[int]) -> None:
-        """A kernel reads and writes the memory of its own device."""
         with self.lock:
             for block in self.allocations.values():
                 for address in addresses:
@@ -121,7 +162,7 @@ class Gpu:
                 address = self.next_address
                 self.next_address += (size + 511) // 256 * 256
             else:
-                address = ctypes.addressof(ctypes.c_char.from_buffer(content))
+                address = ctypes.addressof(ctypes.c_char.from_buffer(content.data))
             block = Allocation(address, size, kind, content, ordinal)
             self.allocations[address] = block
         self.born(f"{kind} memory")
@@ -137,7 +178,6 @@ class Gpu:
         self.gone(f"{block.kind} memory")
 
     def memory(self, address: int, size: int, *, kinds: tuple[str, ...]) -> np.ndarray:
-        """The bytes at an address, which must lie inside one living block."""
         with self.lock:
             for block in self.allocations.values():
                 if block.address <= address and address + size <= block.address + block.size:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def trained(benchmark_files, tmp_path: Path) -> Path:
     return out
 
 
-def table(capsys) -> dict[str, dict[str, float]]:
+def table(capsys) -> dict[str, Any]:
     shown = json.loads(capsys.readouterr().out)
     return {row["name"]: row for row in shown["rows"]} | {"title": shown["title"]}
 

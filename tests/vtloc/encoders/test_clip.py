@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -83,6 +85,7 @@ def test_frames_are_encoded_as_open_clip_does(tiny_clip):
     with torch.no_grad():
         expected = model.encode_image(pixels, normalize=True)
     torch.testing.assert_close(encoder(frames), expected, atol=1e-5, rtol=1e-4)
+    assert encoder.shared_space is not None
     assert encoder.shared_space.stop == encoder.dimension == 32
 
 
@@ -121,7 +124,7 @@ def test_a_local_checkpoint_is_loaded(tiny_clip, tmp_path):
     model = open_clip.create_model(tiny_clip)
     path = tmp_path / "weights.pt"
     torch.save(model.state_dict(), path)
-    encoder = load_visual_encoder(f"open_clip:{tiny_clip}:{path}")
+    encoder: Any = load_visual_encoder(f"open_clip:{tiny_clip}:{path}")
     assert torch.equal(encoder.tower.conv1.weight, model.visual.conv1.weight)
 
 

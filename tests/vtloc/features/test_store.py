@@ -16,8 +16,8 @@ from vtloc.features.sources import JoinedFrames, open_frames, open_tokens
 from vtloc.features.store import FramesEntry, FrameStore, TokensEntry, TokenStore
 from vtloc.model.samples import Sample, StoredSamples, batches, collate, frame_span
 from vtloc_runtime.errors import FeatureError
+from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.moments import Moment
-from vtloc_runtime.localize.video_encoder import EncodedVideo
 
 CHANCE = np.random.default_rng(0)
 FRAMES = FramesEntry(encoder="e", dimension=6, frames_per_second=1.0, shared_space=(0, 4))
@@ -26,7 +26,7 @@ TOKENS = TokensEntry(encoder="t", dimension=4)
 
 def encoded(frames: int = 5) -> EncodedVideo:
     features = CHANCE.normal(size=(frames, 6)).astype(np.float32)
-    return EncodedVideo(features, np.arange(frames) + 0.25, frames + 0.5)
+    return EncodedVideo(features, np.arange(frames, dtype=np.float64) + 0.25, frames + 0.5)
 
 
 def example(query: str = "a dog", video: str = "v", identifier: str = "v.0") -> Example:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -49,7 +50,7 @@ def batch() -> Batch:
     )
 
 
-def build(config: LocalizerConfig, **changes: object) -> LocalizerNetwork:
+def build(config: LocalizerConfig, **changes: Any) -> LocalizerNetwork:
     torch.manual_seed(3)
     return LocalizerNetwork(replace(config, **changes)).eval()
 

@@ -40,6 +40,7 @@ def test_squash_keeps_lengths_below_one(values: list[float]) -> None:
 def test_squash_has_a_finite_gradient_at_zero() -> None:
     zero = torch.zeros(4, requires_grad=True)
     squash(zero).sum().backward()
+    assert zero.grad is not None
     assert torch.isfinite(zero.grad).all()
 
 

@@ -30,7 +30,7 @@ ARMS = {
 }
 
 
-@pytest.fixture(params=ARMS.values(), ids=ARMS.keys())
+@pytest.fixture(params=list(ARMS.values()), ids=list(ARMS))
 def network(request, config, build) -> LocalizerNetwork:
     return build(config, **request.param)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,5 +122,6 @@ def test_the_total_is_equation_16_and_diversity_waits_for_its_epoch(config, batc
 
 @pytest.mark.parametrize("field", ["temperature", "sigma"])
 def test_impossible_loss_configurations_are_refused(field: str) -> None:
+    wrong: dict[str, Any] = {field: 0.0}
     with pytest.raises(ConfigurationError, match="positive"):
-        LossConfig(**{field: 0.0})
+        LossConfig(**wrong)

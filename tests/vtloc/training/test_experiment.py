@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_the_papers_recipe_is_the_default() -> None:
     default = Experiment()
     assert paper.training == default.training
     assert paper.losses == default.losses
-    widths = {"feature_dim": 512, "token_dim": 768}
+    widths: dict[str, Any] = {"feature_dim": 512, "token_dim": 768}
     assert LocalizerConfig.from_json({**paper.localizer, **widths}) == LocalizerConfig(**widths)
 
 
@@ -37,8 +38,10 @@ def test_every_recipe_of_the_project_can_be_read(name: str) -> None:
 @pytest.mark.parametrize("name", ["components", "text", "backbone", "design"])
 def test_every_ablation_of_the_project_can_be_built(name: str) -> None:
     widths = {"feature_dim": 8, "token_dim": 8, "shared_space": [0, 8]}
-    for arm in Ablation.read(name).arms:
-        LocalizerConfig.from_json({**widths, **arm.localizer})
+    arms = Ablation.read(name).arms
+    assert len(arms) > 1
+    for arm in arms:
+        assert LocalizerConfig.from_json({**widths, **arm.localizer}).hidden_dim > 0
 
 
 def test_the_components_table_is_the_papers() -> None:

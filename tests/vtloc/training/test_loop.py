@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,10 +139,9 @@ def test_a_killed_process_resumes_to_the_same_bits(tmp_path: Path) -> None:
     """SIGKILL, nothing caught: in the middle of the second epoch."""
     program = textwrap.dedent(
         f"""
-        import os, signal, sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import os, signal
         from pathlib import Path
-        import test_loop
+        from tests.vtloc.training import test_loop
         class Kill(test_loop.TrainingListener):
             def stepped(self, epoch, step, steps, loss):
                 if (epoch, step) == (1, 3):
@@ -290,8 +290,9 @@ def test_a_run_on_a_gpu_resumes_and_learns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("field", ["epochs", "batch_size", "learning_rate", "patience"])
 def test_impossible_training_is_refused(field: str) -> None:
+    wrong: dict[str, Any] = {field: 0}
     with pytest.raises(ConfigurationError, match=field):
-        TrainingConfig(**{field: 0})
+        TrainingConfig(**wrong)
 
 
 def test_seeded_networks_leave_the_worlds_chance_alone() -> None:

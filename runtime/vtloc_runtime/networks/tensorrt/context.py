@@ -107,7 +107,7 @@ class BoundContext:
             raise self._loaded.failed(f"shapes are missing for {', '.join(unknown)}")
         return {
             name: tuple(self._context.get_tensor_shape(name))
-            for name in (*self._loaded.layout.outputs, *self._loaded.layout.unread)
+            for name in self._loaded.layout.outputs
         }
 
     def enqueue(self) -> None:

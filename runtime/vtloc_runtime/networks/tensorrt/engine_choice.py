@@ -14,6 +14,7 @@ from vtloc_runtime.bundle.engine_file import (
     Flavour,
 )
 from vtloc_runtime.errors import EngineError
+from vtloc_runtime.system.nvidia_driver import fitting_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,11 @@ log = logging.getLogger("vtloc.tensorrt")
 
 RTX_CAPABILITIES = frozenset({"sm75", "sm86", "sm89", "sm120", "sm121"})
 """What TensorRT-RTX's runtime serves: not the data-centre GPUs A100 (sm80) and H100 (sm90)."""
+
+
+def package_of(flavour: Flavour) -> str:
+    """The package that brings a flavour of TensorRT for this machine's driver."""
+    return "tensorrt-rtx-cu13" if flavour == "tensorrt-rtx" else fitting_extra("tensorrt")
 
 
 def list_engines(bundle: Bundle) -> tuple[Engine, ...]:
@@ -76,6 +82,7 @@ def find_engine(
     """
     onnx_sha256 = bundle.variant(network, precision).sha256
     reasons: list[str] = []
+    installs: list[str] = []
     engines: list[Engine] = []
     for path in _sidecars(bundle):
         try:
@@ -91,13 +98,16 @@ def find_engine(
             _warn(engine, target)
             return engine
         reasons.append(f"{engine.plan_path.name} {mismatch}")
+        if _fits_but_for_version(identity, onnx_sha256, target):
+            installs.append(f'pip install "{package_of(identity.flavour)}=={identity.version}"')
     raise EngineError(
         "; ".join(reasons)
         if reasons
         else f"there is no {precision} engine of the {network} network",
         where=bundle.engines,
         remedy=f"Build one here with: vtloc-export trt {bundle.path} "
-        f"--target {target.sm} --precision {precision}",
+        f"--target {target.sm} --precision {precision}"
+        + (f", or install its TensorRT: {' or '.join(installs)}" if installs else ""),
     )
 
 
@@ -132,6 +142,11 @@ def _mismatch(
     if version != identity.version:
         return f"needs {identity.flavour} {identity.version}; {version} is installed"
     return None
+
+
+def _fits_but_for_version(identity: EngineIdentity, onnx_sha256: str, target: EngineTarget) -> bool:
+    """Whether the TensorRT that built it is all that is missing; majors never go together."""
+    return _mismatch(identity, onnx_sha256, lambda _: identity.version, target) is None
 
 
 def _warn(engine: Engine, target: EngineTarget) -> None:

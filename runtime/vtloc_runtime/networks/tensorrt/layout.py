@@ -13,7 +13,7 @@ from vtloc_runtime.networks.interface import TensorSpec
 from vtloc_runtime.networks.tensorrt.api import numpy_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from vtloc_runtime.bundle.engine_file import AxisRange, Engine
     from vtloc_runtime.bundle.manifest import TensorEntry
@@ -32,32 +32,22 @@ class EngineLayout:
 
     Attributes:
         inputs: Every input, with the widest limits over all profiles.
-        outputs: The outputs that are read.
-        unread: Outputs that the engine computes and nobody reads.
+        outputs: Every output.
         profiles: For each profile, the range of every dynamic axis.
     """
 
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
-    unread: dict[str, TensorSpec]
     profiles: tuple[dict[str, AxisRange], ...]
 
     @classmethod
-    def read(
-        cls,
-        api: TensorrtApi,
-        cuda_engine: Any,
-        engine: Engine,
-        *,
-        outputs: Collection[str] | None = None,
-    ) -> EngineLayout:
+    def read(cls, api: TensorrtApi, cuda_engine: Any, engine: Engine) -> EngineLayout:
         """Read the layout of a deserialized engine.
 
         Args:
             api: The flavour of TensorRT that loaded it.
             cuda_engine: TensorRT's engine.
             engine: The plan and its sidecar.
-            outputs: The outputs that are read; None reads all.
 
         Raises:
             EngineError: The engine is not the one that its sidecar describes.
@@ -84,19 +74,15 @@ class EngineLayout:
                     [tuple(shape) for shape in shapes],
                     profile_shapes(entry, profile),
                 )
-        given = {entry.name: specs[entry.name] for entry in engine.sidecar.outputs}
-        wanted = given.keys() if outputs is None else outputs
         return cls(
             {entry.name: specs[entry.name] for entry in engine.sidecar.inputs},
-            {name: spec for name, spec in given.items() if name in wanted},
-            {name: spec for name, spec in given.items() if name not in wanted},
+            {entry.name: specs[entry.name] for entry in engine.sidecar.outputs},
             profiles,
         )
 
     def dtype(self, tensor: str) -> np.dtype[Any]:
         """The numpy dtype of an input or output."""
-        spec = self.inputs.get(tensor) or self.outputs.get(tensor) or self.unread[tensor]
-        return np.dtype(spec.dtype)
+        return np.dtype((self.inputs.get(tensor) or self.outputs[tensor]).dtype)
 
     def bucket(self, shapes: Mapping[str, Shape], profile: int) -> dict[str, Shape]:
         """The shapes that these inputs are padded to, so that few different ones reach the engine.

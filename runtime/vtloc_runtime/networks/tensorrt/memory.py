@@ -58,20 +58,14 @@ class TensorBuffer:
         device: The device, current on this thread.
         stream: The stream that orders the device allocation.
         nbytes: Largest size, bytes.
-        pinned: Whether the host reads or writes it; if not, the device part is all there is.
     """
 
-    def __init__(
-        self, cuda: Any, device: Any, stream: Any, nbytes: int, *, pinned: bool = True
-    ) -> None:
+    def __init__(self, cuda: Any, device: Any, stream: Any, nbytes: int) -> None:
         self._cuda = cuda
         self.nbytes = max(nbytes, 1)
         self._device = device.allocate(self.nbytes, stream=stream)
-        self._pinned: Any = None
-        if not pinned:
-            return
         try:
-            self._pinned = cuda.LegacyPinnedMemoryResource().allocate(self.nbytes)
+            self._pinned: Any = cuda.LegacyPinnedMemoryResource().allocate(self.nbytes)
         except Exception:
             self._device.close(stream)
             raise
@@ -86,7 +80,7 @@ class TensorBuffer:
     @property
     def pinned_bytes(self) -> int:
         """Size of the pinned part, bytes."""
-        return 0 if self._pinned is None else self.nbytes
+        return self.nbytes
 
     def stage(self, array: Array, shape: tuple[int, ...], stream: Any) -> None:
         """Copy an array to the device, padded, in the stream's order.
@@ -165,9 +159,8 @@ class TensorBuffer:
 
     def close(self, stream: Any) -> None:
         """Give both parts back; the stream must be idle."""
-        if self._pinned is not None:
-            del self._host
-            self._pinned.close()
+        del self._host
+        self._pinned.close()
         self._device.close(stream)
 
     def _copy(self, source: Any, target: Any, nbytes: int, stream: Any) -> None:

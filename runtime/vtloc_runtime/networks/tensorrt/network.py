@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtloc_runtime.errors import DeviceLostError, EngineError, NetworkError
-from vtloc_runtime.networks.interface import Array, Network, check_inputs
+from vtloc_runtime.networks.interface import Array, Network, check_inputs, choose_outputs
 from vtloc_runtime.networks.tensorrt.api import (
     FLAVOURS,
     Messages,
@@ -65,7 +65,6 @@ def load_tensorrt(
     precision: str,
     device: str = "cuda",
     *,
-    outputs: Collection[str] | None = None,
     workers: int = DEFAULT_WORKERS,
     graphs: int = DEFAULT_GRAPHS,
 ) -> TensorrtNetwork:
@@ -76,7 +75,6 @@ def load_tensorrt(
         network: Which network.
         precision: Which precision.
         device: The CUDA device, such as ``"cuda:0"``.
-        outputs: The outputs that are read; the others stay on the GPU. None reads all.
         workers: How many calls run at once; each holds memory of its own.
         graphs: Most CUDA graphs kept a worker and profile; 0 captures none.
 
@@ -94,9 +92,7 @@ def load_tensorrt(
         bundle, network, precision, version_of=_version, target=describe_device(cuda, gpu)
     )
     api = import_flavour(engine.identity.flavour)
-    return TensorrtNetwork(
-        engine, api, cuda, ordinal, outputs=outputs, workers=workers, graphs=graphs
-    )
+    return TensorrtNetwork(engine, api, cuda, ordinal, workers=workers, graphs=graphs)
 
 
 def _version(flavour: Flavour) -> str | None:
@@ -112,7 +108,6 @@ class TensorrtNetwork(Network):
         api: The flavour of TensorRT that built it.
         cuda: The cuda-core module.
         ordinal: The CUDA device, current on this thread.
-        outputs: The outputs that are read; None reads all.
         workers: How many calls run at once.
         graphs: Most CUDA graphs kept a worker and profile.
 
@@ -127,7 +122,6 @@ class TensorrtNetwork(Network):
         cuda: Any,
         ordinal: int,
         *,
-        outputs: Collection[str] | None = None,
         workers: int = DEFAULT_WORKERS,
         graphs: int = DEFAULT_GRAPHS,
     ) -> None:
@@ -141,7 +135,7 @@ class TensorrtNetwork(Network):
             cuda=cuda,
             ordinal=ordinal,
             engine=cuda_engine,
-            layout=EngineLayout.read(api, cuda_engine, engine, outputs=outputs),
+            layout=EngineLayout.read(api, cuda_engine, engine),
             messages=self._messages,
         )
         self._layout = self._loaded.layout
@@ -180,25 +174,30 @@ class TensorrtNetwork(Network):
             sum(worker.captured_graphs for worker in self._workers),
         )
 
-    def run(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Compute the outputs that are read.
+    def run(
+        self, inputs: Mapping[str, Any], outputs: Collection[str] | None = None
+    ) -> dict[str, Array]:
+        """Compute every output, and fetch those that are read.
 
         Args:
             inputs: numpy arrays, or arrays on this GPU that speak DLPack. Rows that are one row
                 repeated by ``numpy.broadcast_to`` are sent once.
+            outputs: The outputs that are read; the others stay on the GPU. None reads all.
 
         Raises:
-            NetworkError: An input is missing, unknown or out of limits, or the run failed.
+            NetworkError: An input is missing, unknown or out of limits, an output is unknown, or
+                the run failed.
             DeviceLostError: The GPU failed in a way that outlasts the call.
         """
         arrays = device_arrays(self._cuda, inputs)
         check_inputs(self.inputs, arrays, network=self.name)
+        read = tuple(choose_outputs(self.outputs, outputs, network=self.name))
         shapes = {name: tuple(array.shape) for name, array in arrays.items()}
         batches = self._layout.batches(shapes, network=self.name)
         if len(batches) == 1:
-            return self._run(arrays)
-        parts = [self._run(part) for part in self._cut(arrays, batches)]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            return self._run(arrays, read)
+        parts = [self._run(part, read) for part in self._cut(arrays, batches)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in read}
 
     def _cut(self, arrays: Mapping[str, Any], batches: list[int]) -> Iterator[dict[str, Array]]:
         """Each part of a batch; the batch is every tensor's first axis."""
@@ -213,7 +212,7 @@ class TensorrtNetwork(Network):
             yield {name: array[start : start + size] for name, array in arrays.items()}
             start += size
 
-    def _run(self, arrays: Mapping[str, Any]) -> dict[str, Array]:
+    def _run(self, arrays: Mapping[str, Any], read: tuple[str, ...]) -> dict[str, Array]:
         worker = self._idle.get()
         if worker is None:
             self._idle.put(None)
@@ -223,7 +222,7 @@ class TensorrtNetwork(Network):
                 raise self._lost
             # The CUDA context is current a thread, and any thread may call.
             self._cuda.Device(self._ordinal).set_current()
-            return worker.run(arrays)
+            return worker.run(arrays, read)
         except DeviceLostError as error:
             self._lost = error
             raise

@@ -16,7 +16,7 @@ from vtloc_runtime.networks.tensorrt.cuda_graphs import GraphCache, GraphSlot
 from vtloc_runtime.networks.tensorrt.memory import DeviceArray, TensorBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from vtloc_runtime.networks.interface import Array
     from vtloc_runtime.networks.tensorrt.layout import Shape
@@ -65,9 +65,7 @@ class Worker:
                 nbytes = prod(shape) * loaded.layout.dtype(name).itemsize
                 sizes[name] = max(sizes.get(name, 0), nbytes)
         for name, nbytes in sizes.items():
-            self._buffers[name] = TensorBuffer(
-                loaded.cuda, device, self._stream, nbytes, pinned=name not in loaded.layout.unread
-            )
+            self._buffers[name] = TensorBuffer(loaded.cuda, device, self._stream, nbytes)
         self._addresses = {name: buffer.address for name, buffer in self._buffers.items()}
         self._wait()
 
@@ -90,11 +88,14 @@ class Worker:
         """How many CUDA graphs are kept."""
         return sum(len(cache) for cache in self._graphs)
 
-    def run(self, inputs: Mapping[str, Array | DeviceArray]) -> dict[str, Array]:
-        """Compute the outputs that are read.
+    def run(
+        self, inputs: Mapping[str, Array | DeviceArray], read: Sequence[str]
+    ) -> dict[str, Array]:
+        """Compute every output, and fetch those that are read.
 
         Args:
             inputs: Checked inputs, on the host or on this device.
+            read: Names of the outputs that are read.
 
         Raises:
             NetworkError: TensorRT or CUDA refuses.
@@ -106,7 +107,7 @@ class Worker:
         # What another library lends is taken as it is.
         lent = any(isinstance(array, DeviceArray) for array in inputs.values())
         try:
-            return self._run(profile, shapes, inputs, padded=not lent)
+            return self._run(profile, shapes, inputs, read, padded=not lent)
         except NetworkError as error:
             self._settle(error)
             raise
@@ -119,6 +120,7 @@ class Worker:
         profile: int,
         shapes: dict[str, Shape],
         inputs: Mapping[str, Array | DeviceArray],
+        read: Sequence[str],
         *,
         padded: bool,
     ) -> dict[str, Array]:
@@ -137,7 +139,7 @@ class Worker:
             context = self._contexts[profile] if slot is None else slot.context
             context.bind(sent, self._addresses)
             context.enqueue()
-        outputs = self._collect(context.output_shapes, layout.output_shapes(shapes))
+        outputs = self._collect(read, context.output_shapes, layout.output_shapes(shapes))
         del lent
         if capture and slot is not None:
             self._capture(graphs, slot)
@@ -156,17 +158,17 @@ class Worker:
         return lent
 
     def _collect(
-        self, shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]
+        self, read: Sequence[str], shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]
     ) -> dict[str, Array]:
         layout = self._loaded.layout
-        for name in layout.outputs:
+        for name in read:
             self._buffers[name].download(
                 shapes[name], wanted[name], layout.dtype(name), self._stream
             )
         self._wait()
         return {
             name: self._buffers[name].read(shapes[name], wanted[name], layout.dtype(name))
-            for name in layout.outputs
+            for name in read
         }
 
     def _capture(self, graphs: GraphCache, slot: GraphSlot) -> None:

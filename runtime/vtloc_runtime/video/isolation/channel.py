@@ -68,12 +68,16 @@ class Channel:
 
     Args:
         line: A connected stream socket; owned from here on.
-        words: Where the process's standard error comes out; owned from here on.
+        words: Where the process's standard error comes out; owned from here on. None where another
+            channel to the process has it.
         echo: Takes what it says there; by default only the end of it is kept.
     """
 
     def __init__(
-        self, line: socket.socket, words: int, echo: Callable[[bytes], object] | None = None
+        self,
+        line: socket.socket,
+        words: int | None,
+        echo: Callable[[bytes], object] | None = None,
     ) -> None:
         self._line = line
         self._words = words
@@ -81,9 +85,10 @@ class Channel:
         self._kept = b""
         self._decoder = msgspec.msgpack.Decoder(Message)
         line.setblocking(False)
-        os.set_blocking(words, False)
         self._poll = select.poll()
-        self._poll.register(words, select.POLLIN)
+        if words is not None:
+            os.set_blocking(words, False)
+            self._poll.register(words, select.POLLIN)
 
     def send(self, number: int, request: bytes, descriptor: int | None, deadline: Deadline) -> None:
         """Send a request.
@@ -156,32 +161,49 @@ class Channel:
     def last_words(self) -> str:
         """The last line that the process wrote to standard error, or an empty string."""
         with contextlib.suppress(BlockingIOError):
-            while self._listen():
+            while self._words is not None and self._listen(self._words):
                 pass
         lines = self._kept.decode("utf-8", "replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
+    def hang_up(self, patience: float) -> bool:
+        """Say that nothing more is wanted, and wait until the other end has closed the line.
+
+        Args:
+            patience: Seconds to wait at most.
+
+        Returns:
+            Whether it did.
+        """
+        with contextlib.suppress(OSError):
+            # What it still sends fails, so it notices.
+            self._line.shutdown(socket.SHUT_RD)
+        poll = select.poll()
+        poll.register(self._line, 0)
+        return bool(poll.poll(1000 * patience))
+
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
         self._line.close()
-        if self._words >= 0:
+        if self._words is not None:
             os.close(self._words)
-            self._words = -1
+            self._words = None
 
     def _wait(self, what: int, deadline: Deadline) -> None:
         """Wait until the socket is ready; meanwhile collect standard error."""
         self._poll.register(self._line, what)
         while True:
             ready = dict(self._poll.poll(1000 * min(deadline.left(), _LOOK)))
-            if ready.pop(self._words, 0) and not self._listen():
+            words = self._words
+            if words is not None and ready.pop(words, 0) and not self._listen(words):
                 # The process has closed it; the line says the rest.
-                self._poll.unregister(self._words)
+                self._poll.unregister(words)
             if ready:
                 return
 
-    def _listen(self) -> bool:
+    def _listen(self, words: int) -> bool:
         """Take what lies on standard error; False at its end."""
-        said = os.read(self._words, _KEPT_WORDS)
+        said = os.read(words, _KEPT_WORDS)
         if said and self._echo is not None:
             self._echo(said)
         self._kept = (self._kept + said)[-_KEPT_WORDS:]

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from vtloc_runtime.errors import VideoError, VtlocError
+from vtloc_runtime.errors import DeviceLostError, VideoError, VtlocError
 from vtloc_runtime.video import FrameSequence, VideoOptions, open_video
 from vtloc_runtime.video.cutting import CutOptions, cut_clip
+from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.film_facts import read_facts
 from vtloc_runtime.video.isolation.chunks import is_same
 from vtloc_runtime.video.isolation.messages import (
@@ -28,6 +29,7 @@ from vtloc_runtime.video.isolation.messages import (
     LARGEST_PIECE,
     LONGEST_TEXT,
     MOST_WARNINGS,
+    NEW_LINE,
     REQUEST,
     Again,
     ClipEnd,
@@ -91,6 +93,10 @@ class DescriptorFile:
         os.close(self._descriptor)
 
 
+class UnwantedError(Exception):
+    """The parent does not want this video any more."""
+
+
 class Outbox:
     """Sends messages from a thread, so that decoding continues while the parent works.
 
@@ -98,17 +104,28 @@ class Outbox:
         line: The socket to the parent.
         number: The request that they answer.
         room: Messages that may wait at most.
+        shared: Other videos are read at the same time, so the process outlives the line.
     """
 
-    def __init__(self, line: socket.socket, number: int, room: int) -> None:
+    def __init__(
+        self, line: socket.socket, number: int, room: int, *, shared: bool = False
+    ) -> None:
         self._line = line
         self._number = number
+        self._shared = shared
+        self._unwanted = False
         self._waiting: queue.Queue[tuple[Message, NDArray[Any] | None] | None] = queue.Queue(room)
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._thread.start()
 
     def put(self, message: Message, picture: NDArray[Any] | None = None) -> None:
-        """Send a message, and the bytes that follow it, after those that wait already."""
+        """Send a message, and the bytes that follow it, after those that wait already.
+
+        Raises:
+            UnwantedError: The parent has closed the line.
+        """
+        if self._unwanted:
+            raise UnwantedError
         self._waiting.put((message, picture))
 
     def finish(self) -> None:
@@ -125,7 +142,12 @@ class Outbox:
                     self._line.sendall(picture.data.cast("B"))
         except OSError:
             # The parent has gone, or no longer wants this video.
-            os._exit(0)
+            if not self._shared:
+                os._exit(0)
+            self._unwanted = True
+            # Whoever waits for room goes on, and finds out.
+            while self._waiting.get() is not None:
+                pass
 
 
 class Memory:
@@ -178,46 +200,87 @@ def send_message(line: socket.socket, number: int, message: Message) -> None:
     line.sendall(HEADER.pack(number, len(body)) + body)
 
 
-def serve(line: socket.socket, memory: Memory) -> None:
+def serve(line: socket.socket, memory: Memory, *, shared: bool = False) -> None:
     """Serve requests until the parent closes the connection.
 
     Args:
         line: Where they are asked for.
         memory: What is known of this process's memory.
+        shared: Other lines are served at the same time.
     """
     while (request := _next_request(line)) is not None:
         number, content, descriptor = request
+        if number == NEW_LINE and descriptor is not None:
+            _serve_beside(socket.socket(fileno=descriptor), memory)
+            continue
         # Requests come from the parent alone, which this process trusts.
         source, options, size = pickle.loads(content)  # noqa: S301 - as above
         file = None
         if descriptor is not None:
             file = DescriptorFile(descriptor, *source)
-        outbox = Outbox(line, number, max(1, size))
+        outbox = Outbox(line, number, max(1, size), shared=shared)
         try:
-            last = _answer(outbox, source if file is None else file, options, memory)
-        except VtlocError as error:
-            remedy = None if error.remedy is None else error.remedy[:LONGEST_TEXT]
-            last = Refusal(error.what[:LONGEST_TEXT], remedy, memory.near_limit())
-        except Exception as error:  # noqa: BLE001 - it becomes that video's failure
-            last = _fault(error, memory)
-        if file is not None:
-            file.close()
-        outbox.put(last)
-        outbox.finish()
+            opened = source if file is None else file
+            if isinstance(options, VideoOptions):
+                last = _read_whole(outbox, opened, options, memory)
+            else:
+                last = _deliver(outbox, opened, options, memory)
+            outbox.put(last)
+        except UnwantedError:
+            # The parent waits until this end of the line is closed.
+            return
+        finally:
+            outbox.finish()
+            if file is not None:
+                file.close()
 
 
-def _answer(outbox: Outbox, source: VideoSource, options: object, memory: Memory) -> Message:
-    """Do what a request asks for; gives the last message of the answer."""
-    if isinstance(options, VideoOptions):
+def _read_whole(
+    outbox: Outbox, source: VideoSource, options: VideoOptions, memory: Memory
+) -> Message:
+    """Send a video's frames, and return the last message about it.
+
+    Raises:
+        UnwantedError: The parent has closed the line.
+    """
+    try:
         ending = _read(outbox, source, options)
         return End(ending.duration, ending.warnings, memory.near_limit())
+    except UnwantedError:
+        raise
+    except VtlocError as error:
+        _end_on_lost_gpu(options)
+        remedy = None if error.remedy is None else error.remedy[:LONGEST_TEXT]
+        return Refusal(error.what[:LONGEST_TEXT], remedy, memory.near_limit())
+    except Exception as error:  # noqa: BLE001 - it becomes that video's failure
+        _end_on_lost_gpu(options)
+        return _fault(error, memory)
+
+
+def _deliver(
+    outbox: Outbox, source: VideoSource, options: CutOptions | None, memory: Memory
+) -> Message:
+    """Send a clip, or only what the header says; returns the last message about it.
+
+    Raises:
+        UnwantedError: The parent has closed the line.
+    """
+    try:
+        with contextlib.closing(_opened(source)) as opened:
+            return _facts(opened) if options is None else _cut(outbox, opened, options)
+    except UnwantedError:
+        raise
+    except VtlocError as error:
+        remedy = None if error.remedy is None else error.remedy[:LONGEST_TEXT]
+        return Refusal(error.what[:LONGEST_TEXT], remedy, memory.near_limit())
+    except Exception as error:  # noqa: BLE001 - it becomes that video's failure
+        return _fault(error, memory)
+
+
+def _opened(source: VideoSource) -> Source:
     if isinstance(source, FrameSequence):
         raise VideoError("is a sequence of pictures, not a file")
-    opened = Source(source, VideoOptions())
-    try:
-        return _cut(outbox, opened, options) if isinstance(options, CutOptions) else _facts(opened)
-    finally:
-        opened.close()
+    return Source(source, VideoOptions())
 
 
 def _cut(outbox: Outbox, source: Source, options: CutOptions) -> ClipEnd:
@@ -242,6 +305,32 @@ def _facts(source: Source) -> Facts:
         facts.sound,
         facts.timecode,
     )
+
+
+def _end_on_lost_gpu(options: VideoOptions) -> None:
+    """End this process where the GPU has failed for good: CUDA needs a new one."""
+    if options.decoder == PROCESSOR:
+        return
+    from vtloc_runtime.video.decoders.nvdec.api import lost_gpu
+
+    if (said := lost_gpu()) is not None:
+        sys.stderr.write(f"the GPU failed: {said}\n")
+        sys.stderr.flush()
+        os._exit(DeviceLostError.exit_code)
+
+
+def _serve_beside(line: socket.socket, memory: Memory) -> None:
+    """Serve another line in a thread of its own."""
+    from vtloc_runtime.video.decoders.nvdec.api import keep_sessions
+
+    keep_sessions()
+
+    def work() -> None:
+        # Closing it says that nothing works for it any more.
+        with line, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            serve(line, memory, shared=True)
+
+    threading.Thread(target=work, name="reader", daemon=True).start()
 
 
 class _Repeats:

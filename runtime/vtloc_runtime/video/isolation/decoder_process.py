@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,13 +15,21 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from vtloc_runtime.errors import BackendError, DecoderLostError, UsageError, VideoError, VtlocError
+from vtloc_runtime.errors import (
+    BackendError,
+    DecoderLostError,
+    DeviceLostError,
+    UsageError,
+    VideoError,
+    VtlocError,
+)
+from vtloc_runtime.video.decoders.nvdec.api import refusal
 from vtloc_runtime.video.isolation.channel import Channel, Deadline, DeadlineError, NonsenseError
 from vtloc_runtime.video.isolation.conversation import Conversation
 from vtloc_runtime.video.isolation.delivery import Delivery
 from vtloc_runtime.video.isolation.launch import start_child
 from vtloc_runtime.video.isolation.limits import DecoderLimits
-from vtloc_runtime.video.isolation.messages import Ready
+from vtloc_runtime.video.isolation.messages import NEW_LINE, Ready
 from vtloc_runtime.video.isolation.sandbox import SandboxReport
 from vtloc_runtime.video.isolation.video_file import VideoFile, open_video_file
 from vtloc_runtime.video.options import VideoOptions
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.video.cutting import Clip, CutOptions
     from vtloc_runtime.video.film_facts import FilmFacts
     from vtloc_runtime.video.isolation.chunks import Reading
+    from vtloc_runtime.video.isolation.exchange import Exchange
 
 __all__ = ["DecoderLimits", "DecoderProcess", "sandbox_in_force"]
 
@@ -104,7 +113,7 @@ class DecoderProcess:
             source: A path, bytes or an open file.
 
         Raises:
-            VideoError, DecoderLostError, UsageError, BackendError: As for ``read``.
+            VideoError, DecoderLostError, UsageError, BackendError: As for :meth:`read`.
         """
         with self._alone():
             return self._deliver(source, None, Delivery.facts)
@@ -118,7 +127,7 @@ class DecoderProcess:
 
         Raises:
             VideoError: The film cannot be read, has nothing there, or does not fit the container.
-            DecoderLostError, UsageError, BackendError: As for ``read``.
+            DecoderLostError, UsageError, BackendError: As for :meth:`read`.
         """
         with self._alone():
             return self._deliver(source, options, Delivery.clip)
@@ -138,6 +147,31 @@ class DecoderProcess:
         try:
             self._started(gpu=gpu)
             return self._sandbox
+        finally:
+            self._busy.release()
+
+    def open_line(self) -> Channel:
+        """Another line to a process on a GPU, for a video that is read beside others.
+
+        Raises:
+            OSError, DeadlineError: The process has gone, or does not answer.
+            UsageError: It is busy with a video of its own.
+            BackendError: It does not start, or lacks a sandbox that is required.
+        """
+        if not self._busy.acquire(blocking=False):
+            raise UsageError("the decoder process is busy with a video")
+        try:
+            control = self._started(gpu=True)
+            # What it says is thrown away once the pipe is full.
+            control.last_words()
+            here, there = socket.socketpair()
+            with there:
+                try:
+                    control.send(NEW_LINE, b"", there.fileno(), Deadline(_END_TIMEOUT))
+                except BaseException:
+                    here.close()
+                    raise
+            return Channel(here, None)
         finally:
             self._busy.release()
 
@@ -178,45 +212,54 @@ class DecoderProcess:
 
     def _read(self, source: Any, options: VideoOptions, size: int) -> Reading:
         begun = time.monotonic()
-
-        def converse() -> Reading:
-            channel = self._started(gpu=options.decoder != "cpu")
-            conversation = Conversation(
-                channel,
-                next(self._numbers),
-                options,
-                size,
-                name=video.name,
-                timeout=self._limits.timeout,
-                begun=begun,
-            )
-            with self._asked(channel, conversation, video, options, size):
-                yield from conversation.parts()
-
         with open_video_file(source, options, self._limits.timeout) as video:
             try:
-                yield from converse()
+                yield from self.converse(video, options, size, begun)
             except _EarlierLossError:
-                yield from converse()
+                yield from self.converse(video, options, size, begun)
+
+    def converse(self, video: VideoFile, options: VideoOptions, size: int, begun: float) -> Reading:
+        """Read an open video in a running process.
+
+        Args:
+            video: The video.
+            options: How to sample it, within the limits.
+            size: Pictures in one chunk at most.
+            begun: When the reading began, by the monotonic clock.
+
+        Raises:
+            VideoError, UsageError, BackendError: As for :meth:`read`.
+        """
+        channel = self._started(gpu=options.decoder != "cpu")
+        conversation = Conversation(
+            channel,
+            next(self._numbers),
+            options,
+            size,
+            name=video.name,
+            timeout=self._limits.timeout,
+            begun=begun,
+        )
+        with self._watched(conversation, video):
+            yield from conversation.read(video)
 
     def _deliver(
         self, source: Any, options: CutOptions | None, receive: Callable[[Delivery], _Answer]
     ) -> _Answer:
         """Ask for something other than frames."""
+        begun = time.monotonic()
         limits = self._limits.narrow(VideoOptions()).limits
-        end = time.monotonic() + limits.wall_seconds
 
         def deliver() -> _Answer:
-            channel = self._started(gpu=False)
             delivery = Delivery(
-                channel,
+                self._started(gpu=False),
                 next(self._numbers),
                 name=video.name,
                 timeout=self._limits.timeout,
-                end=end,
                 wall=limits.wall_seconds,
+                begun=begun,
             )
-            with self._asked(channel, delivery, video, options, _PIECES):
+            with self._watched(delivery, video), delivery.asked(video, options, _PIECES):
                 return receive(delivery)
 
         with open_video_file(source, VideoOptions(), self._limits.timeout) as video:
@@ -226,36 +269,16 @@ class DecoderProcess:
                 return deliver()
 
     @contextlib.contextmanager
-    def _asked(
-        self,
-        channel: Channel,
-        exchange: Conversation | Delivery,
-        video: VideoFile,
-        options: VideoOptions | CutOptions | None,
-        size: int,
-    ) -> Iterator[None]:
-        """Send a request about an open video; the block receives the answer."""
+    def _watched(self, exchange: Exchange, video: VideoFile) -> Iterator[None]:
+        """Say why the process was lost, if it is, and end it where it is not ready for more."""
         fresh, self._fresh = self._fresh, False
-        what = (video.size, video.label) if video.sequence is None else video.sequence
-        request = pickle.dumps((what, options, size))
         try:
-            channel.send(exchange.number, request, video.descriptor, exchange.deadline())
             yield
-        except DeadlineError:
-            raise exchange.late() from None
         except (EOFError, OSError) as error:
             if not (fresh or exchange.heard or self._closed):
                 # It may have died of the video before this one.
                 raise _EarlierLossError from error
             raise self._loss(video.name) from error
-        except VtlocError:
-            raise
-        except Exception as error:
-            raise VideoError(
-                f"the decoder sent an invalid message ({error}) and was stopped",
-                where=video.name,
-                remedy="The file is damaged or hostile; do not trust it",
-            ) from error
         finally:
             # What is still under way belongs to a video that nobody waits for.
             if not exchange.over or exchange.near_limit:
@@ -275,6 +298,8 @@ class DecoderProcess:
                 where=name,
                 remedy="The file is damaged or hostile; do not trust it",
             )
+        if code == DeviceLostError.exit_code:
+            return refusal(f"decoding it failed: {_plain(channel.last_words())}", name)
         if -code in _FROM_OUTSIDE:
             return DecoderLostError(
                 f"the decoder process was ended from outside (by {signal.Signals(-code).name})",

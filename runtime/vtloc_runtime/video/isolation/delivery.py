@@ -3,66 +3,20 @@
 from __future__ import annotations
 
 import math
-import time
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from vtloc_runtime.video.cutting import LARGEST_CLIP, Clip
 from vtloc_runtime.video.film_facts import FilmFacts
-from vtloc_runtime.video.isolation.channel import Channel, Deadline, NonsenseError
-from vtloc_runtime.video.isolation.conversation import (
-    checked_text,
-    overtime_error,
-    refusal_error,
-    silence_error,
-)
-from vtloc_runtime.video.isolation.messages import LARGEST_PIECE, ClipEnd, Facts, Message, Piece
-
-if TYPE_CHECKING:
-    from vtloc_runtime.errors import VideoError
+from vtloc_runtime.video.isolation.channel import NonsenseError
+from vtloc_runtime.video.isolation.exchange import Exchange, checked_text
+from vtloc_runtime.video.isolation.messages import LARGEST_PIECE, ClipEnd, Facts, Piece
 
 _LARGEST_SIDE = 2**20
 _FASTEST = 1000
-_ROUNDING = 0.01
 
 
-class Delivery:
-    """Receives the answer to one request, and checks it.
-
-    Args:
-        channel: The line to the process; the request has been sent.
-        number: The request's number.
-        name: What messages call the video.
-        timeout: Seconds without a message after which it is given up.
-        end: When the whole request is given up, by the monotonic clock.
-        wall: Seconds that the whole request may take, for messages.
-
-    Attributes:
-        number: The request's number.
-        heard: Whether the process has said anything about the video.
-        over: Whether the process has said its last word on the video.
-        near_limit: Whether the process came close to its limit of memory.
-    """
-
-    def __init__(
-        self,
-        channel: Channel,
-        number: int,
-        *,
-        name: str,
-        timeout: float,
-        end: float,
-        wall: float,
-    ) -> None:
-        self._channel = channel
-        self.number = number
-        self._name = name
-        self._timeout = timeout
-        self._end = end
-        self._wall = wall
-        self.heard = False
-        self.over = False
-        self.near_limit = False
+class Delivery(Exchange):
+    """Receives the facts of a film, or a clip of it, and checks them."""
 
     def facts(self) -> FilmFacts:
         """The facts of a film.
@@ -71,9 +25,9 @@ class Delivery:
             VideoError: The film cannot be read.
             DeadlineError, NonsenseError, OSError, EOFError: As for ``Conversation.parts``.
         """
-        message = self._next(self.deadline())
+        message = self.receive(self.deadline())
         if not isinstance(message, Facts):
-            raise self._refused(message)
+            raise self.refusal(message)
         numerator, denominator = message.rate
         plausible = (
             denominator > 0
@@ -106,7 +60,7 @@ class Delivery:
         content = bytearray()
         while True:
             deadline = self.deadline()
-            message = self._next(deadline)
+            message = self.receive(deadline)
             if isinstance(message, Piece):
                 if not 0 < message.size <= LARGEST_PIECE:
                     raise NonsenseError(f"a piece of {message.size} bytes was announced")
@@ -121,24 +75,4 @@ class Delivery:
                 self.over = True
                 return Clip(bytes(content), message.start, message.end)
             else:
-                raise self._refused(message)
-
-    def deadline(self) -> Deadline:
-        """When the next message must be there."""
-        return Deadline(min(self._timeout, self._end - time.monotonic()))
-
-    def late(self) -> VideoError:
-        """The error for a deadline that has passed."""
-        if time.monotonic() >= self._end - _ROUNDING:
-            return overtime_error(self._name, self._wall)
-        return silence_error(self._name, self._timeout)
-
-    def _next(self, deadline: Deadline) -> Message:
-        message = self._channel.receive(self.number, deadline)
-        self.heard = True
-        return message
-
-    def _refused(self, message: Message) -> VideoError:
-        error = refusal_error(message, self._name)
-        self.over, self.near_limit = True, bool(getattr(message, "near_limit", False))
-        return error
+                raise self.refusal(message)

@@ -40,7 +40,8 @@ _PASSED_ON = {
 _PASSED_ON_FOR_GPU = ("CUDA_", "NVIDIA_", "NV_", "PATH", "HOME")
 # A library's idle threads would be outside the sandbox, and decoding has its own.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-# One heap for all threads: the others would reserve address space, which the limit counts.
+# One heap for all threads: the others would reserve address space, which the limit counts. On a GPU
+# there is no such limit, and many threads.
 _ONE_HEAP = {"MALLOC_ARENA_MAX": "1"}
 
 
@@ -84,7 +85,7 @@ def child_environment(*, gpu: bool) -> dict[str, str]:
         for name, value in os.environ.items()
         if name in _PASSED_ON or (gpu and name.startswith(_PASSED_ON_FOR_GPU))
     }
-    return {**kept, **_ONE_THREAD, **_ONE_HEAP}
+    return {**kept, **_ONE_THREAD, **({} if gpu else _ONE_HEAP)}
 
 
 def _command(memory: int, *, gpu: bool, line: int) -> list[str]:

@@ -18,6 +18,9 @@ HEADER = struct.Struct("!QI")
 REQUEST = struct.Struct("!QQ")
 """The same before a request, which may carry a sequence of pictures."""
 
+NEW_LINE = 0
+"""Number of the request that carries another line, for videos that are read at the same time."""
+
 LONGEST_MESSAGE = 2**16
 """Bytes of a message at most, pictures apart."""
 

@@ -6,6 +6,7 @@ import gc
 import sys
 import threading
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,11 +44,12 @@ class Machine(SimpleNamespace):
 
 @pytest.fixture
 def machine(gpu):
-    trt, cuda = sys.modules["tensorrt"], sys.modules["cuda.core"]
+    trt: Any = sys.modules["tensorrt"]
+    cuda: Any = sys.modules["cuda.core"]
     device = cuda.Device(0)
     device.set_current()
 
-    class Logger(trt.ILogger):
+    class Logger(trt.ILogger):  # type: ignore[misc]  # made at run time
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -12,6 +13,7 @@ import onnxruntime
 import pytest
 
 from tests.support import small_bundle
+from tests.support.films import add_video_stream
 from vtloc_export.engines.build import EngineOptions, build_engines
 from vtloc_export.engines.profiles import default_traffic, parse_traffic
 from vtloc_runtime.bench.measure import BenchOptions, measure
@@ -63,8 +65,7 @@ def write_moving_film(
     noise = np.random.default_rng(5).integers(0, 64, (176, 320, 3), dtype=np.uint8)
     ramp = np.linspace(0, 180, 320, dtype=np.uint8)[None, :, None]
     with av.open(str(path), "w", container) as out:
-        stream = out.add_stream(codec, rate=25, options=options or {})
-        stream.width, stream.height, stream.pix_fmt = 320, 176, pixels
+        stream = add_video_stream(out, codec, 25, (320, 176), pixels=pixels, options=options)
         for number in range(125):
             picture = noise + np.roll(ramp, 3 * number, axis=1)
             frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format=pixels)
@@ -78,14 +79,14 @@ def assert_close(
     bundle: Bundle,
     precision: str,
     inputs: dict[str, np.ndarray],
-    given: dict[str, object] | None = None,
+    given: dict[str, Any] | None = None,
 ) -> None:
     file = bundle.variant(network.name, precision)
     session = onnxruntime.InferenceSession(
         bundle.read(file.file, file.sha256), providers=["CPUExecutionProvider"]
     )
-    names = [output.name for output in session.get_outputs()]
-    found = network.run(inputs if given is None else given)
+    names: list[str] = [output.name for output in session.get_outputs()]
+    found: dict[str, np.ndarray] = network.run(inputs if given is None else given)
     for name, array in zip(names, session.run(None, inputs), strict=True):
         assert found[name].dtype == array.dtype
         scale = max(1.0, float(np.abs(array.astype(np.float64)).max()))
@@ -211,7 +212,7 @@ def test_the_whole_runtime_gives_the_same_moments(bundle, tmp_path) -> None:
         np.testing.assert_allclose(features, encoded.features, atol=1e-3)
 
 
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "h264": {"codec": "libx264", "options": {"bf": "3", "g": "24"}},
     "hevc ten bits": {"codec": "libx265", "pixels": "yuv420p10le"},
     "vp9": {"codec": "libvpx-vp9", "container": "webm", "options": {"cpu-used": "8"}},

@@ -6,6 +6,7 @@ Run on a double of two GPUs; no real machine with several has run this.
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ def found(localizer: Localizer, videos: list[str], workers: int) -> list[tuple[o
 
 
 def test_the_work_is_shared_out_and_the_answers_are_the_same(gpus, bundle, videos) -> None:
-    asked = {"backend": "tensorrt", "precision": "fp32", "batch": 4}
+    asked: dict[str, Any] = {"backend": "tensorrt", "precision": "fp32", "batch": 4}
     with Localizer.open(bundle, **asked) as one:
         expected = found(one, videos, 1)
         assert one.backend == "tensorrt:cuda:0"

@@ -8,6 +8,7 @@ import threading
 import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -22,6 +23,7 @@ from vtloc_export.engines.build import EngineOptions, build_engines
 from vtloc_export.engines.profiles import default_traffic, parse_traffic
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.engine_file import EngineTarget
+from vtloc_runtime.bundle.manifest import NetworkName
 from vtloc_runtime.errors import (
     BackendError,
     DeviceLostError,
@@ -29,6 +31,7 @@ from vtloc_runtime.errors import (
     MissingExtraError,
     NetworkError,
 )
+from vtloc_runtime.networks.load import open_network
 from vtloc_runtime.networks.tensorrt.api import import_flavour
 from vtloc_runtime.networks.tensorrt.engine_choice import find_engine
 from vtloc_runtime.networks.tensorrt.network import load_tensorrt
@@ -36,7 +39,7 @@ from vtloc_runtime.networks.tensorrt.network import load_tensorrt
 NETWORKS = ["visual", "text", "localizer"]
 
 
-def expected(bundle: Bundle, name: str, precision: str, inputs: dict[str, np.ndarray]):
+def expected(bundle: Bundle, name: NetworkName, precision: str, inputs: dict[str, np.ndarray]):
     file = bundle.variant(name, precision)
     session = onnxruntime.InferenceSession(
         bundle.read(file.file, file.sha256), providers=["CPUExecutionProvider"]
@@ -91,7 +94,7 @@ def test_any_sequence_of_shapes_within_the_limits_is_answered_rightly(
             assert_same(network.run(inputs), expected(bundle, "localizer", "fp32", inputs))
 
 
-def shapes_of(**lengths: int) -> dict[str, tuple[int, ...]]:
+def shapes_of(**lengths: Any) -> dict[str, tuple[int, ...]]:
     inputs = small_bundle.example_inputs("localizer", **lengths)
     return {name: array.shape for name, array in inputs.items()}
 
@@ -147,19 +150,41 @@ def test_shapes_go_up_to_buckets_and_never_beyond_the_profile(gpu, bundle) -> No
 def test_one_row_for_a_whole_batch_is_sent_once(gpu, bundle) -> None:
     inputs = small_bundle.example_inputs("localizer", batch=7, frames=16, tokens=8)
     row = inputs["features"][:1]
-    with load_tensorrt(
-        bundle, "localizer", "fp32", workers=1, outputs=("start_logits", "end_logits")
-    ) as network:
-        gpu.sent = gpu.fetched = 0
+    with load_tensorrt(bundle, "localizer", "fp32", workers=1) as network:
+        gpu.sent = 0
         shared = np.broadcast_to(row[0], inputs["features"].shape)
         found = network.run(inputs | {"features": shared})
         others = sum(array.nbytes for name, array in inputs.items() if name != "features")
         assert gpu.sent == row.nbytes + others
-        # The alignment, which nobody reads, stays on the GPU.
-        assert gpu.fetched == sum(array.nbytes for array in found.values())
         wanted = expected(bundle, "localizer", "fp32", inputs | {"features": shared.copy()})
-        del wanted["alignment"]
         assert_same(found, wanted)
+
+
+@pytest.mark.parametrize("graphs", [0, 4])
+def test_outputs_that_a_call_does_not_read_stay_on_the_gpu(gpu, bundle, graphs) -> None:
+    inputs = small_bundle.example_inputs("localizer", batch=7, frames=16, tokens=8)
+    wanted = expected(bundle, "localizer", "fp32", inputs)
+    ends = ("end_logits", "start_logits")
+    with load_tensorrt(bundle, "localizer", "fp32", workers=1, graphs=graphs) as network:
+        # Graphs serve whatever is read: before their capture, at it, and after it.
+        for read in (ends, ["alignment"], None, (), ends):
+            gpu.fetched = 0
+            found = network.run(inputs, read)
+            assert_same(found, {name: wanted[name] for name in found})
+            assert found.keys() == set(wanted if read is None else read)
+            assert gpu.fetched == sum(array.nbytes for array in found.values())
+        assert network.memory.graphs == min(graphs, 1)
+        assert network.outputs.keys() == wanted.keys()
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "onnxruntime"])
+def test_an_unknown_output_is_refused_by_name(gpu, bundle, backend) -> None:
+    inputs = small_bundle.example_inputs("text")
+    with (
+        open_network(bundle, "text", backend=backend) as network,
+        pytest.raises(NetworkError, match=r"unknown outputs \['tokenz'\].*'sentence', 'tokens'"),
+    ):
+        network.run(inputs, ["tokens", "tokenz"])
 
 
 def test_waiting_blocks_and_does_not_spin(gpu, bundle) -> None:
@@ -327,7 +352,7 @@ def test_what_was_timed_on_the_gpu_comes_before_what_was_compiled_ahead(tmp_path
             bundle,
             "text",
             "fp16",
-            version_of=lambda name, found=installed: "11.4.0.106" if name in found else None,
+            version_of=dict.fromkeys(installed, "11.4.0.106").get,
             target=target,
         )
         assert engine.identity.flavour == flavour
@@ -424,7 +449,7 @@ def test_a_dlpack_array_on_the_host_is_an_ordinary_one(gpu, bundle) -> None:
         def __init__(self, array: np.ndarray) -> None:
             self.array = array
 
-        def __dlpack__(self, **options: object) -> object:
+        def __dlpack__(self, **options: Any) -> object:
             return self.array.__dlpack__(**options)
 
         def __dlpack_device__(self) -> tuple[int, int]:
@@ -597,6 +622,44 @@ def test_another_tensorrt_is_refused_by_name(bundle) -> None:
         ),
     ):
         load_tensorrt(bundle, "visual", "fp32")
+
+
+def test_engines_of_another_major_say_which_tensorrt_to_install(bundle, monkeypatch) -> None:
+    """An engine built by TensorRT 11 under 10, as in ultralytics #24729: one plain refusal."""
+    monkeypatch.setattr("vtloc_runtime.system.nvidia_driver.cuda_version", lambda: (12, 8))
+    with (
+        tensorrt_double.installed(version="10.13.0.35"),
+        pytest.raises(EngineError, match="needs tensorrt") as caught,
+    ):
+        load_tensorrt(bundle, "visual", "fp32")
+    assert caught.value.remedy is not None
+    assert caught.value.remedy.endswith('pip install "tensorrt-cu12==11.4.0.106"')
+    assert "vtloc-export trt" in caught.value.remedy
+
+
+def test_an_engine_for_another_gpu_is_not_mended_by_another_tensorrt(bundle) -> None:
+    other = tensorrt_double.Gpu(name="NVIDIA H100 80GB HBM3", capability=(9, 0))
+    with (
+        tensorrt_double.installed(other, version="10.13.0.35"),
+        pytest.raises(EngineError, match="this GPU is sm90") as caught,
+    ):
+        load_tensorrt(bundle, "visual", "fp32")
+    assert "pip install" not in str(caught.value.remedy)
+
+
+def test_an_fp16_engine_that_answers_in_fp32_is_refused(gpu, copy_of_bundle, monkeypatch) -> None:
+    """The sidecar says FP16, the plan was built from the FP32 file, as in ultralytics #21575."""
+    import hashlib
+    import json
+
+    sidecar = next(copy_of_bundle.engines.glob("visual-fp16*.json"))
+    exact = next(copy_of_bundle.engines.glob("visual-fp32*.plan")).read_bytes()
+    (copy_of_bundle.engines / sidecar.with_suffix(".plan").name).write_bytes(exact)
+    content = json.loads(sidecar.read_text())
+    content |= {"plan_sha256": hashlib.sha256(exact).hexdigest(), "plan_bytes": len(exact)}
+    sidecar.write_text(json.dumps(content))
+    with pytest.raises(EngineError, match=r"dtype of 'features' is float32, not float16"):
+        load_tensorrt(copy_of_bundle, "visual", "fp16")
 
 
 def test_another_onnx_file_is_refused_by_name(gpu, copy_of_bundle) -> None:

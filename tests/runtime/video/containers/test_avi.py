@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support import films
 from vtloc_runtime.video import open_video
 from vtloc_runtime.video.containers.avi import trailing_repeats
 
@@ -34,7 +35,7 @@ def emptied(film: bytes, empty: set[int]) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def film(films: object) -> bytes:
+def film() -> bytes:
     return films.Film(
         ticks=tuple(range(50)),
         time_base=Fraction(1, 10),
@@ -55,7 +56,7 @@ def film(films: object) -> bytes:
     ],
 )
 def test_the_last_picture_stays(
-    strategy: str, empty: set[int], expected: list[int], film: bytes, films: object
+    strategy: str, empty: set[int], expected: list[int], film: bytes
 ) -> None:
     with open_video(emptied(film, empty), films.whole(strategy=strategy)) as reader:
         assert films.numbers(list(reader)) == expected
@@ -63,7 +64,7 @@ def test_the_last_picture_stays(
     assert not reader.warnings
 
 
-def test_a_cut_file_still_says_so(film: bytes, films: object) -> None:
+def test_a_cut_file_still_says_so(film: bytes) -> None:
     with open_video(film[: len(film) // 2], films.whole()) as reader:
         assert 2 <= len(list(reader)) <= 3
     assert reader.warnings

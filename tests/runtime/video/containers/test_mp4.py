@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import struct
 
-import av
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support import films
 from vtloc_runtime.video.containers.mp4 import Mp4File
 
 
@@ -18,7 +17,7 @@ def opened(data: bytes) -> Mp4File:
 
 
 @pytest.fixture(scope="module")
-def film(films: object) -> bytes:
+def film() -> bytes:
     return films.Film(ticks=tuple(range(40))).make()
 
 
@@ -64,18 +63,7 @@ def test_recordings_that_were_glued_are_counted(film: bytes) -> None:
 
 
 def test_encryption_is_seen() -> None:
-    target = io.BytesIO()
-    options = {
-        "encryption_scheme": "cenc-aes-ctr",
-        "encryption_key": "00112233445566778899aabbccddeeff",
-        "encryption_kid": "00112233445566778899aabbccddeeff",
-    }
-    with av.open(target, "w", "mp4", options=options) as out:
-        stream = out.add_stream("libx264", rate=20)
-        stream.width = stream.height = 64
-        out.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
-        out.mux(stream.encode(None))
-    assert opened(target.getvalue()).encrypted
+    assert opened(films.encrypted()).encrypted
 
 
 @given(data=st.data())

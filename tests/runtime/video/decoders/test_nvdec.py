@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -18,12 +19,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import nvdec_double, tensorrt_double
+from tests.support import films, nvdec_double, tensorrt_double
 from tests.support.coded_films import CODECS, X265
 from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.errors import BackendError, MissingExtraError, UsageError, VideoError
 from vtloc_runtime.video import Limits, VideoOptions, open_video
 from vtloc_runtime.video.decoders.nvdec.annexb import CodedPackets
+from vtloc_runtime.video.options import DecodeStrategy
 from vtloc_runtime.video.sampling import parallel
 
 EVERYTHING = nvdec_double.ADA | {("h264", 10)}
@@ -90,7 +92,7 @@ def assert_same(data: bytes, options: VideoOptions) -> int:
 @pytest.mark.parametrize("strategy", ["needed", "everything"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_frame_is_the_processor_s_bit_for_bit(
-    kind: str, strategy: str, films: object, gpu: tensorrt_double.Gpu
+    kind: str, strategy: DecodeStrategy, gpu: tensorrt_double.Gpu
 ) -> None:
     film = films.Film(ticks=tuple(range(70)), **KINDS[kind])
     data = film.make()
@@ -107,7 +109,7 @@ def test_every_frame_is_the_processor_s_bit_for_bit(
 )
 @settings(max_examples=20, deadline=None)
 def test_any_instants_in_any_rate_are_answered_alike(
-    kind: str, steps: list[int], instants: list[int], films: object
+    kind: str, steps: list[int], instants: list[int]
 ) -> None:
     ticks = tuple(int(tick) for tick in np.cumsum([0, *steps]))
     data = films.Film(ticks=ticks, time_base=Fraction(1, 50), **KINDS[kind]).make()
@@ -121,14 +123,14 @@ def test_any_instants_in_any_rate_are_answered_alike(
 @pytest.mark.parametrize("kind", ["h264 with B-frames", "h264 matroska", "h264 transport stream"])
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_threads_decode_with_a_session_each(
-    kind: str, workers: int, films: object, gpu: tensorrt_double.Gpu, monkeypatch
+    kind: str, workers: int, gpu: tensorrt_double.Gpu, monkeypatch
 ) -> None:
     monkeypatch.setattr(parallel, "_LONGEST_PART", 40)
     data = films.Film(ticks=tuple(range(300)), **KINDS[kind]).make()
     assert_same(data, films.whole(frames_per_second=9, workers=workers))
 
 
-def test_only_what_is_wanted_leaves_the_gpu(films: object, gpu: tensorrt_double.Gpu) -> None:
+def test_only_what_is_wanted_leaves_the_gpu(gpu: tensorrt_double.Gpu) -> None:
     data = films.Film(ticks=tuple(range(200)), options={"bf": "0", "g": "50"}).make()
     with open_video(data, films.whole(decoder="nvdec")) as reader:
         frames = list(reader)
@@ -140,10 +142,14 @@ def test_only_what_is_wanted_leaves_the_gpu(films: object, gpu: tensorrt_double.
 @pytest.mark.parametrize("strategy", ["needed", "everything"])
 @pytest.mark.parametrize("codec", ["libx264", "libvpx-vp9"])
 def test_pictures_may_change_size_in_the_middle(
-    strategy: str, codec: str, films: object, gpu: tensorrt_double.Gpu
+    strategy: DecodeStrategy, codec: str, gpu: tensorrt_double.Gpu
 ) -> None:
     container = "mpegts" if codec == "libx264" else "ivf"
-    common = {"ticks": tuple(range(50)), "time_base": Fraction(1, 25), "codec": codec}
+    common: dict[str, Any] = {
+        "ticks": tuple(range(50)),
+        "time_base": Fraction(1, 25),
+        "codec": codec,
+    }
     parts = [
         films.Film(container=container, **common).make(),
         films.Film(container=container, size=(176, 96), first_number=50, **common).make(),
@@ -154,7 +160,7 @@ def test_pictures_may_change_size_in_the_middle(
 
 
 @pytest.mark.parametrize("matrix", [(0, 1, -1, 0), (-1, 0, 0, -1), (-1, 0, 0, 1)])
-def test_pictures_are_turned_and_cropped_alike(matrix, films: object, gpu) -> None:
+def test_pictures_are_turned_and_cropped_alike(matrix, gpu) -> None:
     data = films.Film(ticks=tuple(range(41)), size=(160, 90)).make()
     a, b, c, d = (value << 16 for value in matrix)
     place = data.index(b"tkhd") + 44
@@ -162,7 +168,7 @@ def test_pictures_are_turned_and_cropped_alike(matrix, films: object, gpu) -> No
     assert_same(turned, VideoOptions(preprocessing=Preprocessing(size=64)))
 
 
-def test_pictures_that_an_edit_list_cuts_are_decoded_and_not_shown(films: object, gpu) -> None:
+def test_pictures_that_an_edit_list_cuts_are_decoded_and_not_shown(gpu) -> None:
     film = films.Film(ticks=tuple(range(-7, 60)), first_number=100, options={"g": "999"})
     data = film.make()
     with open_video(data, films.whole(decoder="nvdec", frames_per_second=4)) as reader:
@@ -171,14 +177,14 @@ def test_pictures_that_an_edit_list_cuts_are_decoded_and_not_shown(films: object
 
 
 @pytest.mark.parametrize("container", ["matroska", "flv", "mpegts"])
-def test_a_truncated_file_gives_what_it_holds(container: str, films: object, gpu) -> None:
+def test_a_truncated_file_gives_what_it_holds(container: str, gpu) -> None:
     film = films.Film(ticks=tuple(range(200)), container=container, options={"g": "20"})
     whole = film.make()
     assert assert_same(whole[: len(whole) // 2], films.whole()) >= 3
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_damage_never_hangs_or_escapes(seed: int, films: object, gpu) -> None:
+def test_damage_never_hangs_or_escapes(seed: int, gpu) -> None:
     generator = np.random.default_rng(seed)
     container, codec = [("matroska", "libx264"), ("webm", "libvpx"), ("mpegts", "libx264")][
         seed % 3
@@ -197,7 +203,7 @@ def test_damage_never_hangs_or_escapes(seed: int, films: object, gpu) -> None:
         assert [frame.asked for frame in frames] == [float(k) for k in range(len(frames))]
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "mpeg2": ({"codec": "mpeg2video", "container": "mpegts"}, "not mpeg2video"),
     "full chroma": ({"pixels": "yuv444p"}, "no yuv444p pictures"),
     "ten bits": ({"pixels": "yuv420p10le"}, "h264 with 10 bits"),
@@ -208,7 +214,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_an_a100_cannot_do_is_refused_by_name(kind: str, films: object, a100) -> None:
+def test_what_an_a100_cannot_do_is_refused_by_name(kind: str, a100) -> None:
     how, words = REFUSED[kind]
     data = films.Film(ticks=tuple(range(30)), time_base=Fraction(1, 25), **how).make()
     with pytest.raises(VideoError, match=words) as refused:
@@ -217,10 +223,10 @@ def test_what_an_a100_cannot_do_is_refused_by_name(kind: str, films: object, a10
     assert "--decoder cpu" in str(refused.value)
 
 
-def test_pictures_that_differ_from_ffmpeg_s_are_refused(films: object, gpu, monkeypatch) -> None:
+def test_pictures_that_differ_from_ffmpeg_s_are_refused(gpu, monkeypatch) -> None:
     original = nvdec_double.PyNvDecoder._surface
 
-    def off_by_one(self: object, picture: object, depth: int) -> np.ndarray:
+    def off_by_one(self: Any, picture: Any, depth: int) -> np.ndarray:
         surface = original(self, picture, depth)
         surface[0, 0] ^= 1
         return surface
@@ -231,26 +237,26 @@ def test_pictures_that_differ_from_ffmpeg_s_are_refused(films: object, gpu, monk
         list(open_video(data, VideoOptions(decoder="nvdec")))
 
 
-def test_limits_hold_on_the_gpu_too(films: object, gpu) -> None:
+def test_limits_hold_on_the_gpu_too(gpu) -> None:
     data = films.Film(size=(160, 96)).make()
     with pytest.raises(VideoError, match="more than the limit"):
         open_video(data, VideoOptions(decoder="nvdec", limits=Limits(pixels=10_000)))
     assert gpu.made["decoder"] == 0
 
 
-def test_giving_up_early_gives_the_gpu_back(films: object, gpu) -> None:
+def test_giving_up_early_gives_the_gpu_back(gpu) -> None:
     data = films.Film(ticks=tuple(range(200))).make()
     reader = open_video(data, VideoOptions(decoder="nvdec", frames_per_second=5))
     next(iter(reader))
     reader.close()
 
 
-def test_a_gpu_that_is_not_there_is_named(films: object, gpu) -> None:
+def test_a_gpu_that_is_not_there_is_named(gpu) -> None:
     with pytest.raises(BackendError, match="no NVDEC answers on GPU 7"):
         open_video(films.Film().make(), VideoOptions(decoder="nvdec:7"))
 
 
-def test_a_missing_package_is_named_with_its_extra(films: object) -> None:
+def test_a_missing_package_is_named_with_its_extra() -> None:
     with (
         nvdec_double.installed(),
         mock.patch.dict(sys.modules, {"PyNvVideoCodec": None}),

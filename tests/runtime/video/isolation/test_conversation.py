@@ -131,8 +131,11 @@ def test_the_time_of_whoever_takes_the_frames_is_not_the_decoders(
 
     take_over(talk)
     with DecoderProcess(DecoderLimits(timeout=0.3)) as decoder:
-        for _ in decoder.read(video, OPTIONS, 1):
+        given = []
+        for part in decoder.read(video, OPTIONS, 1):
+            given.append(part)
             time.sleep(0.4)
+    assert len(given) == 5
 
 
 def test_a_whole_video_may_take_so_long(take_over: Any, video: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from fractions import Fraction
 
 import av
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 from av.bitstream import BitStreamFilterContext
 
+from tests.support import films
 from tests.support.coded_films import X265
 from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.video import VideoOptions, open_video
 
-TURNED = {
+TURNED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     # What the EXIF orientation says has to be done to the stored picture to show it.
     1: lambda picture: picture,
     2: lambda picture: picture[:, ::-1],
@@ -26,7 +28,7 @@ TURNED = {
     7: lambda picture: picture[::-1, ::-1].swapaxes(0, 1),
     8: np.rot90,
 }
-STORED = {
+STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     # What was done to the upright picture, so that the orientation undoes it.
     1: lambda picture: picture,
     2: lambda picture: picture[:, ::-1],
@@ -42,6 +44,7 @@ STORED = {
 def coded(picture: np.ndarray, codec: str, pixels: str) -> bytes:
     """One picture, coded."""
     context = av.CodecContext.create(codec, "w")
+    assert isinstance(context, av.VideoCodecContext)
     context.height, context.width = picture.shape[:2]
     context.pix_fmt, context.time_base = pixels, Fraction(1, 25)
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")
@@ -58,7 +61,7 @@ def with_exif(jpeg: bytes, orientation: int) -> bytes:
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
 
 
-def jpeg(films: object, orientation: int, number: int = 1234) -> bytes:
+def jpeg(orientation: int, number: int = 1234) -> bytes:
     picture = STORED[orientation](films.numbered_picture(number))
     return with_exif(coded(picture, "mjpeg", "yuvj444p"), orientation)
 
@@ -70,8 +73,8 @@ def test_the_two_tables_undo_each_other(orientation: int) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_of_a_photograph_is_followed(orientation: int, films: object, tmp_path, read) -> None:
-    data = jpeg(films, orientation)
+def test_exif_of_a_photograph_is_followed(orientation: int, tmp_path, read) -> None:
+    data = jpeg(orientation)
     path = tmp_path / "photograph.jpg"
     path.write_bytes(data)
     assert read(data) == read(path) == read(path, strategy="everything") == [1234]
@@ -79,16 +82,14 @@ def test_exif_of_a_photograph_is_followed(orientation: int, films: object, tmp_p
 
 @pytest.mark.parametrize("strategy", ["needed", "everything"])
 @pytest.mark.parametrize("orientation", [1, 5, 6])
-def test_exif_in_a_camera_s_motion_jpeg_is_followed(
-    orientation: int, strategy: str, films: object, read
-) -> None:
+def test_exif_in_a_camera_s_motion_jpeg_is_followed(orientation: int, strategy: str, read) -> None:
     target = io.BytesIO()
     with av.open(target, "w", "avi") as out:
         stream = out.add_stream("mjpeg", rate=10)
         stream.height, stream.width = STORED[orientation](films.numbered_picture(0)).shape[:2]
         stream.pix_fmt = "yuvj444p"
         for number in range(30):
-            packet = av.Packet(jpeg(films, orientation, number))
+            packet = av.Packet(jpeg(orientation, number))
             packet.pts = packet.dts = number
             packet.time_base, packet.stream = Fraction(1, 10), stream
             packet.is_keyframe = True
@@ -96,17 +97,17 @@ def test_exif_in_a_camera_s_motion_jpeg_is_followed(
     assert read(target.getvalue(), strategy=strategy) == [0, 10, 20]
 
 
-def test_a_tiff_picture_is_read(films: object, read) -> None:
+def test_a_tiff_picture_is_read(read) -> None:
     assert read(coded(films.numbered_picture(77), "tiff", "rgb24")) == [77]
 
 
-def filtered(films: object, codec: str, messages: str, container: str) -> bytes:
+def filtered(codec: str, messages: str, container: str) -> bytes:
     """A film whose keyframes carry a display orientation message, and nothing else does."""
     x265 = {"x265-params": f"{X265}:keyint=15:bframes=2"}
     options = x265 if codec == "libx265" else {"bf": "2", "g": "15"}
     film = films.Film(ticks=tuple(range(60)), codec=codec, options=options, container="mpegts")
     target = io.BytesIO()
-    with av.open(io.BytesIO(film.make())) as source, av.open(target, "w", container) as out:
+    with av.open(io.BytesIO(film.make()), "r") as source, av.open(target, "w", container) as out:
         stream = out.add_stream_from_template(source.streams.video[0])
         bitstream = BitStreamFilterContext(messages, source.streams.video[0], stream)
         for packet in source.demux(video=0):
@@ -118,11 +119,9 @@ def filtered(films: object, codec: str, messages: str, container: str) -> bytes:
 
 @pytest.mark.parametrize("strategy", ["needed", "everything"])
 @pytest.mark.parametrize("rate", [1, 7])
-def test_an_orientation_at_keyframes_holds_until_the_next(
-    strategy: str, rate: int, films: object
-) -> None:
+def test_an_orientation_at_keyframes_holds_until_the_next(strategy: str, rate: int) -> None:
     messages = "h264_metadata=display_orientation=insert:rotate=180"
-    data = filtered(films, "libx264", messages, "mpegts")
+    data = filtered("libx264", messages, "mpegts")
     options = films.whole(strategy=strategy, frames_per_second=rate)
     with open_video(data, options) as reader:
         frames = [frame.image[::-1, ::-1] for frame in reader]
@@ -134,7 +133,7 @@ def test_an_orientation_at_keyframes_holds_until_the_next(
         assert np.abs(image.astype(int) - other).max() <= 1
 
 
-def test_fields_that_hevc_stores_apart_keep_their_shape(films: object) -> None:
+def test_fields_that_hevc_stores_apart_keep_their_shape() -> None:
     film = films.Film(
         ticks=tuple(range(40)),
         codec="libx265",

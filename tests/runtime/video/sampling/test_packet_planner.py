@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from typing import Any
 
+import av
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support import films
 from vtloc_runtime.video import VideoOptions
 from vtloc_runtime.video.demux import DemuxPass
 from vtloc_runtime.video.packets import TimedPacket
@@ -16,7 +18,7 @@ from vtloc_runtime.video.source import Source
 
 
 def packets(pts: list[int], starts: set[int], dts: list[int | None]) -> list[TimedPacket]:
-    body = SimpleNamespace(size=100)
+    body: av.Packet[Any] = av.Packet(100)
     return [
         TimedPacket(index, time, decode, index in starts, True, body)
         for index, (time, decode) in enumerate(zip(pts, dts, strict=True))
@@ -78,12 +80,16 @@ def test_packets_before_the_last_start_and_after_the_wanted_one_are_left_out() -
     planner = PacketPlanner(iter(packets(pts, {0, 25, 50, 75}, [*pts])))
     while not planner.decided(60):
         planner.read(60)
-    order = planner.need(planner.choose(60))
+    chosen = planner.choose(60)
+    assert chosen is not None
+    order = planner.need(chosen)
     assert order.restart
     assert [one.number for one in order.packets] == list(range(50, 61))
     while not planner.decided(63):
         planner.read(63)
-    order = planner.need(planner.choose(63))
+    chosen = planner.choose(63)
+    assert chosen is not None
+    order = planner.need(chosen)
     assert not order.restart
     assert [one.number for one in order.packets] == [61, 62, 63]
 
@@ -102,7 +108,9 @@ def test_a_file_that_repeats_a_passed_time_is_given_up() -> None:
     planner = PacketPlanner(iter(packets([0, 10, 30, 15], {0}, [0, 10, 30, 31])))
     while not planner.decided(20):
         planner.read(20)
-    assert planner.choose(20).pts == 10
+    chosen = planner.choose(20)
+    assert chosen is not None
+    assert chosen.pts == 10
     planner.read(30)
     assert planner.lost
 
@@ -123,14 +131,14 @@ def decoded(data: bytes, options: VideoOptions) -> int:
     return counting.seen
 
 
-def test_only_the_needed_packets_reach_the_decoder(films: object) -> None:
+def test_only_the_needed_packets_reach_the_decoder() -> None:
     film = films.Film(ticks=tuple(range(400)), options={"g": "10", "bf": "0", "sc_threshold": "0"})
     data = film.make()
     # Every instant falls on a keyframe: 20 of 400 packets, and one more to see the first come out.
     assert decoded(data, VideoOptions()) <= 22
 
 
-def test_av1_pictures_that_nothing_refers_to_never_reach_the_decoder(films: object) -> None:
+def test_av1_pictures_that_nothing_refers_to_never_reach_the_decoder() -> None:
     film = films.Film(
         ticks=tuple(range(200)),
         codec="libsvtav1",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import count
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support import films
 from vtloc_runtime.video import open_video
 from vtloc_runtime.video.sampling import parallel
 
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "mp4": {"options": {"g": "60", "bf": "3"}},
     "open groups": {"options": {"x264-params": "open-gop=1:bframes=3:keyint=40:min-keyint=1"}},
     "one group": {"options": {"g": "9999"}},
@@ -25,7 +27,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_frames_are_the_same_in_any_number_of_threads(
-    kind: str, films: object, monkeypatch: pytest.MonkeyPatch
+    kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = films.Film(ticks=tuple(range(400)), **KINDS[kind]).make()
     monkeypatch.setattr(parallel, "_LONGEST_PART", 40)
@@ -43,7 +45,7 @@ def test_frames_are_the_same_in_any_number_of_threads(
         assert not reader.warnings
 
 
-def test_instants_in_threads_still_learn_the_whole_duration(films: object) -> None:
+def test_instants_in_threads_still_learn_the_whole_duration() -> None:
     data = films.Film(ticks=tuple(range(200))).make()
     with open_video(data, films.whole(instants=(0.0, 1.0), workers=2)) as reader:
         assert films.numbers(list(reader)) == [0, 20]

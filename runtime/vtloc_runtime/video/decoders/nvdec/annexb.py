@@ -75,6 +75,11 @@ class CodedPackets:
         self._parameters = b"".join(b"\x00" + _START_CODE + unit for unit in sets)
         return b"".join(sequences)
 
+    @property
+    def parameters(self) -> bytes:
+        """Parameter sets that were met last."""
+        return self._parameters
+
     def restart(self, data: bytes) -> bytes:
         """A packet to begin with, the parameter sets that it relies on in front."""
         return data if self.headers(data) is not None else self._parameters + data

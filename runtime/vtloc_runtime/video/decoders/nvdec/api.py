@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib
 import re
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vtloc_runtime.errors import BackendError, MissingExtraError, UsageError, VideoError
 from vtloc_runtime.video.decoders.nvdec import capabilities
+from vtloc_runtime.video.decoders.nvdec.session_pool import SessionPool
 
 if TYPE_CHECKING:
     from vtloc_runtime.video.decoders.nvdec.capabilities import DecoderCapabilities
@@ -35,11 +37,13 @@ class NvdecApi:
         module: PyNvVideoCodec.
         cuda: The cuda-core module.
         ordinal: Which GPU.
+        sessions_kept: Its sessions.
     """
 
     module: Any
     cuda: Any
     ordinal: int
+    sessions_kept: SessionPool = field(default_factory=SessionPool)
     _capabilities: dict[tuple[str, int], DecoderCapabilities] = field(default_factory=dict)
 
     def device(self) -> Any:
@@ -95,6 +99,13 @@ class NvdecApi:
 
 
 _OPENED: dict[int, NvdecApi] = {}
+_OPENING = threading.Lock()
+_KEEPING = threading.Event()
+
+
+def keep_sessions() -> None:
+    """Have sessions outlive their films in this process, within the bound of each GPU."""
+    _KEEPING.set()
 
 
 def open_nvdec(decoder: str) -> NvdecApi:
@@ -109,14 +120,35 @@ def open_nvdec(decoder: str) -> NvdecApi:
         BackendError: There is no such GPU, or its driver lacks what decoding needs.
     """
     ordinal = gpu_ordinal(decoder)
-    if ordinal not in _OPENED:
-        api = NvdecApi(_import_codec(ordinal), _import_cuda(), ordinal)
+    with _OPENING:
+        if ordinal not in _OPENED:
+            api = NvdecApi(_import_codec(ordinal), _import_cuda(), ordinal)
+            try:
+                api.device()
+            except Exception as error:  # cuda-core raises its own, undocumented types
+                raise _silent_gpu(ordinal, error) from error
+            if _KEEPING.is_set():
+                api.sessions_kept.most = api.sessions
+            _OPENED[ordinal] = api
+        return _OPENED[ordinal]
+
+
+_NO_MEMORY = "OUT_OF_MEMORY"
+
+
+def lost_gpu() -> str | None:
+    """What a GPU of this process says that has failed for good; None if none has.
+
+    After an illegal address or a failed launch, every later call of the process fails.
+    """
+    for api in list(_OPENED.values()):
         try:
-            api.device()
-        except Exception as error:  # cuda-core raises its own, undocumented types
-            raise _silent_gpu(ordinal, error) from error
-        _OPENED[ordinal] = api
-    return _OPENED[ordinal]
+            api.device().create_stream().close()
+        except Exception as error:  # noqa: BLE001 - cuda-core raises its own, undocumented types
+            said = " ".join(str(error).split())[:300] or type(error).__name__
+            if _NO_MEMORY not in said:
+                return said
+    return None
 
 
 def gpu_ordinal(decoder: str) -> int:

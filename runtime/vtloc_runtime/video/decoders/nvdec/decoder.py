@@ -12,13 +12,14 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 from vtloc_runtime.video.decoders.nvdec.annexb import CodedPackets
-from vtloc_runtime.video.decoders.nvdec.api import open_nvdec, refusal, require_codec
+from vtloc_runtime.video.decoders.nvdec.api import DEPTHS, open_nvdec, refusal, require_codec
 from vtloc_runtime.video.decoders.nvdec.session import (
     DevicePicture,
     NvdecSession,
     PictureFormat,
     Surface,
 )
+from vtloc_runtime.video.decoders.nvdec.session_pool import SessionKind
 
 if TYPE_CHECKING:
     import av
@@ -127,15 +128,19 @@ class NvdecDecoder:
             pixels = self._format.pixels if self._format is not None else self._context.pix_fmt
             if pixels is None:
                 raise refusal("its pixel format is not known before it is decoded", self._where)
-            self._session = NvdecSession(self._api, self._codec, pixels, where=self._where)
+            kind = SessionKind(
+                self._codec, DEPTHS[pixels], self._headers or self._packets.parameters
+            )
+            self._session = self._api.sessions_kept.take(
+                kind,
+                lambda: NvdecSession(self._api, kind, where=self._where),
+                where=self._where,
+            )
             self._restarted = True
-            discontinuity = False
-        else:
-            discontinuity = self._restarted
         if self._restarted:
             data = self._packets.restart(data)
         self._restarted = False
-        return self._session.decode(data, self._token, discontinuity=discontinuity)
+        return self._session.decode(data, self._token)
 
     def _drain(self) -> list[DevicePicture]:
         surfaces: list[Surface] = []
@@ -196,5 +201,5 @@ class NvdecDecoder:
     def _forget(self) -> None:
         """End the session; the next packets decide the format again."""
         if self._session is not None:
-            self._session.close()
+            self._api.sessions_kept.give_back(self._session)
         self._session = self._format = self._headers = None

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
+from vtloc_runtime.errors import DeviceLostError, VideoError
 from vtloc_runtime.video.decoders.nvdec.api import CODECS, DEPTHS, NvdecApi, refusal
 from vtloc_runtime.video.picture.orientation import Orientation
 
 if TYPE_CHECKING:
     import av
     from numpy.typing import NDArray
+
+    from vtloc_runtime.video.decoders.nvdec.session_pool import SessionKind
 
     Samples: TypeAlias = NDArray[np.uint8 | np.uint16]
 
@@ -140,64 +143,106 @@ class Surface:
 
 
 class NvdecSession:
-    """A decoder of one stream on one GPU; one thread at a time uses it.
+    """A decoder on one GPU, of one stream after another; one thread at a time uses it.
 
     Args:
         api: NVDEC.
-        codec: FFmpeg's name of the codec.
-        pixels: FFmpeg's name of the pixel format.
+        kind: What it decodes.
         where: The video's name.
+
+    Attributes:
+        kind: What it decodes.
+        where: The name of the video that it decodes at the moment.
+
+    Raises:
+        VideoError: NVDEC cannot be opened for this kind.
+        DeviceLostError: The GPU has failed.
     """
 
-    def __init__(self, api: NvdecApi, codec: str, pixels: str, *, where: str) -> None:
+    def __init__(self, api: NvdecApi, kind: SessionKind, *, where: str) -> None:
         self._api = api
-        self._where = where
-        self._wide = DEPTHS[pixels] > 8
+        self.kind = kind
+        self.where = where
+        self._wide = kind.depth > 8
+        self._ended = self._failed = False
         module = api.module
         self._end_of_stream = module.PacketData()
         self._discontinuity = int(module.VideoPacketFlag.DISCONTINUITY)
         self._lent: list[weakref.ref[Surface]] = []
         self._pinned: Any = None
-        device = api.device()
+        try:
+            device = api.device()
+            self._stream = device.create_stream()
+        except Exception as error:  # cuda-core raises its own, undocumented types
+            if "OUT_OF_MEMORY" in str(error):
+                raise refusal("the GPU has no memory left for NVDEC", where) from error
+            raise self._lost(error) from error
         try:
             self._decoder = module.CreateDecoder(
                 gpuid=api.ordinal,
-                codec=getattr(module.cudaVideoCodec, CODECS[codec]),
+                codec=getattr(module.cudaVideoCodec, CODECS[kind.codec]),
                 usedevicememory=True,
             )
         except Exception as error:  # the bindings raise types of their own
+            self._check_alive(error)
+            self._stream.close()
             raise refusal(f"NVDEC cannot be opened for it: {_first_line(error)}", where) from error
-        self._stream = device.create_stream()
 
-    def decode(self, data: bytes, token: int, *, discontinuity: bool = False) -> list[Surface]:
-        """Decode a packet.
+    def decode(self, data: bytes, token: int) -> list[Surface]:
+        """Decode a packet; after :meth:`drain` it begins another stream.
 
         Args:
             data: What `CodedPackets` made of it.
             token: A number that comes back with its picture.
-            discontinuity: What came before has ended.
 
         Returns:
             Pictures that came out, in the order they are shown.
 
         Raises:
             VideoError: NVDEC gave up.
+            DeviceLostError: The GPU has failed.
         """
         packet = self._api.module.PacketData()
         padded = data + _PADDING
         packet.bsl_data = ctypes.cast(ctypes.c_char_p(padded), ctypes.c_void_p).value or 0
         packet.bsl = len(data)
         packet.pts = token
-        if discontinuity:
+        if self._ended:
             packet.decode_flag = self._discontinuity
+        self._ended = False
         return self._decode(packet)
 
     def drain(self) -> list[Surface]:
         """Pictures that are still inside; the next packet starts afresh."""
+        if self._ended:
+            return []
+        self._ended = True
         return self._decode(self._end_of_stream)
+
+    def settle(self) -> bool:
+        """End the stream; whether the session can decode another one.
+
+        Raises:
+            DeviceLostError: The GPU has failed.
+        """
+        try:
+            self.drain()
+            self._copy_held()
+        except VideoError:
+            return False
+        return not self._failed
 
     def download(self, address: int) -> Samples:
         """The surface at an address: luma rows, and chroma rows below."""
+        try:
+            return self._copy(address)
+        except Exception as error:  # cuda-core raises its own, undocumented types
+            self._failed = True
+            self._check_alive(error)
+            what = f"a picture could not be fetched from the GPU: {_first_line(error)}"
+            raise refusal(what, self.where) from error
+
+    def _copy(self, address: int) -> Samples:
         cuda, device = self._api.cuda, self._api.device()
         pitch, height = self._decoder.GetWidth(), self._decoder.GetHeight()
         dtype = np.dtype(np.uint16 if self._wide else np.uint8)
@@ -226,13 +271,15 @@ class NvdecSession:
         try:
             frames = self._decoder.Decode(packet)
         except Exception as error:  # the bindings raise types of their own
-            what = f"NVDEC gave up: {_first_line(error)}"
-            raise refusal(what, self._where) from error
+            self._failed = True
+            self._check_alive(error)
+            raise refusal(f"NVDEC gave up: {_first_line(error)}", self.where) from error
         expected = module.Pixel_Format.P016 if self._wide else module.Pixel_Format.NV12
         surfaces = []
         for frame in frames:
             if frame.format != expected:
-                raise refusal(f"NVDEC gives {frame.format}, not {expected}", self._where)
+                self._failed = True
+                raise refusal(f"NVDEC gives {frame.format}, not {expected}", self.where)
             surfaces.append(Surface(self, frame.GetPtrToPlane(0), frame.getPTS()))
         self._lent = [weakref.ref(surface) for surface in surfaces]
         return surfaces
@@ -244,6 +291,21 @@ class NvdecSession:
             if surface is not None:
                 surface.read()
         self._lent = []
+
+    def _check_alive(self, cause: Exception) -> None:
+        """Find out whether the GPU still answers: after some errors, no call succeeds any more."""
+        try:
+            self._stream.sync()
+        except Exception as error:
+            raise self._lost(cause) from error
+
+    def _lost(self, cause: Exception) -> DeviceLostError:
+        return DeviceLostError(
+            f"the GPU failed and cannot be used by this process any more ({_first_line(cause)})",
+            where=f"cuda:{self._api.ordinal}",
+            remedy="See what the kernel log says of the GPU (dmesg, Xid), and start again; "
+            "finished work is kept",
+        )
 
     def _release(self, device: Any) -> None:
         if self._pinned is not None:
