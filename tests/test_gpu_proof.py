@@ -76,7 +76,7 @@ def test_a_gpu_is_named_as_the_commands_are_to_see_it(monkeypatch) -> None:
 
 
 def test_the_psnr_of_nvdec_s_frames_is_stated(tmp_path: Path, monkeypatch) -> None:
-    """Frames that a GPU decodes otherwise than the processor are known by it, as in lerobot #913."""
+    """Frames that a GPU decodes otherwise than the processor show in it, as in lerobot #913."""
     film = write_bench_video(tmp_path, seconds=3, width=96, height=64)
     with nvdec_double.installed():
         found = checks.pictures(None, [film])
@@ -91,7 +91,7 @@ def test_the_psnr_of_nvdec_s_frames_is_stated(tmp_path: Path, monkeypatch) -> No
         monkeypatch.setattr(Surface, "read", off_by_two)
         found = checks.pictures(None, [film])
     assert not found["ok"]
-    assert 40 < found["psnr_db"] < 50
+    assert 30 < found["psnr_db"] < 50
 
 
 @pytest.mark.slow

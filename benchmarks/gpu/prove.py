@@ -214,6 +214,10 @@ def engines(proof: Proof) -> Iterator[tuple[str, Callable[[], str]]]:
             "--timing-cache", cache, *words, gpu=gpu if len(firsts) > 1 else None,
         )  # fmt: skip
 
+    def built(log: str, gpu: int, *words: str) -> str:
+        build(log, gpu, *words)
+        return "built"
+
     def kept(gpu: int) -> str:
         count = build("kept", gpu).count("found")
         if count < len(Bundle.open(proof.bundle).manifest.networks):
@@ -239,11 +243,11 @@ def engines(proof: Proof) -> Iterator[tuple[str, Callable[[], str]]]:
 
     for gpu in firsts:
         on = f" on {models[gpu]}" if len(firsts) > 1 else ""
-        yield f"build FP16 engines{on}", lambda gpu=gpu: build("build", gpu) and "built"
-        yield f"engines are kept{on}", lambda gpu=gpu: kept(gpu)
+        yield f"build FP16 engines{on}", partial(built, "build", gpu)
+        yield f"engines are kept{on}", partial(kept, gpu)
         yield (
             f"rebuild from frozen timings{on}",
-            lambda gpu=gpu: build("frozen", gpu, "--frozen-timings", "--force") and "built",
+            partial(built, "frozen", gpu, "--frozen-timings", "--force"),
         )
     yield "verify with labels", verify
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vtloc_runtime.batch.encode import encode_cached
@@ -12,6 +12,7 @@ from vtloc_runtime.batch.records import FileState, Record, answer_record, failur
 from vtloc_runtime.batch.worker_pool import PipelineOptions, StoppedWorkError, run_tasks
 from vtloc_runtime.errors import DeviceLostError, QueryError
 from vtloc_runtime.system.text import unicode_name
+from vtloc_runtime.video.decoders.choice import PROCESSOR
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.jobs import Job, VideoJobs
@@ -58,6 +59,9 @@ def run_jobs(
 
     check_moments(moments)
     options = options or PipelineOptions()
+    if options.decoder is None and localizer.encoder.decoder != PROCESSOR:
+        # Workers of one GPU share a process only where they know that they decode on it.
+        options = replace(options, decoder=localizer.encoder.decoder)
     work = AnswerVideos(moments, run, options.cache, fine=fine)
     return run_tasks(
         lambda video, read: work.do(localizer, video, read, progress=progress, stop=stop),

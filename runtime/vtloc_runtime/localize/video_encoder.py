@@ -74,6 +74,9 @@ class VideoEncoder:
             CPU it would only make answers depend on company.
         decoder: What decodes videos where the caller does not say.
         observer: Told how long decoding and encoding took.
+
+    Attributes:
+        decoder: The same.
     """
 
     def __init__(
@@ -97,7 +100,7 @@ class VideoEncoder:
         self._shared = (
             FrameCombiner(self.run, limit=self._batch, at_once=at_once) if combine else self.run
         )
-        self._decoder = decoder
+        self.decoder = decoder
         self._observer = observer
 
     @property
@@ -122,7 +125,7 @@ class VideoEncoder:
         from vtloc_runtime.video import VideoOptions
 
         return replace(
-            options or VideoOptions(decoder=self._decoder),
+            options or VideoOptions(decoder=self.decoder),
             frames_per_second=self._manifest.frames_per_second,
             instants=None,
             preprocessing=self._manifest.preprocessing,

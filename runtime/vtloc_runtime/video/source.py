@@ -72,7 +72,7 @@ class Source:
             self._bytes = self._shared(source)
         else:
             raise UsageError(
-                f"a {type(source).__name__} is not a video",
+                f"an object of type {type(source).__name__} is not a video",
                 remedy="Give a path, bytes, an open binary file or a FrameSequence",
             )
         if self._bytes is not None and self._bytes.size() == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import ExitStack
 from typing import Any
 from unittest import mock
 
@@ -13,11 +14,17 @@ import pytest
 from tests.support import nvdec_double
 from tests.support.tensorrt_double import Gpu
 from vtloc_runtime.batch import worker_decoders as decoders
-from vtloc_runtime.batch.worker_decoders import decode_with, worker_decoders
+from vtloc_runtime.batch.worker_decoders import (
+    decode_with,
+    describe_decoders,
+    open_readers,
+    worker_decoders,
+)
 from vtloc_runtime.batch.worker_pool import PipelineOptions, run_tasks
 from vtloc_runtime.errors import BackendError, MissingExtraError, VideoError
 from vtloc_runtime.video import VideoOptions
 from vtloc_runtime.video.decoders.nvdec.api import refusal
+from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +52,25 @@ def test_auto_puts_every_processor_beside_nvdec() -> None:
         found = worker_decoders("auto", "cuda")
         assert (found.count("nvdec:0"), found.count("cpu"), len(found)) == (10, 128, 138)
         assert worker_decoders("auto", "cuda", 12) == ["nvdec:0"] * 10 + ["cpu"] * 2
+
+
+def test_what_decodes_is_described_with_the_memory_it_takes() -> None:
+    assert describe_decoders(["nvdec:0", "cpu", "nvdec:0", "cpu", "cpu", "nvdec:1"]) == (
+        "nvdec:0: 2 sessions in one process, at most 0.6 GB with 1080p, 1.0 GB with 4K, of the "
+        "GPU's memory; nvdec:1: 1 session in one process, at most 0.6 GB with 1080p, 0.8 GB with "
+        "4K, of the GPU's memory; processors: 3 at once"
+    )
+
+
+def test_workers_of_one_gpu_share_a_process_and_processors_have_their_own() -> None:
+    with ExitStack() as stack:
+        asked = ["nvdec:0", "nvdec:1", "nvdec:0", "cpu", "cpu"]
+        with (
+            mock.patch.object(decoders, "GpuDecoderProcess") as shared,
+            mock.patch.object(decoders, "DecoderProcess") as own,
+        ):
+            assert len(open_readers(asked, DecoderLimits(), stack)) == 5
+    assert (shared.call_count, own.call_count) == (2, 2)
 
 
 def test_auto_is_the_processors_where_no_nvdec_answers() -> None:

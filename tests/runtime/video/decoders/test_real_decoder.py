@@ -47,7 +47,7 @@ class Films:
         ]
         self.table = folder / "all.txt"
 
-    def decode(self, libraries: Path, *, fault: str = "", **options: object) -> Any:
+    def decode(self, libraries: Path, *, fault: str = "", **options: Any) -> Any:
         """Decode all in four workers.
 
         Args:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from tests.support import nvdec_double
+from tests.support import films, nvdec_double
 from tests.support.coded_films import CODECS
 from tests.support.tensorrt_double import Gpu
 from vtloc_runtime.errors import VideoError
@@ -118,9 +117,7 @@ def test_what_could_not_be_made_takes_no_room() -> None:
     assert kept.open
 
 
-def test_films_of_one_kind_share_a_session_and_their_frames_stay_the_processor_s(
-    gpu: Gpu, films: SimpleNamespace
-) -> None:
+def test_films_of_one_kind_share_a_session_and_their_frames_stay_the_processor_s(gpu: Gpu) -> None:
     first, other = (
         films.Film(ticks=tuple(range(30)), **CODECS[name]).make()
         for name in ("h264 with B-frames", "vp9")

@@ -601,9 +601,10 @@ def test_limits_of_the_process_take_the_place_of_the_videos_own(colour_video: Pa
         short = VideoOptions(limits=Limits(seconds=1), preprocessing=Preprocessing(size=SIZE))
         with pytest.raises(VideoError, match="lasts longer than 5 s"):
             list(decoder.read(str(colour_video), short, 8))
-    for name, wrong in (("memory", -1), ("timeout", 0), ("timeout", float("nan"))):
-        with pytest.raises(UsageError, match=name):
-            DecoderLimits(**{name: wrong})
+    refused: list[dict[str, Any]] = [{"memory": -1}, {"timeout": 0}, {"timeout": float("nan")}]
+    for wrong in refused:
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            DecoderLimits(**wrong)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="leases are Linux's")

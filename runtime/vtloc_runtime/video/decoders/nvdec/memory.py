@@ -28,4 +28,5 @@ def describe_sessions(sessions: int) -> str:
     sizes = ", ".join(
         f"{nvdec_memory(sessions, size):.1f} GB with {name}" for name, size in _SIZES.items()
     )
-    return f"{sessions} sessions in one process, at most {sizes} of the GPU's memory"
+    count = f"{sessions} session{'' if sessions == 1 else 's'}"
+    return f"{count} in one process, at most {sizes}, of the GPU's memory"
