@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vtloc_runtime.batch.jobs import read_videos
 from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.cli.exit_codes import SOME_FAILED, SUCCESS
 from vtloc_runtime.cli.interrupts import Interruption
@@ -111,8 +112,14 @@ def search(
                 fps=options.fps,
             )
         )
+        notice = _notice(options)
         films = Library(
-            library, localizer, pipeline.cache, pipeline=pipeline, notice=_notice(options)
+            library,
+            localizer,
+            pipeline.cache,
+            pipeline=pipeline,
+            listing=lambda: read_videos(library, videos=options.videos_folder, notice=notice),
+            notice=notice,
         )
         interrupted = _update(films, options)
         if interrupted is not None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from vtloc_runtime.batch.worker_pool import PipelineOptions
 from vtloc_runtime.errors import BackendError, UsageError
 from vtloc_runtime.library.search import Library, SearchOptions
@@ -206,13 +208,12 @@ class Service:
         library = self.update(wait=wait)
         names = {path: name for name, path in self._paths.items()}
         (found,) = library.search([query], options)
-        import msgspec
-
         return SearchAnswer(
             query,
             tuple(
-                msgspec.structs.replace(record, video=names.get(record.video, ""))
+                msgspec.structs.replace(record, video=names[record.video])
                 for record in found
+                if record.video in names
             ),
             searched=len(library.films) - len(library.failures),
             waiting=len(library.waiting),

@@ -84,7 +84,7 @@ class WorkQueue:
                 raise BusyError("the request had to wait too long", 5) from None
             raise LateError(
                 f"the request took more than {self._timeout:g} s",
-                remedy="Ask about a shorter video, or encode it in advance",
+                remedy="Ask about a shorter video, or encode it first: vtloc-run encode",
             ) from None
 
     def close(self, *, finish: bool = True) -> None:
