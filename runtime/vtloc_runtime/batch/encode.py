@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
+    from vtloc_runtime.localize.question import Query, Question
     from vtloc_runtime.localize.video_encoder import VideoEncoder
 
 _SKETCH = "\0sketch"
@@ -70,7 +71,7 @@ def encode_cached(
 def encode_quickly_cached(
     localizer: Localizer,
     video: str,
-    queries: Sequence[str],
+    queries: Sequence[Query | Question],
     *,
     moments: int = 1,
     cache: FeatureCache | None = None,
@@ -84,7 +85,7 @@ def encode_quickly_cached(
     Args:
         localizer: Encodes the video.
         video: A path or an address.
-        queries: The sentences.
+        queries: The questions.
         moments: Moments that are wanted of each sentence.
         cache: Where encoded videos are kept.
         read: Decodes the video.

@@ -14,6 +14,8 @@ import numpy as np
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE_DIGEST, Bundle
 from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.errors import VtlocError
+from vtloc_runtime.localize.absence import PresenceCheck
+from vtloc_runtime.localize.sentence_bank import SentenceBank
 from vtloc_runtime.networks.onnxruntime_package import (
     FIRST_WITH_EXTERNAL_DATA,
     import_onnxruntime,
@@ -134,7 +136,8 @@ def _packages() -> Iterator[Finding]:
             "engines for RTX GPUs, and compile checks without a GPU",
         ),
         ("cuda-core", ("cuda-core",), "tensorrt", "running engines"),
-        ("jinja2", ("jinja2",), "report", "report pages"),
+        ("opentimelineio", ("opentimelineio",), "editing", "--format otio and edl"),
+        ("matplotlib", ("matplotlib",), "plot", "--plot"),
     ):
         found = [f"{name} {is_there}" for name in names if (is_there := installed_version(name))]
         if found:
@@ -299,6 +302,8 @@ def _bundle(path: str | Path | None, digest: str | None) -> tuple[Bundle | None,
             for variant in network.variants.values():
                 bundle.onnx(variant)
         bundle.tokenizer()
+        PresenceCheck.of(bundle)
+        SentenceBank.of(bundle)
     except VtlocError as error:
         detail = f"{error.where}: {error.what}" if error.where else error.what
         return None, [Finding("bundle", "problem", detail, error.remedy or "")]
