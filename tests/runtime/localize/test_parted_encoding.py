@@ -19,7 +19,7 @@ from vtloc_runtime.localize.frame_features import PART
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.parted_encoding import FrameRange, divide
 from vtloc_runtime.video import Limits, VideoOptions
-from vtloc_runtime.video.isolation.chunks import Reading, ReadingEnd
+from vtloc_runtime.video.isolation.chunks import Reading, ReadingEnd, read_here
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_parts_that_disagree_are_read_again_as_a_whole(
             else:
                 yield part
 
-    parted_read = worker_pool.read_here
+    parted_read = read_here
     monkeypatch.setattr(worker_pool, "read_here", odd)
     read = Recorder(monkeypatch)
     (video,) = together(localizer, [film], 2, isolated=False)
