@@ -113,7 +113,7 @@ def test_a_format_takes_the_place_of_json_lines(
     film: str, bundle: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(film, "-q", "green", "-b", bundle, "--format", "vtt") == 0
-    (cue,) = webvtt.from_string(capsys.readouterr().out)
+    (cue,) = webvtt.from_string(capsys.readouterr().out).captions
     assert (cue.start, cue.end, cue.text) == ("00:00:04.000", "00:00:07.000", "green")
 
 
