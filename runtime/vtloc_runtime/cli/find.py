@@ -13,9 +13,10 @@ from vtloc_runtime.cli.outputs import OutputOptions
 from vtloc_runtime.cli.program import VersionOption, new_application
 
 _EPILOG = """
-Other commands: vtloc-run encode (encode videos in advance), vtloc-run doctor (check what this
-machine can run), vtloc-run bench (measure speed), vtloc-run bundles (list bundles by name),
-vtloc-run export (hand over finished results).
+Other commands: vtloc-run search (search a library of videos), vtloc-run serve (a page and an HTTP
+API), vtloc-run mcp (tools for agents), vtloc-run export (hand over finished results), vtloc-run
+encode (encode videos in advance), vtloc-run bundles (list bundles by name), vtloc-run doctor
+(check what this machine can run), vtloc-run bench (measure speed).
 
 Exit codes: 0 every sentence was answered; 1 some sentences failed. If all failed for the same
 reason, or nothing could be done: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backend, 7 network,

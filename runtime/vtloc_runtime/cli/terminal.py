@@ -105,6 +105,56 @@ def moments_table(records: Sequence[Record]) -> Table:
     return table
 
 
+def print_ranking(records: Sequence[Record]) -> None:
+    """Print the films that answer one sentence as a table on standard output, best first.
+
+    Raises:
+        OutputError: It cannot be written to.
+    """
+    from rich.console import Console
+
+    try:
+        Console(file=sys.stdout, markup=False, highlight=False).print(ranking_table(records))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritable(error) from error
+
+
+def ranking_table(records: Sequence[Record]) -> Table:
+    """The films that answer one sentence, one row per moment."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from vtloc_runtime.report.page import format_clock
+
+    table = Table(
+        title=Text(plain(records[0].query), style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("film", ratio=1, overflow="fold")
+    for name in ("start", "end", "score", "presence"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for record in records:
+        film = Text(plain(record.video))
+        presence = "" if record.presence is None else f"{record.presence:+.3f}"
+        if not record.moments:
+            film.append("\nno such moment", style="yellow")
+            table.add_row(film, "", "", "", presence)
+        for rank, moment in enumerate(record.moments or ()):
+            table.add_row(
+                film if rank == 0 else "",
+                format_clock(moment.start),
+                format_clock(moment.end),
+                f"{moment.score:.2f}",
+                presence if rank == 0 else "",
+            )
+    return table
+
+
 def _unwritable(error: Exception) -> OutputError:
     return OutputError(
         f"cannot write to standard output: {getattr(error, 'strerror', None) or error}",

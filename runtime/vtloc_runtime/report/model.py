@@ -122,8 +122,8 @@ class Live:
         ask: Where questions go: POST of ``{"video": ..., "query": ...}``, answered with
             ``{"films": [Film]}`` or ``{"error": "..."}``.
         films: Names that can be asked about.
-        upload: Where a file goes: POST of a form with ``file``, answered with ``{"video": ...}``;
-            None where films cannot be uploaded.
+        upload: Where a file goes: POST of its bytes to this address with ``?name=``, answered with
+            ``{"video": ...}``; None where films cannot be uploaded.
     """
 
     ask: str

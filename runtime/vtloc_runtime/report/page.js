@@ -494,9 +494,9 @@
         let video = id("ask-film").value;
         const file = id("ask-file").files[0];
         if (file) {
-          const body = new FormData();
-          body.append("file", file);
-          video = (await answerOf(await fetch(live.upload, {method: "POST", body}))).video;
+          const address = `${live.upload}?name=${encodeURIComponent(file.name)}`;
+          const headers = {"Content-Type": "application/octet-stream"};
+          video = (await answerOf(await fetch(address, {method: "POST", headers, body: file}))).video;
         }
         const question = JSON.stringify({video, query: id("ask-query").value});
         const answer = await answerOf(await fetch(live.ask, {

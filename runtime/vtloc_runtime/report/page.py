@@ -38,7 +38,7 @@ def render_page(page: Page, carried: Mapping[str, bytes] | None = None) -> bytes
     """
     style, script = (_part(name) for name in ("page.css", "page.js"))
     values = {
-        "policy": _policy(style, script, live=page.live is not None),
+        "policy": content_policy(live=page.live is not None),
         "title": html.escape(plain(page.title)),
         "style": style,
         "script": script,
@@ -50,9 +50,13 @@ def render_page(page: Page, carried: Mapping[str, bytes] | None = None) -> bytes
     return whole.encode("utf-8")
 
 
-def encode_model(page: Page) -> str:
-    """The model as JSON that is safe inside a script element: it can neither end nor begin one."""
-    text = msgspec.json.encode(_shown(msgspec.to_builtins(page))).decode()
+def encode_model(model: object) -> str:
+    """A model as JSON that is safe inside a script element: it can neither end nor begin one.
+
+    Args:
+        model: A `Page`, or a part of one.
+    """
+    text = msgspec.json.encode(_shown(msgspec.to_builtins(model))).decode()
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
@@ -109,11 +113,16 @@ def _part(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
 
 
-def _policy(style: str, script: str, *, live: bool) -> str:
+def content_policy(*, live: bool) -> str:
+    """The Content-Security-Policy of a page.
+
+    Args:
+        live: Whether it may ask the server that it came from.
+    """
     rules = {
         "default-src": "'none'",
-        "script-src": f"'{_hash(script)}'",
-        "style-src": f"'{_hash(style)}'",
+        "script-src": f"'{_hash(_part('page.js'))}'",
+        "style-src": f"'{_hash(_part('page.css'))}'",
         "img-src": "data:",
         # Films beside the page, opened from a disk or from a server, and those that it carries.
         "media-src": "'self' file: blob:",
