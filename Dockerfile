@@ -19,7 +19,7 @@ COPY runtime runtime
 COPY calibration calibration
 # The bounds of every package are in pyproject.toml.
 # hadolint ignore=DL3013
-RUN pip install ".[cpu,serve,tensorrt-cu${CUDA},decode-gpu-cu${CUDA}]" \
+RUN pip install ".[cpu,search,serve,mcp,tensorrt-cu${CUDA},decode-gpu-cu${CUDA}]" \
     && useradd --create-home --uid 10001 vtloc \
     && install -d -o vtloc -g vtloc /cache
 

@@ -109,13 +109,13 @@ def export_bundle(
                 progress=stages,
             )
         bank = loaded.sentence_bank
-        if bank is not None or networks.localizer is None:
+        if bank is None and networks.localizer is None:
             stages.step("encoding the sentence bank")
-            bank = _write_sentence_bank(networks, folder, bank)
+            bank = _write_sentence_bank(networks, folder)
         stages.step("writing the bundle")
         tokenizer = networks.text.tokenizer_json().encode()
         (folder / TOKENIZER_NAME).write_bytes(tokenizer)
-        _write_reference(loaded, folder)
+        _write_kept(loaded, folder)
         entry = TokenizerEntry(
             file=TOKENIZER_NAME,
             sha256=hashlib.sha256(tokenizer).hexdigest(),
@@ -164,25 +164,20 @@ def _export(
     return made
 
 
-def _write_sentence_bank(
-    networks: BundleNetworks, folder: Path, old: SentenceBankEntry | None
-) -> SentenceBankEntry:
-    """Encode the bank, to be used as the source used it."""
-    if old is not None:
-        return write_sentence_bank(
-            networks.text, folder, mean_weight=old.mean_weight, threshold=old.threshold
-        )
+def _write_sentence_bank(networks: BundleNetworks, folder: Path) -> SentenceBankEntry:
+    """Encode the bank of two encoders."""
     if networks.visual.name != networks.text.name:
         # The frames were laid into the sentences' own space: no gap lies between them.
         return write_sentence_bank(networks.text, folder, mean_weight=0.0)
     return write_sentence_bank(networks.text, folder)
 
 
-def _write_reference(source: ExportSource, folder: Path) -> None:
-    """Copy the reference frames of a calibrated bundle."""
-    calibration = source.score_calibration
-    if source.reference is not None and calibration is not None and calibration.presence:
-        (folder / calibration.presence.file).write_bytes(source.reference)
+def _write_kept(source: ExportSource, folder: Path) -> None:
+    """Copy what an exported bundle compares sentences with."""
+    for file, content in source.kept.items():
+        place = folder / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
 
 
 class _Stages:

@@ -62,7 +62,7 @@ class ExportSource:
         score_calibration: From raw scores to probabilities, where it was calibrated.
         accuracy: What was measured, by test set.
         spared: Modules of each network that stay in FP32 in half precision, as calibration chose.
-        reference: Content of the file of reference frames for absence; None where it has none.
+        kept: Content of the files that an exported bundle compares sentences with, by their paths.
         sentence_bank: How an exported bundle uses its sentence bank; None where it has none.
     """
 
@@ -79,7 +79,7 @@ class ExportSource:
     score_calibration: ScoreCalibration | None = None
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     spared: Mapping[NetworkName, tuple[str, ...]] = field(default_factory=dict)
-    reference: bytes | None = None
+    kept: Mapping[str, bytes] = field(default_factory=dict)
     sentence_bank: SentenceBankEntry | None = None
 
 
@@ -151,7 +151,7 @@ def _from_bundle(path: Path) -> ExportSource:
         score_calibration=manifest.score_calibration,
         accuracy=provenance.accuracy,
         spared={name: one.islands.get("fp16", ()) for name, one in manifest.networks.items()},
-        reference=bundle.read(test.file, test.sha256) if (test := bundle.presence) else None,
+        kept={one.file: bundle.read(one.file, one.sha256) for one in bundle.compared_files()},
         sentence_bank=manifest.sentence_bank,
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 
 import numpy as np
 import onnx
@@ -23,6 +25,7 @@ from vtloc_export.parity.answers import tensor_parity, verify_bundle
 from vtloc_export.sources import EncoderPair, load_source
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import EngineError, UsageError
+from vtloc_runtime.localize.absence import ReferenceFrames
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.sentence_bank import SentenceBank
 from vtloc_runtime.video import FrameSequence
@@ -88,6 +91,21 @@ def test_it_is_exported_again_from_itself(pair_bundle, tmp_path):
     assert again.manifest.network_names == ("visual", "text")
     assert again.manifest.sentence_bank == pair_bundle.manifest.sentence_bank
     assert again.manifest.decoding == pair_bundle.manifest.decoding
+
+
+def test_what_sentences_are_compared_with_is_exported_again_as_it_is(pair_bundle, tmp_path):
+    folder = tmp_path / "referred"
+    shutil.copytree(pair_bundle.path, folder)
+    frames = ReferenceFrames.of(np.random.default_rng(0).normal(size=(9, tiny_towers.WIDTH)))
+    content = frames.to_bytes()
+    (folder / "frames").write_bytes(content)
+    manifest = json.loads((folder / "bundle.json").read_text())
+    entry = {"file": "frames", "sha256": hashlib.sha256(content).hexdigest()}
+    manifest["sentence_bank"]["reference"] = entry
+    (folder / "bundle.json").write_text(json.dumps(manifest))
+    again = export_bundle(folder, tmp_path / "again", QUICK).bundle
+    assert again.manifest.sentence_bank == Bundle.open(folder).manifest.sentence_bank
+    assert (again.path / "frames").read_bytes() == content
 
 
 def test_an_fp16_file_that_computes_in_fp32_is_found(pair_bundle, names, tmp_path):

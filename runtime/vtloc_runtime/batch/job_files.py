@@ -34,6 +34,9 @@ from vtloc_runtime.system.text import numbered_lines
 
 LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".jsonl", ".json"})
 
+_COLUMNS = frozenset({"video", "query", "like", "id"})
+_NO_DELIMITER = frozenset("\"'_-. \r\n")
+
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -116,13 +119,20 @@ class _VideoFolder:
             self._named = NamedVideos(self.path)
         return self._named.find(name)
 
+    def place(self, line: JobLine) -> JobLine:
+        """A line of a list, its video found in the folder where it is not found as it stands."""
+        if self.path is None or is_address(line.video) or os.path.exists(line.video):
+            return line
+        return replace(line, video=self.find(line.video) or line.video)
+
 
 def _own_lines(path: Path, text: str, folder: _VideoFolder) -> Iterator[JobLine]:
     """The lines of a list that is not a benchmark's."""
     suffix = path.suffix.lower()
     if suffix in {".json", ".jsonl"}:
         return _read_json_lines(path, text, folder)
-    return _read_text(path, text) if suffix == ".txt" else _read_csv(path, text)
+    lines = _read_text(path, text) if suffix == ".txt" else _read_csv(path, text)
+    return (folder.place(line) for line in lines)
 
 
 def _annotated_lines(
@@ -181,13 +191,16 @@ def _read_csv(path: Path, text: str) -> Iterator[JobLine]:
 
 def _header(path: Path, text: str) -> tuple[str, list[str]]:
     """The delimiter under which the header has a column ``video``, and the columns."""
-    for delimiter in ",;\t":
+    heading = next((line for _, line in numbered_lines(text)), "")
+    marks = dict.fromkeys(mark for mark in heading if not (mark.isalnum() or mark in _NO_DELIMITER))
+    for delimiter in dict.fromkeys([*",;\t", *marks]):
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         try:
             columns = [name.strip().lower() for name in next(reader, [])]
         except csv.Error as error:
             raise JobError(f"the header is not valid CSV: {error}", where=f"{path}:1") from error
-        if "video" in columns:
+        # With any other mark a sentence could be taken for a header.
+        if "video" in columns and (delimiter in ",;\t" or set(columns) <= _COLUMNS):
             return delimiter, columns
     first = next((line.strip() for _, line in numbered_lines(text)), "")
     raise JobError(
@@ -199,11 +212,7 @@ def _header(path: Path, text: str) -> tuple[str, list[str]]:
 
 def _read_json_lines(path: Path, text: str, folder: _VideoFolder) -> Iterator[JobLine]:
     for where, entry in _json_objects(path, text):
-        line = _json_line(entry, path, where)
-        if folder.path is None or is_address(line.video) or os.path.exists(line.video):
-            yield line
-        else:
-            yield replace(line, video=folder.find(line.video) or line.video)
+        yield folder.place(_json_line(entry, path, where))
 
 
 def _json_objects(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -73,6 +73,7 @@ def read_jobs(
     like: Sequence[str] = (),
     videos: Path | None = None,
     notice: Callable[[str], None] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> list[Job]:
     """Expand videos, folders, patterns and lists into jobs.
 
@@ -83,6 +84,7 @@ def read_jobs(
         like: Pictures that ask with each of these sentences, or alone.
         videos: Folder with the videos of a benchmark's annotations.
         notice: Called with a line about files that were skipped.
+        names: What to make ids of, where a video's path says nothing.
 
     A subfolder that cannot be read becomes a job that fails.
 
@@ -103,10 +105,11 @@ def read_jobs(
         if not asked and not pictures:
             raise _no_sentence(line.video, inputs)
         video = known.setdefault(line.video, line.video)
+        called = (names or {}).get(video, video)
         for index, query in enumerate(asked or ("",)):
             if line.id is not None:
                 name = line.id if len(asked) < 2 else f"{line.id}.{index + 1}"
-            elif (name := _job_id(video, query, line.rewrites, pictures, digests)) in given:
+            elif (name := job_id(called, query, line.rewrites, pictures, digests)) in given:
                 repeated[name] += 1
                 name = f"{name}-{repeated[name] + 1}"
             if name in given:
@@ -159,22 +162,23 @@ def _check_pictures(paths: Sequence[str]) -> None:
             )
 
 
-def _job_id(
+def job_id(
     video: str,
     query: str,
-    rewrites: Sequence[str],
-    pictures: Sequence[str],
-    digests: dict[str, str],
+    rewrites: Sequence[str] = (),
+    pictures: Sequence[str] = (),
+    digests: dict[str, str] | None = None,
 ) -> str:
     """The id of a job that has no name: what it asks, and what its pictures show today.
 
     Args:
-        video: The video.
+        video: The video, as it was given.
         query: The sentence.
         rewrites: Its other wordings.
         pictures: Paths of its pictures.
         digests: Hashes of pictures by path, so that each is read once.
     """
+    digests = {} if digests is None else digests
     shown = (digests.get(path) or _digest(path, digests) for path in pictures)
     parts = [video, query, *(f"or {text}" for text in rewrites), *(f"like {one}" for one in shown)]
     # Surrogates stand for bytes of file names that are not text.

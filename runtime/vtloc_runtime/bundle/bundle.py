@@ -132,10 +132,10 @@ class Bundle:
         return (
             *dict.fromkeys((*(variant.file for variant in variants), *external)),
             self.manifest.tokenizer.file,
-            *(entry.file for entry in self._comparison_files()),
+            *(entry.file for entry in self.compared_files()),
         )
 
-    def _comparison_files(self) -> Iterator[PresenceTest | SentenceBankEntry | ReferenceEntry]:
+    def compared_files(self) -> Iterator[PresenceTest | SentenceBankEntry | ReferenceEntry]:
         """What sentences are compared with beside a video's frames."""
         bank = self.manifest.sentence_bank
         for entry in (self.presence, bank, None if bank is None else bank.reference):
@@ -192,7 +192,7 @@ class Bundle:
                 self.read(variant.file, variant.sha256)
                 for external in variant.external:
                     self.read(external.file, external.sha256, limit=external.bytes)
-        for entry in (manifest.tokenizer, *self._comparison_files()):
+        for entry in (manifest.tokenizer, *self.compared_files()):
             self.read(entry.file, entry.sha256)
 
     def onnx(self, file: NetworkFile) -> OnnxFile:

@@ -72,11 +72,6 @@ def bundle_for(bundle: Bundle, backend: str) -> Bundle:
             f"vtloc-export trt {bundle.path}",
         )
     made = type(bundle).open(folder)
-    bank, asked = made.manifest.sentence_bank, bundle.manifest.sentence_bank
-    if bank is not None and asked is not None:
-        bank = msgspec.structs.replace(
-            bank, mean_weight=asked.mean_weight, threshold=asked.threshold
-        )
     if bundle.pinned:
         if made.manifest.provenance.source_digest != bundle.manifest_digest:
             raise BundleError(
@@ -91,7 +86,6 @@ def bundle_for(bundle: Bundle, backend: str) -> Bundle:
         bundle.manifest,
         networks=made.manifest.networks,
         tokenizer=made.manifest.tokenizer,
-        sentence_bank=bank,
     )
     return replace(made, manifest=manifest)
 

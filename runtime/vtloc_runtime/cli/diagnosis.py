@@ -136,7 +136,8 @@ def _packages() -> Iterator[Finding]:
             "engines for RTX GPUs, and compile checks without a GPU",
         ),
         ("cuda-core", ("cuda-core",), "tensorrt", "running engines"),
-        ("jinja2", ("jinja2",), "report", "report pages"),
+        ("opentimelineio", ("opentimelineio",), "editing", "--format otio and edl"),
+        ("matplotlib", ("matplotlib",), "plot", "--plot"),
     ):
         found = [f"{name} {is_there}" for name in names if (is_there := installed_version(name))]
         if found:

@@ -17,7 +17,8 @@ from vtloc_runtime.cli.interrupts import Interruption
 from vtloc_runtime.cli.main import PROGRAM
 from vtloc_runtime.cli.options import RunOptions, with_options
 from vtloc_runtime.cli.program import new_application
-from vtloc_runtime.cli.terminal import RunProgress, print_line, sandbox_note, write_lines
+from vtloc_runtime.cli.progress import RunProgress
+from vtloc_runtime.cli.terminal import print_line, sandbox_note, write_lines
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.system.text import ascii_json_controls
 
@@ -79,7 +80,7 @@ def encode_videos(videos: list[str], options: RunOptions) -> int:
     shown = sys.stderr.isatty() and not options.quiet
     with (
         Interruption(graceful=True) as interruption,
-        RunProgress(len(videos), shown=shown) as progress,
+        RunProgress(videos, shown=shown, limits=options.decoder_limits) as progress,
         options.run(bundle, videos, work, pipeline=pipeline, progress=progress.reached) as run,
         closing(_end_on_loss(run.results(lambda: interruption.asked))) as results,
     ):

@@ -9,11 +9,14 @@ from typing import Annotated
 import typer
 
 from vtloc_runtime.cli.options import RunOptions, with_options
+from vtloc_runtime.cli.outputs import OutputOptions
 from vtloc_runtime.cli.program import VersionOption, new_application
 
 _EPILOG = """
-Other commands: vtloc-run encode (encode videos in advance), vtloc-run doctor (check what this
-machine can run), vtloc-run bench (measure speed), vtloc-run bundles (list bundles by name).
+Other commands: vtloc-run search (search a library of videos), vtloc-run serve (a page and an HTTP
+API), vtloc-run mcp (tools for agents), vtloc-run export (hand over finished results), vtloc-run
+encode (encode videos in advance), vtloc-run bundles (list bundles by name), vtloc-run doctor
+(check what this machine can run), vtloc-run bench (measure speed).
 
 Exit codes: 0 every sentence was answered; 1 some sentences failed. If all failed for the same
 reason, or nothing could be done: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backend, 7 network,
@@ -30,6 +33,10 @@ class SearchOptions:
 
     query: Annotated[
         list[str] | None, typer.Option("--query", "-q", help="Sentence to find; repeatable.")
+    ] = None
+    queries: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File of sentences, one per line; - is standard input."),
     ] = None
     like: Annotated[
         list[str] | None,
@@ -48,8 +55,8 @@ class SearchOptions:
         typer.Option(
             "--out",
             "-o",
-            help="Write the results here as JSON lines. The same command resumes an interrupted "
-            "run.",
+            help="Write the results here as JSON lines; - is standard output. The same command "
+            "resumes an interrupted run.",
         ),
     ] = None
     overwrite: Annotated[
@@ -65,9 +72,6 @@ class SearchOptions:
     in_order: Annotated[
         bool, typer.Option("--in-order", help="Write --out in the order of the videos.")
     ] = False
-    report: Annotated[
-        Path | None, typer.Option(help="Write a page that shows the moments, HTML.")
-    ] = None
     json: Annotated[bool, typer.Option("--json", help="Print JSON lines, even on a terminal.")] = (
         False
     )
@@ -103,11 +107,13 @@ def find(
         typer.Argument(
             help="Videos, folders, patterns, or lists: .txt (one video per line), .csv (columns "
             "video, query, like, id), .jsonl (objects with video and query or queries, rewrites, "
-            "like), or annotations of ActivityNet Captions, Charades-STA or QVHighlights."
+            "like), or annotations of ActivityNet Captions, Charades-STA or QVHighlights. - is a "
+            "video or a list on standard input."
         ),
     ],
     *,
     search_options: SearchOptions,
+    output_options: OutputOptions,
     run_options: RunOptions,
     version: VersionOption = False,  # noqa: ARG001 - its callback has done the work by now
 ) -> int:
@@ -119,4 +125,4 @@ def find(
     # Imported here, so that help does not load the packages of decoders and networks.
     from vtloc_runtime.cli.search import search
 
-    return search(videos, search_options, run_options)
+    return search(videos, search_options, output_options, run_options)

@@ -1,4 +1,4 @@
-"""``vtloc-run``: find moments in videos, encode videos, list bundles, measure this machine.
+"""``vtloc-run``: find moments, encode videos, hand results over, list bundles, measure.
 
 The first word may name a command; otherwise all words are videos. Each command is a separate typer
 application that is loaded when it is used, so that no command slows down the start of another.
@@ -18,8 +18,17 @@ if TYPE_CHECKING:
     import typer
 
 PROGRAM = "vtloc-run"
-COMMANDS = ("encode", "doctor", "bench", "bundles")
-"""Names of commands; a video with such a name is given as ``./doctor``."""
+COMMANDS = {
+    "encode": "encode",
+    "search": "library",
+    "serve": "serve",
+    "mcp": "mcp",
+    "doctor": "doctor",
+    "bench": "bench",
+    "export": "export",
+    "bundles": "bundles",
+}
+"""The module of each command; a video with the name of a command is given as ``./doctor``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -33,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         name = _completed_command()
     else:
         name = words.pop(0) if words and words[0] in COMMANDS else None
-    application: typer.Typer = import_module(f"vtloc_runtime.cli.{name or 'find'}").app
+    application: typer.Typer = import_module(
+        f"vtloc_runtime.cli.{COMMANDS[name] if name else 'find'}"
+    ).app
     run_program(application, PROGRAM if name is None else f"{PROGRAM} {name}", words)
 
 

@@ -268,12 +268,12 @@ class RunOptions(NetworkOptions):
             workers=self.workers,
             limits=self.decoder_limits,
             in_order=in_order,
-            cache=self._open_cache() if cache else None,
+            cache=self.open_cache() if cache else None,
             decoder=self.decoder,
             device=self.device or ("cuda" if self.backend == "tensorrt" else None),
         )
 
-    def _open_cache(self) -> FeatureCache | None:
+    def open_cache(self) -> FeatureCache | None:
         """Open the cache; None if it cannot be made and nobody named its folder.
 
         Raises:
@@ -290,6 +290,25 @@ class RunOptions(NetworkOptions):
                 raise
             print_line(f"vtloc-run: warning: no feature cache: {error}")
             return None
+
+    def localizer_options(self, decoding: str | None = None) -> dict[str, Any]:
+        """The options of ``Localizer.open``.
+
+        Args:
+            decoding: The decoding strategy; None takes the bundle's own.
+        """
+        return {
+            "backend": self.backend,
+            "device": self.device,
+            "precision": self.precision,
+            "threads": self.threads,
+            "batch": self.batch,
+            "reuse": self.frame_reuse,
+            "decoding": decoding,
+            "fps": self.fps,
+            # With auto, each worker has its own.
+            "decoder": "cpu" if self.decoder == "auto" else self.decoder,
+        }
 
     def run(
         self,
@@ -311,18 +330,7 @@ class RunOptions(NetworkOptions):
             progress: Called with the progress of each video, on this machine.
             decoding: The decoding strategy; None takes the bundle's own.
         """
-        localizer = {
-            "backend": self.backend,
-            "device": self.device,
-            "precision": self.precision,
-            "threads": self.threads,
-            "batch": self.batch,
-            "reuse": self.frame_reuse,
-            "decoding": decoding,
-            "fps": self.fps,
-            # With auto, each worker has its own.
-            "decoder": "cpu" if self.decoder == "auto" else self.decoder,
-        }
+        localizer = self.localizer_options(decoding)
         if self.ray is None:
             from vtloc_runtime.batch.run import LocalRun
             from vtloc_runtime.batch.worker_decoders import describe_decoders

@@ -1,87 +1,19 @@
-"""Output for people: tables of moments, a progress bar, a summary."""
+"""Output for people: tables of moments, lines, a summary."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import PurePath
-from typing import TYPE_CHECKING, Self
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.system.text import plain
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
     from rich.table import Table
 
     from vtloc_runtime.batch.records import Record
-
-
-class RunProgress:
-    """A progress bar over the videos of a run, on standard error.
-
-    Args:
-        total: Number of videos.
-        shown: Whether to draw the bar.
-    """
-
-    def __init__(self, total: int, *, shown: bool) -> None:
-        self._progress: Progress | None = None
-        if not shown:
-            return
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("videos"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._progress.add_task("starting", total=total)
-
-    def __enter__(self) -> Self:
-        if self._progress is not None:
-            self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-
-    def reached(self, video: str, seconds: float) -> None:
-        """Show how far a video has been read."""
-        if self._progress is not None:
-            from vtloc_runtime.report.page import format_clock
-
-            text = f"{plain(PurePath(video).name)} {format_clock(seconds)}"
-            self._progress.update(self._task, description=text)
-
-    def advance(self, video: str) -> None:
-        """Count a video as done."""
-        if self._progress is not None:
-            self._progress.update(self._task, advance=1, description=plain(PurePath(video).name))
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Hide the bar while something else is printed."""
-        if self._progress is not None:
-            self._progress.stop()
-        yield
-        if self._progress is not None:
-            self._progress.start()
 
 
 def print_line(text: str) -> None:
@@ -123,6 +55,18 @@ def print_records(records: Sequence[Record]) -> None:
         raise _unwritable(error) from error
 
 
+def print_failures(records: Sequence[Record]) -> None:
+    """Print the errors of one video on standard error, each once."""
+    failures = {
+        f"{record.error.kind} error: {record.error.where or record.video}: {record.error.what}"
+        + (f". {record.error.remedy}" if record.error.remedy else "")
+        for record in records
+        if record.error is not None
+    }
+    for line in sorted(failures):
+        print_line(f"vtloc-run: {line}")
+
+
 def moments_table(records: Sequence[Record]) -> Table:
     """One video's answers, one row per moment."""
     from rich import box
@@ -157,6 +101,56 @@ def moments_table(records: Sequence[Record]) -> Table:
                 format_clock(moment.start),
                 format_clock(moment.end),
                 f"{moment.score:.2f}",
+            )
+    return table
+
+
+def print_ranking(records: Sequence[Record]) -> None:
+    """Print the films that answer one sentence as a table on standard output, best first.
+
+    Raises:
+        OutputError: It cannot be written to.
+    """
+    from rich.console import Console
+
+    try:
+        Console(file=sys.stdout, markup=False, highlight=False).print(ranking_table(records))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritable(error) from error
+
+
+def ranking_table(records: Sequence[Record]) -> Table:
+    """The films that answer one sentence, one row per moment."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from vtloc_runtime.report.page import format_clock
+
+    table = Table(
+        title=Text(plain(records[0].query), style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("film", ratio=1, overflow="fold")
+    for name in ("start", "end", "score", "presence"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for record in records:
+        film = Text(plain(record.video))
+        presence = "" if record.presence is None else f"{record.presence:+.3f}"
+        if not record.moments:
+            film.append("\nno such moment", style="yellow")
+            table.add_row(film, "", "", "", presence)
+        for rank, moment in enumerate(record.moments or ()):
+            table.add_row(
+                film if rank == 0 else "",
+                format_clock(moment.start),
+                format_clock(moment.end),
+                f"{moment.score:.2f}",
+                presence if rank == 0 else "",
             )
     return table
 

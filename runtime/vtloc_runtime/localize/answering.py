@@ -12,7 +12,7 @@ from vtloc_runtime.bundle.manifest import DecodingStrategy
 from vtloc_runtime.errors import BackendError, UsageError
 from vtloc_runtime.localize.change_points import change_points
 from vtloc_runtime.localize.comparison import Compared, Comparison
-from vtloc_runtime.localize.moments import Localization
+from vtloc_runtime.localize.moments import Localization, SimilarityCurve
 from vtloc_runtime.localize.span_times import (
     longest_moment,
     longest_span,
@@ -94,6 +94,7 @@ class Answering:
         moments: int,
         *,
         alignment: bool = False,
+        curve: bool = False,
     ) -> list[Localization]:
         """Answer questions about a video, in their order.
 
@@ -102,6 +103,7 @@ class Answering:
             questions: What is asked.
             moments: Moments of each at most.
             alignment: Whether to say, too, which words each frame has to do with.
+            curve: Whether to say, too, how close each frame is to the question.
 
         Raises:
             NetworkError: The localizer network failed, or a number is not finite.
@@ -110,7 +112,7 @@ class Answering:
         answers: list[Localization] = []
         for top in range(0, len(questions), limit):
             group = questions[top : top + limit]
-            answers += self._group(video, group, moments, alignment=alignment)
+            answers += self._group(video, group, moments, alignment=alignment, curve=curve)
         return answers
 
     def _group(
@@ -120,6 +122,7 @@ class Answering:
         moments: int,
         *,
         alignment: bool,
+        curve: bool,
     ) -> list[Localization]:
         manifest = self._bundle.manifest
         longest = longest_span(video.times, video.duration, manifest)
@@ -135,7 +138,7 @@ class Answering:
             )
         curved = self._strategy in _BY_SIMILARITY or any(not one.sentences for one in questions)
         compared: list[Compared | None] = [None] * len(questions)
-        if self._comparison is not None and (curved or self._comparison.tells_presence):
+        if self._comparison is not None and (curve or curved or self._comparison.tells_presence):
             compared = [*self._comparison.of(video, questions)]
         boundaries = change_points(video.table, manifest.shared_space) if curved else None
         silent = np.zeros(len(video))
@@ -153,6 +156,9 @@ class Answering:
                 alignment=None
                 if own is None
                 else word_alignment(own, 0, question.sentences[0], video.times),
+                curve=SimilarityCurve(video.times, seen.curve)
+                if curve and seen is not None
+                else None,
             )
             if seen is None or seen.shown:
                 # A picture has no tokens for the localizer network.

@@ -287,6 +287,7 @@ class Localizer:
         *,
         moments: int = 1,
         alignment: bool = False,
+        curve: bool = False,
         fine: bool = False,
         read: Read = read_here,
     ) -> Localization: ...
@@ -299,6 +300,7 @@ class Localizer:
         *,
         moments: int = 1,
         alignment: bool = False,
+        curve: bool = False,
         fine: bool = False,
         read: Read = read_here,
     ) -> list[Localization]: ...
@@ -310,6 +312,7 @@ class Localizer:
         *,
         moments: int = 1,
         alignment: bool = False,
+        curve: bool = False,
         fine: bool = False,
         read: Read = read_here,
     ) -> Localization | list[Localization]:
@@ -324,6 +327,7 @@ class Localizer:
             queries: One question, or a list of several, which share the work.
             moments: Moments wanted for each question at most; they share no second.
             alignment: Whether to say, too, which words each frame has to do with.
+            curve: Whether to say, too, how close each frame is to the sentence.
             fine: Whether to look again around the ends, as :meth:`refine` does; not for a video
                 that is encoded already.
             read: Where pictures are decoded; in this process by default.
@@ -356,7 +360,7 @@ class Localizer:
         self._check_features(encoded)
         began = time.perf_counter()
         unique = list({question.key: question for question in questions}.values())
-        answers = self._answering.of(encoded, unique, moments, alignment=alignment)
+        answers = self._answering.of(encoded, unique, moments, alignment=alignment, curve=curve)
         found = dict(zip((one.key for one in unique), answers, strict=True))
         notify(self._observer, "localize", time.perf_counter() - began, len(questions))
         given = [

@@ -52,6 +52,19 @@ class Alignment:
     weights: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SimilarityCurve:
+    """How close each frame is to a sentence, in the space that frames and sentences share.
+
+    Attributes:
+        times: ``[T]``, when each frame came on screen, seconds.
+        values: ``[T]`` float64, the cosines, -1 to 1.
+    """
+
+    times: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
 @dataclass(frozen=True, slots=True)
 class Localization:
     """The answer to one sentence in one video.
@@ -66,6 +79,8 @@ class Localization:
         rewrites: Further wordings of the sentence that were asked with it.
         like: Names of the pictures that were asked with.
         alignment: Words against frames, where it was asked for.
+        curve: Similarity of the frames, where it was asked for; None where the bundle's encoders
+            share no space.
         question: The whole question, as it was asked.
     """
 
@@ -76,6 +91,7 @@ class Localization:
     rewrites: tuple[str, ...] = ()
     like: tuple[str, ...] = ()
     alignment: Alignment | None = field(default=None, compare=False)
+    curve: SimilarityCurve | None = field(default=None, compare=False)
     question: Question | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -89,9 +105,9 @@ class Localization:
         return self.moments[0] if self.moments else None
 
     def to_json(self) -> dict[str, Any]:
-        """The answer as plain JSON values, times in seconds; without the alignment."""
-        values = asdict(replace(self, alignment=None, question=None))
-        del values["alignment"], values["question"]
+        """The answer as plain JSON values, times in seconds; without alignment and curve."""
+        values = asdict(replace(self, alignment=None, curve=None, question=None))
+        del values["alignment"], values["curve"], values["question"]
         return values
 
 

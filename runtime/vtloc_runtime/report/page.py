@@ -1,67 +1,83 @@
-"""One self-contained page: each video, each sentence, and the moments on a timeline."""
+"""One self-contained page: each film and sentence, its moments, and a player.
+
+The page is `page.html` with `page.css`, `page.js` and one JSON model put in. The script makes
+elements and fills them with text, so nothing in the model is ever markup; the page's
+Content-Security-Policy allows this one script and this one style sheet by their hashes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.errors import MissingExtraError, OutputError
+import msgspec
+
+from vtloc_runtime.errors import OutputError
 from vtloc_runtime.system.atomic_write import atomic_write
 from vtloc_runtime.system.text import plain
 
 if TYPE_CHECKING:
-    from vtloc_runtime.localize.moments import Localization
-    from vtloc_runtime.report.filmstrip import Thumbnail
+    from vtloc_runtime.report.model import Page
 
 _MARKER = b'<meta name="generator" content="vtloc">'
-_TEMPLATE = Path(__file__).with_name("page.html.j2")
+_HERE = Path(__file__).parent
+_SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 
-@dataclass(frozen=True, slots=True)
-class VideoAnswers:
-    """What was asked of one video, and what was found.
+def render_page(page: Page, carried: Mapping[str, bytes] | None = None) -> bytes:
+    """The page as HTML; it needs no other file and no network.
 
-    Attributes:
-        title: The video's name.
-        duration: Its length, seconds.
-        localizations: One answer a sentence.
-        filmstrip: Pictures of the video, in order of time; may be empty.
-        warnings: What the reader of the video had to say.
+    Args:
+        page: What to show.
+        carried: The bytes of films that the page carries, by their ``Film.carried``.
     """
+    style, script = (_part(name) for name in ("page.css", "page.js"))
+    values = {
+        "policy": content_policy(live=page.live is not None),
+        "title": html.escape(plain(page.title)),
+        "style": style,
+        "script": script,
+        "data": encode_model(page),
+        "films": "\n".join(_carrier(name, film) for name, film in (carried or {}).items()),
+    }
+    # In one pass: what is put in is not searched for further slots.
+    whole = _SLOT.sub(lambda slot: values[slot[1]], _part("page.html"))
+    return whole.encode("utf-8")
 
-    title: str
-    duration: float
-    localizations: tuple[Localization, ...]
-    filmstrip: tuple[Thumbnail, ...] = ()
-    warnings: tuple[str, ...] = ()
+
+def encode_model(model: object) -> str:
+    """A model as JSON that is safe inside a script element: it can neither end nor begin one.
+
+    Args:
+        model: A `Page`, or a part of one.
+    """
+    text = msgspec.json.encode(_shown(msgspec.to_builtins(model))).decode()
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
 
 
-def write_page(path: str | Path, videos: Sequence[VideoAnswers], *, title: str = "Moments") -> Path:
-    """Write the page; it needs no other file and no network.
+def write_page(path: str | Path, page: Page, carried: Mapping[str, bytes] | None = None) -> Path:
+    """Write the page.
 
     Args:
         path: Where the HTML file goes; its folder is made if need be.
-        videos: The answers to show, in this order.
-        title: The page's heading.
+        page: What to show.
+        carried: The bytes of films that the page carries, by their ``Film.carried``.
 
     Returns:
         Where the page was written.
 
     Raises:
-        MissingExtraError: Jinja2 is not installed.
         OutputError: The page cannot be written there.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingExtraError.of("jinja2", extra="report", purpose="The report") from error
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"clock": format_clock, "plain": plain}
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     target = Path(path)
-    content = template.render(title=title, videos=videos).encode("utf-8", "backslashreplace")
+    content = render_page(page, carried)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(target) as file:
@@ -91,3 +107,48 @@ def format_clock(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     tail = f"{rest // 10:02d}.{rest % 10}"
     return f"{hours}:{minutes:02d}:{tail}" if hours else f"{minutes}:{tail}"
+
+
+def _part(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+def content_policy(*, live: bool) -> str:
+    """The Content-Security-Policy of a page.
+
+    Args:
+        live: Whether it may ask the server that it came from.
+    """
+    rules = {
+        "default-src": "'none'",
+        "script-src": f"'{_hash(_part('page.js'))}'",
+        "style-src": f"'{_hash(_part('page.css'))}'",
+        "img-src": "data:",
+        # Films beside the page, opened from a disk or from a server, and those that it carries.
+        "media-src": "'self' file: blob:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    if live:
+        rules["connect-src"] = "'self'"
+    return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _carrier(name: str, film: bytes) -> str:
+    content = base64.b64encode(film).decode()
+    return f'<script type="application/json" id="{html.escape(name)}">{content}</script>'
+
+
+def _shown(value: object) -> object:
+    """The same values with every text as people may see it, free of control characters."""
+    if isinstance(value, str):
+        return value if value.isascii() and value.isprintable() else plain(value)
+    if isinstance(value, dict):
+        return {name: _shown(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_shown(one) for one in value]
+    return value

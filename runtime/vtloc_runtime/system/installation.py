@@ -15,8 +15,15 @@ from vtloc_runtime.system.nvidia_driver import fitting_extra
 
 EXTRAS = {
     "onnxruntime": "cpu",
-    "jinja2": "report",
+    "opentimelineio": "editing",
+    "otio_cmx3600_adapter": "editing",
     "ray": "ray",
+    "fastapi": "serve",
+    "pydantic": "serve",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "prometheus_client": "serve",
+    "mcp": "mcp",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt-rtx",
     "PyNvVideoCodec": "decode-gpu",

@@ -263,6 +263,9 @@ def test_separators_of_unicode_cut_no_list(tmp_path: Path) -> None:
         ("a.csv", 'video;query\na.mp4;"a dog; two"\n;\n\nb.mp4;a cat, running\n'),
         ("a.tsv", "video\tquery\na.mp4\ta dog; two\n\t\nb.mp4\ta cat, running\n"),
         ("a.csv", 'video,query\na.mp4,a dog; two\n,\nb.mp4,"a cat, running"\n'),
+        ("a.csv", "video|query\na.mp4|a dog; two\n|\nb.mp4|a cat, running\n"),
+        ("a.tsv", "query:video:id\na dog; two:a.mp4:1\na cat, running:b.mp4:2\n"),
+        ("a.csv", "Query~Video\na dog; two~a.mp4\na cat, running~b.mp4\n"),
     ],
 )
 def test_tables_come_with_any_usual_delimiter(tmp_path: Path, name: str, content: str) -> None:
@@ -290,6 +293,22 @@ def test_lists_that_are_damaged_are_one_clear_error(
     with pytest.raises(JobError) as caught:
         read_jobs([str(tmp_path / name)], ["dog"])
     assert caught.value.where
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.tsv", "a.jsonl"])
+def test_every_list_finds_its_videos_in_the_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "boat.mp4").write_bytes(b"")
+    lines = {
+        "a.txt": "boat\n",
+        "a.csv": "video,query\nboat,a boat\n",
+        "a.tsv": "video\tquery\nboat.mp4\ta boat\n",
+        "a.jsonl": '{"id": 1, "video": "boat", "duration": 6, "query": "a boat", "moments": []}\n',
+    }
+    (tmp_path / name).write_text(lines[name])
+    (job,) = read_jobs([str(tmp_path / name)], ["a boat"], videos=tmp_path / "videos")
+    assert job.video == str(tmp_path / "videos" / "boat.mp4")
+    assert job.query == "a boat"
 
 
 def test_a_sentence_among_the_videos_is_guessed() -> None:

@@ -64,7 +64,7 @@ def test_what_is_not_installed_names_its_extra(
     for subject, extra in (
         ("onnxruntime", "cpu"),
         ("tensorrt", "tensorrt-cu13"),
-        ("jinja2", "report"),
+        ("matplotlib", "plot"),
     ):
         found = finding(diagnosis, subject)
         assert found.state == "absent"

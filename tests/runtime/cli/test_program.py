@@ -143,5 +143,5 @@ def test_a_checkout_that_is_not_installed_names_itself(monkeypatch: pytest.Monke
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(installation, "distribution", missing)
-    error = MissingExtraError.of("jinja2", extra="cpu", purpose="The report")
-    assert error.remedy == 'Install it with: pip install ".[report]"'
+    error = MissingExtraError.of("opentimelineio", extra="cpu", purpose="A timeline")
+    assert error.remedy == 'Install it with: pip install ".[editing]"'

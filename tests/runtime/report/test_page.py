@@ -1,69 +1,127 @@
-"""The report shows every answer, escapes what people typed, and needs no other file."""
+"""The page holds every answer, runs only its own script, and needs no other file."""
 
 from __future__ import annotations
 
-import re
+import base64
+import hashlib
 from contextlib import suppress
-from html.parser import HTMLParser
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support.failing_calls import failing_disk
+from tests.support.page_reading import PageReader
 from vtloc_runtime.errors import OutputError
-from vtloc_runtime.localize.moments import Localization, Moment
-from vtloc_runtime.report import Thumbnail, VideoAnswers, write_page
-from vtloc_runtime.report.page import format_clock, is_page
+from vtloc_runtime.report import Answer, Film, Frame, Live, Page, RunFacts, Span
+from vtloc_runtime.report.page import format_clock, is_page, render_page, write_page
+from vtloc_runtime.system.text import plain
 
 
-def answers(query: str = "a cat", *moments: Moment) -> VideoAnswers:
-    strip = (
-        Thumbnail(1.0, "data:image/jpeg;base64,AA"),
-        Thumbnail(9.0, "data:image/jpeg;base64,BB"),
+def film(query: str = "a cat", *moments: Span, **changes: Any) -> Film:
+    made = Film(
+        "film.mp4",
+        source="./film.mp4",
+        duration=10.0,
+        images=("AA==", "BB=="),
+        frames=(Frame(1.0, 0), Frame(9.0, 1)),
+        answers=(Answer(query, moments),),
     )
-    return VideoAnswers("film.mp4", 10.0, (Localization(query, moments),), strip)
+    return replace(made, **changes)
 
 
-def test_a_moment_lies_on_the_timeline_where_it_lies_in_the_video(tmp_path: Path) -> None:
-    page = write_page(tmp_path / "page.html", [answers("a cat", Moment(2.5, 5.0, 0.9))])
-    assert "left:25.000%;width:25.000%" in page.read_text()
-    assert "0:02.5 – 0:05.0" in page.read_text()
+def read(page: Page) -> PageReader:
+    return PageReader(render_page(page).decode())
 
 
-def test_pictures_inside_the_best_moment_stand_out(tmp_path: Path) -> None:
-    page = write_page(tmp_path / "page.html", [answers("a cat", Moment(0.0, 5.0, 0.9))]).read_text()
-    assert len(re.findall(r'class="inside"', page)) == 1
-    assert page.index("inside") < page.index("base64,BB")
+def test_it_holds_the_answers_as_they_are() -> None:
+    model = read(Page(films=(film("a cat", Span(2.5, 5.0, 0.9)),))).model
+    (answer,) = model["films"][0]["answers"]
+    assert answer["moments"] == [{"start": 2.5, "end": 5.0, "score": 0.9}]
+    assert model["films"][0]["images"] == ["AA==", "BB=="]
 
 
-def test_an_answer_without_a_moment_says_so(tmp_path: Path) -> None:
-    page = write_page(tmp_path / "page.html", [answers("a unicorn")]).read_text()
-    assert "no such moment" in page
+def test_its_policy_allows_its_own_script_and_style_and_nothing_else() -> None:
+    page = read(Page(films=(film(),)))
+
+    def digest(text: str) -> str:
+        found = hashlib.sha256(text.encode()).digest()
+        return f"'sha256-{base64.b64encode(found).decode()}'"
+
+    assert page.policy == {
+        "default-src": "'none'",
+        "script-src": digest(page.scripts[""]),
+        "style-src": digest("".join(page.styles)),
+        "img-src": "data:",
+        "media-src": "'self' file: blob:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
 
 
-def test_what_people_typed_is_never_markup(tmp_path: Path) -> None:
-    page = write_page(tmp_path / "page.html", [answers("<script>alert(1)</script>")]).read_text()
-    assert "<script>" not in page
+def test_only_a_page_of_a_server_may_ask_it() -> None:
+    assert read(Page(live=Live("/ask"))).policy["connect-src"] == "'self'"
 
 
-def test_the_page_needs_no_other_file(tmp_path: Path) -> None:
-    addresses: list[str] = []
+def test_it_names_no_other_file_and_no_handler() -> None:
+    for tag, attributes in read(Page(films=(film(),))).tags:
+        assert not {name for name in attributes if name.startswith("on") or name == "style"}, tag
+        for name in ("src", "href"):
+            assert attributes.get(name, "data:,") == "data:,", tag
 
-    class Links(HTMLParser):
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            addresses.extend(value or "" for name, value in attrs if name in {"src", "href"})
 
-    page = write_page(tmp_path / "page.html", [answers("a cat", Moment(0, 5, 0.9))])
-    Links().feed(page.read_text())
-    assert addresses
-    assert all(address.startswith("data:") for address in addresses)
+texts = st.text() | st.sampled_from(
+    [
+        "</script><script>alert(1)</script>",
+        "<!--<script>",
+        "]]>",
+        "{{data}}{{script}}",
+        "' onerror='alert(1)",
+        "javascript:alert(1)",
+        "a\u2028b\u2029c\x00\x1b[31m\u202e",
+        "\ud800\udcff",
+    ]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts, texts, texts, texts)
+def test_whatever_names_and_sentences_hold_they_stay_text(
+    name: str, query: str, note: str, bundle: str
+) -> None:
+    shown = film(query, name=name, warnings=(note,), error=note)
+    plainly = read(Page(films=(film(),)))
+    page = read(Page(title=name, films=(shown,), run=RunFacts(bundle=bundle, command=note)))
+    # The same elements as ever, the same script, and the text itself, made visible.
+    assert [tag for tag, _ in page.tags] == [tag for tag, _ in plainly.tags]
+    assert page.scripts[""] == plainly.scripts[""]
+    (found,) = page.model["films"]
+    assert found["name"] == plain(name)
+    assert found["answers"][0]["query"] == plain(query)
+    assert page.model["run"]["bundle"] == plain(bundle)
+
+
+def test_controls_and_bidi_characters_do_not_reach_it() -> None:
+    hostile = "a\x1b[31m\u202ecat\udcff"
+    page = render_page(Page(title=hostile, films=(film(hostile, name=hostile),))).decode()
+    assert not set(page) & set("\x1b\u202e")
+    assert r"a\x1b[31m\u202ecat\xff" in page.replace("\\\\", "\\")
+
+
+def test_films_that_it_carries_lie_in_elements_of_their_own() -> None:
+    shown = film(carried="film-1")
+    page = PageReader(render_page(Page(films=(shown,)), {"film-1": b"\0film"}).decode())
+    assert base64.b64decode(page.scripts["film-1"]) == b"\0film"
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="report cannot be written"):
-        write_page(tmp_path / "file" / "page.html", [])
+        write_page(tmp_path / "file" / "page.html", Page())
 
 
 @pytest.mark.parametrize(
@@ -74,22 +132,8 @@ def test_times_read_as_people_write_them(seconds: float, shown: str) -> None:
     assert format_clock(seconds) == shown
 
 
-def test_controls_and_bidi_characters_do_not_reach_the_page(tmp_path: Path) -> None:
-    hostile = "a\x1b[31m\u202ecat\udcff"
-    shown = VideoAnswers(hostile, 10.0, (Localization(hostile, (), (hostile,)),), (), (hostile,))
-    page = write_page(tmp_path / "page.html", [shown], title=hostile).read_text("utf-8")
-    assert not set(page) & set("\x1b\u202e")
-    assert page.count(r"<bdi>a\x1b[31m\u202ecat\xff</bdi>") == 4
-    assert "default-src 'none'" in page
-
-
-def test_a_video_without_length_has_a_page_too(tmp_path: Path) -> None:
-    shown = VideoAnswers("film.mp4", 0.0, (Localization("a cat", (Moment(0.0, 0.0, 0.5),)),))
-    assert "a cat" in write_page(tmp_path / "page.html", [shown]).read_text()
-
-
 def test_a_page_is_known_by_its_mark(tmp_path: Path) -> None:
-    page = write_page(tmp_path / "page.html", [answers()])
+    page = write_page(tmp_path / "page.html", Page(films=(film(),)))
     assert is_page(page.read_bytes()[:1024])
     assert not is_page(b"<!doctype html><html><title>mine</title>")
 
@@ -102,8 +146,8 @@ def test_whatever_call_fails_the_old_page_stays_or_the_new_is_whole(
     for number in count(1):
         path.write_text("old")
         with failing_disk(number, lasting=lasting) as disk, suppress(OutputError):
-            write_page(path, [answers()])
-        assert path.read_text() == "old" or path.read_text().endswith("</html>")
+            write_page(path, Page(films=(film(),)))
+        assert path.read_text() == "old" or path.read_text().rstrip().endswith("</html>")
         assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
         if not disk.reached:
             return

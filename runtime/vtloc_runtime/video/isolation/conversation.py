@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import math
-import pickle
-import time
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.errors import VideoError, VtlocError
-from vtloc_runtime.video.isolation.channel import (
-    Channel,
-    Deadline,
-    DeadlineError,
-    NonsenseError,
-)
+from vtloc_runtime.video.isolation.channel import Channel, Deadline, NonsenseError
 from vtloc_runtime.video.isolation.chunks import ChunkBuilder, ReadingEnd
-from vtloc_runtime.video.isolation.messages import (
-    LONGEST_TEXT,
-    MOST_WARNINGS,
-    Again,
-    End,
-    Picture,
-    Ready,
-    Refusal,
-)
+from vtloc_runtime.video.isolation.exchange import RAISE_MEMORY, Exchange, checked_text
+from vtloc_runtime.video.isolation.messages import MOST_WARNINGS, Again, End, Picture
 
 if TYPE_CHECKING:
     from vtloc_runtime.video import VideoOptions
     from vtloc_runtime.video.isolation.chunks import Reading
     from vtloc_runtime.video.isolation.video_file import VideoFile
 
-RAISE_MEMORY = "It may need more memory: raise the limit with --decoder-memory"
-_ROUNDING = 0.01
+__all__ = ["RAISE_MEMORY", "Conversation"]
+
 _STARVED = "the decoder may have run out of memory"
 
 
-class Conversation:
+class Conversation(Exchange):
     """Receives the frames of one video.
 
     Args:
@@ -46,12 +31,6 @@ class Conversation:
         name: What messages call the video.
         timeout: Seconds without a new frame after which it is given up.
         begun: When the reading began, by the monotonic clock.
-
-    Attributes:
-        heard: Whether the process has said anything about the video.
-        over: Whether the process has said its last word on the video, and waits for the next.
-        near_limit: Whether the process came close to its limit of memory.
-        broken: Whether the process said something that no decoder says.
     """
 
     def __init__(
@@ -65,22 +44,21 @@ class Conversation:
         timeout: float,
         begun: float,
     ) -> None:
-        self._channel = channel
-        self._number = number
+        super().__init__(
+            channel,
+            number,
+            name=name,
+            timeout=timeout,
+            wall=options.limits.wall_seconds,
+            begun=begun,
+        )
         self._options = options
         self._size = size
         self._limits = options.limits
-        self._name = name
-        self._timeout = timeout
-        self._end = begun + options.limits.wall_seconds
         self._most = _most_frames(options)
         self._builder = ChunkBuilder(size, options.preprocessing.size)
         self._frames = 0
         self._time = 0.0
-        self.heard = False
-        self.over = False
-        self.near_limit = False
-        self.broken = False
 
     def read(self, video: VideoFile) -> Reading:
         """Ask for the video, and receive its chunks and its end.
@@ -90,22 +68,8 @@ class Conversation:
                 that no decoder says.
             OSError, EOFError: The process has gone.
         """
-        what = (video.size, video.label) if video.sequence is None else video.sequence
-        request = pickle.dumps((what, self._options, self._size))
-        try:
-            self._channel.send(self._number, request, video.descriptor, self.deadline())
+        with self.asked(video, self._options, self._size):
             yield from self.parts()
-        except DeadlineError:
-            raise self.late() from None
-        except (EOFError, OSError, VtlocError):
-            raise
-        except Exception as error:
-            self.broken = True
-            raise VideoError(
-                f"the decoder sent an invalid message ({error}) and was stopped",
-                where=self._name,
-                remedy="The file is damaged or hostile; do not trust it",
-            ) from error
 
     def parts(self) -> Reading:
         """The chunks and the end of the video, once it was asked for.
@@ -119,8 +83,7 @@ class Conversation:
         builder = self._builder
         while True:
             deadline = self.deadline()
-            message = self._channel.receive(self._number, deadline)
-            self.heard = True
+            message = self.receive(deadline)
             if isinstance(message, Picture):
                 if builder.full:
                     yield builder.take()
@@ -137,11 +100,7 @@ class Conversation:
                 yield ending
                 return
             else:
-                raise self._refusal(message)
-
-    def deadline(self) -> Deadline:
-        """When the next frame must be there."""
-        return Deadline(min(self._timeout, self._end - time.monotonic()))
+                raise self.refusal(message)
 
     def _picture(self, message: Picture, deadline: Deadline) -> None:
         self._count(message.time, 1)
@@ -176,36 +135,11 @@ class Conversation:
             raise NonsenseError(f"a video of {message.duration} s shows a frame at {self._time} s")
         if len(message.warnings) > MOST_WARNINGS:
             raise NonsenseError(f"{len(message.warnings)} warnings were sent")
-        warnings = [_checked(one) for one in message.warnings]
+        warnings = [checked_text(one) for one in message.warnings]
         if message.near_limit and warnings:
             warnings.append(_STARVED)
         self.over, self.near_limit = True, message.near_limit
         return ReadingEnd(message.duration, tuple(warnings))
-
-    def _refusal(self, message: Ready | Refusal) -> VideoError:
-        if isinstance(message, Ready):
-            raise NonsenseError("the decoder restarted in the middle of a video")
-        what = _checked(message.what)
-        remedy = None if message.remedy is None else _checked(message.remedy)
-        self.over, self.near_limit = True, message.near_limit
-        return VideoError(
-            what, where=self._name, remedy=RAISE_MEMORY if message.near_limit else remedy
-        )
-
-    def late(self) -> VideoError:
-        """The error for a deadline that has passed."""
-        if time.monotonic() >= self._end - _ROUNDING:
-            return VideoError(
-                f"takes more than {self._limits.wall_seconds:g} s to read",
-                where=self._name,
-                remedy="Raise the limit with --video-timeout, or Limits.wall_seconds, "
-                "if it is worth it",
-            )
-        return VideoError(
-            f"the decoder gave no frame for {self._timeout:g} s and was stopped",
-            where=self._name,
-            remedy="Raise the limit with --decoder-timeout, or repair the file",
-        )
 
 
 def _most_frames(options: VideoOptions) -> int:
@@ -214,14 +148,3 @@ def _most_frames(options: VideoOptions) -> int:
         return min(options.limits.frames, len(options.instants))
     # One more for the instant zero.
     return min(options.limits.frames, int(options.limits.seconds * options.rate) + 1)
-
-
-def _checked(text: str) -> str:
-    """Text from a decoder, made safe for messages and records.
-
-    Raises:
-        NonsenseError: It is too long.
-    """
-    if len(text) > LONGEST_TEXT:
-        raise NonsenseError(f"a text of {len(text)} characters was sent")
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)

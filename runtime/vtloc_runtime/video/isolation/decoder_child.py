@@ -20,22 +20,29 @@ import msgspec
 
 from vtloc_runtime.errors import DeviceLostError, VideoError, VtlocError
 from vtloc_runtime.video import FrameSequence, VideoOptions, open_video
+from vtloc_runtime.video.cutting import CutOptions, cut_clip
 from vtloc_runtime.video.decoders.choice import PROCESSOR
+from vtloc_runtime.video.film_facts import read_facts
 from vtloc_runtime.video.isolation.chunks import is_same
 from vtloc_runtime.video.isolation.messages import (
     HEADER,
+    LARGEST_PIECE,
     LONGEST_TEXT,
     MOST_WARNINGS,
     NEW_LINE,
     REQUEST,
     Again,
+    ClipEnd,
     End,
+    Facts,
     Message,
     Picture,
+    Piece,
     Ready,
     Refusal,
 )
 from vtloc_runtime.video.isolation.sandbox import end_with_parent, enter_sandbox
+from vtloc_runtime.video.source import Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -213,7 +220,12 @@ def serve(line: socket.socket, memory: Memory, *, shared: bool = False) -> None:
             file = DescriptorFile(descriptor, *source)
         outbox = Outbox(line, number, max(1, size), shared=shared)
         try:
-            outbox.put(_read_whole(outbox, source if file is None else file, options, memory))
+            opened = source if file is None else file
+            if isinstance(options, VideoOptions):
+                last = _read_whole(outbox, opened, options, memory)
+            else:
+                last = _deliver(outbox, opened, options, memory)
+            outbox.put(last)
         except UnwantedError:
             # The parent waits until this end of the line is closed.
             return
@@ -243,6 +255,56 @@ def _read_whole(
     except Exception as error:  # noqa: BLE001 - it becomes that video's failure
         _end_on_lost_gpu(options)
         return _fault(error, memory)
+
+
+def _deliver(
+    outbox: Outbox, source: VideoSource, options: CutOptions | None, memory: Memory
+) -> Message:
+    """Send a clip, or only what the header says; returns the last message about it.
+
+    Raises:
+        UnwantedError: The parent has closed the line.
+    """
+    try:
+        with contextlib.closing(_opened(source)) as opened:
+            return _facts(opened) if options is None else _cut(outbox, opened, options)
+    except UnwantedError:
+        raise
+    except VtlocError as error:
+        remedy = None if error.remedy is None else error.remedy[:LONGEST_TEXT]
+        return Refusal(error.what[:LONGEST_TEXT], remedy, memory.near_limit())
+    except Exception as error:  # noqa: BLE001 - it becomes that video's failure
+        return _fault(error, memory)
+
+
+def _opened(source: VideoSource) -> Source:
+    if isinstance(source, FrameSequence):
+        raise VideoError("is a sequence of pictures, not a file")
+    return Source(source, VideoOptions())
+
+
+def _cut(outbox: Outbox, source: Source, options: CutOptions) -> ClipEnd:
+    """Send a clip in pieces."""
+    import numpy as np
+
+    clip = cut_clip(source, options)
+    content = np.frombuffer(clip.content, dtype=np.uint8)
+    for top in range(0, len(content), LARGEST_PIECE):
+        piece = content[top : top + LARGEST_PIECE]
+        outbox.put(Piece(len(piece)), piece)
+    return ClipEnd(clip.start, clip.end)
+
+
+def _facts(source: Source) -> Facts:
+    facts = read_facts(source, VideoOptions())
+    return Facts(
+        (facts.rate.numerator, facts.rate.denominator),
+        facts.duration,
+        facts.width,
+        facts.height,
+        facts.sound,
+        facts.timecode,
+    )
 
 
 def _end_on_lost_gpu(options: VideoOptions) -> None:

@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from vtloc_runtime.errors import (
     BackendError,
@@ -25,15 +26,19 @@ from vtloc_runtime.errors import (
 from vtloc_runtime.video.decoders.nvdec.api import refusal
 from vtloc_runtime.video.isolation.channel import Channel, Deadline, DeadlineError, NonsenseError
 from vtloc_runtime.video.isolation.conversation import Conversation
+from vtloc_runtime.video.isolation.delivery import Delivery
 from vtloc_runtime.video.isolation.launch import start_child
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 from vtloc_runtime.video.isolation.messages import NEW_LINE, Ready
 from vtloc_runtime.video.isolation.sandbox import SandboxReport
 from vtloc_runtime.video.isolation.video_file import VideoFile, open_video_file
+from vtloc_runtime.video.options import VideoOptions
 
 if TYPE_CHECKING:
-    from vtloc_runtime.video import VideoOptions
+    from vtloc_runtime.video.cutting import Clip, CutOptions
+    from vtloc_runtime.video.film_facts import FilmFacts
     from vtloc_runtime.video.isolation.chunks import Reading
+    from vtloc_runtime.video.isolation.exchange import Exchange
 
 __all__ = ["DecoderLimits", "DecoderProcess", "sandbox_in_force"]
 
@@ -42,6 +47,11 @@ _END_TIMEOUT = 5.0
 _REMEMBERED = 64
 _LONGEST_WORDS = 300
 _FROM_OUTSIDE = {signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGINT}
+
+_PIECES = 4
+"""Pieces of a clip that may wait in the process until they are received."""
+
+_Answer = TypeVar("_Answer")
 
 _seen: list[SandboxReport] = []
 
@@ -93,15 +103,34 @@ class DecoderProcess:
             UsageError: Another reading is under way.
             BackendError: The process does not start, or lacks a sandbox that is required.
         """
-        if not self._busy.acquire(blocking=False):
-            raise UsageError(
-                "the decoder process is busy with another video",
-                remedy="Use one DecoderProcess for each video that is read at the same time",
-            )
-        try:
+        with self._alone():
             yield from self._read(source, self._limits.narrow(options), size)
-        finally:
-            self._busy.release()
+
+    def describe(self, source: Any) -> FilmFacts:
+        """What a film's header says.
+
+        Args:
+            source: A path, bytes or an open file.
+
+        Raises:
+            VideoError, DecoderLostError, UsageError, BackendError: As for :meth:`read`.
+        """
+        with self._alone():
+            return self._deliver(source, None, Delivery.facts)
+
+    def cut(self, source: Any, options: CutOptions) -> Clip:
+        """Cut a clip out of a film.
+
+        Args:
+            source: A path, bytes or an open file.
+            options: What to cut.
+
+        Raises:
+            VideoError: The film cannot be read, has nothing there, or does not fit the container.
+            DecoderLostError, UsageError, BackendError: As for :meth:`read`.
+        """
+        with self._alone():
+            return self._deliver(source, options, Delivery.clip)
 
     def start(self, *, gpu: bool = False) -> SandboxReport:
         """Start the process now, and return the layers of its sandbox.
@@ -168,6 +197,19 @@ class DecoderProcess:
     ) -> None:
         self.close()
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Do one thing at a time."""
+        if not self._busy.acquire(blocking=False):
+            raise UsageError(
+                "the decoder process is busy with another video",
+                remedy="Use one DecoderProcess for each video that is read at the same time",
+            )
+        try:
+            yield
+        finally:
+            self._busy.release()
+
     def _read(self, source: Any, options: VideoOptions, size: int) -> Reading:
         begun = time.monotonic()
         with open_video_file(source, options, self._limits.timeout) as video:
@@ -189,27 +231,57 @@ class DecoderProcess:
             VideoError, UsageError, BackendError: As for :meth:`read`.
         """
         channel = self._started(gpu=options.decoder != "cpu")
-        number = next(self._numbers)
-        fresh, self._fresh = self._fresh, False
         conversation = Conversation(
             channel,
-            number,
+            next(self._numbers),
             options,
             size,
             name=video.name,
             timeout=self._limits.timeout,
             begun=begun,
         )
-        try:
+        with self._watched(conversation, video):
             yield from conversation.read(video)
+
+    def _deliver(
+        self, source: Any, options: CutOptions | None, receive: Callable[[Delivery], _Answer]
+    ) -> _Answer:
+        """Ask for something other than frames."""
+        begun = time.monotonic()
+        limits = self._limits.narrow(VideoOptions()).limits
+
+        def deliver() -> _Answer:
+            delivery = Delivery(
+                self._started(gpu=False),
+                next(self._numbers),
+                name=video.name,
+                timeout=self._limits.timeout,
+                wall=limits.wall_seconds,
+                begun=begun,
+            )
+            with self._watched(delivery, video), delivery.asked(video, options, _PIECES):
+                return receive(delivery)
+
+        with open_video_file(source, VideoOptions(), self._limits.timeout) as video:
+            try:
+                return deliver()
+            except _EarlierLossError:
+                return deliver()
+
+    @contextlib.contextmanager
+    def _watched(self, exchange: Exchange, video: VideoFile) -> Iterator[None]:
+        """Say why the process was lost, if it is, and end it where it is not ready for more."""
+        fresh, self._fresh = self._fresh, False
+        try:
+            yield
         except (EOFError, OSError) as error:
-            if not (fresh or conversation.heard or self._closed):
+            if not (fresh or exchange.heard or self._closed):
                 # It may have died of the video before this one.
                 raise _EarlierLossError from error
             raise self._loss(video.name) from error
         finally:
             # What is still under way belongs to a video that nobody waits for.
-            if not conversation.over or conversation.near_limit:
+            if not exchange.over or exchange.near_limit:
                 self._stop()
                 self._forget()
 

@@ -24,6 +24,9 @@ NEW_LINE = 0
 LONGEST_MESSAGE = 2**16
 """Bytes of a message at most, pictures apart."""
 
+LARGEST_PIECE = 2**20
+"""Bytes of a clip that follow one message at most."""
+
 MOST_WARNINGS = 32
 LONGEST_TEXT = 500
 """Bounds of what a decoder may say about a video."""
@@ -91,4 +94,46 @@ class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
     near_limit: bool
 
 
-Message: TypeAlias = Ready | Picture | Again | End | Refusal
+class Facts(msgspec.Struct, frozen=True, tag="facts"):
+    """What a film's header says.
+
+    Attributes:
+        rate: Frames a second, numerator and denominator.
+        duration: Seconds.
+        width: Pixels of a picture.
+        height: Lines of a picture.
+        sound: Whether it has sound.
+        timecode: The timecode of its first frame.
+    """
+
+    rate: tuple[int, int]
+    duration: float
+    width: int
+    height: int
+    sound: bool
+    timecode: str
+
+
+class Piece(msgspec.Struct, frozen=True, tag="piece"):
+    """The next bytes of a clip; they follow.
+
+    Attributes:
+        size: How many.
+    """
+
+    size: int
+
+
+class ClipEnd(msgspec.Struct, frozen=True, tag="clip-end"):
+    """A clip has been sent.
+
+    Attributes:
+        start: The time of its first picture, seconds.
+        end: When its last picture leaves the screen, seconds.
+    """
+
+    start: float
+    end: float
+
+
+Message: TypeAlias = Ready | Picture | Again | End | Refusal | Facts | Piece | ClipEnd

@@ -1,0 +1,200 @@
+"""Claim: a sentence is searched for in 1,000 hours of video in less than a second, on two cores.
+
+Fills an index with made-up frames, as many as so many hours have at one a second, and times the
+pass that ranks films: the closest frame of every film, and the presence that it amounts to. NumKong
+and NumPy multiply in turn, and the processor's own time is counted beside the clock's, because
+other programs may share the machine. The table is memory mapped; what the process holds for itself
+is printed too, and which share of the best films is the same as by asking every film.
+
+    python -m benchmarks.throughput.search --hours 1 100 1000 --scratch /tmp/search
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import numpy as np
+
+from benchmarks.throughput.machine import machine_line
+from vtloc_runtime.library import closest
+from vtloc_runtime.library.catalogue import Film
+from vtloc_runtime.library.feature_table import SCALE
+from vtloc_runtime.library.index import Addition, LibraryIndex, Snapshot
+from vtloc_runtime.library.ranking import presence_bounds
+from vtloc_runtime.localize.absence import PresenceCheck, ReferenceFrames
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MINUTES = 10
+TOP = 20
+
+
+def fill(index: LibraryIndex, *, hours: int, width: int) -> Snapshot:
+    """An index over films of ten minutes, one frame a second."""
+    chance = np.random.default_rng(0)
+    noise = chance.standard_normal((MINUTES * 60, width), dtype=np.float32)
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    films = hours * 60 // MINUTES
+    pending: list[Addition] = []
+    snapshot = index.read()
+    for number in range(films):
+        topic = chance.standard_normal(width, dtype=np.float32)
+        rows = noise[chance.permutation(len(noise))] + topic / np.linalg.norm(topic)
+        rows *= np.float32(SCALE) / np.linalg.norm(rows, axis=1, keepdims=True)
+        film = Film(name=f"/{number}", key=str(number), looks=float(chance.integers(20, 600)))
+        pending.append(Addition(film, rows.astype(np.float16)))
+        if len(pending) == 100 or number == films - 1:
+            snapshot = index.commit(pending)
+            pending = []
+    return snapshot
+
+
+def memory() -> float:
+    """MiB that the process holds for itself, without the files that it has mapped."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0
+
+
+@dataclass
+class Measured:
+    """What one way of multiplying took.
+
+    Attributes:
+        one: Seconds for one sentence.
+        processor: Seconds of processor time for it, over all cores.
+        sixteen: Seconds of processor time for sixteen sentences.
+        memory: MiB that the process held more at the end.
+        bounds: What the index says about every film.
+    """
+
+    one: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    sixteen: float = 0.0
+    memory: float = 0.0
+    bounds: list[NDArray[np.float64]] = field(default_factory=list)
+
+
+def measure(
+    snapshot: Snapshot, check: PresenceCheck, sentences: NDArray[np.float32], *, repeats: int
+) -> dict[str, Measured]:
+    """Search with NumKong and with NumPy in turn."""
+    measured = {"NumKong": Measured(), "NumPy": Measured()}
+    before = memory()
+    for repeat in range(repeats):
+        for name, found in measured.items():
+            choose = find_spec if name == "NumKong" else lambda _name: None
+            with mock.patch.object(closest, "find_spec", choose):
+                began, processor = time.perf_counter(), time.process_time()
+                found.bounds = bounds_of(snapshot, check, sentences[:1])
+                found.one.append(time.perf_counter() - began)
+                found.processor.append(time.process_time() - processor)
+                if not repeat:
+                    processor = time.process_time()
+                    bounds_of(snapshot, check, sentences)
+                    found.sixteen = time.process_time() - processor
+            found.memory = memory() - before
+    return measured
+
+
+def spread(seconds: list[float]) -> str:
+    """The median, and the range in brackets."""
+    return f"{statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})"
+
+
+def bounds_of(
+    snapshot: Snapshot, check: PresenceCheck, sentences: NDArray[np.float32]
+) -> list[NDArray[np.float64]]:
+    """What the index says about every film, for each sentence."""
+    films = snapshot.catalogue.films
+    ranges = [film.rows for film in films if film.rows is not None]
+    looks = [film.looks for film in films]
+    cosines = closest.closest_cosines(snapshot.table, ranges, sentences)
+    return [
+        presence_bounds(check, sentence, row, looks)
+        for sentence, row in zip(sentences, cosines, strict=True)
+    ]
+
+
+def presence(
+    snapshot: Snapshot, check: PresenceCheck, sentence: NDArray[np.float32], number: int
+) -> float:
+    """What asking one film gives."""
+    film = snapshot.catalogue.films[number]
+    if film.rows is None:
+        return -np.inf
+    part = snapshot.table[film.rows.first : film.rows.first + film.rows.count]
+    rows = part.astype(np.float64)
+    curve = rows @ sentence / np.linalg.norm(rows, axis=1) / np.linalg.norm(sentence)
+    return check.margin(curve, sentence, film.looks)
+
+
+def best_films(
+    snapshot: Snapshot,
+    check: PresenceCheck,
+    sentence: NDArray[np.float32],
+    bounds: NDArray[np.float64],
+) -> tuple[set[int], int]:
+    """The best films as a search finds them, and how many films it asks."""
+    found: list[tuple[float, int]] = []
+    for number in np.argsort(-bounds, kind="stable"):
+        if len(found) >= TOP and bounds[number] < sorted(found)[-TOP][0]:
+            break
+        found.append((presence(snapshot, check, sentence, int(number)), int(number)))
+    return {number for _, number in sorted(found)[-TOP:]}, len(found)
+
+
+def every_film(snapshot: Snapshot, check: PresenceCheck, sentence: NDArray[np.float32]) -> set[int]:
+    """The best films by asking every one of them."""
+    count = len(snapshot.catalogue.films)
+    found = [(presence(snapshot, check, sentence, number), number) for number in range(count)]
+    return {number for _, number in sorted(found)[-TOP:]}
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hours", type=int, nargs="+", default=[1, 100, 1000])
+    parser.add_argument("--width", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--scratch", type=Path)
+    chosen = parser.parse_args()
+    chance = np.random.default_rng(1)
+    reference = ReferenceFrames.of(chance.normal(size=(500, chosen.width)))
+    check = PresenceCheck(reference, 0.5, 0.0)
+    print(
+        "| hours | frames | file, MiB | multiplied by | one sentence, s | its processor s | "
+        "for sixteen | more memory, MiB | films asked | recall |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for hours in chosen.hours:
+        with tempfile.TemporaryDirectory(dir=chosen.scratch) as folder:
+            index = LibraryIndex(Path(folder) / "index", "made up", chosen.width)
+            snapshot = fill(index, hours=hours, width=chosen.width)
+            sentences = chance.normal(size=(16, chosen.width)).astype(np.float32)
+            measured = measure(snapshot, check, sentences, repeats=chosen.repeats)
+            right = every_film(snapshot, check, sentences[0])
+            for name, found in measured.items():
+                best, asked = best_films(snapshot, check, sentences[0], found.bounds[0])
+                print(
+                    f"| {hours:,} | {len(snapshot.table):,} | {snapshot.table.nbytes / 2**20:,.0f} "
+                    f"| {name} | {spread(found.one)} | {spread(found.processor)} | "
+                    f"{found.sixteen:.2f} | {found.memory:.0f} | {asked} of "
+                    f"{len(snapshot.films):,} | {len(best & right) / len(right):.2f} |",
+                    flush=True,
+                )
+    print(f"\n{machine_line('numpy', 'numkong')}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""``vtloc-run mcp FOLDER...``: tools for agents that find moments in the videos of folders."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vtloc_runtime.bundle.user_folder import bundle_for
+from vtloc_runtime.cli.options import NetworkOptions, with_options
+from vtloc_runtime.cli.program import new_application
+from vtloc_runtime.errors import MissingExtraError
+from vtloc_runtime.system.processors import available_processors
+
+app = new_application()
+
+
+@app.command(
+    epilog="An agent starts this program itself: give it the command vtloc-run with the arguments "
+    "mcp and the folders."
+)
+@with_options
+def mcp(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of videos.")],
+    *,
+    timeout: Annotated[
+        float, typer.Option(min=1.0, help="Maximum time to read one video, seconds.")
+    ] = 300.0,
+    network: NetworkOptions,
+) -> None:
+    """Give agents tools to find moments: find, search and describe (Model Context Protocol).
+
+    Speaks on standard input and output until standard input ends. Only videos below the folders
+    can be asked about, and links are not followed.
+    """
+    # Imported here, so that help does not load the packages of the service.
+    try:
+        from vtloc_runtime.serve.agent_tools import create_server
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        raise MissingExtraError.of(package, extra="mcp", purpose="mcp", cause=error) from error
+    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.localizer import Localizer
+    from vtloc_runtime.serve.folders import ServedFolders
+    from vtloc_runtime.serve.service import Service
+
+    served = ServedFolders(folders)
+    bundle = bundle_for(network.open_bundle(), network.backend)
+    with ExitStack() as stack:
+        localizer = stack.enter_context(
+            Localizer.open(
+                bundle,
+                backend=network.backend,
+                device=network.device,
+                precision=network.precision,
+                threads=network.threads or max(1, available_processors() // 2),
+            )
+        )
+        service = Service(localizer, served, FeatureCache(), timeout=timeout, decoders=2)
+        stack.callback(service.close)
+        create_server(service).run("stdio")

@@ -1,0 +1,1 @@
+"""Hands moments over: to tables, captions, chapters, editors, and as clips."""

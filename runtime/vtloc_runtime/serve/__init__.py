@@ -1,0 +1,1 @@
+"""A service that finds moments: over HTTP, and as tools for agents."""

@@ -1,0 +1,116 @@
+"""``vtloc-run mcp``: an agent's client starts it, lists its tools and uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client, StdioServerParameters
+
+
+def use(
+    folder: Path, bundle: Path, calls: list[tuple[str, dict[str, Any]]]
+) -> tuple[Any, list[Any]]:
+    """The tools, and what calls of them return."""
+
+    async def talk() -> tuple[Any, list[Any]]:
+        words = ["-c", "from vtloc_runtime.cli.main import main; main()", "mcp", str(folder)]
+        parameters = StdioServerParameters(
+            command=sys.executable, args=[*words, "-b", str(bundle)], env={**os.environ}
+        )
+        async with Client(parameters, read_timeout_seconds=120) as client:
+            tools = (await client.list_tools()).tools
+            return tools, [await client.call_tool(name, values) for name, values in calls]
+
+    return asyncio.run(talk())
+
+
+def test_an_agent_finds_searches_and_describes(films: Path, shared_bundle: Path) -> None:
+    blue, both = "films/more/blue.mp4", "films/red, green.mp4"
+    tools, (listed, found, searched, described) = use(
+        films,
+        shared_bundle,
+        [
+            ("describe", {}),
+            ("find", {"video": both, "sentence": "green"}),
+            ("search", {"sentence": "blue", "top": 1}),
+            ("describe", {"video": blue}),
+        ],
+    )
+    assert {tool.name for tool in tools} == {"find", "search", "describe"}
+    assert all(tool.description and tool.output_schema for tool in tools)
+    assert listed.structured_content["videos"] == ["films/broken.mp4", blue, both]
+    moment = found.structured_content["answers"][0]["moments"][0]
+    assert (moment["start"], moment["end"]) == (
+        pytest.approx(3, abs=0.2),
+        pytest.approx(6, abs=0.2),
+    )
+    assert [one["video"] for one in searched.structured_content["videos"]] == [blue]
+    assert described.structured_content["duration"] == pytest.approx(4, abs=0.2)
+
+
+def test_errors_are_told_to_the_agent_and_name_no_place(films: Path, shared_bundle: Path) -> None:
+    bad = [
+        {"video": "../films/more/blue.mp4", "sentence": "blue"},
+        {"video": "/etc/passwd", "sentence": "blue"},
+        {"video": str(films / "more" / "blue.mp4"), "sentence": "blue"},
+        {"video": "films/broken.mp4", "sentence": "blue"},
+        {"video": "films/more/blue.mp4", "sentence": "   "},
+        {"video": "films/more/blue.mp4", "sentence": ""},
+        {"video": "films/more/blue.mp4", "sentence": "blue", "moments": 0},
+        {},
+    ]
+    _, answers = use(films, shared_bundle, [("find", one) for one in bad])
+    for answer in answers:
+        assert answer.is_error
+        assert answer.content[0].text
+        assert "Traceback" not in answer.content[0].text
+    for answer in answers[:5]:
+        assert str(films.parent) not in answer.content[0].text.replace(str(bad[2]["video"]), "")
+
+
+def test_standard_output_holds_the_protocol_alone(films: Path, shared_bundle: Path) -> None:
+    code = (
+        "import os; from vtloc_runtime.cli import mcp\n"
+        "from vtloc_runtime.serve.service import Service\n"
+        "find = Service.find\n"
+        "def loud(*a, **k):\n    print('hello'); os.write(1, b'hello\\n'); return find(*a, **k)\n"
+        "Service.find = loud\n"
+        "from vtloc_runtime.cli.main import main; main()"
+    )
+    messages = (
+        '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18",'
+        '"capabilities":{},"clientInfo":{"name":"test","version":"1"}}}\n'
+        '{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
+        "this is no message\n"
+        '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"find","arguments":'
+        '{"video":"films/more/blue.mp4","sentence":"blue"}}}\n'
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "mcp", str(films), "-b", str(shared_bundle)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    import json
+
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(messages)
+    process.stdin.flush()
+    seen = []
+    for line in process.stdout:
+        seen.append(json.loads(line))
+        if seen[-1].get("id") == 2:
+            break
+    process.stdin.close()
+    seen += [json.loads(line) for line in process.stdout]
+    assert process.wait(timeout=60) == 0
+    assert all(message["jsonrpc"] == "2.0" for message in seen)
+    assert not next(message for message in seen if message.get("id") == 2)["result"].get("isError")
