@@ -1,4 +1,4 @@
-"""``vtloc-export models``: the encoders that were tried, as a table."""
+"""``vtloc-export models``: public encoders, as a table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def models_command(
         bool, typer.Option("--json", help="Print the list as JSON on standard output.")
     ] = False,
 ) -> None:
-    """List public encoders that vtloc was tried with, by the names that export and train take.
+    """List public encoders, by the names that export and features take.
+
+    A small tower of each kind is compared with open_clip in the tests.
 
     ImageNet % is the published zero-shot accuracy; --json names its source. Parameters are those
     of the frame tower and of the text tower.
