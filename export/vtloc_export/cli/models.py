@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vtloc.encoders.catalogue import TRIED, TriedEncoder
+from vtloc.encoders.catalogue import PUBLIC_ENCODERS, PublicEncoder
 from vtloc_runtime.system.tables import print_table
 
 _COLUMNS = (
@@ -31,9 +31,9 @@ def models_command(
     of the frame tower and of the text tower.
     """
     if as_json:
-        sys.stdout.write(json.dumps([asdict(one) for one in TRIED], indent=2) + "\n")
+        sys.stdout.write(json.dumps([asdict(one) for one in PUBLIC_ENCODERS], indent=2) + "\n")
         return
-    print_table("Encoders", _COLUMNS, [_row(one) for one in TRIED])
+    print_table("Encoders", _COLUMNS, [_row(one) for one in PUBLIC_ENCODERS])
     sys.stdout.write(
         "\nWeights are fetched from the Hugging Face hub. Without a network, append a file: "
         "open_clip:ViT-B-32:openai:/path/to/open_clip_model.safetensors\n"
@@ -42,7 +42,7 @@ def models_command(
     )
 
 
-def _row(one: TriedEncoder) -> list[str]:
+def _row(one: PublicEncoder) -> list[str]:
     return [
         one.name,
         "" if one.accuracy is None else f"{one.accuracy:.1f}",
