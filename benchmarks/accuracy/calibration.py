@@ -28,15 +28,15 @@ from vtloc_calibration.quantize.trials import AnswerTrial
 from vtloc_calibration.samples.recorder import Amount
 from vtloc_calibration.samples.samples import SampledVideo, Samples, draw_samples
 from vtloc_calibration.scores.answers import ask, without_calibration, write_answers
-from vtloc_calibration.scores.fit import probabilities
+from vtloc_calibration.scores.fit import probabilities, with_margin
 from vtloc_calibration.scores.labelled import LabelledQuery, read_labelled, with_absent
 from vtloc_calibration.scores.plots import plot_scores, plot_sensitivity
 from vtloc_calibration.scores.rejection import rejection_curve, threshold_that_keeps
 from vtloc_calibration.scores.reliability import brier_score, expected_calibration_error
-from vtloc_calibration.scores.report import ScoredAnswer, ScoreReport, Target, calibrate_scores
+from vtloc_calibration.scores.report import ScoredAnswer, Target, calibrate_scores
 from vtloc_runtime import Localizer
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
-from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
+from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName, ScoreCalibration
 
 if TYPE_CHECKING:
     from vtloc_calibration.quantize.qdq import Processor
@@ -78,7 +78,7 @@ def film_half(photos: Path, folder: Path, *, half: int, videos: int) -> Path:
 
 
 def scores_step(bundle: Bundle, out: Path) -> None:
-    """Calibrate on composed timelines and on one half; judge both on the other half."""
+    """Calibrate on composed timelines and on one half; judge both, and the bundle, on the other."""
     provenance = bundle.manifest.provenance
     composed = ComposedVideos.load((provenance.visual_encoder, provenance.text_encoder))
     reference = composed.reference()
@@ -90,18 +90,23 @@ def scores_step(bundle: Bundle, out: Path) -> None:
             found[half] = ask(localizer, labelled, reference=reference, progress=_count)
             write_answers(found[half], out / f"answers.{half}.jsonl")
     judging = found.pop("judging").answers
-    print("\n| fitted on | map | sentences | error before | error after | Brier before | after |")
-    print("|---|---|---|---|---|---|---|")
-    reports = {}
+    print("\n| fitted on | sentences | error before | error after | Brier before | after |")
+    print("|---|---|---|---|---|---|")
     for title, answers in found.items():
-        reports[title] = calibrate_scores(answers.answers, target=Target("keep", 0.95))
-        print_map(title, reports[title], judging)
+        report = calibrate_scores(answers.answers, target=Target("keep", 0.95))
+        print_map(title, report.calibration, judging, sentences=report.present)
+    if bundle.manifest.score_calibration is not None:
+        print_map("as the bundle ships", bundle.manifest.score_calibration, judging)
     print("\n| threshold from | by | to keep | keeps | of right answers | rejects |")
     print("|---|---|---|---|---|---|")
     for title, answers in found.items():
         for scores_only in (True, False):
             for share in KEPT:
                 print_threshold(title, answers.answers, judging, share, scores_only=scores_only)
+    if bundle.presence is not None and bundle.presence.threshold is not None:
+        least = bundle.presence.threshold
+        given = [one.margin is None or one.margin >= least for one in judging]
+        print_kept("as the bundle ships | margin |", judging, given)
     print_areas(judging)
     plot_scores(calibrate_scores(judging, target=Target("keep", 0.95)), out / "scores.svg")
 
@@ -117,16 +122,24 @@ def _count(done: int) -> None:
         print(f"\r{done} sentences", end="", file=sys.stderr, flush=True)
 
 
-def print_map(title: str, report: ScoreReport, judging: Sequence[ScoredAnswer]) -> None:
-    """A map held against answers about other photographs."""
+def print_map(
+    title: str,
+    calibration: ScoreCalibration,
+    judging: Sequence[ScoredAnswer],
+    *,
+    sentences: int | None = None,
+) -> None:
+    """What a map says of answers about other photographs."""
     asked = [one for one in judging if one.present]
     raw = np.array([one.raw for one in asked])
-    right = np.array([one.overlap >= report.iou for one in asked])
-    stated = probabilities(raw, report.calibration)
+    margins = np.array([one.margin or 0.0 for one in asked])
+    right = np.array([one.overlap >= 0.5 for one in asked])
+    weighed = with_margin(raw, margins, calibration.margin_weight)
+    stated = probabilities(weighed, calibration)
     before, after = (expected_calibration_error(one, right) for one in (raw, stated))
     briers = [brier_score(one, right) for one in (raw, stated)]
     print(
-        f"| {title} | {report.method} | {report.present} | {before:.3f} | {after:.3f} "
+        f"| {title} | {sentences or ''} | {before:.3f} | {after:.3f} "
         f"| {briers[0]:.3f} | {briers[1]:.3f} |"
     )
 
@@ -145,12 +158,17 @@ def print_threshold(
         return one.raw if scores_only or one.margin is None else one.margin
 
     threshold = threshold_that_keeps([evidence(one) for one in answers if one.present], share=share)
-    present = [one for one in judging if one.present]
-    kept = np.mean([evidence(one) >= threshold for one in present])
-    right = np.mean([evidence(one) >= threshold for one in present if one.overlap >= 0.5])
-    rejected = np.mean([evidence(one) < threshold for one in judging if not one.present])
-    by = "score" if scores_only else "margin"
-    print(f"| {title} | {by} | {share:.0%} | {kept:.1%} | {right:.1%} | {rejected:.1%} |")
+    label = f"{title} | {'score' if scores_only else 'margin'} | {share:.0%}"
+    print_kept(label, judging, [evidence(one) >= threshold for one in judging])
+
+
+def print_kept(label: str, judging: Sequence[ScoredAnswer], answered: Sequence[bool]) -> None:
+    """The share of what is shown, of right answers, and of what is not shown."""
+    pairs = list(zip(judging, answered, strict=True))
+    kept = np.mean([given for one, given in pairs if one.present])
+    right = np.mean([given for one, given in pairs if one.present and one.overlap >= 0.5])
+    rejected = np.mean([not given for one, given in pairs if not one.present])
+    print(f"| {label} | {kept:.1%} | {right:.1%} | {rejected:.1%} |")
 
 
 def print_areas(judging: Sequence[ScoredAnswer]) -> None:

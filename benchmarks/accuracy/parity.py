@@ -22,7 +22,7 @@ from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.model import LocalizerConfig, LocalizerNetwork
 from vtloc_export.graph.compact_weights import compact_graph
 from vtloc_export.graph.tracing import export_graph, typed_network
-from vtloc_export.network_export import network_widths
+from vtloc_export.networks import network_widths
 from vtloc_export.parity.comparison import compare, onnxruntime_evaluate, torch_evaluate
 from vtloc_export.parity.measures import worst
 from vtloc_export.parity.probes import Lengths, probes

@@ -38,7 +38,7 @@ from vtloc.model import LocalizerConfig, LocalizerNetwork
 from vtloc.model.checkpoint import save_checkpoint
 from vtloc_export.bundle_export import export_bundle
 from vtloc_export.options import ExportOptions
-from vtloc_export.sources import LocalizerSource, load_source
+from vtloc_export.sources import ExportSource, load_source
 from vtloc_runtime import Localizer
 from vtloc_runtime.batch.answer import run_jobs
 from vtloc_runtime.batch.jobs import Job, VideoJobs
@@ -65,7 +65,7 @@ class PlainPipeline:
         bundle: For the tokenizer and how answers are decoded.
     """
 
-    def __init__(self, source: LocalizerSource, bundle: Bundle) -> None:
+    def __init__(self, source: ExportSource, bundle: Bundle) -> None:
         self._visual = load_visual_encoder(source.visual_encoder)
         self._text = load_text_encoder(source.text_encoder)
         self._localizer = source.network.eval()
@@ -218,7 +218,7 @@ def given(localizer: Localizer, shown: FrameSequence | None) -> list[Moment]:
     """What the runtime answers about pictures that were made elsewhere."""
     if shown is None:
         raise SystemExit("nothing was shown yet")
-    answers = localizer.localize(localizer.encode_video(shown), QUERIES)
+    answers = localizer.localize(localizer.encode_video(shown), list(QUERIES))
     return [answer.moments[0] for answer in answers]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from vtloc_calibration.errors import CalibrationError
 from vtloc_export.parity.bounds import promises
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import (
@@ -18,6 +19,7 @@ from vtloc_runtime.bundle.manifest import (
     NetworkFile,
     NetworkName,
     PresenceTest,
+    ReferenceEntry,
     ScoreCalibration,
 )
 from vtloc_runtime.errors import BundleError, OutputError
@@ -130,6 +132,31 @@ def store_scores(
             provenance=msgspec.structs.replace(provenance, accuracy=accuracy),
         ),
     )
+
+
+def store_reference(bundle: Bundle, reference: ReferenceFrames) -> Bundle:
+    """Store frames of other videos beside a bundle's sentence bank.
+
+    Args:
+        bundle: The bundle to change.
+        reference: The frames, in the space that frames and sentences share.
+
+    Raises:
+        CalibrationError: The bundle has no sentence bank.
+        OutputError: The bundle cannot be written.
+    """
+    bank = bundle.manifest.sentence_bank
+    if bank is None:
+        raise CalibrationError(
+            "the bundle has no sentence bank, beside which reference frames are used",
+            where=bundle.path,
+            remedy="Calibrate it with labelled videos: vtloc-calibrate scores",
+        )
+    content = reference.to_bytes()
+    _write(bundle.resolve(REFERENCE_NAME), content)
+    entry = ReferenceEntry(file=REFERENCE_NAME, sha256=hashlib.sha256(content).hexdigest())
+    kept = msgspec.structs.replace(bank, reference=entry)
+    return store_manifest(bundle, msgspec.structs.replace(bundle.manifest, sentence_bank=kept))
 
 
 def store_islands(

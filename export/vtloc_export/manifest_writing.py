@@ -12,7 +12,6 @@ from vtloc_export.parity.bounds import promises
 from vtloc_export.signatures import SIGNATURES
 from vtloc_runtime import __version__
 from vtloc_runtime.bundle.manifest import (
-    NETWORK_NAMES,
     SCHEMA_VERSION,
     ExternalFile,
     Manifest,
@@ -20,45 +19,46 @@ from vtloc_runtime.bundle.manifest import (
     NetworkFile,
     NetworkName,
     Provenance,
-    SharedSpace,
+    SentenceBankEntry,
     TokenizerEntry,
 )
 
 if TYPE_CHECKING:
-    from vtloc.encoders import VisualEncoder
     from vtloc_export.graph.external_weights import SavedGraph
     from vtloc_export.network_export import ExportedNetwork
+    from vtloc_export.networks import BundleNetworks
     from vtloc_export.options import ExportOptions
-    from vtloc_export.sources import LocalizerSource
+    from vtloc_export.sources import ExportSource
 
 
 def describe(
-    source: LocalizerSource,
-    visual: VisualEncoder,
+    source: ExportSource,
+    networks: BundleNetworks,
     made: Sequence[ExportedNetwork],
     *,
-    widths: Mapping[NetworkName, Mapping[str, int]],
     tokenizer: TokenizerEntry,
+    sentence_bank: SentenceBankEntry | None,
     options: ExportOptions,
 ) -> Manifest:
     """The manifest of a bundle.
 
     Args:
-        source: The localizer with its metadata.
-        visual: The frame encoder.
+        source: The metadata.
+        networks: The networks in PyTorch.
         made: Every network in every precision.
-        widths: Lengths of the networks' fixed axes.
         tokenizer: The tokenizer's entry.
+        sentence_bank: The sentence bank's entry; None where the bundle has none.
         options: What the user asked for.
     """
-    config = source.network.config
+    config = None if source.network is None else source.network.config
+    widths = networks.widths
     provenance = Provenance(
         created_by=f"vtloc-export {__version__}",
         visual_encoder=source.visual_encoder,
         text_encoder=source.text_encoder,
         checkpoint_sha256=source.checkpoint_sha256,
         training_data=source.training_data,
-        localizer=config.to_json(),
+        localizer={} if config is None else config.to_json(),
         accuracy=dict(source.accuracy),
         parity=_measured(made),
         bounds=promises(sorted({item.precision for item in made})),
@@ -69,29 +69,20 @@ def describe(
         name=options.name or source.name,
         networks={
             name: _network_entry(name, made, widths[name], spared=source.spared.get(name, ()))
-            for name in NETWORK_NAMES
+            for name in networks.modules
         },
         tokenizer=tokenizer,
-        preprocessing=visual.preprocessing,
+        preprocessing=networks.visual.preprocessing,
         frames_per_second=options.frames_per_second or source.frames_per_second,
-        routing_iterations=config.routing_iterations,
-        shared_space=_shared_space(visual, widths),
+        routing_iterations=0 if config is None else config.routing_iterations,
+        shared_space=networks.shared_space,
         decoding=source.decoding,
         windows=source.windows,
         score_calibration=source.score_calibration,
         license=options.license or source.license,
         provenance=provenance,
+        sentence_bank=sentence_bank,
     )
-
-
-def _shared_space(
-    visual: VisualEncoder, widths: Mapping[NetworkName, Mapping[str, int]]
-) -> SharedSpace | None:
-    # Frames of one family and sentences of another have no space in common, unless by width the
-    # sentences are the very ones that the frames were laid beside.
-    shared = visual.shared_space
-    fits = shared is not None and shared.stop - shared.start == widths["text"]["sentence"]
-    return shared if fits else None
 
 
 def _network_entry(
@@ -113,6 +104,8 @@ def _network_entry(
         for item in made
         if item.network == network
     }
+    # What half precision could not hold was added to what calibration had chosen.
+    spared = next((one.islands for one in made if one.network == network and one.islands), spared)
     named = ("feature", "token", "sentence", "hidden")
     dims = {name: widths[name] for name in named if name in widths}
     return NetworkEntry(dims=dims, variants=variants, islands={"fp16": spared} if spared else {})

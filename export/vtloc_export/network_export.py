@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
+
+from torch import nn
 
 from vtloc_export.graph.compact_weights import compact_graph
 from vtloc_export.graph.external_weights import SavedGraph, saved_graph
 from vtloc_export.graph.tracing import export_graph, typed_network
 from vtloc_export.parity.comparison import (
     SMALL,
+    Evaluate,
     OutputParity,
     check,
     compare,
@@ -21,20 +24,20 @@ from vtloc_export.parity.comparison import (
     torch_evaluate,
 )
 from vtloc_export.parity.probes import probes
-from vtloc_export.precision.activation_ranges import LayerRange, activation_ranges, check_ranges
 from vtloc_export.precision.graph_check import check_half_precision
-from vtloc_export.precision.policy import POLICIES
+from vtloc_export.precision.islands import within_range
+from vtloc_export.precision.policy import POLICIES, TypedNetwork
 
 if TYPE_CHECKING:
-    import torch
     from onnx import ModelProto
 
-    from vtloc.encoders import TextEncoder, VisualEncoder
+    from vtloc_export.precision.activation_ranges import LayerRange
     from vtloc_export.signatures import Precision
     from vtloc_runtime.bundle.manifest import NetworkName
 
-_REFERENCE_PARAMETERS = 30_000_000
-"""Largest frame encoder for ONNX's own evaluator, whose half precision is true and very slow."""
+_REFERENCE_PARAMETERS = {"visual": 30_000_000, "text": 100_000_000}
+"""Largest encoders, without their embeddings, for ONNX's own evaluator, whose half precision is
+true and very slow."""
 _RANGES_KEPT = 5
 
 
@@ -48,6 +51,7 @@ class ExportedNetwork:
         files: Its ONNX file, and the file beside it where that is too small.
         parity: Its outputs against PyTorch in FP32.
         ranges: The largest activations, in half precision only.
+        islands: Modules that stay in FP32, in half precision only.
     """
 
     network: NetworkName
@@ -55,34 +59,38 @@ class ExportedNetwork:
     files: SavedGraph
     parity: tuple[OutputParity, ...]
     ranges: tuple[LayerRange, ...] = ()
+    islands: tuple[str, ...] = ()
 
 
 def export_network(
     network: NetworkName,
-    module: torch.nn.Module,
+    module: nn.Module,
     widths: Mapping[str, int],
     precision: Precision,
     *,
     graph: ModelProto | None = None,
     spared: Sequence[str] = (),
+    reference: Evaluate | None = None,
 ) -> ExportedNetwork:
     """Export one network in one precision and check it.
 
     Args:
         network: Which network the module is.
         module: The PyTorch module.
-        widths: Lengths of its fixed axes, as ``network_widths`` gives them.
+        widths: Lengths of its fixed axes, by name.
         precision: What to export.
         graph: Its FP32 graph, where there is one already.
-        spared: Modules that compute in FP32 altogether where the precision is ``fp16``.
+        spared: Modules that compute in FP32 altogether where the precision is ``fp16``; those
+            that half precision cannot hold are added.
+        reference: Runs the module in FP32; by default anew for every call.
 
     Raises:
         ExportError: It cannot be exported in that precision.
         ParityError: Its outputs differ from PyTorch's by more than the tolerance.
     """
-    reference = torch_evaluate(module, network)
+    reference = reference or torch_evaluate(module, network)
     if precision == "fp16":
-        return _export_half(network, module, widths, spared)
+        return _export_half(network, module, widths, spared, reference)
     plain = graph or export_graph(typed_network(network, module), network, widths)
     model = compact_graph(plain, network) if precision == "compact" else plain
     files = saved_graph(model, network, external_name(network, precision))
@@ -102,46 +110,29 @@ def external_name(network: NetworkName, precision: Precision) -> str:
     return f"{file_name(network, precision)}.data"
 
 
-def network_widths(
-    localizer: torch.nn.Module, visual: VisualEncoder, text: TextEncoder
-) -> dict[NetworkName, dict[str, int]]:
-    """The lengths of every network's fixed axes, by network and name."""
-    vocabulary = json.loads(text.tokenizer_json())["model"]["vocab"]
-    config: Any = localizer.config
-    return {
-        "visual": {"size": visual.preprocessing.size, "feature": visual.dimension},
-        "text": {
-            "token": text.token_dimension,
-            "sentence": text.sentence_dimension,
-            "max_tokens": text.max_tokens,
-            "vocabulary": len(vocabulary),
-        },
-        "localizer": {
-            "feature": visual.dimension,
-            "token": text.token_dimension,
-            "hidden": int(config.hidden_dim),
-        },
-    }
-
-
-def runs_in_reference(network: NetworkName, module: torch.nn.Module) -> bool:
+def runs_in_reference(network: NetworkName, module: nn.Module) -> bool:
     """Whether ONNX's own evaluator can run the network in reasonable time."""
+    embeddings = (one for one in module.modules() if isinstance(one, nn.Embedding))
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    return network != "visual" or parameters <= _REFERENCE_PARAMETERS
+    parameters -= sum(one.weight.numel() for one in embeddings)
+    return parameters <= _REFERENCE_PARAMETERS.get(network, parameters)
 
 
 def _export_half(
     network: NetworkName,
-    module: torch.nn.Module,
+    module: nn.Module,
     widths: Mapping[str, int],
     spared: Sequence[str],
+    reference: Evaluate,
 ) -> ExportedNetwork:
-    reference = torch_evaluate(module, network)
-    typed = typed_network(network, module, half=True, spared=spared)
-    ranges = activation_ranges(typed, range_calls(network, widths))
-    check_ranges(ranges, network=network)
+    typed, ranges, islands = within_range(
+        partial(_half, network, module),
+        lambda: range_calls(network, widths),
+        network=network,
+        spared=spared,
+    )
     model = export_graph(typed, network, widths)
-    check_half_precision(model, POLICIES[network].sparing(spared))
+    check_half_precision(model, POLICIES[network].sparing(islands))
     files = saved_graph(model, network, external_name(network, "fp16"))
     # ONNX Runtime computes FP16 in FP32 on a CPU: it proves the graph's shapes, and no more.
     shapes = compare(
@@ -157,4 +148,8 @@ def _export_half(
         tried = probes(network, widths, SMALL[network])
         rounded = compare(network, reference_evaluate(model), reference, tried)
         check(rounded, network=network, precision="fp16", against="ONNX's evaluator")
-    return ExportedNetwork(network, "fp16", files, parity, ranges[:_RANGES_KEPT])
+    return ExportedNetwork(network, "fp16", files, parity, ranges[:_RANGES_KEPT], islands)
+
+
+def _half(network: NetworkName, module: nn.Module, spared: Sequence[str]) -> TypedNetwork:
+    return typed_network(network, module, half=True, spared=spared)

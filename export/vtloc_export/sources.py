@@ -1,4 +1,4 @@
-"""Sources of an export: a checkpoint, or a bundle whose weights are read back into PyTorch."""
+"""Sources of an export: a checkpoint, a bundle whose weights are read back, or encoders' names."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from vtloc.encoders.catalogue import tried_encoder
 from vtloc.errors import CheckpointError
 from vtloc.model import LocalizerConfig, LocalizerNetwork, load_checkpoint
 from vtloc_export.graph.parameter_names import read_parameters
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.bundle.manifest import Decoding, ScoreCalibration, Windows
+from vtloc_runtime.bundle.manifest import Decoding, ScoreCalibration, SentenceBankEntry, Windows
 from vtloc_runtime.errors import BundleError
 from vtloc_runtime.system.text import first_line
 
@@ -30,15 +31,29 @@ _TRUSTED = ("fp32", "compact", "fp16")
 
 
 @dataclass(frozen=True, slots=True)
-class LocalizerSource:
-    """A localizer with the metadata that goes into a bundle.
+class EncoderPair:
+    """Encoders to make a bundle of, without a localizer.
 
     Attributes:
-        network: The PyTorch network, in evaluation mode.
-        visual_encoder: Name of its frame encoder.
-        text_encoder: Name of its text encoder.
-        checkpoint_sha256: Hash of the checkpoint it came from.
+        visual: The frame encoder's name.
+        text: The text encoder's name.
+    """
+
+    visual: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSource:
+    """What a bundle is made of, with the metadata that goes into it.
+
+    Attributes:
+        visual_encoder: Name of the frame encoder.
+        text_encoder: Name of the text encoder.
         name: The bundle's name.
+        network: The localizer in PyTorch, in evaluation mode; None where the encoders answer by
+            similarity alone.
+        checkpoint_sha256: Hash of the checkpoint it came from; empty without one.
         license: Licence of the weights.
         training_data: What it was trained on.
         frames_per_second: How densely it was trained to see videos.
@@ -47,14 +62,15 @@ class LocalizerSource:
         score_calibration: From raw scores to probabilities, where it was calibrated.
         accuracy: What was measured, by test set.
         spared: Modules of each network that stay in FP32 in half precision, as calibration chose.
-        reference: Content of the file of reference frames for absence; None where it has none.
+        kept: Content of the files that an exported bundle compares sentences with, by their paths.
+        sentence_bank: How an exported bundle uses its sentence bank; None where it has none.
     """
 
-    network: LocalizerNetwork
     visual_encoder: str
     text_encoder: str
-    checkpoint_sha256: str
     name: str
+    network: LocalizerNetwork | None = None
+    checkpoint_sha256: str = ""
     license: str = "unspecified"
     training_data: str = ""
     frames_per_second: float = 1.0
@@ -63,26 +79,47 @@ class LocalizerSource:
     score_calibration: ScoreCalibration | None = None
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     spared: Mapping[NetworkName, tuple[str, ...]] = field(default_factory=dict)
-    reference: bytes | None = None
+    kept: Mapping[str, bytes] = field(default_factory=dict)
+    sentence_bank: SentenceBankEntry | None = None
 
 
-def load_source(path: Path) -> LocalizerSource:
-    """Load what to export.
+def load_source(source: Path | EncoderPair) -> ExportSource:
+    """Load what to export; encoders themselves are loaded later, by their names.
 
     Args:
-        path: A checkpoint's file, or a bundle's directory.
+        source: A checkpoint's file, a bundle's directory, or encoders' names.
 
     Raises:
         CheckpointError: The checkpoint is missing or damaged.
         BundleError: The bundle is missing, altered, or does not hold the localizer's weights.
     """
-    return _from_bundle(path) if path.is_dir() else _from_checkpoint(path)
+    if isinstance(source, EncoderPair):
+        return _from_encoders(source)
+    return _from_bundle(source) if source.is_dir() else _from_checkpoint(source)
 
 
-def _from_checkpoint(path: Path) -> LocalizerSource:
+def _from_encoders(pair: EncoderPair) -> ExportSource:
+    known = tried_encoder(pair.visual) if pair.visual == pair.text else None
+    return ExportSource(
+        visual_encoder=pair.visual,
+        text_encoder=pair.text,
+        name=_title(pair.visual),
+        license="unspecified" if known is None else known.license,
+        decoding=Decoding(strategy="similarity"),
+    )
+
+
+def _title(encoder: str) -> str:
+    """A bundle's name for people: the encoder's model and tag, without a file's path."""
+    parts = encoder.split(":")[1:]
+    named = [part for part in parts if "/" not in part and part not in {"local-dir", "hf-hub"}]
+    return " ".join(named) or encoder.rstrip("/").rpartition("/")[2]
+
+
+def _from_checkpoint(path: Path) -> ExportSource:
     checkpoint = load_checkpoint(path)
     metadata = checkpoint.metadata
-    return LocalizerSource(
+    return ExportSource(
         network=checkpoint.network.eval(),
         visual_encoder=checkpoint.visual_encoder,
         text_encoder=checkpoint.text_encoder,
@@ -97,22 +134,11 @@ def _from_checkpoint(path: Path) -> LocalizerSource:
     )
 
 
-def _from_bundle(path: Path) -> LocalizerSource:
+def _from_bundle(path: Path) -> ExportSource:
     bundle = Bundle.open(path)
     manifest, provenance = bundle.manifest, bundle.manifest.provenance
-    config = LocalizerConfig.from_json(provenance.localizer)
-    network = LocalizerNetwork(config)
-    parameters = read_parameters(_localizer_graph(bundle))
-    try:
-        network.load_state_dict(parameters)
-    except RuntimeError as error:
-        raise BundleError(
-            "the localizer's graph does not hold the weights that its configuration asks for",
-            where=path,
-            remedy="Export from the checkpoint",
-        ) from error
-    return LocalizerSource(
-        network=network.eval(),
+    return ExportSource(
+        network=_localizer(bundle) if "localizer" in manifest.networks else None,
         visual_encoder=provenance.visual_encoder,
         text_encoder=provenance.text_encoder,
         checkpoint_sha256=provenance.checkpoint_sha256,
@@ -125,8 +151,23 @@ def _from_bundle(path: Path) -> LocalizerSource:
         score_calibration=manifest.score_calibration,
         accuracy=provenance.accuracy,
         spared={name: one.islands.get("fp16", ()) for name, one in manifest.networks.items()},
-        reference=bundle.read(test.file, test.sha256) if (test := bundle.presence) else None,
+        kept={one.file: bundle.read(one.file, one.sha256) for one in bundle.compared_files()},
+        sentence_bank=manifest.sentence_bank,
     )
+
+
+def _localizer(bundle: Bundle) -> LocalizerNetwork:
+    network = LocalizerNetwork(LocalizerConfig.from_json(bundle.manifest.provenance.localizer))
+    parameters = read_parameters(_localizer_graph(bundle))
+    try:
+        network.load_state_dict(parameters)
+    except RuntimeError as error:
+        raise BundleError(
+            "the localizer's graph does not hold the weights that its configuration asks for",
+            where=bundle.path,
+            remedy="Export from the checkpoint",
+        ) from error
+    return network.eval()
 
 
 def _localizer_graph(bundle: Bundle) -> ModelProto:

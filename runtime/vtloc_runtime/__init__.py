@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.localize.moments import Localization, Moment
+    from vtloc_runtime.localize.question import Picture
 
 __version__ = "0.2.0"
 
@@ -48,6 +49,7 @@ __all__ = [
     "Moment",
     "NetworkError",
     "OutputError",
+    "Picture",
     "QueryError",
     "UsageError",
     "VideoError",
@@ -76,6 +78,7 @@ _HOMES = {
     "Localizer": "vtloc_runtime.localize.localizer",
     "Localization": "vtloc_runtime.localize.moments",
     "Moment": "vtloc_runtime.localize.moments",
+    "Picture": "vtloc_runtime.localize.question",
 }
 
 # Hidden from type checkers, for which it would make every name valid.

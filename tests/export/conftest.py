@@ -11,7 +11,7 @@ from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.model import LocalizerNetwork, save_checkpoint
 from vtloc_export.bundle_export import export_bundle
 from vtloc_export.graph.tracing import export_graph, typed_network
-from vtloc_export.network_export import network_widths
+from vtloc_export.networks import network_widths
 from vtloc_export.options import ExportOptions
 
 

@@ -1,12 +1,15 @@
-"""The paper's frame and text towers at full size, with random weights."""
+"""Public frame and text towers at full size, with random weights."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 
 from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.model import LocalizerConfig, LocalizerNetwork
-from vtloc_export.network_export import export_network, network_widths
+from vtloc_export.network_export import export_network
+from vtloc_export.networks import network_widths
 
 pytestmark = pytest.mark.slow
 
@@ -24,3 +27,24 @@ def test_vit_b_32_is_exported_in_every_precision(precision):
     low, high = {"fp32": (4, 4.1), "fp16": (2, 2.05), "compact": (1, 1.2)}[precision]
     assert low * parameters * 0.98 < len(frames.files.content) < high * parameters
     assert words.parity
+
+
+MODELS = (
+    "ViT-B-32-256", "ViT-B-16", "ViT-L-14", "EVA02-B-16", "EVA02-L-14", "ViTamin-S", "ViTamin-L",
+    "PE-Core-T-16-384", "PE-Core-S-16-384", "PE-Core-B-16", "PE-Core-L-14-336", "MobileCLIP-S1",
+    "MobileCLIP2-S0", "MobileCLIP2-S2", "ViT-B-16-SigLIP", "ViT-B-32-SigLIP2-256",
+    "ViT-B-16-SigLIP2",
+)  # fmt: skip
+
+
+@pytest.mark.skipif(
+    not os.environ.get("VTLOC_TEST_SLOW"), reason="VTLOC_TEST_SLOW is not set; see make test-slow"
+)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_public_frame_tower_is_exported(model, precision):
+    visual = load_visual_encoder(f"open_clip:{model}")
+    widths = {"size": visual.preprocessing.size, "feature": visual.dimension}
+    exported = export_network("visual", visual, widths, precision)
+    assert exported.islands == ()
+    assert exported.files.size > 0

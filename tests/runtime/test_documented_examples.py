@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import vtloc_runtime.bundle.bundle
 from vtloc_runtime import Localization
@@ -67,6 +68,13 @@ def test_asyncio_answers_in_order(surroundings: None) -> None:
 
 def test_the_observer_counts_every_stage(surroundings: None) -> None:
     assert dict(run("Metrics")["things"]) == {"decode": 12, "encode": 12, "localize": 2}
+
+
+def test_every_kind_of_question_finds_blue(surroundings: None) -> None:
+    Image.new("RGB", (40, 40), (0, 0, 255)).save("blue.png")
+    answers = run("Questions")["answers"]
+    assert [round(answer.best.start) for answer in answers] == [7, 7, 7, 7]
+    assert [answer.like for answer in answers] == [(), (), ("blue.png",), ("a picture",)]
 
 
 @pytest.mark.parametrize("title", ["Bundles", "Warm-up", "Untrusted files"])

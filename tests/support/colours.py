@@ -18,7 +18,15 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, processors
 
 from tests.support.bundle_files import make_model, make_tokenizer, write_bundle
-from vtloc_runtime.bundle.manifest import Preprocessing, Provenance, SharedSpace, Windows
+from vtloc_runtime.bundle.manifest import (
+    SCHEMA_VERSION,
+    Decoding,
+    NetworkName,
+    Preprocessing,
+    Provenance,
+    SharedSpace,
+    Windows,
+)
 
 SIZE = 32
 COLOURS = {
@@ -162,8 +170,11 @@ def _tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def write_colour_bundle(folder: Path, **changes: Any) -> Path:
-    """Write the bundle of colours; ``changes`` replace fields of its manifest."""
+def write_colour_bundle(folder: Path, *, localizer: bool = True, **changes: Any) -> Path:
+    """Write the bundle of colours; ``changes`` replace fields of its manifest.
+
+    Without a localizer it finds moments by similarity.
+    """
     fields: dict[str, Any] = {
         "schema": 1,
         "name": "colours",
@@ -177,9 +188,21 @@ def write_colour_bundle(folder: Path, **changes: Any) -> Path:
             checkpoint_sha256="0" * 64,
         ),
     }
+    networks: dict[NetworkName, Callable[[int], onnx.ModelProto]] = {
+        "visual": _visual,
+        "text": _text,
+        "localizer": _localizer,
+    }
+    if not localizer:
+        del networks["localizer"]
+        fields |= {
+            "schema": SCHEMA_VERSION,
+            "routing_iterations": 0,
+            "decoding": Decoding(strategy="similarity"),
+        }
     return write_bundle(
         folder,
-        {"visual": _visual, "text": _text, "localizer": _localizer},
+        networks,
         {
             "visual": {"feature": 3},
             "text": {"token": 3, "sentence": 3},

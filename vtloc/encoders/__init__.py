@@ -2,17 +2,34 @@
 
 An encoder is named by a string, which is what checkpoints and bundles remember of it:
 
-==============================  ================================================================
-``efficientnet-lite0``          frames; the default bundle's tower, offline
-``minilm``                      text; the default bundle's tower, offline
-``open_clip:MODEL``             frames or text; random weights, for measuring speed and shapes
-``open_clip:MODEL:TAG``         frames or text; a pretrained tag of open_clip
-``open_clip:MODEL:PATH``        frames or text; a local checkpoint
-``hf:DIRECTORY``, ``hf:NAME``   text; a Hugging Face encoder, from a directory or by name
-==============================  ================================================================
+===============================  =============================================================
+``efficientnet-lite0``           frames; the default bundle's tower, offline
+``minilm``                       text; the default bundle's tower, offline
+``open_clip:MODEL:TAG``          frames or text; a pretrained tag of open_clip
+``open_clip:MODEL:TAG:FILE``     frames or text; the weights of that tag, from a file
+``open_clip:MODEL:FILE``         frames or text; a local checkpoint
+``open_clip:local-dir:FOLDER``   frames or text; a folder as on the Hugging Face hub
+``open_clip:hf-hub:NAME``        frames or text; a repository on the hub
+``open_clip:MODEL``              frames or text; random weights, for measuring speed and shapes
+``hf:DIRECTORY``, ``hf:NAME``    text; a Hugging Face encoder, from a directory or by name
+===============================  =============================================================
 """
 
 from vtloc.encoders.interface import TextEncoder, VisualEncoder
-from vtloc.encoders.registry import load_text_encoder, load_visual_encoder
+from vtloc.encoders.registry import (
+    is_encoder_name,
+    load_encoders,
+    load_text_encoder,
+    load_visual_encoder,
+    share_a_space,
+)
 
-__all__ = ["TextEncoder", "VisualEncoder", "load_text_encoder", "load_visual_encoder"]
+__all__ = [
+    "TextEncoder",
+    "VisualEncoder",
+    "is_encoder_name",
+    "load_encoders",
+    "load_text_encoder",
+    "load_visual_encoder",
+    "share_a_space",
+]

@@ -1,36 +1,22 @@
 """CLIP's tokenizer as a Hugging Face ``tokenizer.json``, built from open_clip's vocabulary file.
 
 The result gives the ids of ``open_clip.tokenize`` for every sentence whose encoding is sound.
-open_clip also repairs text that was decoded wrongly ("Ã©" for "é"), and it reads a typed
-``<end_of_text>`` as the special token: the first would need a language model's worth of rules,
-the second lets a query cut itself short, so neither is imitated.
+open_clip also reads a typed ``<end_of_text>`` as the special token; that would let a query cut
+itself short, so it is not imitated.
 """
 
 from __future__ import annotations
 
 import gzip
-import unicodedata
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from vtloc.encoders.text_cleaning import cleaning_steps
+
 START, END = "<start_of_text>", "<end_of_text>"
 _MERGES = 49152 - 256 - 2
 _PIECES = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-_CONTROLS = r"[\x00-\x08\x0b\x0e-\x1f\x7f\x{206a}-\x{206f}\x{feff}\x{fff9}-\x{fffc}]"
-_SINGLE_QUOTES, _DOUBLE_QUOTES = r"[\x{02bc}\x{2018}-\x{201b}]", r"[\x{201c}-\x{201f}]"
-_FINAL_SIGMA = r"(?<=\p{L})Σ(?!\p{L})"
-_ENTITIES = {
-    "&lt;": "<",
-    "&gt;": ">",
-    "&quot;": '"',
-    "&#39;": "'",
-    "&apos;": "'",
-    "&nbsp;": " ",
-    "&amp;": "&",
-}
-_COMPATIBLE = (*range(0xFB00, 0xFB07), *range(0xFF01, 0xFF5F), 0x0132, 0x0133, 0x0149, 0x3000)
-"""Latin ligatures and full-width letters, which open_clip reads as the plain ones."""
 
 
 def clip_tokenizer(vocabulary: Path, *, context_length: int) -> Tokenizer:
@@ -46,7 +32,7 @@ def clip_tokenizer(vocabulary: Path, *, context_length: int) -> Tokenizer:
     """
     ids, merges = _read_vocabulary(vocabulary)
     tokenizer = Tokenizer(models.BPE(vocab=ids, merges=merges, end_of_word_suffix="</w>"))
-    tokenizer.normalizer = _normalizer()
+    tokenizer.normalizer = normalizers.Sequence(list(cleaning_steps("lower")))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(_PIECES), behavior="removed", invert=True),
@@ -78,25 +64,3 @@ def _byte_letters() -> list[str]:
     printable += range(ord("®"), ord("ÿ") + 1)
     others = 256 - len(printable)
     return [*(chr(byte) for byte in printable), *(chr(256 + index) for index in range(others))]
-
-
-def _normalizer() -> normalizers.Normalizer:
-    unescape = [normalizers.Replace(entity, text) for entity, text in _ENTITIES.items()]
-    plain = [
-        normalizers.Replace(chr(code), unicodedata.normalize("NFKC", chr(code)))
-        for code in _COMPATIBLE
-    ]
-    return normalizers.Sequence(
-        [
-            *unescape,
-            *unescape,  # open_clip unescapes twice
-            *plain,
-            normalizers.Replace(Regex(_SINGLE_QUOTES), "'"),
-            normalizers.Replace(Regex(_DOUBLE_QUOTES), '"'),
-            normalizers.Replace(Regex(_CONTROLS), ""),
-            normalizers.NFC(),
-            # Lowercase works letter by letter, and a Greek word ends in another sigma.
-            normalizers.Replace(Regex(_FINAL_SIGMA), "ς"),
-            normalizers.Lowercase(),
-        ]
-    )

@@ -50,6 +50,7 @@ class HuggingFaceEncoder(TextEncoder):
         self.token_dimension = int(config.hidden_size)
         self.sentence_dimension = self.token_dimension
         self.max_tokens = max_tokens
+        self.vocabulary = int(config.vocab_size)
         self.pad_id = pad_id
         self.model = model
         self._tokenizer = tokenizer

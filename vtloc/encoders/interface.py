@@ -51,6 +51,7 @@ class TextEncoder(nn.Module, ABC):
         token_dimension: Width Dt of a token state.
         sentence_dimension: Width Ds of the sentence vector.
         max_tokens: Longest sentence, special tokens included.
+        vocabulary: How many token ids the tower knows.
         pad_id: The id that fills up a batch.
     """
 
@@ -58,6 +59,7 @@ class TextEncoder(nn.Module, ABC):
     token_dimension: int
     sentence_dimension: int
     max_tokens: int
+    vocabulary: int
     pad_id: int
 
     def freeze(self) -> None:

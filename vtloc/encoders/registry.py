@@ -9,15 +9,18 @@ from vtloc.errors import EncoderError
 if TYPE_CHECKING:
     from vtloc.encoders.interface import TextEncoder, VisualEncoder
 
-_VISUAL_NAMES = "efficientnet-lite0, open_clip:MODEL[:TAG or PATH]"
-_TEXT_NAMES = "minilm, hf:DIRECTORY, open_clip:MODEL[:TAG or PATH]"
+_VISUAL_NAMES = "efficientnet-lite0, open_clip:MODEL[:TAG][:FILE]"
+_TEXT_NAMES = "minilm, hf:DIRECTORY, open_clip:MODEL[:TAG][:FILE]"
+_ALONE = ("efficientnet-lite0", "minilm")
+_NEIGHBOURS = (("efficientnet-lite0", "minilm"),)
+"""Encoders of different names whose vectors lie in one space."""
 
 
 def load_visual_encoder(name: str) -> VisualEncoder:
     """Load a frame encoder, frozen and in evaluation mode.
 
     Args:
-        name: ``efficientnet-lite0``, or ``open_clip:MODEL[:TAG or PATH]``.
+        name: ``efficientnet-lite0``, or ``open_clip:MODEL[:TAG][:FILE]``.
 
     Raises:
         EncoderError: The name is unknown or the weights cannot be loaded.
@@ -39,7 +42,7 @@ def load_text_encoder(name: str) -> TextEncoder:
     """Load a text encoder, frozen and in evaluation mode.
 
     Args:
-        name: ``minilm``, ``hf:DIRECTORY``, or ``open_clip:MODEL[:TAG or PATH]``.
+        name: ``minilm``, ``hf:DIRECTORY``, or ``open_clip:MODEL[:TAG][:FILE]``.
 
     Raises:
         EncoderError: The name is unknown or the weights cannot be loaded.
@@ -59,3 +62,37 @@ def load_text_encoder(name: str) -> TextEncoder:
 
         return load_clip_text(rest)
     raise EncoderError("unknown text encoder", where=name, remedy=f"Use one of: {_TEXT_NAMES}")
+
+
+def load_encoders(visual: str, text: str) -> tuple[VisualEncoder, TextEncoder]:
+    """Load a frame encoder and a text encoder; towers of one model share one loading.
+
+    Args:
+        visual: The frame encoder's name.
+        text: The text encoder's name.
+
+    Raises:
+        EncoderError: A name is unknown or its weights cannot be loaded.
+        MissingExtraError: A package that one needs is not installed.
+    """
+    family, _, rest = visual.partition(":")
+    if visual == text and family == "open_clip" and rest:
+        from vtloc.encoders.clip import load_clip
+
+        return load_clip(rest)
+    return load_visual_encoder(visual), load_text_encoder(text)
+
+
+def share_a_space(visual: VisualEncoder, text: TextEncoder) -> bool:
+    """Whether frames of one encoder and sentences of the other compare by cosine.
+
+    Equal widths do not make a space: two models of one size have different ones.
+    """
+    return visual.shared_space is not None and (
+        visual.name == text.name or (visual.name, text.name) in _NEIGHBOURS
+    )
+
+
+def is_encoder_name(text: str) -> bool:
+    """Whether a text is written as an encoder's name is, known or not."""
+    return text.startswith(("open_clip:", "hf:")) or text in _ALONE

@@ -1,4 +1,4 @@
-"""``vtloc-calibrate``: score probabilities, samples, INT8, and sensitivity to precision."""
+"""``vtloc-calibrate``: score probabilities, reference frames, samples, INT8, sensitivity."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from vtloc_calibration.cli.console import print_message, progress_bar
 from vtloc_calibration.cli.precision import int8, sensitivity
+from vtloc_calibration.cli.reference import reference
 from vtloc_calibration.report_files import check_report_file, write_report
 from vtloc_runtime.cli.program import VersionOption, new_application, run_program
 from vtloc_runtime.errors import UsageError
@@ -280,14 +281,15 @@ def _show_samples(summary: Mapping[str, Any]) -> None:
     table = Table(title="Samples", title_justify="left")
     for column in ("", "count", "5 %", "50 %", "95 %"):
         table.add_column(column, justify="right" if column else "left")
-    frames, sentences, localizer = summary["frames"], summary["sentences"], summary["localizer"]
+    frames, sentences = summary["frames"], summary["sentences"]
     table.add_row("videos", str(len(summary["videos"])), "", "", "")
-    rows = (
+    rows = [
         ("frames, brightness", frames["count"], frames["brightness"]),
         ("frames, contrast", frames["distinct"], frames["contrast"]),
         ("sentences, tokens", sentences["count"], sentences["tokens"]),
-        ("localizer calls, frames", localizer["count"], localizer["frames"]),
-    )
+    ]
+    if (localizer := summary.get("localizer")) is not None:
+        rows.append(("localizer calls, frames", localizer["count"], localizer["frames"]))
     for label, count, quantiles in rows:
         table.add_row(label, str(count), *(f"{quantile:g}" for quantile in quantiles))
     Console().print(table)
@@ -295,6 +297,7 @@ def _show_samples(summary: Mapping[str, Any]) -> None:
 
 app.command()(sensitivity)
 app.command()(int8)
+app.command()(reference)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -14,7 +14,6 @@ from rich.table import Table
 from vtloc_calibration.cli.console import print_message, progress_bar
 from vtloc_calibration.report_files import check_report_file, write_report
 from vtloc_export.errors import ParityError
-from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from vtloc_calibration.quantize.trials import AnswerTrial
     from vtloc_calibration.samples.samples import Samples
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.bundle.manifest import NetworkName
 
 BundleArgument = Annotated[Path, typer.Argument(help="The bundle, a directory.")]
 SamplesOption = Annotated[
@@ -75,7 +75,7 @@ def sensitivity(
     _check_report(report, precision)
     with _answer_trial(opened, labels, videos) as answers:
         studies = []
-        for name in _networks(network):
+        for name in _networks(network, opened):
             found, _ = _study(
                 opened,
                 name,
@@ -127,7 +127,7 @@ def int8(
         processor: Processor = "cpu" if base is None and target is None else "gpu"
         studies, measured = [], dict(opened.manifest.provenance.parity.get("int8", {}))
         written: dict[NetworkName, bytes] = {}
-        for name in _networks(network):
+        for name in _networks(network, opened):
             found, content = _study(
                 opened,
                 name,
@@ -175,15 +175,17 @@ def int8(
         _refuse_drift(drift)
 
 
-def _networks(chosen: Sequence[str] | None) -> tuple[NetworkName, ...]:
+def _networks(chosen: Sequence[str] | None, bundle: Bundle) -> tuple[NetworkName, ...]:
+    names = bundle.manifest.network_names
     if not chosen:
-        return NETWORK_NAMES
-    if unknown := set(chosen) - set(NETWORK_NAMES):
+        return names
+    if unknown := set(chosen) - set(names):
         raise UsageError(
-            f"unknown network {', '.join(sorted(unknown))}",
-            remedy=f"Networks are {', '.join(NETWORK_NAMES)}",
+            f"the bundle has no network named {', '.join(sorted(unknown))}",
+            where=bundle.path,
+            remedy=f"Its networks are: {', '.join(names)}",
         )
-    return tuple(name for name in NETWORK_NAMES if name in chosen)
+    return tuple(name for name in names if name in chosen)
 
 
 @contextmanager

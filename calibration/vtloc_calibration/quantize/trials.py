@@ -16,7 +16,6 @@ from vtloc_calibration.scores.answers import without_calibration
 from vtloc_export.parity.bounds import MOVED_SECONDS
 from vtloc_export.parity.comparison import Evaluate, compare, onnxruntime_evaluate
 from vtloc_export.parity.probes import Probe
-from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video.isolation.chunks import Read, ReadingEnd
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from vtloc_calibration.scores.labelled import LabelledQuery
     from vtloc_export.parity.measures import Difference
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.bundle.manifest import NetworkName
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.localize.moments import Moment
     from vtloc_runtime.networks.interface import Array, Network
@@ -82,7 +82,7 @@ class AnswerTrial:
         self._networks: dict[NetworkName, Network] = {}
         self._footage: list[_Footage] = []
         with ExitStack() as opened:
-            for name in NETWORK_NAMES:
+            for name in bundle.manifest.network_names:
                 network = open_network(bundle, name, precision=base_precision(bundle, name))
                 self._networks[name] = opened.enter_context(network)
             self._read_videos(labelled, frames)

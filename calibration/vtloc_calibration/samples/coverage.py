@@ -29,16 +29,15 @@ def coverage(calls: Mapping[NetworkName, Sequence[Mapping[str, Array]]]) -> dict
     """Describe samples in plain JSON values.
 
     Args:
-        calls: The calls of each network, inputs by name.
+        calls: The calls of each network that the bundle has, inputs by name.
 
     Returns:
         Counts, and quantiles (5, 50 and 95 percent) of brightness, contrast and lengths.
     """
-    return {
-        "frames": _frames(calls["visual"]),
-        "sentences": _sentences(calls["text"]),
-        "localizer": _localizer(calls["localizer"]),
-    }
+    found = {"frames": _frames(calls["visual"]), "sentences": _sentences(calls["text"])}
+    if "localizer" in calls:
+        found["localizer"] = _localizer(calls["localizer"])
+    return found
 
 
 def check_coverage(summary: Mapping[str, Any]) -> None:
@@ -70,12 +69,15 @@ def check_coverage(summary: Mapping[str, Any]) -> None:
             sentences["distinct"] < MINIMUM_SENTENCES,
             f"{sentences['distinct']} distinct sentences; {MINIMUM_SENTENCES} are needed",
         ),
-        (not summary["localizer"]["finite"], "features or tokens are not all finite"),
-        (
-            summary["localizer"]["spread"] <= 0,
-            "every frame has the same features: the visual network tells nothing apart",
-        ),
     ]
+    if (localizer := summary.get("localizer")) is not None:
+        reasons += [
+            (not localizer["finite"], "features or tokens are not all finite"),
+            (
+                localizer["spread"] <= 0,
+                "every frame has the same features: the visual network tells nothing apart",
+            ),
+        ]
     for holds, reason in reasons:
         if holds:
             raise CalibrationError(

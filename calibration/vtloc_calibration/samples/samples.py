@@ -1,4 +1,4 @@
-"""Representative inputs of the three networks, recorded while the runtime works.
+"""Representative inputs of a bundle's networks, recorded while the runtime works.
 
 Each network is wrapped while real videos are encoded and real sentences are localized, so that
 calibration sees what production sees: the same frames, batches, padding and windows.
@@ -48,7 +48,7 @@ class SampledVideo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """Recorded inputs of the three networks.
+    """Recorded inputs of a bundle's networks.
 
     Attributes:
         calls: The calls of each network, inputs by name. Calls of the visual network hold one
@@ -70,7 +70,15 @@ class Samples:
         Args:
             network: Which network.
             size: Frames in one batch of the visual network.
+
+        Raises:
+            CalibrationError: The samples were drawn with a bundle that has no such network.
         """
+        if network not in self.calls:
+            raise CalibrationError(
+                f"the samples hold no inputs of the {network} network",
+                remedy="Draw samples with this bundle: vtloc-calibrate samples BUNDLE --out FILE",
+            )
         if network != "visual":
             yield from self.calls[network]
             return
@@ -148,7 +156,9 @@ class Samples:
                 remedy="Draw them with: vtloc-calibrate samples BUNDLE --out FILE",
             ) from error
         ordered = {
-            name: tuple(found[index] for index in sorted(found)) for name, found in calls.items()
+            name: tuple(found[index] for index in sorted(found))
+            for name, found in calls.items()
+            if found
         }
         return cls(ordered, summary)
 
@@ -214,7 +224,7 @@ def draw_samples(
     unreadable: dict[str, str] = {}
     seconds = 0.0
     with ExitStack() as opened:
-        for name in NETWORK_NAMES:
+        for name in bundle.manifest.network_names:
             network = open_network(bundle, name, precision=precision)
             networks[name] = RecordedNetwork(opened.enter_context(network), recorder)
         localizer = Localizer(bundle, networks, encoder=encoder, batch=8)
@@ -234,7 +244,7 @@ def draw_samples(
                 seconds += encoded.duration
             if progress is not None:
                 progress(done)
-    calls = recorder.calls()
+    calls = {name: recorder.calls()[name] for name in networks}
     summary = {
         "bundle": bundle.manifest.name,
         "seed": seed,
@@ -250,7 +260,7 @@ def draw_samples(
 def _digest(calls: Mapping[NetworkName, Sequence[Mapping[str, Array]]]) -> str:
     found = hashlib.sha256()
     for network in NETWORK_NAMES:
-        for call in calls[network]:
+        for call in calls.get(network, ()):
             for name in sorted(call):
                 found.update(f"{network}/{name}{call[name].shape}".encode())
                 found.update(np.ascontiguousarray(call[name]).tobytes())

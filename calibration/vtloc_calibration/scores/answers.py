@@ -74,8 +74,9 @@ class Answers:
 
 def without_calibration(bundle: Bundle) -> Bundle:
     """The same bundle, with raw scores and an answer to every sentence."""
+    answering = bundle.always_answering()
     return replace(
-        bundle, manifest=msgspec.structs.replace(bundle.manifest, score_calibration=None)
+        answering, manifest=msgspec.structs.replace(answering.manifest, score_calibration=None)
     )
 
 

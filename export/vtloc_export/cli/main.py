@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
+from vtloc_export.cli.models import models_command
 from vtloc_export.cli.onnx import onnx_command
 from vtloc_export.cli.trt import trt_command
 from vtloc_export.cli.verify import verify_command
@@ -15,10 +16,11 @@ app = new_application()
 
 @app.callback()
 def program(version: VersionOption = False) -> None:
-    """Turn a checkpoint into a bundle, a bundle into TensorRT engines, and verify both."""
+    """Turn a checkpoint or public encoders into a bundle, then into engines; verify all of it."""
 
 
 app.command("onnx")(onnx_command)
+app.command("models")(models_command)
 app.command("trt")(trt_command)
 app.command("verify")(verify_command)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ import typer
 
 from vtloc_export.options import ExportOptions
 from vtloc_export.signatures import PRECISIONS, Precision
+from vtloc_runtime.bundle.bundle_names import bundle_names, named_folder
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.system.tables import print_table
 
@@ -18,20 +21,41 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from vtloc_export.bundle_export import ExportReport
+    from vtloc_export.sources import EncoderPair
 
 
 def onnx_command(  # noqa: PLR0917 - the parameters of a command are its options
     source: Annotated[
-        Path, typer.Argument(help="A localizer's checkpoint, or a bundle to export again.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the new bundle.")],
+        str | None,
+        typer.Argument(
+            help="A localizer's checkpoint, a bundle to export again, or an encoder's name such as "
+            "open_clip:ViT-B-32:openai (vtloc-export models lists them)."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Directory of the new bundle. Default: your folder of bundles."
+        ),
+    ] = None,
+    visual: Annotated[
+        str | None, typer.Option(help="The frame encoder's name, in place of a source.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="The text encoder's name, beside --visual.")
+    ] = None,
     precision: Annotated[
         str, typer.Option(help=f"Comma-separated list of {', '.join(PRECISIONS)}.")
     ] = "fp32,fp16",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a bundle that is already there.")
     ] = False,
-    name: Annotated[str | None, typer.Option(help="Name of the bundle, shown to users.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the bundle, shown to users. Without --out, the name to open it by."
+        ),
+    ] = None,
     license: Annotated[  # noqa: A002 - the option's name
         str | None, typer.Option(help="Licence of the weights.")
     ] = None,
@@ -40,12 +64,17 @@ def onnx_command(  # noqa: PLR0917 - the parameters of a command are its options
         bool, typer.Option("--no-lint", help="Do not run Polygraphy's lint.")
     ] = False,
 ) -> None:
-    """Export a localizer and its encoders to ONNX, checked against PyTorch.
+    """Export a localizer and its encoders to ONNX, or encoders alone, checked against PyTorch.
 
-    Each of the three networks is traced in each precision and compared with its PyTorch module
-    over many shapes, padded and not. Half precision is computed in true half precision. The
-    bundle appears only if all checks pass.
+    Each network is traced in each precision and compared with its PyTorch module over many
+    shapes, padded and not. Half precision is computed in true half precision. The bundle appears
+    only if all checks pass.
+
+    Encoders alone find moments by the similarity of frames and sentences, without training. With
+    --name and no --out, the bundle is then opened by its name: vtloc-run --bundle NAME.
     """
+    given = read_source(source, visual, text)
+    place = _place(out, name)
     options = ExportOptions(
         precisions=parse_precisions(precision),
         overwrite=overwrite,
@@ -57,8 +86,68 @@ def onnx_command(  # noqa: PLR0917 - the parameters of a command are its options
     from vtloc_export.bundle_export import export_bundle
 
     with progress_bar() as progress:
-        report = export_bundle(source, out, options, progress)
+        report = export_bundle(given, place, options, progress)
     _print_report(report)
+
+
+def read_source(source: str | None, visual: str | None, text: str | None) -> Path | EncoderPair:
+    """What is to be exported.
+
+    Args:
+        source: A path, or the name of encoders.
+        visual: The frame encoder's name, in place of a source.
+        text: The text encoder's name, beside it.
+
+    Raises:
+        UsageError: Nothing is named, or too much.
+        EncoderError: The source is neither a path nor the name of encoders.
+    """
+    from vtloc.encoders import is_encoder_name
+    from vtloc.encoders.catalogue import nearest_names
+    from vtloc.errors import EncoderError
+    from vtloc_export.sources import EncoderPair
+
+    if source is None:
+        if visual is None or text is None:
+            raise UsageError(
+                "nothing to export is named",
+                remedy="Name a checkpoint, a bundle, an encoder such as open_clip:ViT-B-32:openai, "
+                "or both --visual and --text",
+            )
+        return EncoderPair(visual, text)
+    if visual is not None or text is not None:
+        raise UsageError(
+            "both a source and an encoder are named",
+            where=source,
+            remedy="Name the source alone, or --visual and --text alone",
+        )
+    if os.path.lexists(source):
+        return Path(source)
+    if source in bundle_names():
+        return named_folder(source)
+    if is_encoder_name(source):
+        return EncoderPair(source, source)
+    if ":" in source or (near := nearest_names(source)):
+        near = nearest_names(source)
+        raise EncoderError(
+            "this is neither a file nor the name of an encoder",
+            where=source,
+            remedy=f"Did you mean {' or '.join(near)}?"
+            if near
+            else "List the encoders that were tried here with: vtloc-export models",
+        )
+    return Path(source)
+
+
+def _place(out: Path | None, name: str | None) -> Path:
+    if out is not None:
+        return out
+    if name is None:
+        raise UsageError(
+            "the new bundle has no place",
+            remedy="Name its folder with --out, or give it a --name to open it by",
+        )
+    return named_folder(name)
 
 
 def parse_precisions(text: str) -> tuple[Precision, ...]:
@@ -97,6 +186,9 @@ def _print_report(report: ExportReport) -> None:
         ["network", "precision", "MB", "worst cosine", "worst relative L2"],
         rows,
     )
+    stages = ", ".join(f"{what} {seconds:.0f}" for what, seconds in report.seconds.items())
+    total = sum(report.seconds.values())
+    sys.stdout.write(f"{total:.0f} s: {stages}\n")
 
 
 class _ProgressBar:

@@ -18,12 +18,13 @@ from vtloc_export.engines.progress import RichProgress
 from vtloc_export.engines.target import BackendChoice
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.engine_file import EngineSettings
-from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.networks.tensorrt.engine_choice import RTX_CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from vtloc_runtime.bundle.manifest import NetworkName
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
@@ -80,9 +81,10 @@ def trt_command(  # noqa: PLR0917 - the parameters of a command are its options
     compile check. An engine that was built already from the same files, for the same GPU and
     TensorRT, with the same settings, is kept.
     """
-    named = _networks(network or ())
+    asked = Bundle.open(bundle)
+    named = _networks(network or (), asked)
     with progress_bar() as bar:
-        ready = networks_for_tensorrt(Bundle.open(bundle), precision, bar)
+        ready = networks_for_tensorrt(asked, precision, bar)
     opened = ready.bundle
     if ready.seconds:
         text = f"{precision} networks made in {ready.seconds:.0f} s, in {opened.path}"
@@ -168,14 +170,15 @@ def _backend(name: str) -> BackendChoice:
     )
 
 
-def _networks(names: Sequence[str]) -> tuple[NetworkName, ...]:
-    if unknown := set(names) - set(NETWORK_NAMES):
+def _networks(names: Sequence[str], bundle: Bundle) -> tuple[NetworkName, ...]:
+    own = bundle.manifest.network_names
+    if unknown := set(names) - set(own):
         raise UsageError(
-            f"there is no network {', '.join(sorted(unknown))}",
+            f"the bundle has no network named {', '.join(sorted(unknown))}",
             where="--network",
-            remedy=f"Use {', '.join(NETWORK_NAMES)}",
+            remedy=f"Its networks are: {', '.join(own)}",
         )
-    return tuple(name for name in NETWORK_NAMES if name in names)
+    return tuple(name for name in own if not names or name in names)
 
 
 def _traffic(

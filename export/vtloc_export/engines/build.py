@@ -19,7 +19,7 @@ from vtloc_export.engines.profiles import (
 )
 from vtloc_export.engines.progress import SilentProgress
 from vtloc_export.engines.target import BackendChoice, EngineBuilder, choose_builder
-from vtloc_export.precision.graph_check import half_share
+from vtloc_export.precision.graph_check import LEAST_HALF, half_share
 from vtloc_runtime import __version__
 from vtloc_runtime.bundle.engine_file import (
     ENGINE_SCHEMA_VERSION,
@@ -42,10 +42,6 @@ if TYPE_CHECKING:
 
     from vtloc_export.engines.progress import BuildProgress
     from vtloc_runtime.bundle.bundle import Bundle
-
-
-_LEAST_HALF = 0.5
-"""Share of an FP16 network's weights that must be FP16; islands of FP32 are small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +257,7 @@ def _require_half(content: bytes, *, where: str) -> None:
         # The export has looked, too; building itself needs nothing but TensorRT.
         return
     share = half_share(onnx.load_from_string(content))
-    if share < _LEAST_HALF:
+    if share < LEAST_HALF:
         raise EngineError(
             f"the network is called FP16, and {1 - share:.0%} of its weights are FP32: the engine "
             "would compute in FP32",

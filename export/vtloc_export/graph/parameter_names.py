@@ -8,8 +8,8 @@ weights can be built again from a bundle alone.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,8 @@ from vtloc_export.graph.compact_weights import widened
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto
+
+_Digest = tuple[str, tuple[int, ...], int]
 
 METADATA_KEY = "vtloc.parameters"
 _TRANSPOSED = ".transposed"
@@ -40,15 +42,20 @@ def name_parameters(model: ModelProto, network: torch.nn.Module, *, half: bool) 
     """
     from onnx import numpy_helper
 
-    holders: dict[str, str] = {}
+    holders: dict[_Digest, tuple[str, NDArray[np.generic]]] = {}
     for initializer in model.graph.initializer:
-        holders.setdefault(_digest(numpy_helper.to_array(initializer)), initializer.name)
+        array = np.asarray(numpy_helper.to_array(initializer))
+        holders.setdefault(_digest(array), (initializer.name, array))
+    kinds = {(kind, shape) for kind, shape, _ in holders}
     renamed: dict[str, str] = {}
     places: dict[str, tuple[str, bool]] = {}
     for name, tensor in network.state_dict().items():
         for candidate, transposed in _forms(tensor, half=half):
-            holder = holders.get(_digest(candidate))
-            if holder is not None:
+            if (str(candidate.dtype), candidate.shape) not in kinds:
+                continue
+            found = holders.get(_digest(candidate))
+            if found is not None and np.array_equal(candidate, found[1]):
+                holder = found[0]
                 label = f"{name}{_TRANSPOSED}" if transposed else name
                 places[name] = (renamed.setdefault(holder, label), transposed)
                 break
@@ -95,10 +102,10 @@ def _forms(tensor: torch.Tensor, *, half: bool) -> list[tuple[NDArray[np.generic
     return forms
 
 
-def _digest(array: NDArray[np.generic]) -> str:
-    content = hashlib.sha256(f"{array.dtype}{array.shape}".encode())
-    content.update(np.ascontiguousarray(array).tobytes())
-    return content.hexdigest()
+def _digest(array: NDArray[np.generic]) -> _Digest:
+    # A checksum is quick and finds the candidate; the caller compares the numbers themselves.
+    content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return str(array.dtype), array.shape, zlib.crc32(content.data)
 
 
 def _rename(model: ModelProto, renamed: Mapping[str, str]) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.evaluation.metrics import Scores, score
 from vtloc_export.errors import ParityError
-from vtloc_export.network_export import network_widths, runs_in_reference
+from vtloc_export.network_export import runs_in_reference
+from vtloc_export.networks import load_networks
 from vtloc_export.parity.bounds import (
     ANSWER_BOUNDS,
     MOVED_SECONDS,
@@ -32,15 +32,16 @@ from vtloc_export.parity.engines import engine_parity
 from vtloc_export.parity.probes import probes
 from vtloc_export.parity.questions import Question, labelled_questions, synthetic_questions
 from vtloc_export.parity.torch_backend import TorchNetwork
+from vtloc_export.precision.graph_check import LEAST_HALF, half_share
 from vtloc_export.sources import load_source
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.errors import VtlocError
 from vtloc_runtime.localize.localizer import Localizer
 
 if TYPE_CHECKING:
     import torch
 
+    from vtloc_runtime.bundle.manifest import NetworkName
     from vtloc_runtime.localize.moments import Localization, Moment
 
 SAME = MOVED_SECONDS
@@ -156,17 +157,11 @@ def verify_bundle(
     bundle = Bundle.open(path)
     questions = synthetic_questions() if data is None else labelled_questions(Path(data))
     progress("loading the PyTorch model")
-    source = load_source(Path(path))
-    visual = load_visual_encoder(source.visual_encoder)
-    text = load_text_encoder(source.text_encoder)
-    modules: dict[NetworkName, torch.nn.Module] = {
-        "visual": visual,
-        "text": text,
-        "localizer": source.network,
-    }
-    widths = network_widths(source.network, visual, text)
+    source = load_source(bundle.path)
+    networks = load_networks(source)
+    modules, widths = networks.modules, networks.widths
     tensors = []
-    for network in NETWORK_NAMES:
+    for network in modules:
         for precision in sorted(bundle.manifest.networks[network].variants):
             progress(f"{network} in {precision}")
             tensors.append(
@@ -174,7 +169,7 @@ def verify_bundle(
             )
     engines, unverified = _engines(bundle, modules, widths, progress)
     progress("answers of PyTorch")
-    references = {name: TorchNetwork(name, modules[name], widths[name]) for name in NETWORK_NAMES}
+    references = {name: TorchNetwork(name, modules[name], widths[name]) for name in modules}
     # "No such moment" on both sides would pass for agreement, whatever the networks say.
     asked = bundle.always_answering()
     with Localizer(asked, dict(references), encoder="", batch=8) as localizer:
@@ -210,7 +205,12 @@ def tensor_parity(
         tried = probes(network, widths, seed=2)
     outputs = compare(network, evaluate, reference, tried)
     arithmetic = "onnx.reference" if rounded else "onnxruntime:cpu"
-    return _judged(bundle, network, precision, arithmetic, outputs)
+    judged = _judged(bundle, network, precision, arithmetic, outputs)
+    if precision == "fp16" and half_share(onnx.load_from_string(file.content)) < LEAST_HALF:
+        # Its numbers are right: FP32 in disguise is only slower, and larger.
+        fault = "most of its weights are FP32, and an engine of it would compute in FP32"
+        return replace(judged, broken=fault)
+    return judged
 
 
 def _judged(
@@ -298,7 +298,7 @@ def _engines(
     for backend, precision in _chains(bundle):
         if backend != "tensorrt":
             continue
-        for network in NETWORK_NAMES:
+        for network in modules:
             progress(f"{network} in {precision} by TensorRT")
             reference = torch_evaluate(modules[network], network)
             try:
@@ -328,7 +328,7 @@ def _ask(localizer: Localizer, questions: Sequence[Question]) -> list[Localizati
     answers: list[Localization] = []
     for question in questions:
         encoded = localizer.encode_video(question.video)
-        answers += localizer.localize(encoded, question.queries, moments=5)
+        answers += localizer.localize(encoded, list(question.queries), moments=5)
     return answers
 
 

@@ -46,7 +46,7 @@ class Lengths:
 
 
 CHECKED: Mapping[NetworkName, tuple[Lengths, ...]] = {
-    "visual": (Lengths(1), Lengths(2), Lengths(3)),
+    "visual": (Lengths(1), Lengths(3)),
     "text": (
         Lengths(1, tokens=1),
         Lengths(1, tokens=2),
@@ -64,6 +64,14 @@ CHECKED: Mapping[NetworkName, tuple[Lengths, ...]] = {
     ),
 }
 """What every export is checked on before it is called done."""
+
+RANGED: Mapping[NetworkName, tuple[Lengths, ...]] = {
+    "visual": (Lengths(2),),
+    "text": (Lengths(1, tokens=7), Lengths(2, tokens=32)),
+    "localizer": CHECKED["localizer"],
+}
+"""What activation ranges are measured on, calm and with outliers. Half precision is slow on a CPU,
+and frames are many numbers each."""
 
 
 def probes(

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 _FLOATING = {"FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16"}
+LEAST_HALF = 0.5
+"""Share of an FP16 network's weights that must be FP16; islands of FP32 are small."""
+
 _LARGEST_CONSTANT = 1
 """FP32 constants of one number scale and bound an island; anything larger is a weight."""
 

@@ -128,6 +128,8 @@ _ISLANDS: frozenset[Callable[..., Any]] = frozenset(
         functional.softmax,
         functional.normalize,
         functional.batch_norm,
+        functional.adaptive_avg_pool2d,
+        functional.avg_pool2d,
         torch.softmax,
         torch.layer_norm,
         torch.mean,

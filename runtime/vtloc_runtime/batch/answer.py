@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vtloc_runtime.batch.encode import encode_cached
 from vtloc_runtime.batch.records import FileState, Record, answer_record, failure_record
 from vtloc_runtime.batch.worker_pool import PipelineOptions, StoppedWorkError, run_tasks
-from vtloc_runtime.errors import DeviceLostError, QueryError
+from vtloc_runtime.errors import DeviceLostError, QueryError, UsageError
 from vtloc_runtime.system.text import unicode_name
 from vtloc_runtime.video.decoders.choice import PROCESSOR
 
@@ -103,13 +103,25 @@ class AnswerVideos:
             DeviceLostError: The GPU failed, and no more videos can be answered.
         """
         state = FileState.read(task.video)
-        jobs, records = self._check_queries(localizer, task.jobs, state)
+        jobs, records = self._check(
+            task.jobs, state, lambda job: localizer.check_query(job.question)
+        )
         if jobs:
             try:
-                video = encode_cached(
-                    localizer, task.video, cache=self.cache, progress=progress, read=read, stop=stop
+                jobs, refused = self._check(
+                    jobs, state, lambda job: localizer.encode_pictures(job.question, read=read)
                 )
-                records += self._answer(localizer, video, jobs, state, read=read)
+                records += refused
+                if jobs:
+                    video = encode_cached(
+                        localizer,
+                        task.video,
+                        cache=self.cache,
+                        progress=progress,
+                        read=read,
+                        stop=stop,
+                    )
+                    records += self._answer(localizer, video, jobs, state, read=read)
             except (StoppedWorkError, DeviceLostError):
                 # With a lost GPU every later video would fail, and be blamed for it.
                 raise
@@ -122,15 +134,15 @@ class AnswerVideos:
         """The records of a video whose workers were all lost."""
         return [failure_record(job, error, run=self.run) for job in task.jobs]
 
-    def _check_queries(
-        self, localizer: Localizer, jobs: Iterable[Job], state: FileState | None
+    def _check(
+        self, jobs: Iterable[Job], state: FileState | None, check: Callable[[Job], None]
     ) -> tuple[list[Job], list[Record]]:
-        """The jobs whose sentences can be searched for, and records of the others."""
+        """The jobs whose questions can be asked, and records of the others."""
         valid, refused = [], []
         for job in jobs:
             try:
-                localizer.check_query(job.query)
-            except QueryError as error:
+                check(job)
+            except (QueryError, UsageError) as error:
                 refused.append(failure_record(job, error, run=self.run, state=state))
             else:
                 valid.append(job)
@@ -146,8 +158,8 @@ class AnswerVideos:
         read: Read,
     ) -> list[Record]:
         start = time.perf_counter()
-        queries = [job.query for job in jobs]
-        answers = localizer.localize(video, queries, moments=self.moments)
+        questions = [job.question for job in jobs]
+        answers = localizer.localize(video, questions, moments=self.moments, read=read)
         if self.fine:
             answers = localizer.refine(jobs[0].video, video, answers, read=read)
         timings = {**video.timings, "localize": time.perf_counter() - start}

@@ -56,6 +56,8 @@ def run_fingerprint(
         moments,
         reuse and (RULE, reuse),
     )
+    if manifest.sentence_bank is not None:
+        parts = (*parts, manifest.sentence_bank)
     if placement.backend == "onnxruntime" and placement.device != "cpu" and uses_tf32():
         parts = (*parts, "tf32")
     if fine:

@@ -2,9 +2,10 @@
 
 ======================  ==========================================================================
 ``.txt``                a video a line; ``#`` begins a comment
-``.csv``, ``.tsv``      columns ``video``, ``query`` and, if wanted, ``id``, separated by commas,
-                        semicolons, tabs or any other mark that the header has
-``.jsonl``              objects with ``video`` and ``query`` or ``queries``, and perhaps ``id``
+``.csv``, ``.tsv``      columns ``video``, ``query`` and, if wanted, ``like`` (a picture) and
+                        ``id``, between commas, semicolons or tabs
+``.jsonl``              objects with ``video`` and ``query`` or ``queries``, and perhaps ``id``,
+                        ``rewrites`` (other wordings of ``query``) and ``like`` (pictures)
 ActivityNet Captions    a JSON object of videos with ``sentences``
 Charades-STA            lines such as ``AO8RW 0.0 6.9##a person sits down``
 QVHighlights            JSON lines with ``qid``, ``vid`` and ``query``
@@ -33,7 +34,7 @@ from vtloc_runtime.system.text import numbered_lines
 
 LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".jsonl", ".json"})
 
-_COLUMNS = frozenset({"video", "query", "id"})
+_COLUMNS = frozenset({"video", "query", "like", "id"})
 _NO_DELIMITER = frozenset("\"'_-. \r\n")
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -47,11 +48,15 @@ class JobLine:
         video: The video's path or address.
         queries: Sentences to find in it; empty where the list brings none.
         id: The list's own name for it, or None.
+        rewrites: Other wordings of the sentence; then there is one.
+        like: Pictures to find moments like, each with every sentence.
     """
 
     video: str
     queries: tuple[str, ...]
     id: str | None = None
+    rewrites: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
 
 
 def read_list(path: Path, *, videos: Path | None = None) -> Iterator[JobLine]:
@@ -169,8 +174,16 @@ def _read_csv(path: Path, text: str) -> Iterator[JobLine]:
                 continue
             if not (row["video"] or "").strip():
                 raise JobError("the row names no video", where=where)
+            like = (row.get("like") or "").strip()
             queries = (row["query"] or "",) if "query" in columns else ()
-            yield JobLine(_locate(row["video"].strip(), path), queries, row.get("id") or None)
+            if like and queries == ("",):
+                queries = ()
+            yield JobLine(
+                _locate(row["video"].strip(), path),
+                queries,
+                row.get("id") or None,
+                like=(_locate(like, path),) if like else (),
+            )
     except csv.Error as error:
         where = f"{path}:{rows.line_num}"
         raise JobError(f"the row is not valid CSV: {error}", where=where) from error
@@ -233,11 +246,28 @@ def _json_line(entry: dict[str, Any], path: Path, where: str) -> JobLine:
     queries = entry.get("queries", [entry["query"]] if "query" in entry else [])
     if not isinstance(queries, list) or not all(isinstance(query, str) for query in queries):
         raise JobError("query is one sentence, queries a list of them", where=where)
+    rewrites = entry.get("rewrites", [])
+    if not isinstance(rewrites, list) or not all(isinstance(text, str) for text in rewrites):
+        raise JobError("rewrites is a list of sentences", where=where)
+    if rewrites and len(queries) != 1:
+        raise JobError(
+            "rewrites are other wordings of one query",
+            where=where,
+            remedy='Write {"video": "film.mp4", "query": "a dog", "rewrites": ["a puppy"]}',
+        )
+    like = entry.get("like", [])
+    like = [like] if isinstance(like, str) else like
+    if not isinstance(like, list) or not all(isinstance(one, str) and one for one in like):
+        raise JobError("like is the path of a picture, or a list of them", where=where)
     name = entry.get("id")
     if name is not None and (isinstance(name, bool) or not isinstance(name, (str, int))):
         raise JobError("id is text or a number", where=where)
     return JobLine(
-        _locate(entry["video"], path), tuple(queries), None if name is None else str(name)
+        _locate(entry["video"], path),
+        tuple(queries),
+        None if name is None else str(name),
+        tuple(rewrites),
+        tuple(_locate(one, path) for one in like),
     )
 
 

@@ -1,11 +1,12 @@
-"""Jobs: sentences to find in videos, from the command line or from lists.
+"""Jobs: sentences and pictures to find in videos, from the command line or from lists.
 
-A job is one sentence in one video. Its id is the same in every run, so that an interrupted run can
+A job is one question in one video. Its id is the same in every run, so that an interrupted run can
 resume.
 """
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import os
@@ -18,23 +19,38 @@ from pathlib import Path
 from vtloc_runtime.batch.folder_listing import PICTURE_SUFFIXES, VIDEO_SUFFIXES, list_videos
 from vtloc_runtime.batch.job_files import LIST_SUFFIXES, JobLine, is_address, read_list
 from vtloc_runtime.errors import JobError, UsageError
+from vtloc_runtime.localize.question import Picture
 
 __all__ = ["VIDEO_SUFFIXES", "Job", "VideoJobs", "group_by_video", "read_jobs", "read_videos"]
+
+_LARGEST_PICTURE = 2**28
+"""Bytes of a picture whose content is told from another one's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One sentence to find in one video.
+    """One question to find in one video.
 
     Attributes:
         id: Stable id of the job, unique within a run.
         video: The video's path or address, as it was given.
-        query: The sentence.
+        query: The sentence; empty where pictures alone ask.
+        rewrites: Other wordings of the sentence.
+        like: Paths of pictures that ask with it.
     """
 
     id: str
     video: str
     query: str
+    rewrites: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
+
+    @property
+    def question(self) -> tuple[str | Picture, ...]:
+        """The question, as ``Localizer.localize`` takes it."""
+        pictures = tuple(Picture(path) for path in self.like)
+        alone = not self.query and pictures
+        return pictures if alone else (self.query, *self.rewrites, *pictures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,7 @@ def read_jobs(
     inputs: Sequence[str],
     queries: Sequence[str] = (),
     *,
+    like: Sequence[str] = (),
     videos: Path | None = None,
     notice: Callable[[str], None] | None = None,
     names: Mapping[str, str] | None = None,
@@ -63,7 +80,8 @@ def read_jobs(
     Args:
         inputs: Paths of videos, folders, patterns such as ``clips/*.mp4``, or lists, as
             ``vtloc_runtime.batch.job_files`` reads them.
-        queries: Sentences for every video that has none of its own.
+        queries: Sentences for every video that has no question of its own.
+        like: Pictures that ask with each of these sentences, or alone.
         videos: Folder with the videos of a benchmark's annotations.
         notice: Called with a line about files that were skipped.
         names: What to make ids of, where a video's path says nothing.
@@ -72,29 +90,33 @@ def read_jobs(
 
     Raises:
         JobError: A list cannot be read, or is empty.
-        UsageError: A video has no sentence.
+        UsageError: A video has no sentence, or a picture does not exist.
     """
+    _check_pictures(like)
     jobs: list[Job] = []
     given: set[str] = set()
     repeated: Counter[str] = Counter()
     # Long lists name the same videos and sentences over and over.
     known: dict[str, str] = {}
-    common = tuple(queries)
+    digests: dict[str, str] = {}
     for line in _lines(inputs, videos, notice):
-        asked = line.queries or common
-        if not asked:
+        own = line.queries or line.like
+        asked, pictures = (line.queries, line.like) if own else (tuple(queries), tuple(like))
+        if not asked and not pictures:
             raise _no_sentence(line.video, inputs)
         video = known.setdefault(line.video, line.video)
-        for index, query in enumerate(asked):
+        called = (names or {}).get(video, video)
+        for index, query in enumerate(asked or ("",)):
             if line.id is not None:
-                name = line.id if len(asked) == 1 else f"{line.id}.{index + 1}"
-            elif (name := job_id((names or {}).get(video, video), query)) in given:
+                name = line.id if len(asked) < 2 else f"{line.id}.{index + 1}"
+            elif (name := job_id(called, query, line.rewrites, pictures, digests)) in given:
                 repeated[name] += 1
                 name = f"{name}-{repeated[name] + 1}"
             if name in given:
                 raise JobError(f"two jobs have the id {name!r}", where=video)
             given.add(name)
-            jobs.append(Job(name, video, known.setdefault(query, query)))
+            sentence = known.setdefault(query, query)
+            jobs.append(Job(name, video, sentence, line.rewrites, pictures))
     return jobs
 
 
@@ -130,16 +152,50 @@ def group_by_video(jobs: Iterable[Job]) -> list[VideoJobs]:
     return [VideoJobs(video, tuple(members)) for video, members in groups.items()]
 
 
-def job_id(video: str, query: str) -> str:
-    """The id of a job that no list names.
+def _check_pictures(paths: Sequence[str]) -> None:
+    for path in paths:
+        if not os.path.isfile(path):
+            raise UsageError(
+                "the picture does not exist" if not os.path.lexists(path) else "is not a picture",
+                where=path,
+                remedy="Give --like the path of a JPEG, PNG or WebP file",
+            )
+
+
+def job_id(
+    video: str,
+    query: str,
+    rewrites: Sequence[str] = (),
+    pictures: Sequence[str] = (),
+    digests: dict[str, str] | None = None,
+) -> str:
+    """The id of a job that has no name: what it asks, and what its pictures show today.
 
     Args:
         video: The video, as it was given.
         query: The sentence.
+        rewrites: Its other wordings.
+        pictures: Paths of its pictures.
+        digests: Hashes of pictures by path, so that each is read once.
     """
+    digests = {} if digests is None else digests
+    shown = (digests.get(path) or _digest(path, digests) for path in pictures)
+    parts = [video, query, *(f"or {text}" for text in rewrites), *(f"like {one}" for one in shown)]
     # Surrogates stand for bytes of file names that are not text.
-    content = f"{video}\0{query}".encode("utf-8", "surrogatepass")
+    content = "\0".join(parts).encode("utf-8", "surrogatepass")
     return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _digest(path: str, digests: dict[str, str]) -> str:
+    """The hash of a picture's content; its path where that cannot be read as a file's."""
+    found = path
+    # Reading a device or a pipe might never end; such a picture is refused when it is asked with.
+    with contextlib.suppress(OSError, ValueError):
+        if os.path.isfile(path) and os.path.getsize(path) <= _LARGEST_PICTURE:
+            with open(path, "rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+    digests[path] = found
+    return found
 
 
 def _no_sentence(video: str, inputs: Sequence[str]) -> UsageError:
@@ -150,7 +206,7 @@ def _no_sentence(video: str, inputs: Sequence[str]) -> UsageError:
         asked = " ".join(f"-q {shlex.quote(word)}" for word in stray)
         remedy = f"Did you mean: vtloc-run {meant} {asked}"
     else:
-        remedy = 'Add one with -q "sentence"'
+        remedy = 'Add one with -q "sentence", or a picture with --like PATH'
     return UsageError("no sentence to find", where=video, remedy=remedy)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from vtloc_runtime.errors import BackendError, NetworkError, OutputError, VtlocError
+from vtloc_runtime.localize.moments import asked_text
 from vtloc_runtime.system.text import ascii_json_controls, unicode_name
 
 if TYPE_CHECKING:
@@ -88,7 +89,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         id: The job's id.
         video: The video, as it was given.
-        query: The sentence, as it was given.
+        query: The sentence, as it was given; empty where pictures alone asked.
+        rewrites: Other wordings of the sentence that were asked with it.
+        like: Paths of the pictures that were asked with it.
         run: Fingerprint of everything that answers depend on: bundle, backend, options.
         moments: Best first; empty for "no such moment"; absent if the job failed.
         error: Why the job failed; absent if it did not.
@@ -105,6 +108,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     video: str
     query: str
+    rewrites: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
     run: str = ""
     moments: tuple[FoundMoment, ...] | None = None
     error: Failure | None = None
@@ -123,6 +128,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             numbers += (moment.start, moment.end, moment.score)
         if not all(number is None or math.isfinite(number) for number in numbers):
             raise ValueError("a number is not finite")
+
+    @property
+    def asked(self) -> str:
+        """The question in one line, for people."""
+        return asked_text(self.query, self.rewrites, self.like)
 
     @property
     def failed(self) -> bool:
@@ -172,6 +182,8 @@ def answer_record(
             id=unicode_name(job.id),
             video=unicode_name(job.video),
             query=unicode_name(job.query),
+            rewrites=tuple(map(unicode_name, job.rewrites)),
+            like=tuple(map(unicode_name, job.like)),
             run=run,
             moments=tuple(
                 FoundMoment(
@@ -203,6 +215,8 @@ def failure_record(
         id=unicode_name(job.id),
         video=unicode_name(job.video),
         query=unicode_name(job.query),
+        rewrites=tuple(map(unicode_name, job.rewrites)),
+        like=tuple(map(unicode_name, job.like)),
         run=run,
         size=None if state is None else state.size,
         modified=None if state is None else state.modified,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vtloc_runtime.batch.records import FileState, Record
 from vtloc_runtime.errors import JobError
+from vtloc_runtime.localize.moments import asked_text
 from vtloc_runtime.system.text import unicode_name
 
 if TYPE_CHECKING:
@@ -56,11 +57,14 @@ def take_done(
 
 
 def _check_same_job(record: Record, job: Job, results: ResultsFile) -> None:
-    video, query = unicode_name(job.video), unicode_name(job.query)
-    if (video, query) != (record.video, record.query):
+    video = unicode_name(job.video)
+    parts = ((job.query,), job.rewrites, job.like)
+    question = [tuple(map(unicode_name, part)) for part in parts]
+    if video != record.video or question != [(record.query,), record.rewrites, record.like]:
+        asked = unicode_name(asked_text(job.query, job.rewrites, job.like))
         raise JobError(
-            f"the id {record.id!r} belongs to another job there: {record.query!r} in "
-            f"{record.video}, not {query!r} in {video}",
+            f"the id {record.id!r} belongs to another job there: {record.asked!r} in "
+            f"{record.video}, not {asked!r} in {video}",
             where=results.path,
             remedy="Give the job another id, choose another --out, or replace the results with "
             "--overwrite",

@@ -12,6 +12,7 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 from vtloc_runtime.errors import BackendError, MissingExtraError, VideoError
+from vtloc_runtime.localize.picture_encoder import PICTURE_INSTANTS
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.decoders.nvdec.memory import describe_sessions
@@ -138,6 +139,10 @@ def decode_with(read: Read, decoder: str, *, fallback: bool = False) -> Read:
     """
 
     def reading(source: Any, options: VideoOptions, size: int) -> Reading:
+        if options.instants == PICTURE_INSTANTS:
+            # A picture that asks, which NVDEC does not decode.
+            yield from read(source, replace(options, decoder=PROCESSOR), size)
+            return
         given = 0
         try:
             for part in read(source, replace(options, decoder=decoder), size):

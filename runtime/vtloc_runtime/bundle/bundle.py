@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
 
+from vtloc_runtime.bundle.bundle_names import find_bundle
 from vtloc_runtime.bundle.digest import ENGINES_FOLDER, digest_of, naming_files, parse_digest
 from vtloc_runtime.bundle.manifest import (
     MANIFEST_NAME,
@@ -20,6 +21,8 @@ from vtloc_runtime.bundle.manifest import (
     NetworkFile,
     NetworkName,
     PresenceTest,
+    ReferenceEntry,
+    SentenceBankEntry,
 )
 from vtloc_runtime.bundle.manifest_check import (
     LEAST_FRAMES_PER_SECOND,
@@ -34,7 +37,7 @@ from vtloc_runtime.system.untrusted_json import convert, decode_json, read_file
 
 DEFAULT_BUNDLE = Path(__file__).parent / "default"
 """The bundle that ships with the project."""
-DEFAULT_BUNDLE_DIGEST = "sha256:c3895533521881311647871218a726c265fd012e1d075b67d8b23ea3f31edc2d"
+DEFAULT_BUNDLE_DIGEST = "sha256:22211116f7cee17144ea8ec118d6afc105f439bc7cd34bed8b9d0981f564bcc1"
 """Its digest, for programs that pin it, and to tell whether it is still as it was shipped."""
 
 _FRAMES_BEFORE = 40
@@ -67,7 +70,8 @@ class Bundle:
         """Read and check a bundle's manifest; no network is loaded yet.
 
         Args:
-            path: The bundle's directory; None opens the one that ships with the project.
+            path: The bundle's directory, or the name of a bundle in the user's folder; None opens
+                the one that ships with the project.
             digest: The digest that it must have, ``"sha256:..."``; None takes any bundle.
 
         Raises:
@@ -124,13 +128,19 @@ class Bundle:
         networks = self.manifest.networks.values()
         variants = [variant for network in networks for variant in network.variants.values()]
         external = (one.file for variant in variants for one in variant.external)
-        presence = self.presence
         # Two precisions of a network may share a file.
         return (
             *dict.fromkeys((*(variant.file for variant in variants), *external)),
             self.manifest.tokenizer.file,
-            *(() if presence is None else (presence.file,)),
+            *(entry.file for entry in self.compared_files()),
         )
+
+    def compared_files(self) -> Iterator[PresenceTest | SentenceBankEntry | ReferenceEntry]:
+        """What sentences are compared with beside a video's frames."""
+        bank = self.manifest.sentence_bank
+        for entry in (self.presence, bank, None if bank is None else bank.reference):
+            if entry is not None:
+                yield entry
 
     def resolve(self, file: str) -> Path:
         """Where a file of the manifest lies.
@@ -170,6 +180,21 @@ class Bundle:
             )
         return content
 
+    def verify(self) -> None:
+        """Read every file that the manifest names, and compare its hash.
+
+        Raises:
+            BundleError: A file is missing or altered.
+        """
+        manifest = self.manifest
+        for network in manifest.networks.values():
+            for variant in network.variants.values():
+                self.read(variant.file, variant.sha256)
+                for external in variant.external:
+                    self.read(external.file, external.sha256, limit=external.bytes)
+        for entry in (manifest.tokenizer, *self.compared_files()):
+            self.read(entry.file, entry.sha256)
+
     def onnx(self, file: NetworkFile) -> OnnxFile:
         """A network's verified bytes, and those of every file that it may read.
 
@@ -197,9 +222,16 @@ class Bundle:
         """The file of a network in a precision.
 
         Raises:
-            BundleError: The bundle does not hold that precision.
+            BundleError: The bundle does not hold that network, or not in that precision.
         """
-        variants = self.manifest.networks[network].variants
+        entry = self.manifest.networks.get(network)
+        if entry is None:
+            raise BundleError(
+                f"the bundle has no {network} network",
+                where=self.path,
+                remedy=f"Its networks are: {', '.join(self.manifest.network_names)}",
+            )
+        variants = entry.variants
         if precision not in variants:
             raise BundleError(
                 f"the {network} network comes in {', '.join(sorted(variants))}, not {precision}",
@@ -225,16 +257,18 @@ class Bundle:
 
     def always_answering(self) -> Bundle:
         """The same bundle, giving every sentence its best moment however unlikely it is."""
-        calibration = self.manifest.score_calibration
-        if calibration is None:
-            return self
-        presence = calibration.presence
-        if presence is not None:
-            presence = msgspec.structs.replace(presence, threshold=None)
-        kept = msgspec.structs.replace(calibration, threshold=None, presence=presence)
-        return replace(
-            self, manifest=msgspec.structs.replace(self.manifest, score_calibration=kept)
+        calibration, bank = self.manifest.score_calibration, self.manifest.sentence_bank
+        if calibration is not None:
+            presence = calibration.presence
+            if presence is not None:
+                presence = msgspec.structs.replace(presence, threshold=None)
+            calibration = msgspec.structs.replace(calibration, threshold=None, presence=presence)
+        if bank is not None:
+            bank = msgspec.structs.replace(bank, threshold=None)
+        manifest = msgspec.structs.replace(
+            self.manifest, score_calibration=calibration, sentence_bank=bank
         )
+        return replace(self, manifest=manifest)
 
     def sampled_at(self, fps: float | None) -> Bundle:
         """The same bundle, looking at so many frames a second instead of its own number.
@@ -274,7 +308,7 @@ def _folder(path: object) -> Path:
         return DEFAULT_BUNDLE
     if not isinstance(path, (str, os.PathLike)) or not str(path):
         raise UsageError(f"{path!r} is not the path of a bundle", remedy="Name its directory")
-    folder = Path(path)
+    folder = find_bundle(path)
     try:
         mode = folder.stat().st_mode
     except (OSError, ValueError) as error:

@@ -8,12 +8,15 @@ import msgspec
 
 SCHEMA_VERSION = 3
 """What is written. 2 may say when a video does not show what a sentence describes; 3 how long a
-moment may be, and from what scores are told."""
+moment may be, and from what scores are told; it may have no localizer, and a sentence bank."""
 READABLE_VERSIONS = (1, 2, 3)
 MANIFEST_NAME = "bundle.json"
 
 NetworkName = Literal["visual", "text", "localizer"]
 NETWORK_NAMES: tuple[NetworkName, ...] = ("visual", "text", "localizer")
+"""Every network that a bundle may have, in the order in which they run."""
+ENCODER_NAMES: tuple[NetworkName, ...] = ("visual", "text")
+"""Those that every bundle has."""
 
 DecodingStrategy = Literal["joint", "argmax", "soft", "similarity", "combined"]
 
@@ -191,6 +194,40 @@ class ScoreCalibration(Entry, frozen=True, kw_only=True):
     margin_weight: float = 0.0
 
 
+class ReferenceEntry(Entry, frozen=True, kw_only=True):
+    """Frames of other videos, in the space that frames and sentences share.
+
+    Attributes:
+        file: Path inside the bundle of a safetensors file.
+        sha256: Hash of the file's bytes.
+    """
+
+    file: str
+    sha256: str
+
+
+class SentenceBankEntry(Entry, frozen=True, kw_only=True):
+    """Encoded sentences and nouns that a query is compared with; they need no training.
+
+    Attributes:
+        file: Path inside the bundle of a safetensors file: ``sentences`` ``[S, Ds]`` float16,
+            ordinary sentences, and ``mean`` ``[Ds]`` float32, the mean of many nouns in many
+            templates.
+        sha256: Hash of the file's bytes.
+        mean_weight: How much of the mean is subtracted from a query of length 1; 0 where frames
+            and sentences come from one encoder, so that no gap lies between them.
+        threshold: A video shows no such moment if the query stands out from the bank's own
+            sentences by less; None never says so.
+        reference: Frames that sentences are compared with beside it, where there are some.
+    """
+
+    file: str
+    sha256: str
+    mean_weight: float = 0.5
+    threshold: float | None = None
+    reference: ReferenceEntry | None = None
+
+
 class PrecisionBounds(Entry, frozen=True, kw_only=True):
     """How far a precision may be from the PyTorch model in FP32.
 
@@ -244,17 +281,19 @@ class Manifest(Entry, frozen=True, kw_only=True):
     Attributes:
         schema: Version of this schema; a runtime refuses one that it does not know.
         name: The bundle's name, for people.
-        networks: ``visual``, ``text`` and ``localizer``.
+        networks: ``visual``, ``text`` and, unless moments are found by similarity alone,
+            ``localizer``.
         tokenizer: How sentences become token ids.
         preprocessing: How pictures become frames.
         frames_per_second: How densely videos are sampled.
-        routing_iterations: R of the unrolled routing loop.
+        routing_iterations: R of the unrolled routing loop; 0 without a localizer.
         shared_space: Where frames and sentences compare, or None where they do not.
         decoding: How logits become moments.
         windows: How long videos are cut.
         score_calibration: From raw scores to probabilities, or None before calibration.
         license: Licence of the weights.
         provenance: Origin and measurements.
+        sentence_bank: What queries are compared with, or None where there is none.
     """
 
     schema: int
@@ -270,3 +309,9 @@ class Manifest(Entry, frozen=True, kw_only=True):
     score_calibration: ScoreCalibration | None
     license: str
     provenance: Provenance
+    sentence_bank: SentenceBankEntry | None = None
+
+    @property
+    def network_names(self) -> tuple[NetworkName, ...]:
+        """The networks that the bundle has, in the order in which they run."""
+        return tuple(name for name in NETWORK_NAMES if name in self.networks)

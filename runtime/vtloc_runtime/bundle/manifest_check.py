@@ -8,13 +8,18 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.bundle.manifest import NETWORK_NAMES, Manifest, NetworkName
+from vtloc_runtime.bundle.manifest import ENCODER_NAMES, Manifest, NetworkName
 from vtloc_runtime.errors import BundleError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vtloc_runtime.bundle.manifest import NetworkEntry, NetworkFile, ScoreCalibration
+    from vtloc_runtime.bundle.manifest import (
+        NetworkEntry,
+        NetworkFile,
+        ScoreCalibration,
+        SentenceBankEntry,
+    )
 
 MOST_FRAMES_PER_SECOND = 240.0
 LEAST_FRAMES_PER_SECOND = 1 / 3600
@@ -81,9 +86,11 @@ def path_fault(file: str) -> str | None:
 
 
 def _faults(manifest: Manifest) -> Iterator[str]:
-    if missing := set(NETWORK_NAMES) - manifest.networks.keys():
+    if missing := set(ENCODER_NAMES) - manifest.networks.keys():
         yield f"the manifest names no {', '.join(sorted(missing))} network"
         return
+    if "localizer" not in manifest.networks:
+        yield from _missing_localizer_faults(manifest)
     for name, network in manifest.networks.items():
         for fault in _network_faults(name, network, manifest.preprocessing.size):
             yield f"the {name} network: {fault}"
@@ -104,9 +111,42 @@ def _faults(manifest: Manifest) -> Iterator[str]:
         ("decoding.similarity_weight", manifest.decoding.similarity_weight, 0, _LARGEST_WEIGHT),
     )  # fmt: skip
     yield from _shared_space_faults(manifest)
+    if manifest.sentence_bank is not None:
+        yield from _bank_faults(manifest.sentence_bank, shared=manifest.shared_space is not None)
     if manifest.score_calibration is not None:
         yield from _calibration_faults(
             manifest.score_calibration, shared=manifest.shared_space is not None
+        )
+
+
+def _missing_localizer_faults(manifest: Manifest) -> Iterator[str]:
+    if manifest.shared_space is None:
+        yield (
+            "it has no localizer network, and no space in which frames and sentences could be "
+            "compared instead"
+        )
+    if manifest.decoding.strategy != "similarity":
+        yield (
+            f"it has no localizer network, which decoding by {manifest.decoding.strategy} needs; "
+            "without one, moments are found by similarity"
+        )
+    if manifest.routing_iterations:
+        yield (
+            f"it has no localizer network, so routing_iterations is 0, "
+            f"not {manifest.routing_iterations}"
+        )
+
+
+def _bank_faults(bank: SentenceBankEntry, *, shared: bool) -> Iterator[str]:
+    if not shared:
+        yield "a sentence bank needs a space that frames and sentences share"
+    yield from _file_faults(bank.file, bank.sha256)
+    if bank.reference is not None:
+        yield from _file_faults(bank.reference.file, bank.reference.sha256)
+    yield from _ranges(("sentence_bank.mean_weight", bank.mean_weight, 0, 1))
+    if bank.threshold is not None:
+        yield from _ranges(
+            ("sentence_bank.threshold", bank.threshold, -_LARGEST_MARGIN, _LARGEST_MARGIN)
         )
 
 

@@ -83,7 +83,9 @@ def bundle_for(bundle: Bundle, backend: str) -> Bundle:
             )
         made = replace(made, pinned=True)
     manifest = msgspec.structs.replace(
-        bundle.manifest, networks=made.manifest.networks, tokenizer=made.manifest.tokenizer
+        bundle.manifest,
+        networks=made.manifest.networks,
+        tokenizer=made.manifest.tokenizer,
     )
     return replace(made, manifest=manifest)
 

@@ -14,6 +14,8 @@ import numpy as np
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE_DIGEST, Bundle
 from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.errors import VtlocError
+from vtloc_runtime.localize.absence import PresenceCheck
+from vtloc_runtime.localize.sentence_bank import SentenceBank
 from vtloc_runtime.networks.onnxruntime_package import (
     FIRST_WITH_EXTERNAL_DATA,
     import_onnxruntime,
@@ -300,6 +302,8 @@ def _bundle(path: str | Path | None, digest: str | None) -> tuple[Bundle | None,
             for variant in network.variants.values():
                 bundle.onnx(variant)
         bundle.tokenizer()
+        PresenceCheck.of(bundle)
+        SentenceBank.of(bundle)
     except VtlocError as error:
         detail = f"{error.where}: {error.what}" if error.where else error.what
         return None, [Finding("bundle", "problem", detail, error.remedy or "")]

@@ -40,7 +40,7 @@ def export(
         records = read_results(standard_input.replace(results, kind="sentences"))
     films = dict.fromkeys(record.video for record in records)
     inputs = [("the results", str(results)), *(("a film of the results", film) for film in films)]
-    options.check(inputs=[path for _, path in inputs])
+    options.check(films=len(films), inputs=[path for _, path in inputs])
     if not options.wanted:
         raise UsageError(
             "nothing to write",

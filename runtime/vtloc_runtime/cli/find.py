@@ -14,9 +14,9 @@ from vtloc_runtime.cli.program import VersionOption, new_application
 
 _EPILOG = """
 Other commands: vtloc-run search (search a library of videos), vtloc-run serve (a page and an HTTP
-API), vtloc-run mcp (tools for agents), vtloc-run export (write results in other formats), vtloc-run
-encode (encode videos in advance), vtloc-run doctor (check what this machine can run), vtloc-run
-bench (measure speed).
+API), vtloc-run mcp (tools for agents), vtloc-run export (hand over finished results), vtloc-run
+encode (encode videos in advance), vtloc-run bundles (list bundles by name), vtloc-run doctor
+(check what this machine can run), vtloc-run bench (measure speed).
 
 Exit codes: 0 every sentence was answered; 1 some sentences failed. If all failed for the same
 reason, or nothing could be done: 2 usage, 3 video, 4 sentence, 5 bundle, 6 backend, 7 network,
@@ -37,6 +37,15 @@ class SearchOptions:
     queries: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="File of sentences, one per line; - is standard input."),
+    ] = None
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--like",
+            metavar="PICTURE",
+            help="Find moments like this picture; with -q, those that fit the sentence as well. "
+            "Several pictures are averaged.",
+        ),
     ] = None
     moments: Annotated[
         int, typer.Option("--moments", "-k", min=1, help="Maximum number of moments per sentence.")
@@ -97,9 +106,9 @@ def find(
         list[str],
         typer.Argument(
             help="Videos, folders, patterns, or lists: .txt (one video per line), .csv (columns "
-            "video, query, id), .jsonl (objects with video and query or queries), or annotations "
-            "of ActivityNet Captions, Charades-STA or QVHighlights. - is a video or a list on "
-            "standard input."
+            "video, query, like, id), .jsonl (objects with video and query or queries, rewrites, "
+            "like), or annotations of ActivityNet Captions, Charades-STA or QVHighlights. - is a "
+            "video or a list on standard input."
         ),
     ],
     *,

@@ -1,4 +1,4 @@
-"""``vtloc-run``: find moments in videos, encode videos, hand results over, check this machine.
+"""``vtloc-run``: find moments, encode videos, hand results over, list bundles, measure.
 
 The first word may name a command; otherwise all words are videos. Each command is a separate typer
 application that is loaded when it is used, so that no command slows down the start of another.
@@ -26,6 +26,7 @@ COMMANDS = {
     "doctor": "doctor",
     "bench": "bench",
     "export": "export",
+    "bundles": "bundles",
 }
 """The module of each command; a video with the name of a command is given as ``./doctor``."""
 

@@ -6,6 +6,7 @@ options. `with_options` shows typer one option for each field.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 from collections.abc import Callable, Sequence
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.bundle_names import find_bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.cli.terminal import print_line
-from vtloc_runtime.errors import OutputError
+from vtloc_runtime.errors import BundleError, OutputError
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.system.cache_folder import DEFAULT_CACHE_BYTES, FOLDER_VARIABLE
 from vtloc_runtime.video.isolation.limits import DecoderLimits
@@ -77,8 +79,13 @@ def with_options(command: Callable[..., _Result]) -> Callable[..., _Result]:
 
 
 def _bundle_folder(path: Path | None) -> Path | None:
-    """The bundle's folder, even if its manifest was named."""
-    if path is not None and path.name == MANIFEST_NAME and os.path.isfile(path):
+    """The bundle's folder, even if its manifest or the bundle's name was given."""
+    if path is None:
+        return None
+    # A bundle that is not there is reported where it is opened.
+    with contextlib.suppress(BundleError):
+        path = find_bundle(path)
+    if path.name == MANIFEST_NAME and os.path.isfile(path):
         return path.parent
     return path
 
@@ -93,7 +100,8 @@ class BundleOptions:
             "--bundle",
             "-b",
             callback=_bundle_folder,
-            help="The bundle's folder. Default: the bundle that ships with vtloc.",
+            help="The bundle's folder, or a name that vtloc-run bundles lists. Default: the bundle "
+            "that ships with vtloc.",
         ),
     ] = None
     bundle_digest: Annotated[

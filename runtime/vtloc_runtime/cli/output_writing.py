@@ -15,11 +15,11 @@ from vtloc_runtime import __version__
 from vtloc_runtime.cli.main import PROGRAM
 from vtloc_runtime.cli.outputs import STANDARD_STREAM, OutputOptions
 from vtloc_runtime.cli.terminal import print_line, write_lines
-from vtloc_runtime.errors import OutputError, UsageError, VideoError
+from vtloc_runtime.errors import OutputError, VideoError
 from vtloc_runtime.handover.clips import cut_clips, plan_clips
 from vtloc_runtime.handover.file_names import unique_names
 from vtloc_runtime.handover.folder import OutputFolder
-from vtloc_runtime.handover.formats import Format, group_by_film, write_documents
+from vtloc_runtime.handover.formats import group_by_film, write_documents
 from vtloc_runtime.report.films import CarriedFilms, Explain, build_films
 from vtloc_runtime.report.model import Film, Page, RunFacts
 from vtloc_runtime.report.page import render_page, write_page
@@ -167,14 +167,18 @@ class OutputWriter:
         options, form = self.options, self.options.form
         if form is None:
             return None
+        if form.of_cuts is not None and not any(record.moments for record in records):
+            self.note(f"no moment was found, so no {options.format} was written")
+            return None
         facts = self._facts(records) if form.of_cuts is not None else {}
         to = options.to or STANDARD_STREAM
-        if form.one_film and to != STANDARD_STREAM and (to.is_dir() or not to.suffix):
+        if options.to_folder:
             folder = OutputFolder(to, self.sources.inputs)
             for name, content in write_documents(form, records).items():
                 folder.write(name, content)
             return to
-        content = _one_document(form, records, facts, options)
+        documents = write_documents(form, records, facts=facts, rate=options.frame_rate)
+        content = next(iter(documents.values()), b"")
         if to == STANDARD_STREAM:
             write_lines(content)
             return None
@@ -194,18 +198,3 @@ class OutputWriter:
                 with suppress(VideoError):
                     facts[video] = decoder.describe(self.sources.paths.get(video, video))
         return facts
-
-
-def _one_document(
-    form: Format,
-    records: Sequence[Record],
-    facts: Mapping[str, FilmFacts],
-    options: OutputOptions,
-) -> bytes:
-    documents = write_documents(form, records, facts=facts, rate=options.frame_rate)
-    if len(documents) > 1:
-        raise UsageError(
-            f"{options.format} describes one film, and there are {len(documents)}",
-            remedy="Name a folder with --to, for one file a film",
-        )
-    return next(iter(documents.values()), b"")

@@ -116,12 +116,26 @@ class OutputOptions:
 
         return None if self.rate is None else FrameRate.of(self.rate)
 
+    @property
+    def to_folder(self) -> bool:
+        """Whether --to names a folder, for one file a film."""
+        form, to = self.form, self.to
+        if form is None or not form.one_film or to is None or to == STANDARD_STREAM:
+            return False
+        return os.path.isdir(to) or not to.suffix
+
     def check(
-        self, *, out: Path | None = None, inputs: Iterable[str] = (), bundle: Path | None = None
+        self,
+        *,
+        films: int,
+        out: Path | None = None,
+        inputs: Iterable[str] = (),
+        bundle: Path | None = None,
     ) -> None:
         """Refuse outputs that would replace an input, each other, or a file of somebody else.
 
         Args:
+            films: Number of films.
             out: The results file.
             inputs: Videos and lists.
             bundle: The bundle's folder.
@@ -131,7 +145,7 @@ class OutputOptions:
             OutputError: An output would replace something, or cannot be written.
             MissingExtraError: A package is not installed.
         """
-        self._check_options()
+        self._check_options(films)
         named = [("--out", out), ("--report", self.report), ("--plot", self.plot),
                  ("--clips", self.clips), ("--to", self.to)]  # fmt: skip
         files = [(name, None if path == STANDARD_STREAM else path) for name, path in named]
@@ -150,7 +164,7 @@ class OutputOptions:
             _check_package("matplotlib", "plot", "A plot")
         form = self.form
         if form is not None and self.to is not None and self.to != STANDARD_STREAM:
-            if form.one_film and (os.path.isdir(self.to) or not self.to.suffix):
+            if self.to_folder:
                 OutputFolder(self.to, read)
             else:
                 check_output(self.to, inputs=read, ours=form.ours)
@@ -158,7 +172,7 @@ class OutputOptions:
         if self.format in ("edl", "otio"):
             _check_package("opentimelineio", "editing", "An editor's timeline")
 
-    def _check_options(self) -> None:
+    def _check_options(self, films: int) -> None:
         if self.embed and self.report is None:
             raise UsageError("--embed needs --report")
         if self.exact_clips and self.clips is None:
@@ -170,7 +184,12 @@ class OutputOptions:
         if self.report == STANDARD_STREAM and self.format and self.to in (None, STANDARD_STREAM):
             raise UsageError("the page and the moments cannot both go to standard output")
         check_template(self.clip_name, CLIP_FIELDS)
-        _ = self.form, self.frame_rate
+        _ = self.frame_rate
+        if self.form is not None and self.form.one_film and films > 1 and not self.to_folder:
+            raise UsageError(
+                f"{self.format} describes one film, and there are {films}",
+                remedy="Name a folder with --to, for one file a film",
+            )
 
 
 def check_place(path: Path, what: str) -> None:

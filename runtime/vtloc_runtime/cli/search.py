@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -38,10 +37,12 @@ from vtloc_runtime.cli.terminal import (
 )
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.localize.localizer import Localizer
+from vtloc_runtime.localize.picture_encoder import check_shared
 from vtloc_runtime.localize.tokenizer import clean_query
 from vtloc_runtime.networks.load import Placement
-from vtloc_runtime.report.evidence import read_evidence
+from vtloc_runtime.report.evidence import Evidence, read_evidence
 from vtloc_runtime.system.text import unicode_name
+from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.cli.find import SearchOptions
     from vtloc_runtime.cli.options import RunOptions
     from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.report.films import Explain
 
 
 def search(
@@ -87,15 +89,20 @@ def search(
         jobs = read_jobs(
             given,
             queries,
+            like=options.like or (),
             videos=run_options.videos_folder,
             notice=messages.show,
             names=standard_input.names,
         )
         bundle = run_options.open_bundle()
-        inputs = [*input_files(given), *dict.fromkeys(job.video for job in jobs)]
+        pictures = dict.fromkeys(path for job in jobs for path in job.like)
+        if pictures:
+            check_shared(bundle.manifest.shared_space)
+        inputs = [*input_files(given), *dict.fromkeys(job.video for job in jobs), *pictures]
         if options.queries is not None:
             inputs.append(str(options.queries))
-        outputs.check(out=options.out, inputs=inputs, bundle=bundle.path)
+        films = len({job.video for job in jobs})
+        outputs.check(films=films, out=options.out, inputs=inputs, bundle=bundle.path)
         bundle = bundle_for(bundle, run_options.backend)
         if options.always_answer:
             bundle = bundle.always_answering()
@@ -193,14 +200,20 @@ class _Search:
         ordered = sorted(self.records, key=lambda record: order[record.id])
         paths = {unicode_name(self.names.get(job.video, job.video)): job.video for job in self.jobs}
         with ExitStack() as stack:
-            explain = None
+            explain: Explain | None = None
             if cache is not None and self._explains and any(r.error is None for r in ordered):
                 localizer = stack.enter_context(
                     Localizer.open(
                         self.bundle, **self.run_options.localizer_options(self.options.decoding)
                     )
                 )
-                explain = partial(read_evidence, localizer, cache=cache)
+                decoder = stack.enter_context(DecoderProcess(self.run_options.decoder_limits))
+                questions = {unicode_name(job.id): job.question for job in self.jobs}
+
+                def explain(path: str, records: Sequence[Record]) -> Evidence:
+                    asked = {record.asked: questions[record.id] for record in records}
+                    return read_evidence(localizer, path, asked, cache, read=decoder.read)
+
             sources = OutputSources(
                 inputs=self.inputs,
                 bundle=self.bundle,

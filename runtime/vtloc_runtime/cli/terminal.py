@@ -81,11 +81,11 @@ def moments_table(records: Sequence[Record]) -> Table:
     table = Table(
         title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
-    table.add_column("sentence", ratio=1, overflow="fold")
+    table.add_column("question", ratio=1, overflow="fold")
     for name in ("start", "end", "score"):
         table.add_column(name, justify="right", no_wrap=True)
     for record in records:
-        query = Text(plain(record.query))
+        query = Text(plain(record.asked))
         if record.error is not None:
             reason = f"{record.error.what}. {record.error.remedy or ''}".strip()
             query.append(f"\n{plain(reason)}", style="red")

@@ -67,7 +67,7 @@ def cue_text(text: str) -> str:
 
 def _cues(records: Sequence[Record]) -> Iterator[tuple[float, float, str]]:
     found = [
-        (moment.start, max(moment.end, moment.start + _SHORTEST), cue_text(record.query))
+        (moment.start, max(moment.end, moment.start + _SHORTEST), cue_text(record.asked))
         for record in records
         for moment in record.moments or ()
     ]

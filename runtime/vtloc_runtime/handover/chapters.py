@@ -25,7 +25,7 @@ def write_ffmetadata(records: Sequence[Record]) -> bytes:
     See https://ffmpeg.org/ffmpeg-formats.html#Metadata-2.
     """
     chapters = sorted(
-        (round(moment.start * 1000), round(moment.end * 1000), cue_text(record.query))
+        (round(moment.start * 1000), round(moment.end * 1000), cue_text(record.asked))
         for record in records
         for moment in record.moments or ()
     )
@@ -48,7 +48,7 @@ def write_losslesscut(records: Sequence[Record]) -> bytes:
             {
                 "start": moment.start,
                 "end": moment.end,
-                "name": cue_text(record.query),
+                "name": cue_text(record.asked),
                 "tags": {_TAG: f"{moment.score:.4f}"},
             }
             for record in records

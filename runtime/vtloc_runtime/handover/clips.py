@@ -86,7 +86,7 @@ def plan_clips(
             template,
             {
                 "film": PurePath(record.video).stem,
-                "query": record.query,
+                "query": record.asked,
                 "rank": rank,
                 "start": f"{moment.start:.3f}",
                 "end": f"{moment.end:.3f}",

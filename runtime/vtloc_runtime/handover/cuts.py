@@ -151,7 +151,7 @@ def plan_cuts(
                     path=path,
                     address="file://" + quote(os.fsencode(path), safe="/"),
                     name=plain(PurePath(record.video).name),
-                    text=cue_text(record.query),
+                    text=cue_text(record.asked),
                     rank=rank,
                     score=moment.score,
                     start=start,

@@ -35,7 +35,7 @@ def write_table(records: Sequence[Record]) -> bytes:
     rows = csv.writer(room)
     rows.writerow(_COLUMNS)
     for record in records:
-        named = [_cell(record.id), _cell(record.video), _cell(record.query)]
+        named = [_cell(record.id), _cell(record.video), _cell(record.asked)]
         facts = [
             "" if record.presence is None else record.presence,
             "" if record.duration is None else record.duration,

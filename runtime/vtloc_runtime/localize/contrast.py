@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.occurrences import FloatArray, IntArray
 
 MATCHING = 0.5
-"""How far each piece of a span must come from the level outside towards the level inside."""
+"""How far each piece of a span must come from the level outside towards the span's best piece."""
 
 
 class Contrast:
@@ -22,8 +22,8 @@ class Contrast:
     what lies outside of it in the whole video: so it means the same whatever the length.
 
     A span is a moment only if all of it matches. Where the pieces of the video are known, every
-    piece of a span must lie closer to the mean inside the span than to the mean outside; so no
-    span bridges what does not match to reach another occurrence.
+    piece of a span must lie closer to the span's best piece than to the mean outside; so no span
+    takes in a neighbour that hardly matches, or bridges one to reach another occurrence.
 
     Args:
         curve: ``[T]``, finite.
@@ -43,7 +43,7 @@ class Contrast:
         self._squares = np.concatenate([[0.0], np.cumsum(deviations**2)])
         self._length = len(curve)
         self._timeline = min(longest, len(curve))
-        self._least = None if boundaries is None else _LeastPiece(self._sums, boundaries)
+        self._pieces = None if boundaries is None else _PieceMeans(self._sums, boundaries)
 
     def __call__(self, first: IntArray, stop: IntArray) -> FloatArray:
         """The contrast of spans.
@@ -70,15 +70,16 @@ class Contrast:
         with np.errstate(divide="ignore", invalid="ignore"):
             found = (mean - rest) * np.sqrt(share * (1 - share)) / spread
         found = np.where((share < 1) & (spread > 0), found, 0.0)
-        if self._least is not None:
-            level = rest + MATCHING * (mean - rest)
+        if self._pieces is not None:
+            lowest, highest = self._pieces.bounds(first, stop)
+            level = rest + MATCHING * (highest - rest)
             slack = 1e-12 * self._length
-            found[self._least(first, stop) < level - slack] = -np.inf
+            found[lowest < level - slack] = -np.inf
         return found
 
 
-class _LeastPiece:
-    """The lowest mean of a piece within any span: a sparse table over powers of two.
+class _PieceMeans:
+    """The lowest and highest mean of a piece within any span: sparse tables over powers of two.
 
     Args:
         sums: ``[T + 1]``, the curve added up.
@@ -88,21 +89,24 @@ class _LeastPiece:
     def __init__(self, sums: FloatArray, boundaries: IntArray) -> None:
         means = np.diff(sums[boundaries]) / np.diff(boundaries)
         self._piece = np.repeat(np.arange(len(means)), np.diff(boundaries))
-        self._levels = [means]
+        self._levels = [(means, means)]
         width = 1
         while 2 * width <= len(means):
-            below = self._levels[-1]
-            self._levels.append(np.minimum(below[:-width], below[width:]))
+            low, high = self._levels[-1]
+            self._levels.append(
+                (np.minimum(low[:-width], low[width:]), np.maximum(high[:-width], high[width:]))
+            )
             width *= 2
 
-    def __call__(self, first: IntArray, stop: IntArray) -> FloatArray:
-        """The lowest mean among the pieces that each span touches."""
+    def bounds(self, first: IntArray, stop: IntArray) -> tuple[FloatArray, FloatArray]:
+        """The lowest and the highest mean among the pieces that each span touches."""
         low, high = self._piece[first], self._piece[stop - 1]
-        found = np.empty(len(first))
+        lowest, highest = np.empty(len(first)), np.empty(len(first))
         depth = np.frexp(high - low + 1.0)[1] - 1
         for level in np.unique(depth):
             rows = depth == level
-            table = self._levels[level]
-            last = high[rows] - (1 << int(level)) + 1
-            found[rows] = np.minimum(table[low[rows]], table[last])
-        return found
+            begin, last = low[rows], high[rows] - (1 << int(level)) + 1
+            least, most = self._levels[level]
+            lowest[rows] = np.minimum(least[begin], least[last])
+            highest[rows] = np.maximum(most[begin], most[last])
+        return lowest, highest

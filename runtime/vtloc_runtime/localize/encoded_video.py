@@ -82,8 +82,8 @@ class EncodedVideo:
             raise FeatureError("the frame times must be increasing seconds, 0 or more")
         if not (math.isfinite(self.duration) and self.duration >= times[-1]):
             raise FeatureError(
-                f"the duration, {self.duration:g} s, must be a number of seconds not before the last "
-                f"frame, at {times[-1]:g} s"
+                f"the duration, {self.duration:g} s, must be a number of seconds not before the "
+                f"last frame, at {times[-1]:g} s"
             )
 
     @property

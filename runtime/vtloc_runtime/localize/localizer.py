@@ -5,36 +5,28 @@ from __future__ import annotations
 import numbers
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, get_args, overload
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.digest import DIGEST_VARIABLE
-from vtloc_runtime.bundle.manifest import DecodingStrategy
 from vtloc_runtime.bundle.user_folder import bundle_for
-from vtloc_runtime.errors import BackendError, FeatureError, QueryError, UsageError
-from vtloc_runtime.localize.absence import PresenceCheck
-from vtloc_runtime.localize.change_points import change_points
+from vtloc_runtime.errors import FeatureError, UsageError
+from vtloc_runtime.localize.answering import Answering
 from vtloc_runtime.localize.encoded_video import EncodedVideo
 from vtloc_runtime.localize.fine_ends import STEP, instants_around, refine
 from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
-from vtloc_runtime.localize.moments import Localization, SimilarityCurve
-from vtloc_runtime.localize.similarity import cosine_curves
+from vtloc_runtime.localize.picture_encoder import PictureEncoder
+from vtloc_runtime.localize.question import EncodedQuestion, Query, Question, read_questions
+from vtloc_runtime.localize.question_encoder import QuestionEncoder
 from vtloc_runtime.localize.span_times import (
     longest_moment,
-    longest_span,
-    span_reach,
-    to_moments,
 )
-from vtloc_runtime.localize.spans import decode
-from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, EncodedSentence, SentenceEncoder
+from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, SentenceEncoder
 from vtloc_runtime.localize.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, notify
-from vtloc_runtime.localize.windowed_logits import BoundaryLogits, word_alignment
 from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.load import Placement, open_network
 from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
@@ -46,6 +38,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from vtloc_runtime.bundle.manifest import NetworkName
+    from vtloc_runtime.localize.moments import Localization
     from vtloc_runtime.networks.interface import Network
     from vtloc_runtime.video import VideoOptions
 
@@ -57,8 +50,6 @@ _MOST_KEPT = 10**9
 _LONGEST_RUN = 10.0**6
 MOST_MOMENTS = 100
 """Moments of one sentence that can be asked for."""
-_BY_SIMILARITY = frozenset({"similarity", "combined"})
-"""Strategies that compare frames and sentences in the space that they share."""
 
 
 class Localizer:
@@ -68,7 +59,7 @@ class Localizer:
 
     Args:
         bundle: Where the networks come from.
-        networks: The three networks, opened; closed by :meth:`close`.
+        networks: The bundle's networks, opened; closed by :meth:`close`.
         encoder: Hash of the visual network's file.
         batch: Frames in one run of the visual network at most.
         reuse: Most grey levels by which frames that share features may differ.
@@ -95,7 +86,6 @@ class Localizer:
         self.bundle = bundle
         self._networks = networks
         self._observer = observer
-        self._strategy = _check_strategy(bundle, decoding or manifest.decoding.strategy)
         self._videos = VideoEncoder(
             networks["visual"],
             manifest,
@@ -106,7 +96,9 @@ class Localizer:
             decoder=decoder,
             observer=observer,
         )
-        specs = (networks["localizer"].inputs["tokens"], networks["text"].inputs["token_ids"])
+        specs = [networks["text"].inputs["token_ids"]]
+        if "localizer" in networks:
+            specs.append(networks["localizer"].inputs["tokens"])
         limits = [limit for spec in specs if (limit := spec.longest(1)) is not None]
         self._sentences = SentenceEncoder(
             networks["text"],
@@ -114,12 +106,10 @@ class Localizer:
             batch=batch,
             kept=kept_sentences,
         )
-        self._boundaries = BoundaryLogits(networks["localizer"], manifest.windows)
-        # Calibration holds for the bundle's own way of decoding alone.
-        own = self._strategy == manifest.decoding.strategy
-        self._calibration = manifest.score_calibration if own else None
-        # Presence does not depend on it, but a decoding that was asked for always answers.
-        self._presence = PresenceCheck.of(bundle if own else bundle.always_answering())
+        self._questions = QuestionEncoder(
+            self._sentences, PictureEncoder(self._videos, manifest.shared_space)
+        )
+        self._answering = Answering(bundle, networks.get("localizer"), decoding=decoding)
 
     @classmethod
     def open(
@@ -140,10 +130,11 @@ class Localizer:
         run_timeout: float = DEFAULT_RUN_TIMEOUT,
         observer: Observer | None = None,
     ) -> Localizer:
-        """Open a bundle's three networks.
+        """Open a bundle's networks.
 
         Args:
-            bundle: The bundle's directory; None takes the one that ships with the project.
+            bundle: The bundle's directory, or its name, such as ``"clip-b32"``, as ``vtloc-run
+                bundles`` lists them; None takes the one that ships with the project.
             digest: The digest that the bundle must have, ``"sha256:..."``, as ``vtloc-run
                 doctor`` prints it; None takes ``$VTLOC_BUNDLE_DIGEST``, or any bundle.
             backend: ``"onnxruntime"`` or ``"tensorrt"``.
@@ -228,7 +219,7 @@ class Localizer:
     @property
     def backend(self) -> str:
         """What runs the networks, and where: ``"onnxruntime:cpu"``, ``"tensorrt:cuda:0"``."""
-        return self._networks["localizer"].backend
+        return self._networks["text"].backend
 
     @property
     def encoder(self) -> VideoEncoder:
@@ -240,13 +231,29 @@ class Localizer:
         """What turns sentences into vectors, for programs that compare on their own."""
         return self._sentences
 
-    def check_query(self, query: str) -> None:
-        """Refuse a sentence that cannot be searched for, without running anything.
+    def check_query(self, query: Query) -> None:
+        """Refuse a question that cannot be searched for, without running anything.
+
+        Pictures are not opened.
 
         Raises:
-            QueryError: The sentence is empty, or nothing the tokenizer knows.
+            QueryError: A sentence is empty, or nothing the tokenizer knows.
+            UsageError: A picture is asked of a bundle whose frames and sentences share no space.
         """
-        self._sentences.check(query)
+        self._questions.check(Question.of(query))
+
+    def encode_pictures(self, query: Query, *, read: Read = read_here) -> None:
+        """Encode a question's pictures in advance; the last few hundred are remembered.
+
+        Args:
+            query: A question; its sentences are not looked at.
+            read: Where the pictures are decoded; in this process by default.
+
+        Raises:
+            QueryError: A picture cannot be read.
+            UsageError: Frames and sentences share no space.
+        """
+        self._questions.encode_pictures(Question.of(query), read)
 
     def encode_video(
         self,
@@ -276,56 +283,65 @@ class Localizer:
     def localize(
         self,
         video: Any,
-        queries: str,
+        queries: Query,
         *,
         moments: int = 1,
         alignment: bool = False,
         curve: bool = False,
         fine: bool = False,
+        read: Read = read_here,
     ) -> Localization: ...
 
     @overload
     def localize(
         self,
         video: Any,
-        queries: Sequence[str],
+        queries: list[Query] | list[str] | Iterable[Query],
         *,
         moments: int = 1,
         alignment: bool = False,
         curve: bool = False,
         fine: bool = False,
+        read: Read = read_here,
     ) -> list[Localization]: ...
 
     def localize(
         self,
         video: Any,
-        queries: str | Sequence[str],
+        queries: Any,
         *,
         moments: int = 1,
         alignment: bool = False,
         curve: bool = False,
         fine: bool = False,
+        read: Read = read_here,
     ) -> Localization | list[Localization]:
-        """Find the moments that sentences describe.
+        """Find the moments that questions ask for.
+
+        A question is a sentence; a picture, or its path as a `pathlib.Path`; or a tuple of them
+        that mean the same: wordings are averaged, and so are pictures, and the one weighs as
+        much as the other.
 
         Args:
             video: An encoded video, or anything that :meth:`encode_video` takes.
-            queries: One sentence or several; several share the work.
-            moments: Moments wanted for each sentence at most; they share no second.
+            queries: One question, or a list of several, which share the work.
+            moments: Moments wanted for each question at most; they share no second.
             alignment: Whether to say, too, which words each frame has to do with.
             curve: Whether to say, too, how close each frame is to the sentence.
             fine: Whether to look again around the ends, as :meth:`refine` does; not for a video
                 that is encoded already.
+            read: Where pictures are decoded; in this process by default.
 
         Returns:
-            One answer for one sentence, a list in the same order for several.
+            One answer for one question, a list in the same order for several.
 
         Raises:
             VideoError: The video cannot be read.
-            QueryError: A sentence is empty.
+            QueryError: A sentence is empty, or a picture cannot be read.
             FeatureError: The video was encoded by another network.
-            UsageError: ``moments`` is not a whole number from 1 to ``MOST_MOMENTS``, or ``fine``
-                is asked of an encoded video.
+            UsageError: ``moments`` is not a whole number from 1 to ``MOST_MOMENTS``, ``fine`` is
+                asked of an encoded video, or the bundle lacks what is asked: a localizer network
+                for the alignment, a space that frames and sentences share for pictures.
             NetworkError: A network failed, or gave numbers that are not finite.
         """
         moments = check_moments(moments)
@@ -334,28 +350,32 @@ class Localizer:
                 "an encoded video has no frames to look at again",
                 remedy="Give the file itself, or give both to refine()",
             )
-        asked = [queries] if isinstance(queries, str) else _sentences(queries)
-        sentences = self._sentences.encode(asked)
-        if not sentences:
+        if alignment:
+            self._answering.check_alignment()
+        asked, alone = read_questions(queries)
+        questions = self._questions.encode(asked, read)
+        if not questions:
             return []
         encoded = video if isinstance(video, EncodedVideo) else self.encode_video(video)
         self._check_features(encoded)
         began = time.perf_counter()
-        unique = list({sentence.text: sentence for sentence in sentences}.values())
-        found: dict[str, Localization] = {}
-        limit = self._boundaries.rows
-        for top in range(0, len(unique), limit):
-            group = unique[top : top + limit]
-            for answer in self._answer(encoded, group, moments, alignment=alignment, curve=curve):
-                found[answer.query] = answer
-        notify(self._observer, "localize", time.perf_counter() - began, len(sentences))
-        answers = [
-            replace(found[sentence.text], query=query, warnings=sentence.warnings)
-            for query, sentence in zip(asked, sentences, strict=True)
+        unique = list({question.key: question for question in questions}.values())
+        answers = self._answering.of(encoded, unique, moments, alignment=alignment, curve=curve)
+        found = dict(zip((one.key for one in unique), answers, strict=True))
+        notify(self._observer, "localize", time.perf_counter() - began, len(questions))
+        given = [
+            replace(
+                found[question.key],
+                query=question.question.sentence,
+                rewrites=question.question.rewrites,
+                question=question.question,
+                warnings=question.warnings,
+            )
+            for question in questions
         ]
         if fine:
-            answers = self.refine(video, encoded, answers)
-        return answers[0] if isinstance(queries, str) else answers
+            given = self._refine(video, encoded, given, questions)
+        return given[0] if alone else given
 
     def refine(
         self,
@@ -382,24 +402,37 @@ class Localizer:
             VideoError: The video cannot be read.
             NetworkError: A network failed, or gave numbers that are not finite.
         """
+        questions = [answer.question or Question.of(answer.query) for answer in answers]
+        encoded_questions = self._questions.encode(questions, read)
+        return self._refine(source, encoded, answers, encoded_questions, options, read=read)
+
+    def _refine(
+        self,
+        source: Any,
+        encoded: EncodedVideo,
+        answers: Sequence[Localization],
+        questions: Sequence[EncodedQuestion],
+        options: VideoOptions | None = None,
+        *,
+        read: Read = read_here,
+    ) -> list[Localization]:
         manifest = self.bundle.manifest
         step = 1 / manifest.frames_per_second
         instants = instants_around(answers, encoded.duration, step=step)
         if step <= STEP or not instants:
             return list(answers)
         frames = self._videos.encode(source, options, instants=instants, read=read)
-        sentences = self._sentences.encode([answer.query for answer in answers])
         return [
             refine(
                 answer,
-                sentence.sentence,
+                self._answering.direction(question),
                 frames,
                 duration=encoded.duration,
                 step=step,
                 longest=longest_moment(manifest),
                 shared=manifest.shared_space,
             )
-            for answer, sentence in zip(answers, sentences, strict=True)
+            for answer, question in zip(answers, questions, strict=True)
         ]
 
     def close(self) -> None:
@@ -417,76 +450,6 @@ class Localizer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _answer(
-        self,
-        video: EncodedVideo,
-        sentences: list[EncodedSentence],
-        moments: int,
-        *,
-        alignment: bool,
-        curve: bool,
-    ) -> list[Localization]:
-        manifest = self.bundle.manifest
-        longest = longest_span(video.times, video.duration, manifest)
-        reach = span_reach(video.times, video.duration, manifest)
-        logits = None
-        # By similarity alone the curve decides; the localizer network has nothing to say.
-        if alignment or self._strategy != "similarity":
-            logits = self._boundaries.of(video.table, sentences, reach=longest, alignment=alignment)
-        curves = boundaries = None
-        looks = 1.0
-        if manifest.shared_space is not None:
-            vectors = [sentence.sentence for sentence in sentences]
-            if curve or self._strategy in _BY_SIMILARITY or self._presence is not None:
-                curves = cosine_curves(video.rows, vectors, manifest.shared_space)
-                check_finite(curves, what="cosines of frames and sentence", network="visual")
-                if video.index is not None:
-                    curves = curves[:, video.index]
-            if self._strategy in _BY_SIMILARITY:
-                boundaries = change_points(video.table, manifest.shared_space)
-            if self._presence is not None:
-                looks = self._presence.looks(video.table, manifest.shared_space)
-        answers = []
-        for row, sentence in enumerate(sentences):
-            cosines = None if curves is None else curves[row]
-            words = None if logits is None else word_alignment(logits, row, sentence, video.times)
-            answer = Localization(
-                sentence.text,
-                (),
-                alignment=words,
-                curve=SimilarityCurve(video.times, cosines)
-                if curve and cosines is not None
-                else None,
-            )
-            margin = None
-            if self._presence is not None and cosines is not None:
-                margin = self._presence.margin(cosines, sentence.sentence, looks)
-                if not self._presence.shows(margin):
-                    answers.append(replace(answer, presence=margin))
-                    continue
-            silent = np.zeros(len(video))
-            spans = decode(
-                self._strategy,
-                silent if logits is None else logits.starts[row],
-                silent if logits is None else logits.ends[row],
-                longest=longest,
-                reach=reach,
-                curve=cosines,
-                boundaries=boundaries,
-                count=moments,
-                similarity_weight=manifest.decoding.similarity_weight,
-            )
-            found = to_moments(
-                spans,
-                video.times,
-                video.duration,
-                longest=longest_moment(manifest),
-                calibration=self._calibration,
-                margin=margin,
-            )
-            answers.append(replace(answer, moments=found, presence=margin))
-        return answers
 
     def _check_features(self, video: EncodedVideo) -> None:
         visual = self.bundle.manifest.networks["visual"]
@@ -525,30 +488,3 @@ def check_moments(moments: object) -> int:
             f"{moments} moments cannot be found", remedy=f"Ask for 1 to {MOST_MOMENTS}"
         )
     return check_whole(moments, "moments", least=1, most=MOST_MOMENTS)
-
-
-def _sentences(queries: object) -> list[str]:
-    if isinstance(queries, bytes | bytearray | Mapping) or not isinstance(queries, Iterable):
-        raise QueryError(
-            f"a sentence is text, not {type(queries).__name__}",
-            remedy="Give one sentence, or a list of them",
-        )
-    return list(queries)
-
-
-def _check_strategy(bundle: Bundle, strategy: str) -> DecodingStrategy:
-    choices: tuple[DecodingStrategy, ...] = get_args(DecodingStrategy)
-    for choice in choices:
-        if choice == strategy:
-            break
-    else:
-        raise UsageError(
-            f"the decoding {strategy!r} is unknown", remedy=f"Choose {', '.join(choices)}"
-        )
-    if choice in _BY_SIMILARITY and bundle.manifest.shared_space is None:
-        raise BackendError(
-            "decoding by similarity needs a space that frames and sentences share",
-            where=bundle.path,
-            remedy="Decode by joint, or use a bundle whose encoders share a space",
-        )
-    return choice

@@ -6,8 +6,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     from numpy.typing import NDArray
+
+    from vtloc_runtime.localize.question import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +70,34 @@ class Localization:
     """The answer to one sentence in one video.
 
     Attributes:
-        query: The sentence as it was asked.
+        query: The sentence as it was asked; empty where pictures alone asked.
         moments: Best first; empty where the sentence was found to describe no moment.
         warnings: What the reader should know about this answer (a sentence cut short, say).
-        presence: How far the video's closest frames exceed what videos that do not show the
-            sentence reach, in the spread of such frames; comparable between sentences, videos
-            and lengths, so that videos can be ranked by it. None where the bundle cannot tell.
+        presence: By how much the cosine of the video's closest frame exceeds what videos reach
+            that do not show the sentence; comparable between sentences, videos and lengths, so
+            that videos can be ranked by it. None where the bundle cannot tell.
+        rewrites: Further wordings of the sentence that were asked with it.
+        like: Names of the pictures that were asked with.
         alignment: Words against frames, where it was asked for.
         curve: Similarity of the frames, where it was asked for; None where the bundle's encoders
             share no space.
+        question: The whole question, as it was asked.
     """
 
     query: str
     moments: tuple[Moment, ...]
     warnings: tuple[str, ...] = field(default=())
     presence: float | None = None
+    rewrites: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
     alignment: Alignment | None = field(default=None, compare=False)
     curve: SimilarityCurve | None = field(default=None, compare=False)
+    question: Question | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def asked(self) -> str:
+        """The question in one line, for people."""
+        return asked_text(self.query, self.rewrites, self.like)
 
     @property
     def best(self) -> Moment | None:
@@ -91,6 +106,19 @@ class Localization:
 
     def to_json(self) -> dict[str, Any]:
         """The answer as plain JSON values, times in seconds; without alignment and curve."""
-        values = asdict(replace(self, alignment=None, curve=None))
-        del values["alignment"], values["curve"]
+        values = asdict(replace(self, alignment=None, curve=None, question=None))
+        del values["alignment"], values["curve"], values["question"]
         return values
+
+
+def asked_text(query: str, rewrites: Iterable[str] = (), like: Iterable[str] = ()) -> str:
+    """A question in one line, for people: ``a dog / a puppy, like dog.jpg``.
+
+    Args:
+        query: The sentence; may be empty.
+        rewrites: Its other wordings.
+        like: Names of pictures.
+    """
+    sentences = " / ".join((query, *rewrites))
+    pictures = " and ".join(like)
+    return ", ".join(part for part in (sentences, pictures and f"like {pictures}") if part)

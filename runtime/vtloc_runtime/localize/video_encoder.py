@@ -74,9 +74,6 @@ class VideoEncoder:
             CPU it would only make answers depend on company.
         decoder: What decodes videos where the caller does not say.
         observer: Told how long decoding and encoding took.
-
-    Attributes:
-        decoder: The same.
     """
 
     def __init__(
@@ -100,7 +97,7 @@ class VideoEncoder:
         self._shared = (
             FrameCombiner(self.run, limit=self._batch, at_once=at_once) if combine else self.run
         )
-        self.decoder = decoder
+        self._decoder = decoder
         self._observer = observer
 
     @property
@@ -120,12 +117,17 @@ class VideoEncoder:
         )
         return msgspec.json.encode(parts).decode()
 
+    @property
+    def decoder(self) -> str:
+        """What decodes videos where a call does not say."""
+        return self._decoder
+
     def options(self, options: VideoOptions | None = None) -> VideoOptions:
         """How to read a video for this network: the caller's wishes, the bundle's sampling."""
         from vtloc_runtime.video import VideoOptions
 
         return replace(
-            options or VideoOptions(decoder=self.decoder),
+            options or VideoOptions(decoder=self._decoder),
             frames_per_second=self._manifest.frames_per_second,
             instants=None,
             preprocessing=self._manifest.preprocessing,

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.text_encoder import EncodedSentence
     from vtloc_runtime.networks.interface import Network
 
-_SENTENCES_AT_ONCE = 32
+SENTENCES_AT_ONCE = 32
+"""Sentences that are answered together at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class BoundaryLogits:
     @property
     def rows(self) -> int:
         """Sentences that one call takes at most."""
-        return self._network.inputs["features"].batch(_SENTENCES_AT_ONCE)
+        return self._network.inputs["features"].batch(SENTENCES_AT_ONCE)
 
     def of(
         self,
@@ -114,6 +115,57 @@ class BoundaryLogits:
                 whole[name][..., phase::step] = timeline.values()
         aligned = whole["alignment"].astype(np.float32) if alignment else None
         return FrameLogits(whole["start_logits"], whole["end_logits"], aligned)
+
+    def of_wordings(
+        self,
+        features: FrameFeatures | NDArray[np.floating],
+        questions: Sequence[Sequence[EncodedSentence]],
+        *,
+        reach: int | None = None,
+        alignment: bool = False,
+    ) -> list[FrameLogits | None]:
+        """What the network says of a whole video to questions in several wordings.
+
+        Args:
+            features: ``[T, Dv]``.
+            questions: The wordings of each; None comes back for one that has none.
+            reach: As for :meth:`of`.
+            alignment: As for :meth:`of`.
+
+        Returns:
+            One row each: the mean of the wordings' logits, and the alignment of the first one.
+
+        Raises:
+            NetworkError: As for :meth:`of`.
+        """
+        sentences = [sentence for wordings in questions for sentence in wordings]
+        rows: list[FrameLogits] = []
+        for top in range(0, len(sentences), self.rows):
+            part = self.of(
+                features, sentences[top : top + self.rows], reach=reach, alignment=alignment
+            )
+            rows += (
+                FrameLogits(
+                    starts,
+                    ends,
+                    None if part.alignment is None else part.alignment[row],
+                )
+                for row, (starts, ends) in enumerate(zip(part.starts, part.ends, strict=True))
+            )
+        remaining = iter(rows)
+        found: list[FrameLogits | None] = []
+        for wordings in questions:
+            own = [next(remaining) for _ in wordings]
+            found.append(
+                FrameLogits(
+                    np.mean([one.starts for one in own], axis=0, keepdims=True),
+                    np.mean([one.ends for one in own], axis=0, keepdims=True),
+                    None if own[0].alignment is None else own[0].alignment[None],
+                )
+                if own
+                else None
+            )
+        return found
 
     def _run(
         self,

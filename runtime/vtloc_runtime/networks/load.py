@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.bundle.manifest import NETWORK_NAMES
 from vtloc_runtime.bundle.user_folder import TENSORRT_PRECISIONS
 from vtloc_runtime.errors import BackendError, BundleError
 from vtloc_runtime.networks.replicas import SpreadNetwork
@@ -62,7 +61,7 @@ class Placement:
         device = resolve_device(backend, device)
         precisions = {
             name: precision or preferred_precision(bundle, name, backend=backend, device=device)
-            for name in NETWORK_NAMES
+            for name in bundle.manifest.network_names
         }
         for name, chosen in precisions.items():
             bundle.variant(name, chosen)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from vtloc_runtime.video.isolation.chunks import Read, read_here
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.localize.moments import Localization
+    from vtloc_runtime.localize.question import Query
 
 _MOST_STEPS = 600
 _DIGITS = 4
@@ -49,30 +52,37 @@ class Evidence:
 
 
 def read_evidence(
-    localizer: Localizer, video: str, queries: Sequence[str], cache: FeatureCache
+    localizer: Localizer,
+    video: str,
+    questions: Mapping[str, Query],
+    cache: FeatureCache,
+    *,
+    read: Read = read_here,
 ) -> Evidence:
     """Ask a cached video again, for its evidence this time.
 
     Args:
         localizer: The one that answered.
         video: The video's path.
-        queries: The sentences.
+        questions: What was asked, by its text.
         cache: Holds the encoded video; without it there is no evidence.
+        read: Decodes the pictures of questions.
 
     Raises:
         VtlocError: The video has gone, or a network fails.
     """
     key = cache.key(video, localizer.encoder.signature)
     encoded = None if key is None else cache.get(key)
-    if encoded is None or not queries:
+    if encoded is None or not questions:
         return Evidence()
-    asked = list(dict.fromkeys(queries))
-    return gather_evidence(
-        encoded.times, localizer.localize(encoded, asked, alignment=True, curve=True)
+    aligned = "localizer" in localizer.bundle.manifest.networks
+    answers = localizer.localize(
+        encoded, list(questions.values()), alignment=aligned, curve=True, read=read
     )
+    return gather_evidence(encoded.times, dict(zip(questions, answers, strict=True)))
 
 
-def gather_evidence(times: NDArray[np.float64], answers: Sequence[Localization]) -> Evidence:
+def gather_evidence(times: NDArray[np.float64], answers: Mapping[str, Localization]) -> Evidence:
     """The evidence in answers.
 
     A long film's frames are gathered into some hundred steps, each with the highest value of its
@@ -80,12 +90,12 @@ def gather_evidence(times: NDArray[np.float64], answers: Sequence[Localization])
 
     Args:
         times: ``[T]``, when each frame came on screen, seconds.
-        answers: With curve and alignment, where there are any.
+        answers: With curve and alignment, where there are any, by what was asked.
     """
     steps = min(len(times), _MOST_STEPS)
     starts = np.arange(steps) * len(times) // max(1, steps)
     sentences = {}
-    for answer in answers:
+    for asked, answer in answers.items():
         curve, alignment = answer.curve, answer.alignment
         values = None
         if curve is not None:
@@ -97,5 +107,5 @@ def gather_evidence(times: NDArray[np.float64], answers: Sequence[Localization])
             levels = np.rint(np.clip(strongest, 0, 1) * 255).astype(np.uint8)
             weights = base64.b64encode(levels.tobytes()).decode("ascii")
         words = alignment.words if alignment is not None and weights else ()
-        sentences[answer.query] = SentenceEvidence(values, words, weights)
+        sentences[asked] = SentenceEvidence(values, words, weights)
     return Evidence(tuple(round(float(time), 3) for time in times[starts]), sentences)

@@ -34,8 +34,8 @@ LARGEST_CARRIED = 16 * 2**20
 MOST_CARRIED = 64 * 2**20
 """Bytes of all films that a page carries, at most."""
 
-Explain = Callable[[str, Sequence[str]], Evidence]
-"""The evidence of a video's sentences, given the video's path and the sentences."""
+Explain = Callable[[str, Sequence["Record"]], Evidence]
+"""The evidence of a video's answers, given the video's path and their records."""
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ def build_films(
             if not film.error:
                 film = _with_pictures(film, path, decoder.read, films=len(videos))
                 film = replace(film, source=film_address(path, folder), kind=_kind(path))
-                film = _with_evidence(film, path, explain)
+                film = _with_evidence(film, path, found, explain)
                 if carried is not None:
                     film = replace(film, carried=carried.take(path))
             films.append(film)
@@ -134,7 +134,7 @@ def _film(name: str, records: list[Record]) -> Film:
 
 def _answer(record: Record, shared: set[str]) -> Answer:
     return Answer(
-        record.query,
+        record.asked,
         tuple(Span(found.start, found.end, found.score) for found in record.moments or ()),
         presence=record.presence,
         warnings=tuple(one for one in record.warnings if one not in shared),
@@ -157,10 +157,10 @@ def _with_pictures(film: Film, path: str, read: Read, *, films: int) -> Film:
     return replace(film, images=strip.images, frames=strip.frames)
 
 
-def _with_evidence(film: Film, path: str, explain: Explain | None) -> Film:
+def _with_evidence(film: Film, path: str, records: list[Record], explain: Explain | None) -> Film:
     if explain is None:
         return film
-    answered = [answer.query for answer in film.answers if not answer.error]
+    answered = [record for record in records if record.error is None]
     try:
         evidence = explain(path, answered)
     except Exception:

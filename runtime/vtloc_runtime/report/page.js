@@ -350,7 +350,7 @@
     return [0, 2, 4].map((at) => parseInt(digits.slice(at, at + 2), 16));
   }
   function drawAxis(owner) {
-    const axis = id("axis"), room = Math.max(2, Math.floor((axis.clientWidth || 600) / 90));
+    const axis = id("axis"), room = Math.max(2, Math.floor((axis.clientWidth || 600) / 70));
     const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
     const gap = steps.find((one) => owner.duration / one <= room) || 28800;
     const marks = [];

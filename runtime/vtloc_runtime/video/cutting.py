@@ -32,6 +32,9 @@ _LOOK_AHEAD = 40
 _MICROSECOND = Fraction(1, 1_000_000)
 _SOUND_GAP = Fraction(1, 10)
 _SMALL = "Cut a shorter moment"
+_COLOUR = ("color_range", "color_primaries", "color_trc", "colorspace")
+"""What a player must know to show the colours of a picture; encoding again does not change them."""
+
 _TURNS = {90: ["cclock"], -90: ["clock"], 180: ["clock", "clock"], -180: ["clock", "clock"]}
 _X264 = {"crf": "18", "preset": "veryfast", "threads": "2"}
 
@@ -233,6 +236,8 @@ class _Film:
         stream.width, stream.height = frame.width // 2 * 2, frame.height // 2 * 2
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = self._base
+        for name in _COLOUR:
+            setattr(stream.codec_context, name, getattr(self._video.codec_context, name))
         return stream
 
     def _sound_stream(self, output: OutputContainer) -> Any:

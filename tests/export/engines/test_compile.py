@@ -73,6 +73,19 @@ def text(name: str) -> tuple[torch.nn.Module, dict[str, int]]:
     return _described(load_text_encoder(name))
 
 
+def own_text(model: str) -> tuple[torch.nn.Module, dict[str, int]]:
+    """The text tower of a model whose tokenizer only the hub has."""
+    from tokenizers import Tokenizer, models
+
+    from vtloc.encoders.clip_text import ClipTextEncoder
+    from vtloc.encoders.open_clip_source import create_model, read_source
+
+    tower = create_model(read_source(model)).text
+    pooling = "last" if tower.pool_type == "last" else "end"
+    tokenizer = Tokenizer(models.WordLevel())
+    return _described(ClipTextEncoder(tower, tokenizer, name=model, pooling=pooling))
+
+
 def bert() -> tuple[torch.nn.Module, dict[str, int]]:
     from transformers import BertConfig, BertModel
 
@@ -122,6 +135,15 @@ LONG = [
     Subject("L/14's text tower", "text", lambda: text("open_clip:ViT-L-14"), 240e6),
     Subject("BERT-base", "text", bert, 217e6),
     Subject("RoBERTa-base", "text", roberta, 247e6),
+    Subject("EVA02-B/16", "visual", lambda: visual("open_clip:EVA02-B-16"), 172e6),
+    Subject("ViTamin-S", "visual", lambda: visual("open_clip:ViTamin-S"), 43e6),
+    Subject("PE-Core-T/16", "visual", lambda: visual("open_clip:PE-Core-T-16-384"), 12e6),
+    Subject("PE-Core-B/16", "visual", lambda: visual("open_clip:PE-Core-B-16"), 180e6),
+    Subject("PE-Core-B/16's text tower", "text", lambda: text("open_clip:PE-Core-B-16"), 700e6),
+    Subject("MobileCLIP2-S0", "visual", lambda: visual("open_clip:MobileCLIP2-S0"), 21e6),
+    Subject("SigLIP2-B/32", "visual", lambda: visual("open_clip:ViT-B-32-SigLIP2-256"), 180e6),
+    Subject("SigLIP's text tower", "text", lambda: own_text("ViT-B-16-SigLIP"), 210e6),
+    Subject("SigLIP2's text tower", "text", lambda: own_text("ViT-B-32-SigLIP2-256"), 560e6),
 ]
 
 

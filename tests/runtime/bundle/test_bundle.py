@@ -92,6 +92,16 @@ BAD_VALUES = {
         sha256=manifest["tokenizer"]["sha256"].upper()
     ),
     **{f"path {path[:12]!r}": put("tokenizer", "file", value=path) for path in BAD_PATHS},
+    "no localizer for joint decoding": lambda manifest: manifest["networks"].pop("localizer"),
+    "bank outside the bundle": put(
+        "sentence_bank", value={"file": "../bank", "sha256": "0" * 64, "mean_weight": 0.5}
+    ),
+    "bank's weight": put(
+        "sentence_bank", value={"file": "bank", "sha256": "0" * 64, "mean_weight": 1.5}
+    ),
+    "bank's threshold": put(
+        "sentence_bank", value={"file": "bank", "sha256": "0" * 64, "threshold": 1e308}
+    ),
     "schema true": put("schema", value=True),
     "schema real": put("schema", value=2.0),
     "schema list": put("schema", value=[]),

@@ -144,6 +144,24 @@ def test_formats_of_one_film_go_to_a_folder(
     assert names == {"film.mp4.llc", "other.mp4.llc", ".vtloc-files.json"}
 
 
+def test_where_nothing_was_found_no_timeline_is_written(
+    film: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("gone.mp4", "-q", "green", "-b", bundle, "-o", "none.jsonl")
+    assert run("export", "none.jsonl", "--format", "fcpxml", "--to", "cut.fcpxml") == 0
+    assert "no moment was found" in capsys.readouterr().err
+    assert not Path("cut.fcpxml").exists()
+
+
+def test_a_format_of_one_film_is_refused_before_any_work(
+    film: str, bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vtloc_runtime.localize.localizer import Localizer
+
+    monkeypatch.setattr(Localizer, "open", lambda *_, **__: pytest.fail("the work began"))
+    assert run(film, "other.mp4", "-q", "green", "-b", bundle, "--format", "vtt") == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -475,6 +475,24 @@ def test_people_get_a_table_and_a_bar(film: str, bundle: str) -> None:
     assert "Traceback" not in screen
 
 
+def test_people_see_the_table_of_a_finished_run_again(film: str, bundle: str) -> None:
+    arguments = [film, "-q", "green", "-b", bundle, "--out", "results.jsonl"]
+    screens = [on_terminal(*arguments)[1] for _ in range(2)]
+    for screen in screens:
+        assert "0:04." in screen
+        assert "1 video, 1 sentence: 1 found, written to results.jsonl" in screen
+    # Nothing was read the second time, so there is no bar.
+    assert "0/1" not in screens[1]
+    assert "left" not in screens[1]
+
+
+def test_a_format_on_standard_output_is_all_that_a_terminal_shows(film: str, bundle: str) -> None:
+    code, screen = on_terminal(film, "-q", "green", "-b", bundle, "--format", "csv", "--quiet")
+    assert code == 0
+    assert screen.splitlines()[0].startswith("id,video,query")
+    assert "sentence" not in screen
+
+
 def test_people_may_ask_for_json(film: str, bundle: str) -> None:
     code, screen = on_terminal(film, "-q", "green", "-b", bundle, "--json", "--quiet")
     assert code == 0

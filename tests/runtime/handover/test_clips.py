@@ -93,6 +93,31 @@ def test_frames_are_those_that_the_reader_shows(tmp_path: Path, decoder: Decoder
     assert len(numbers(clip.content)) == 12
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_clip_shows_the_colours_of_the_film(
+    tmp_path: Path, decoder: DecoderProcess, exact: bool
+) -> None:
+    from vtloc_runtime.video import VideoOptions, open_video
+
+    path = tmp_path / "full-range.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuvj420p"
+        picture = np.zeros((64, 64, 3), dtype=np.uint8)
+        picture[:32], picture[32:] = (250, 20, 40), (20, 60, 245)
+        for _ in range(10):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    clip = decoder.cut(path, CutOptions(0.0, 0.5, exact=exact, muxer="matroska"))
+
+    def shown(source: Any) -> Any:
+        with open_video(source, VideoOptions(instants=(0.0,))) as reader:
+            return next(iter(reader)).image.astype(float)
+
+    assert np.abs(shown(io.BytesIO(clip.content)) - shown(path)).mean() < 4
+
+
 def test_what_lies_behind_the_film_is_an_error(film: Path, decoder: DecoderProcess) -> None:
     with pytest.raises(VideoError, match="no picture in that moment"):
         decoder.cut(film, CutOptions(50.0, 60.0, exact=True))

@@ -38,17 +38,26 @@ def test_only_spans_whose_pieces_all_match_count(length: int, seed: int) -> None
     for low in range(len(edges) - 1):
         for high in range(low + 1, len(edges)):
             first, stop = edges[low : low + 1], edges[high : high + 1]
-            inside = curve[edges[low] : edges[high]]
             outside = np.delete(curve, np.arange(edges[low], edges[high]))
             rest = outside.mean() if len(outside) else 0.0
             pieces = [curve[edges[at] : edges[at + 1]].mean() for at in range(low, high)]
-            level = rest + MATCHING * (inside.mean() - rest)
+            level = rest + MATCHING * (max(pieces) - rest)
             if abs(min(pieces) - level) < 1e-9 or not len(outside):
                 continue
             found = contrast(first, stop)[0]
             assert np.isneginf(found) == (min(pieces) < level)
             if not np.isneginf(found):
                 assert found == plain(first, stop)[0]
+
+
+def test_no_span_takes_in_a_neighbour_that_hardly_matches() -> None:
+    lengths = [30, 5, 12, 30]
+    curve = np.repeat([0.0, 0.6, 0.27, 0.0], lengths)
+    curve = curve + 0.01 * np.random.default_rng(0).normal(size=len(curve))
+    edges = np.concatenate([[0], np.cumsum(lengths)])
+    best, second = similarity(curve, boundaries=edges, count=2)
+    assert (best.start, best.end) == (30, 34)
+    assert (second.start, second.end) == (35, 46)
 
 
 def test_no_span_bridges_what_does_not_match() -> None:

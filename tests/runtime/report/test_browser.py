@@ -38,13 +38,15 @@ def record(
     return Record(id=f"{video} {query}", video=str(video), query=query, **{**fields, **more})
 
 
-def explain(_: str, queries: Any) -> Evidence:
+def explain(_: str, records: Any) -> Evidence:
     import base64
 
     rising = tuple(0.1 * step for step in range(12))
     weights = base64.b64encode(bytes([255] * 12 + [0] * 12)).decode()
     found = SentenceEvidence(rising, ("a", "word"), weights)
-    return Evidence(tuple(map(float, range(12))), dict.fromkeys(queries, found))
+    return Evidence(
+        tuple(map(float, range(12))), dict.fromkeys([one.asked for one in records], found)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +113,10 @@ def test_the_film_is_at_the_best_moment_at_once(page: Any) -> None:
 def test_a_click_on_a_moment_plays_it_to_its_end(page: Any) -> None:
     loaded(page)
     page.click("#moments li:nth-child(2) .go")
-    wait_for(page, "!document.getElementById('player').paused")
-    wait_for(page, "document.getElementById('player').currentTime > 9.2")
+    wait_for(page, "document.getElementById('player').currentTime > 10.8")
     wait_for(page, "document.getElementById('player').paused")
-    assert 10.9 <= player(page, "currentTime") < 11.6
+    # On a busy machine it stops late, but never plays on to the film's end.
+    assert player(page, "currentTime") < 11.9
 
 
 @pytest.mark.parametrize("plot", [".strip", ".curve", ".words", "#axis"])

@@ -23,7 +23,9 @@ def test_it_is_what_the_localizer_says(
         key = cache.key(str(colour_video), localizer.encoder.signature)
         assert key is not None
         cache.put(key, encoded)
-        found = read_evidence(localizer, str(colour_video), ["green", "a red"], cache)
+        found = read_evidence(
+            localizer, str(colour_video), {"green": "green", "a red": "a red"}, cache
+        )
         answer = localizer.localize(encoded, "green", curve=True, alignment=True)
     assert answer.curve is not None
     assert answer.alignment is not None
@@ -45,7 +47,7 @@ def test_a_video_that_is_not_cached_has_none(
 ) -> None:
     with Localizer.open(colour_bundle) as localizer:
         found = read_evidence(
-            localizer, str(colour_video), ["green"], FeatureCache(tmp_path / "cache")
+            localizer, str(colour_video), {"green": "green"}, FeatureCache(tmp_path / "cache")
         )
     assert found.times == ()
     assert not found.sentences
@@ -63,7 +65,7 @@ def test_a_long_video_keeps_its_peaks() -> None:
         curve=SimilarityCurve(times, curve),
         alignment=Alignment(("a", "dog"), times, weights),
     )
-    found = gather_evidence(times, [answer])
+    found = gather_evidence(times, {"a dog": answer})
     assert len(found.times) == 600
     shown = found.sentences["a dog"]
     assert shown.curve is not None
@@ -76,6 +78,6 @@ def test_a_long_video_keeps_its_peaks() -> None:
 
 
 def test_a_bundle_without_a_shared_space_has_no_curve() -> None:
-    found = gather_evidence(np.arange(3.0), [Localization("a dog", ())])
+    found = gather_evidence(np.arange(3.0), {"a dog": Localization("a dog", ())})
     assert found.sentences["a dog"].curve is None
     assert found.sentences["a dog"].words == ()

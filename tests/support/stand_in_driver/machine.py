@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.machinery
 import sys
 from typing import Any
 
@@ -112,6 +113,9 @@ class _Streams:
 def install(*, capturable: bool = True, version: str = "11.4.0.106") -> Driver:
     """Put the double in TensorRT's place, for the rest of this process."""
     driver = Driver(capturable=capturable)
-    sys.modules["tensorrt"] = build.add_builder(execution.make_module(driver, version), driver)
+    module = build.add_builder(execution.make_module(driver, version), driver)
+    # Torch asks where it comes from.
+    module.__spec__ = importlib.machinery.ModuleSpec("tensorrt", None)
+    sys.modules["tensorrt"] = module
     sys.modules["tensorrt_rtx"] = None  # type: ignore[assignment]  # says: not installed
     return driver

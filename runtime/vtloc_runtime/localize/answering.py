@@ -1,0 +1,215 @@
+"""Answers to questions about encoded videos: logits, curves, presence, spans, moments, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from vtloc_runtime.bundle.manifest import DecodingStrategy
+from vtloc_runtime.errors import BackendError, UsageError
+from vtloc_runtime.localize.change_points import change_points
+from vtloc_runtime.localize.comparison import Compared, Comparison
+from vtloc_runtime.localize.moments import Localization, SimilarityCurve
+from vtloc_runtime.localize.span_times import (
+    longest_moment,
+    longest_span,
+    span_reach,
+    to_moments,
+)
+from vtloc_runtime.localize.spans import decode
+from vtloc_runtime.localize.windowed_logits import (
+    SENTENCES_AT_ONCE,
+    BoundaryLogits,
+    FrameLogits,
+    word_alignment,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.question import EncodedQuestion
+    from vtloc_runtime.networks.interface import Network
+
+_BY_SIMILARITY = frozenset({"similarity", "combined"})
+"""Strategies that compare frames and sentences in the space that they share."""
+
+
+class Answering:
+    """Answers questions as a bundle says; safe to call from several threads.
+
+    Args:
+        bundle: The bundle.
+        network: Its localizer network; None where it has none.
+        decoding: How logits become moments; None does as the bundle says.
+
+    Raises:
+        UsageError: There is no such decoding, or it needs a localizer network.
+        BackendError: It needs a space that frames and sentences share.
+        BundleError: A file that sentences are compared with is altered.
+    """
+
+    def __init__(self, bundle: Bundle, network: Network | None, *, decoding: str | None) -> None:
+        manifest = bundle.manifest
+        self._bundle = bundle
+        self._strategy = _check_strategy(bundle, decoding or manifest.decoding.strategy)
+        self._boundaries = None if network is None else BoundaryLogits(network, manifest.windows)
+        # Calibration holds for the bundle's own way of decoding alone.
+        own = self._strategy == manifest.decoding.strategy
+        self._calibration = manifest.score_calibration if own else None
+        # Presence does not depend on it, but a decoding that was asked for always answers.
+        self._comparison = Comparison.of_bundle(bundle if own else bundle.always_answering())
+
+    def check_alignment(self) -> None:
+        """Refuse an alignment that nothing gives.
+
+        Raises:
+            UsageError: The bundle has no localizer network.
+        """
+        if self._boundaries is None:
+            raise UsageError(
+                "the bundle has no localizer network, which the alignment comes from",
+                where=self._bundle.path,
+                remedy="Ask without alignment, or open a bundle with a trained localizer",
+            )
+
+    def direction(self, question: EncodedQuestion) -> NDArray[np.floating]:
+        """The vector ``[Ds]`` that frames are compared with in a second look.
+
+        Args:
+            question: What is asked.
+        """
+        if self._comparison is None:
+            return question.sentences[0].sentence
+        return self._comparison.direction(question)
+
+    def of(
+        self,
+        video: EncodedVideo,
+        questions: Sequence[EncodedQuestion],
+        moments: int,
+        *,
+        alignment: bool = False,
+        curve: bool = False,
+    ) -> list[Localization]:
+        """Answer questions about a video, in their order.
+
+        Args:
+            video: The video, encoded by the bundle's visual network.
+            questions: What is asked.
+            moments: Moments of each at most.
+            alignment: Whether to say, too, which words each frame has to do with.
+            curve: Whether to say, too, how close each frame is to the question.
+
+        Raises:
+            NetworkError: The localizer network failed, or a number is not finite.
+        """
+        limit = SENTENCES_AT_ONCE if self._boundaries is None else self._boundaries.rows
+        answers: list[Localization] = []
+        for top in range(0, len(questions), limit):
+            group = questions[top : top + limit]
+            answers += self._group(video, group, moments, alignment=alignment, curve=curve)
+        return answers
+
+    def _group(
+        self,
+        video: EncodedVideo,
+        questions: Sequence[EncodedQuestion],
+        moments: int,
+        *,
+        alignment: bool,
+        curve: bool,
+    ) -> list[Localization]:
+        manifest = self._bundle.manifest
+        longest = longest_span(video.times, video.duration, manifest)
+        reach = span_reach(video.times, video.duration, manifest)
+        logits: list[FrameLogits | None] = [None] * len(questions)
+        # By similarity alone the curve decides; the localizer network has nothing to say.
+        if self._boundaries is not None and (alignment or self._strategy != "similarity"):
+            logits = self._boundaries.of_wordings(
+                video.table,
+                [question.sentences for question in questions],
+                reach=longest,
+                alignment=alignment,
+            )
+        curved = self._strategy in _BY_SIMILARITY or any(not one.sentences for one in questions)
+        compared: list[Compared | None] = [None] * len(questions)
+        if self._comparison is not None and (curve or curved or self._comparison.tells_presence):
+            compared = [*self._comparison.of(video, questions)]
+        boundaries = change_points(video.table, manifest.shared_space) if curved else None
+        silent = np.zeros(len(video))
+        answers = []
+        for question, own, seen in zip(questions, logits, compared, strict=True):
+            asked = question.question
+            answer = Localization(
+                asked.sentence,
+                (),
+                question.warnings,
+                None if seen is None else seen.margin,
+                rewrites=asked.rewrites,
+                like=asked.like,
+                question=asked,
+                alignment=None
+                if own is None
+                else word_alignment(own, 0, question.sentences[0], video.times),
+                curve=SimilarityCurve(video.times, seen.curve)
+                if curve and seen is not None
+                else None,
+            )
+            if seen is None or seen.shown:
+                # A picture has no tokens for the localizer network.
+                strategy = self._strategy if question.sentences else "similarity"
+                spans = decode(
+                    strategy,
+                    silent if own is None else own.starts[0],
+                    silent if own is None else own.ends[0],
+                    longest=longest,
+                    reach=reach,
+                    curve=None if seen is None else seen.curve,
+                    boundaries=boundaries,
+                    count=moments,
+                    similarity_weight=manifest.decoding.similarity_weight,
+                )
+                if seen is not None:
+                    spans = tuple(
+                        replace(span, score=span.score * seen.likelihood) for span in spans
+                    )
+                found = to_moments(
+                    spans,
+                    video.times,
+                    video.duration,
+                    longest=longest_moment(manifest),
+                    calibration=self._calibration if strategy == self._strategy else None,
+                    margin=answer.presence,
+                )
+                answer = replace(answer, moments=found)
+            answers.append(answer)
+        return answers
+
+
+def _check_strategy(bundle: Bundle, strategy: str) -> DecodingStrategy:
+    choices: tuple[DecodingStrategy, ...] = get_args(DecodingStrategy)
+    for choice in choices:
+        if choice == strategy:
+            break
+    else:
+        raise UsageError(
+            f"the decoding {strategy!r} is unknown", remedy=f"Choose {', '.join(choices)}"
+        )
+    if choice != "similarity" and "localizer" not in bundle.manifest.networks:
+        raise UsageError(
+            f"the bundle has no localizer network, which decoding by {choice} needs",
+            where=bundle.path,
+            remedy="Decode by similarity, or open a bundle with a trained localizer",
+        )
+    if choice in _BY_SIMILARITY and bundle.manifest.shared_space is None:
+        raise BackendError(
+            "decoding by similarity needs a space that frames and sentences share",
+            where=bundle.path,
+            remedy="Decode by joint, or use a bundle whose encoders share a space",
+        )
+    return choice

@@ -1,0 +1,145 @@
+"""``vtloc-run --like``: pictures as questions, alone and with sentences."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.support.colours import COLOURS, write_colour_bundle
+from vtloc_runtime.cli.main import main
+
+
+@pytest.fixture
+def bundle(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The bundle's path; the test runs in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return str(colour_bundle)
+
+
+@pytest.fixture
+def film(colour_video: Path, bundle: str) -> str:
+    shutil.copy(colour_video, "film.mp4")
+    return "film.mp4"
+
+
+@pytest.fixture
+def blue(film: str) -> str:
+    Image.new("RGB", (50, 30), COLOURS["blue"]).save("blue.png")
+    return "blue.png"
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    return int(left.value.code or 0)
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def asked(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return lines(capsys.readouterr().out)
+
+
+def test_a_picture_finds_its_moment(
+    film: str,
+    blue: str,
+    bundle: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(film, "--like", blue, "-b", bundle) == 0
+    (record,) = asked(capsys)
+    assert (record["query"], record["like"]) == ("", [blue])
+    assert record["moments"][0]["start"] == pytest.approx(7, abs=0.2)
+
+
+def test_pictures_ask_with_every_sentence(
+    film: str,
+    blue: str,
+    bundle: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(film, "--like", blue, "-q", "blue", "-q", "a blue", "-b", bundle) == 0
+    first, second = asked(capsys)
+    assert [(one["query"], one["like"]) for one in (first, second)] == [
+        ("blue", [blue]),
+        ("a blue", [blue]),
+    ]
+    assert first["moments"] == second["moments"]
+    assert first["moments"][0]["start"] == pytest.approx(7, abs=0.2)
+
+
+def test_a_run_with_pictures_resumes_and_notices_a_new_picture(
+    film: str,
+    blue: str,
+    bundle: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = (film, "--like", blue, "-b", bundle, "--out", "found.jsonl")
+    assert run(*command) == 0
+    before = Path("found.jsonl").read_text()
+    assert run(*command) == 0
+    assert Path("found.jsonl").read_text() == before
+    Image.new("RGB", (50, 30), COLOURS["red"]).save(blue)
+    assert run(*command) == 0
+    *_, newest = lines(Path("found.jsonl").read_text())
+    assert newest["moments"][0]["start"] == 0
+
+
+def test_a_broken_picture_costs_its_own_job_only(
+    film: str,
+    blue: str,
+    bundle: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("broken.jpg").write_bytes(b"\xff\xd8\xff\xe0" + b"x" * 50)
+    Path("jobs.jsonl").write_text(
+        "".join(
+            json.dumps({"video": film, "like": name}) + "\n" for name in ("broken.jpg", blue, "no")
+        )
+    )
+    assert run("jobs.jsonl", "-b", bundle) == 1
+    broken, whole, gone = asked(capsys)
+    assert broken["error"]["kind"] == gone["error"]["kind"] == "query"
+    assert broken["error"]["where"] == "broken.jpg"
+    assert whole["moments"]
+
+
+def test_a_missing_picture_and_a_bundle_without_a_shared_space_are_one_error(
+    film: str,
+    blue: str,
+    bundle: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(film, "--like", "gone.png", "-b", bundle) == 2
+    assert "gone.png" in capsys.readouterr().err
+    apart = write_colour_bundle(Path("apart"), shared_space=None)
+    assert run(film, "--like", blue, "-b", str(apart)) == 2
+    shown = capsys.readouterr()
+    assert "share no space" in shown.err
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1
+
+
+def test_ends_are_refined_for_pictures_too(
+    film: str, blue: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(film, "--like", blue, "-q", "blue", "--fine", "-b", bundle) == 0
+    (record,) = asked(capsys)
+    assert record["moments"][0]["start"] == pytest.approx(7, abs=0.1)
+
+
+def test_the_report_says_what_was_asked(
+    film: str,
+    blue: str,
+    bundle: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(film, "--like", blue, "-q", "blue", "-b", bundle, "--report", "page.html") == 0
+    assert "blue, like blue.png" in Path("page.html").read_text()
