@@ -80,6 +80,7 @@ def test_a_bundle_is_exported_again_from_its_own_weights(bundle, checkpoint, tmp
     source = load_source(compact_only)
     assert source.visual_encoder == bundle.manifest.provenance.visual_encoder
     wanted = load_checkpoint(checkpoint).network.state_dict()
+    assert source.network is not None
     for name, weight in source.network.state_dict().items():
         assert (weight - wanted[name]).abs().max() < 0.02 * wanted[name].abs().max().clamp_min(0.01)
     again = export_bundle(compact_only, tmp_path / "again", QUICK).bundle

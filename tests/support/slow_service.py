@@ -18,7 +18,7 @@ def slow_down(seconds: float) -> None:
         time.sleep(seconds)
         return localize(*arguments, **options)
 
-    Localizer.localize = slowly  # type: ignore[method-assign] - the process has no other use
+    setattr(Localizer, "localize", slowly)  # noqa: B010 - mypy takes no assignment to a method
 
 
 if __name__ == "__main__":
