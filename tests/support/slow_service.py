@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from typing import Any
+from unittest import mock
 
 from vtloc_runtime.cli.main import main
 from vtloc_runtime.localize.localizer import Localizer
@@ -18,7 +19,8 @@ def slow_down(seconds: float) -> None:
         time.sleep(seconds)
         return localize(*arguments, **options)
 
-    setattr(Localizer, "localize", slowly)  # noqa: B010 - mypy takes no assignment to a method
+    # The process has no other use.
+    mock.patch.object(Localizer, "localize", slowly).start()
 
 
 if __name__ == "__main__":
