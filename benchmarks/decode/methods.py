@@ -22,6 +22,17 @@ def read_needed(path: Path) -> int:
         return sum(1 for _ in reader)
 
 
+def read_keyframes(path: Path) -> int:
+    """Keyframes alone, as a quick search looks at them first: fewer frames than a second each."""
+    with open_video(path, VideoOptions(strategy="outline")) as outline:
+        list(outline)
+    instants = tuple(float(second) for second in outline.keyframes)
+    if not instants:
+        return 0
+    with open_video(path, VideoOptions(strategy="keyframes", instants=instants)) as reader:
+        return sum(1 for _ in reader)
+
+
 def read_everything(path: Path) -> int:
     """Every packet decoded with PyAV, the same frames kept and scaled the same way."""
     with open_video(path, VideoOptions(strategy="everything")) as reader:
@@ -103,6 +114,31 @@ def read_opencv(path: Path) -> int:
     return count
 
 
+def read_whole(path: Path) -> int:
+    """clip-video-encode's way: every frame decoded to RGB, every n-th kept."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    step = round(capture.get(cv2.CAP_PROP_FPS)) or RATE
+    index = count = 0
+    while True:
+        there, picture = capture.read()
+        if not there:
+            return count
+        if index % step == 0:
+            cv2.resize(picture, (398, SIZE), interpolation=cv2.INTER_AREA)
+            count += 1
+        index += 1
+
+
+def scan_for_cuts(path: Path) -> int:
+    """PySceneDetect's scan with its content detector: it gives cuts, not frames."""
+    from scenedetect import ContentDetector, detect
+
+    return len(detect(str(path), ContentDetector()))
+
+
 def read_ffmpeg(path: Path) -> int:
     """The ffmpeg program, piping raw frames."""
     command = [ffmpeg_program() or "ffmpeg", "-v", "error", "-threads", "1", "-i", str(path)]
@@ -125,12 +161,15 @@ def ffmpeg_program() -> str | None:
 
 METHODS: dict[str, tuple[Callable[[Path], int], str | None]] = {
     "needed": (read_needed, None),
+    "keyframes": (read_keyframes, None),
     "everything": (read_everything, None),
     "seek a sample": (read_seeking, None),
     "PyAV and Pillow": (read_plain_pyav, "PIL"),
     "torchcodec": (read_torchcodec, "torchcodec.decoders"),
     "decord": (read_decord, "decord"),
     "OpenCV": (read_opencv, "cv2"),
+    "every frame in RGB": (read_whole, "cv2"),
+    "PySceneDetect": (scan_for_cuts, "scenedetect"),
     "ffmpeg": (read_ffmpeg, None),
 }
 

@@ -14,10 +14,11 @@ from benchmarks.roofline.network_cost import network_cost
 from benchmarks.roofline.peaks import Bound, Peak, bound, cpu_peak, gpu_peak
 from vtloc_runtime import Bundle
 from vtloc_runtime.bench.measure import BenchOptions, example_inputs, measure
-from vtloc_runtime.bench.report import BenchReport, RunShape, StageResult, short
+from vtloc_runtime.bench.report import BenchReport, RunShape, StageResult
 from vtloc_runtime.bundle.manifest import NETWORK_NAMES, NetworkName
 from vtloc_runtime.networks.load import open_network
 from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.system.text import short_number
 
 BEGIN, END = "<!-- bench begin -->", "<!-- bench end -->"
 COLUMNS = ("stage", "shape", "item", "items/s", "p50 ms", "p90", "p99", "of bound")
@@ -98,9 +99,11 @@ def _cells(bundle: Bundle, stage: StageResult, peak: Peak | None) -> tuple[str, 
     limit = None if peak is None else network_bound(bundle, stage, peak)
     reached = ""
     if limit is not None:
-        reached = f"{stage.rate * limit.seconds:.0%} of {short(1 / limit.seconds)} {limit.by[:3]}"
-    latencies = map(short, (stage.p50, stage.p90, stage.p99))
-    return (stage.stage, stage.shape, stage.item, short(stage.rate), *latencies, reached)
+        reached = (
+            f"{stage.rate * limit.seconds:.0%} of {short_number(1 / limit.seconds)} {limit.by[:3]}"
+        )
+    latencies = map(short_number, (stage.p50, stage.p90, stage.p99))
+    return (stage.stage, stage.shape, stage.item, short_number(stage.rate), *latencies, reached)
 
 
 def _has_place(text: str) -> bool:

@@ -223,14 +223,27 @@ def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> Non
 
 
 def write_colour_video(
-    path: Path, scenes: Sequence[tuple[str, float]], *, rate: int = 8, size: int = 48
+    path: Path,
+    scenes: Sequence[tuple[str, float]],
+    *,
+    rate: int = 8,
+    size: int = 48,
+    group: float = 1,
 ) -> Path:
-    """Write a video of plain colours, each on screen for some seconds."""
+    """Write a video of plain colours, each on screen for some seconds.
+
+    Args:
+        path: Where it goes; its ending names the container.
+        scenes: Colours, and how many seconds each.
+        rate: Pictures a second.
+        size: Pixels of a side.
+        group: Seconds between keyframes at most.
+    """
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=rate)
         stream.width = stream.height = size
         stream.pix_fmt = "yuv420p"
-        stream.gop_size = rate
+        stream.gop_size = round(group * rate)
         for colour, seconds in scenes:
             picture = np.empty((size, size, 3), dtype=np.uint8)
             picture[:] = COLOURS[colour]

@@ -141,6 +141,9 @@ CONVERSATIONS: dict[str, Talk] = {
     "warnings without end": lambda d: (d.picture(0), d.finish(1, ["x"] * 1000)),
     "a long warning": lambda d: (d.picture(0), d.finish(1, ["x" * 10_000])),
     "a warning that is no text": lambda d: (d.picture(0), d.finish(1, [b"x"])),
+    "keyframes that were not asked for": lambda d: (d.picture(0), d.finish(1, keyframes=3)),
+    "keyframes without end": lambda d: (d.picture(0), d.finish(1, keyframes=2**40)),
+    "fewer than no keyframes": lambda d: (d.picture(0), d.finish(1, keyframes=-1)),
     "a long reason": lambda d: d.refuse("x" * 10_000),
     "the end of the line": lambda d: d.line.shutdown(socket.SHUT_RDWR),
 }

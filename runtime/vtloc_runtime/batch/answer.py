@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.batch.encode import encode_cached
+from vtloc_runtime.batch.encode import encode_cached, encode_quickly_cached
 from vtloc_runtime.batch.records import FileState, Record, answer_record, failure_record
 from vtloc_runtime.batch.worker_pool import PipelineOptions, StoppedWorkError, run_tasks
 from vtloc_runtime.errors import DeviceLostError, QueryError, UsageError
@@ -79,12 +79,14 @@ class AnswerVideos:
         moments: Number of moments to return for each sentence, at most.
         run: Fingerprint of everything that answers depend on; it is copied into the records.
         cache: Where encoded videos are kept; None keeps none.
+        quick: Look only at keyframes and around the best candidates.
         fine: Whether to look at each video again, for finer ends.
     """
 
     moments: int = 1
     run: str = ""
     cache: FeatureCache | None = None
+    quick: bool = False
     fine: bool = False
 
     def do(
@@ -113,13 +115,8 @@ class AnswerVideos:
                 )
                 records += refused
                 if jobs:
-                    video = encode_cached(
-                        localizer,
-                        task.video,
-                        cache=self.cache,
-                        progress=progress,
-                        read=read,
-                        stop=stop,
+                    video = self._encode(
+                        localizer, task.video, jobs, read=read, progress=progress, stop=stop
                     )
                     records += self._answer(localizer, video, jobs, state, read=read)
             except (StoppedWorkError, DeviceLostError):
@@ -133,6 +130,30 @@ class AnswerVideos:
     def give_up(self, task: VideoJobs, error: ClusterError) -> list[Record]:
         """The records of a video whose workers were all lost."""
         return [failure_record(job, error, run=self.run) for job in task.jobs]
+
+    def _encode(
+        self,
+        localizer: Localizer,
+        video: str,
+        jobs: list[Job],
+        *,
+        read: Read,
+        progress: Progress | None,
+        stop: Callable[[], bool] | None,
+    ) -> EncodedVideo:
+        if not self.quick:
+            return encode_cached(
+                localizer, video, cache=self.cache, progress=progress, read=read, stop=stop
+            )
+        return encode_quickly_cached(
+            localizer,
+            video,
+            [job.question for job in jobs],
+            moments=self.moments,
+            cache=self.cache,
+            read=read,
+            stop=stop,
+        )
 
     def _check(
         self, jobs: Iterable[Job], state: FileState | None, check: Callable[[Job], None]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vtloc_runtime.batch.records import Failure, describe
 from vtloc_runtime.batch.worker_pool import StoppedWorkError
-from vtloc_runtime.errors import DecoderLostError, DeviceLostError, VideoError
+from vtloc_runtime.errors import DecoderLostError, DeviceLostError, OutputError, VideoError
 from vtloc_runtime.system.text import unicode_name
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.encoded_video import EncodedVideo
     from vtloc_runtime.localize.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
+    from vtloc_runtime.localize.question import Query, Question
     from vtloc_runtime.localize.video_encoder import VideoEncoder
+
+_SKETCH = "\0sketch"
+"""Ends the signature of videos that were searched quickly."""
+
+_WORTH_KEEPING = 0.1
+"""Share of the frames from which on an exact run only looks at the rest."""
 
 _SIGNAL_DELAY = 0.2
 """Seconds after a decoder's end in which a signal to the whole group reaches this process."""
@@ -51,11 +58,77 @@ def encode_cached(
     """
 
     def encode() -> EncodedVideo:
-        return encode_with_retry(localizer, video, progress=progress, read=read, stop=stop)
+        known = None if cache is None else _seen_quickly(cache, localizer, video)
+        return encode_with_retry(
+            localizer, video, progress=progress, known=known, read=read, stop=stop
+        )
 
     if cache is None:
         return encode()
     return cache.fetch(video, localizer.encoder.signature, encode)
+
+
+def encode_quickly_cached(
+    localizer: Localizer,
+    video: str,
+    queries: Sequence[Query | Question],
+    *,
+    moments: int = 1,
+    cache: FeatureCache | None = None,
+    read: Read = read_here,
+    stop: Callable[[], bool] | None = None,
+) -> EncodedVideo:
+    """Encode as much of a video as some sentences need, or take it from the cache.
+
+    What was looked at is kept, and later searches, quick or not, look only at the rest.
+
+    Args:
+        localizer: Encodes the video.
+        video: A path or an address.
+        queries: The questions.
+        moments: Moments that are wanted of each sentence.
+        cache: Where encoded videos are kept.
+        read: Decodes the video.
+        stop: Returns whether the run is being stopped.
+
+    Raises:
+        VideoError: The video cannot be read.
+        StoppedWorkError: The decoder was ended while the run is being stopped.
+    """
+
+    def encode(known: EncodedVideo | None) -> EncodedVideo:
+        return _with_retry(
+            lambda: localizer.encode_quickly(
+                video, queries, moments=moments, known=known, read=read
+            ),
+            stop,
+        )
+
+    if cache is None:
+        return encode(None)
+    signature = localizer.encoder.signature
+    key = cache.key(video, signature, stop=stop)
+    if key is None:
+        return encode(None)
+    whole = cache.get(key)
+    if whole is not None:
+        return whole
+    sketch = cache.key(video, signature + _SKETCH, stop=stop)
+    encoded = encode(None if sketch is None else cache.get(sketch))
+    # The file may have changed while it was being read.
+    if sketch is not None and cache.key(video, signature, stop=stop) == key:
+        with suppress(OutputError):
+            cache.put(key if encoded.seen is None else sketch, encoded)
+    return encoded
+
+
+def _seen_quickly(cache: FeatureCache, localizer: Localizer, video: str) -> EncodedVideo | None:
+    """What quick searches have seen of a video, if it is worth having."""
+    key = cache.key(video, localizer.encoder.signature + _SKETCH)
+    known = None if key is None else cache.get(key)
+    if known is None or known.seen is None:
+        return None
+    return known if known.seen.frames.mean() >= _WORTH_KEEPING else None
 
 
 def encode_with_retry(
@@ -63,6 +136,7 @@ def encode_with_retry(
     video: str,
     *,
     progress: Progress | None = None,
+    known: EncodedVideo | None = None,
     read: Read = read_here,
     stop: Callable[[], bool] | None = None,
 ) -> EncodedVideo:
@@ -73,6 +147,7 @@ def encode_with_retry(
         video: A path or an address.
         progress: Called with the video and the time of the last encoded frame, seconds; its errors
             are ignored.
+        known: What a quick search has seen of it.
         read: Decodes the video.
         stop: Returns whether the run is being stopped.
 
@@ -86,9 +161,17 @@ def encode_with_retry(
             with suppress(Exception):
                 progress(video, seconds)
 
+    return _with_retry(
+        lambda: localizer.encode_video(video, progress=report, known=known, read=read), stop
+    )
+
+
+def _with_retry(
+    encode: Callable[[], EncodedVideo], stop: Callable[[], bool] | None
+) -> EncodedVideo:
     for last in (False, True):
         try:
-            return localizer.encode_video(video, progress=report, read=read)
+            return encode()
         except DecoderLostError as error:
             # A signal to the whole group ends decoders before this process has heard of it.
             time.sleep(_SIGNAL_DELAY)

@@ -25,6 +25,7 @@ def run_fingerprint(
     moments: int,
     fine: bool = False,
     reuse: float = DEFAULT_REUSE,
+    quick: bool = False,
 ) -> str:
     """Hash everything that answers depend on, except the videos and sentences.
 
@@ -35,6 +36,7 @@ def run_fingerprint(
         moments: Number of moments for each sentence.
         fine: Whether ends are looked at again.
         reuse: Most grey levels by which frames that share features may differ.
+        quick: Whether only a part of each video is looked at.
 
     Returns:
         Twelve hexadecimal digits.
@@ -62,4 +64,6 @@ def run_fingerprint(
         parts = (*parts, "tf32")
     if fine:
         parts = (*parts, "fine")
+    if quick:
+        parts = (*parts, "quick")
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:_DIGITS]

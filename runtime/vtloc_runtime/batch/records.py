@@ -83,6 +83,21 @@ class FileState(msgspec.Struct, frozen=True):
         return cls(state.st_size, round(state.st_mtime_ns / 1e9, _MICROSECONDS))
 
 
+class QuickLook(msgspec.Struct, frozen=True, kw_only=True):
+    """What a quick search has looked at.
+
+    Attributes:
+        looks: Pictures that were looked at, keyframes among them.
+        frames: Frames of the whole video.
+        seen: Where every frame was looked at: first and last second of each stretch. Elsewhere
+            keyframes stand for the frames around them.
+    """
+
+    looks: int
+    frames: int
+    seen: tuple[tuple[float, float], ...]
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The outcome of one job: moments, or an error.
 
@@ -103,6 +118,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         backend: The backend and device of the networks.
         warnings: Warnings about the video, the sentence or the answer.
         timings: Seconds spent on the video, by stage; shared by its jobs.
+        quick: What was looked at; absent if that is the whole video.
     """
 
     id: str
@@ -120,6 +136,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     backend: str = ""
     warnings: tuple[str, ...] = ()
     timings: dict[str, float] = {}
+    quick: QuickLook | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that JSON cannot hold."""
@@ -202,9 +219,21 @@ def answer_record(
             backend=backend,
             warnings=tuple(map(unicode_name, (*video.warnings, *localization.warnings))),
             timings={stage: round(seconds, _MILLISECONDS) for stage, seconds in timings.items()},
+            quick=_quick_look(video),
         )
     except (ValueError, OverflowError) as error:
         raise NetworkError(f"the answer is not valid: {error}", where=job.video) from error
+
+
+def _quick_look(video: EncodedVideo) -> QuickLook | None:
+    if video.seen is None:
+        return None
+    stretches = video.seen.stretches(video.times, video.duration)
+    return QuickLook(
+        looks=video.seen.looks,
+        frames=len(video),
+        seen=tuple((round(a, _MILLISECONDS), round(b, _MILLISECONDS)) for a, b in stretches),
+    )
 
 
 def failure_record(

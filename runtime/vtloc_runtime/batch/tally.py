@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from vtloc_runtime.system.text import short_number
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.records import Record
@@ -18,17 +21,27 @@ class RunTally:
         records: Number of records.
         found: Number of sentences with a moment.
         failures: Number of sentences that failed, by kind of error.
+        seconds: Length of the videos that this run has answered, seconds.
     """
 
     records: int = 0
     found: int = 0
     failures: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
     _videos: set[str] = field(default_factory=set)
+    _began: float = field(default_factory=time.monotonic)
 
-    def add(self, record: Record) -> None:
-        """Count one record."""
+    def add(self, record: Record, *, earlier: bool = False) -> None:
+        """Count one record.
+
+        Args:
+            record: The record.
+            earlier: An earlier run has made it.
+        """
         self.records += 1
         self.found += bool(record.moments)
+        if not earlier and record.video not in self._videos:
+            self.seconds += record.duration or 0.0
         self._videos.add(record.video)
         if record.error is not None:
             self.failures[record.error.kind] += 1
@@ -37,6 +50,11 @@ class RunTally:
     def failed(self) -> int:
         """Number of sentences that failed."""
         return self.failures.total()
+
+    @property
+    def speed(self) -> str:
+        """How fast the run was: ``"; 45 hours of video an hour"``; empty if it read none."""
+        return speed_of(self.seconds, time.monotonic() - self._began)
 
     def __str__(self) -> str:
         """One line that sums up the run."""
@@ -48,3 +66,15 @@ class RunTally:
             f"{videos} {'video' if videos == 1 else 'videos'}, {self.records} "
             f"{'sentence' if self.records == 1 else 'sentences'}: {', '.join(parts)}"
         )
+
+
+def speed_of(video_seconds: float, seconds: float) -> str:
+    """The end of a sentence that says how fast videos were processed; empty where none was.
+
+    Args:
+        video_seconds: Length of the videos.
+        seconds: How long that took, by the wall's clock.
+    """
+    if video_seconds <= 0 or seconds <= 0:
+        return ""
+    return f"; {short_number(video_seconds / seconds)} hours of video an hour"

@@ -1,8 +1,9 @@
 """Workers that do tasks at the same time: threads, each with a decoder process of its own.
 
 While the process decodes the next frames, the thread encodes the last ones and, at the video's end,
-answers its sentences. All workers share one localizer. A worker holds two chunks of frames and one
-video's features, so memory is bounded by the number of workers, whatever the videos.
+answers its sentences. A worker without a task reads and encodes parts of another's video. All
+workers share one localizer. A worker holds two chunks of frames and one video's features, so memory
+is bounded by the number of workers, whatever the videos.
 """
 
 from __future__ import annotations
@@ -10,17 +11,21 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from vtloc_runtime.batch.part_board import PartBoard
 from vtloc_runtime.batch.worker_decoders import (
     AUTO,
     decode_with,
     open_readers,
     worker_decoders,
 )
+from vtloc_runtime.localize.parted_encoding import SharedRead
 from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits
 
@@ -40,7 +45,8 @@ class PipelineOptions:
     """How a run's videos are processed.
 
     Attributes:
-        workers: Videos processed at the same time; None means one for each processor.
+        workers: Videos, or parts of them, processed at the same time; None means one for each
+            processor.
         isolated: Decode in separate processes, so that a crash costs one video only.
         limits: Limits of each decoder process.
         in_order: Return results in the order of the videos instead of as they finish.
@@ -60,6 +66,11 @@ class PipelineOptions:
     def workers_for(self, videos: int) -> int:
         """The number of workers to start for so many videos."""
         return max(1, min(len(self.decoders()), videos))
+
+    @property
+    def divides_videos(self) -> bool:
+        """Whether idle workers take parts of others' videos; on GPUs one decoder is enough."""
+        return self.decoder in {None, PROCESSOR}
 
     def decoders(self) -> list[str | None]:
         """The decoder of each worker; None leaves it to the localizer."""
@@ -138,6 +149,9 @@ class _WorkerPool(Generic[_Task, _Answer]):
         self._taking = threading.Lock()
         self._stack = ExitStack()
         count = options.workers_for(len(tasks)) if tasks else 0
+        if count and options.divides_videos:
+            count = len(options.decoders())
+        self._board = PartBoard(count) if count > 1 and options.divides_videos else None
         # Workers wait while the queue is full, so that results do not pile up.
         self._done: queue.Queue[tuple[int, _Answer] | BaseException | None] = queue.Queue(2 * count)
         self._closed = False
@@ -183,13 +197,26 @@ class _WorkerPool(Generic[_Task, _Answer]):
             return
 
     def _do_tasks(self, read: Read) -> None:
+        board = self._board
+        shared = read if board is None else SharedRead(read, partial(board.share, read))
         try:
-            while (task := self._take()) is not None:
-                with suppress(StoppedWorkError):
-                    self._done.put((task[0], self._work(task[1], read)))
+            while self._do_next(shared):
+                pass
+            if board is not None:
+                board.help(read, lambda: self._closed)
             self._done.put(None)
         except BaseException as error:  # noqa: BLE001 - raised again by `results`
             self._done.put(error)
+
+    def _do_next(self, read: Read) -> bool:
+        """Do the next task; False where there is none."""
+        # Busy before it is taken, or the others might take the run for over.
+        with nullcontext() if self._board is None else self._board.busy():
+            task = self._take()
+            if task is not None:
+                with suppress(StoppedWorkError):
+                    self._done.put((task[0], self._work(task[1], read)))
+        return task is not None
 
     def _take(self) -> tuple[int, _Task] | None:
         with self._taking:

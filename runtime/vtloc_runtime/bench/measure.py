@@ -232,9 +232,18 @@ def _measure_whole(bundle: Bundle, video: Path, options: BenchOptions) -> Iterat
             ("answer", "answer", answer, 1.0),
             ("whole", "video s", whole, length),
         ):
+            spent = _processor_seconds()
             latencies, wall = _time(work, options.seconds, options.callers)
-            rate = len(latencies) * amount / wall
-            yield StageResult.summarize(stage, shape, item, latencies, rate=rate)
+            spent = _processor_seconds() - spent
+            minutes = (len(latencies) + _WARM_UP) * amount / 60
+            yield StageResult.summarize(
+                stage,
+                shape,
+                item,
+                latencies,
+                rate=len(latencies) * amount / wall,
+                processor_seconds=spent / minutes if item == "video s" else None,
+            )
 
 
 def _time(work: Callable[[], object], seconds: float, callers: int) -> tuple[list[float], float]:
@@ -255,6 +264,12 @@ def _time(work: Callable[[], object], seconds: float, callers: int) -> tuple[lis
         done = [pool.submit(call_for, started + seconds) for _ in range(callers)]
         latencies = [latency for part in done for latency in part.result()]
     return latencies, time.perf_counter() - started
+
+
+def _processor_seconds() -> float:
+    """Processor time of this process and of the children that have ended, seconds."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _processor(device: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from vtloc_runtime.system.text import short_number
+
 
 @dataclass(frozen=True, slots=True)
 class RunShape:
@@ -42,6 +44,8 @@ class StageResult:
         runs: Number of runs.
         precision: The network's precision; empty for other stages.
         run_shape: The network's lengths; None for other stages.
+        processor_seconds: Processor time for a minute of video, seconds; None for stages that are
+            not about a video's length.
     """
 
     stage: str
@@ -54,6 +58,7 @@ class StageResult:
     runs: int
     precision: str = ""
     run_shape: RunShape | None = None
+    processor_seconds: float | None = None
 
     @classmethod
     def summarize(
@@ -66,10 +71,23 @@ class StageResult:
         rate: float,
         precision: str = "",
         run_shape: RunShape | None = None,
+        processor_seconds: float | None = None,
     ) -> Self:
         """Summarize latencies, in seconds, into a measurement."""
         p50, p90, p99 = map(float, np.percentile(np.array(latencies) * 1000, (50, 90, 99)))
-        return cls(stage, shape, item, rate, p50, p90, p99, len(latencies), precision, run_shape)
+        return cls(
+            stage,
+            shape,
+            item,
+            rate,
+            p50,
+            p90,
+            p99,
+            len(latencies),
+            precision,
+            run_shape,
+            processor_seconds,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +124,22 @@ class BenchReport:
 
     @property
     def caption(self) -> str:
-        """One line with the memory and the video."""
+        """One line with the speed, the memory and the video."""
         memory = f"Memory: {self.host_bytes / 1e6:,.0f} MB of this process"
         if self.device_bytes:
             memory += f", {self.device_bytes / 1e6:,.0f} MB on the GPU besides the weights"
-        return f"{memory}. Video: {self.video}."
+        return f"{self._speed}{memory}. Video: {self.video}."
+
+    @property
+    def _speed(self) -> str:
+        whole = next((stage for stage in self.stages if stage.stage == "whole"), None)
+        if whole is None or whole.processor_seconds is None:
+            return ""
+        return (
+            f"The whole: {short_number(whole.rate)} hours of video an hour, "
+            f"{short_number(whole.processor_seconds)} processor seconds a minute of video. "
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values."""
         return asdict(self)
-
-
-def short(number: float) -> str:
-    """A number with three digits, or with all digits before the point."""
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

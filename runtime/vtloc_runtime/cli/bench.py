@@ -88,7 +88,7 @@ def _table(report: BenchReport) -> Table:
     from rich import box
     from rich.table import Table
 
-    from vtloc_runtime.bench.report import short
+    from vtloc_runtime.system.text import short_number
 
     table = Table(
         title=report.title,
@@ -104,7 +104,7 @@ def _table(report: BenchReport) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for stage in report.stages:
         numbers = (stage.rate, stage.p50, stage.p90, stage.p99)
-        table.add_row(stage.stage, stage.shape, stage.item, *map(short, numbers))
+        table.add_row(stage.stage, stage.shape, stage.item, *map(short_number, numbers))
     return table
 
 

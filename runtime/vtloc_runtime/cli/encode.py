@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Generator
 from contextlib import closing
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vtloc_runtime.batch.jobs import read_videos
+from vtloc_runtime.batch.tally import speed_of
 from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.cli.exit_codes import exit_code_of_failures
 from vtloc_runtime.cli.interrupts import Interruption
@@ -76,6 +78,7 @@ def encode_videos(videos: list[str], options: RunOptions) -> int:
             "the feature cache has no folder", remedy="Set the environment variable VTLOC_CACHE"
         )
     work = EncodeVideos(pipeline.cache)
+    began = time.monotonic()
     outcomes: list[EncodeOutcome] = []
     shown = sys.stderr.isatty() and not options.quiet
     with (
@@ -92,7 +95,7 @@ def encode_videos(videos: list[str], options: RunOptions) -> int:
                 write_lines(f"{line}\n".encode())
     stopped = interruption.asked and len(outcomes) < len(videos)
     if not options.quiet:
-        _print_summary(outcomes, len(videos), stopped=stopped)
+        _print_summary(outcomes, len(videos), time.monotonic() - began, stopped=stopped)
     if stopped:
         return interruption.exit_code
     failures = Counter(outcome.error.kind for outcome in outcomes if outcome.error is not None)
@@ -110,10 +113,14 @@ def _end_on_loss(
     return end_on_lost_backend(outcomes, lambda outcome: outcome.error, kinds=kinds)
 
 
-def _print_summary(outcomes: list[EncodeOutcome], total: int, *, stopped: bool) -> None:
+def _print_summary(
+    outcomes: list[EncodeOutcome], total: int, seconds: float, *, stopped: bool
+) -> None:
     failed = sum(outcome.error is not None for outcome in outcomes)
     frames = sum(outcome.frames for outcome in outcomes if not outcome.cached)
+    length = sum(outcome.duration for outcome in outcomes if not outcome.cached)
     print_line(
         f"{PROGRAM}: {'stopped' if stopped else 'done'}: {len(outcomes) - failed} of {total} "
-        f"videos are in the cache, {frames} frames encoded{sandbox_note()}"
+        f"videos are in the cache, {frames} frames encoded{speed_of(length, seconds)}"
+        f"{sandbox_note()}"
     )

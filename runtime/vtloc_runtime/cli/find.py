@@ -81,6 +81,14 @@ class SearchOptions:
             "--always-answer", help='Never say "no such moment"; return the best moment there is.'
         ),
     ] = False
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="Look at keyframes first, then only around the best candidates: several times "
+            "faster on long videos. An answer may differ. Later runs look only at the rest.",
+        ),
+    ] = False
     decoding: Annotated[
         str | None,
         typer.Option(

@@ -165,6 +165,7 @@ class _Search:
             moments=self.options.moments,
             fine=self.options.fine,
             reuse=run_options.frame_reuse,
+            quick=self.options.quick,
         )
         with ExitStack() as stack:
             cache = self._open_cache(stack)
@@ -237,8 +238,13 @@ class _Search:
         # People see answers as they come; programs see them in the order of the videos.
         in_order = self.options.in_order or (results is None and not self._tables)
         pipeline = replace(self.run_options.pipeline(in_order=in_order, cache=False), cache=cache)
+        options = self.options
         work = AnswerVideos(
-            self.options.moments, fingerprint, pipeline.cache, fine=self.options.fine
+            options.moments,
+            fingerprint,
+            pipeline.cache,
+            quick=options.quick,
+            fine=options.fine,
         )
         shown = sys.stderr.isatty() and not self.run_options.quiet
         with (
@@ -278,7 +284,7 @@ class _Search:
         known: dict[str, list[Record]] = {}
         for record in take_done(results, self.jobs, retry_failed=self.options.retry_failed):
             done.add(record.id)
-            self._add(record)
+            self._add(record, earlier=True)
             known.setdefault(record.video, []).append(record)
         if self._tables:
             for records in known.values():
@@ -288,8 +294,8 @@ class _Search:
             self.messages.show(f"{len(done)} of {len(self.jobs)} sentences are answered already")
         return videos
 
-    def _add(self, record: Record) -> None:
-        self.tally.add(record)
+    def _add(self, record: Record, *, earlier: bool = False) -> None:
+        self.tally.add(record, earlier=earlier)
         if self.outputs.wanted:
             self.records.append(record)
 
@@ -317,7 +323,7 @@ class _Search:
         elif options.out is not None or self.outputs.wanted or sys.stdout.isatty():
             paths = [str(path) for path in (options.out, *written) if path is not None]
             places = f", written to {' and '.join(paths)}" if paths else ""
-            self.messages.show(f"{self.tally}{places}{sandbox_note()}")
+            self.messages.show(f"{self.tally}{places}{self.tally.speed}{sandbox_note()}")
 
 
 @contextmanager

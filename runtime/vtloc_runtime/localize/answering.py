@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from vtloc_runtime.bundle.manifest import DecodingStrategy
 from vtloc_runtime.errors import BackendError, UsageError
-from vtloc_runtime.localize.change_points import change_points
+from vtloc_runtime.localize.change_points import change_points, squared_steps
 from vtloc_runtime.localize.comparison import Compared, Comparison
 from vtloc_runtime.localize.moments import Localization, SimilarityCurve
+from vtloc_runtime.localize.sketch import sum_over_neighbours
 from vtloc_runtime.localize.span_times import (
     longest_moment,
     longest_span,
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.bundle.manifest import SharedSpace
     from vtloc_runtime.localize.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.occurrences import IntArray
     from vtloc_runtime.localize.question import EncodedQuestion
     from vtloc_runtime.networks.interface import Network
 
@@ -95,6 +99,7 @@ class Answering:
         *,
         alignment: bool = False,
         curve: bool = False,
+        always: bool = False,
     ) -> list[Localization]:
         """Answer questions about a video, in their order.
 
@@ -104,6 +109,7 @@ class Answering:
             moments: Moments of each at most.
             alignment: Whether to say, too, which words each frame has to do with.
             curve: Whether to say, too, how close each frame is to the question.
+            always: Whether to find moments even if the video is taken not to show any.
 
         Raises:
             NetworkError: The localizer network failed, or a number is not finite.
@@ -112,7 +118,9 @@ class Answering:
         answers: list[Localization] = []
         for top in range(0, len(questions), limit):
             group = questions[top : top + limit]
-            answers += self._group(video, group, moments, alignment=alignment, curve=curve)
+            answers += self._group(
+                video, group, moments, alignment=alignment, curve=curve, always=always
+            )
         return answers
 
     def _group(
@@ -123,6 +131,7 @@ class Answering:
         *,
         alignment: bool,
         curve: bool,
+        always: bool,
     ) -> list[Localization]:
         manifest = self._bundle.manifest
         longest = longest_span(video.times, video.duration, manifest)
@@ -140,7 +149,7 @@ class Answering:
         compared: list[Compared | None] = [None] * len(questions)
         if self._comparison is not None and (curve or curved or self._comparison.tells_presence):
             compared = [*self._comparison.of(video, questions)]
-        boundaries = change_points(video.table, manifest.shared_space) if curved else None
+        boundaries = _boundaries_of(video, manifest.shared_space) if curved else None
         silent = np.zeros(len(video))
         answers = []
         for question, own, seen in zip(questions, logits, compared, strict=True):
@@ -160,7 +169,7 @@ class Answering:
                 if curve and seen is not None
                 else None,
             )
-            if seen is None or seen.shown:
+            if seen is None or seen.shown or always:
                 # A picture has no tokens for the localizer network.
                 strategy = self._strategy if question.sentences else "similarity"
                 spans = decode(
@@ -189,6 +198,14 @@ class Answering:
                 answer = replace(answer, moments=found)
             answers.append(answer)
         return answers
+
+
+def _boundaries_of(video: EncodedVideo, shared: SharedSpace | None) -> IntArray:
+    """Where a video may be cut; frames that were not seen do not make it seem quieter."""
+    steps = None
+    if video.seen is not None:
+        steps = sum_over_neighbours(video, partial(squared_steps, shared=shared))
+    return change_points(video.table, shared, steps=steps)
 
 
 def _check_strategy(bundle: Bundle, strategy: str) -> DecodingStrategy:

@@ -31,7 +31,10 @@ _BLOCK = 4096
 
 
 def change_points(
-    features: FrameFeatures | NDArray[np.floating], shared: SharedSpace | None = None
+    features: FrameFeatures | NDArray[np.floating],
+    shared: SharedSpace | None = None,
+    *,
+    steps: float | None = None,
 ) -> IntArray:
     """Cut a video where what it shows changes.
 
@@ -40,15 +43,16 @@ def change_points(
     Args:
         features: ``[T, Dv]``, T at least 1.
         shared: The columns to look at; None takes all.
+        steps: The video's own sum of squared steps, where not all of its frames were seen.
 
     Returns:
         The first frame of every piece and, last, T.
     """
     length = len(features)
-    columns = slice(None) if shared is None else slice(shared.start, shared.stop)
-    table = features if isinstance(features, FrameFeatures) else FrameFeatures(features)
-    frames = FrameFeatures(_directions(table.rows[:, columns]), table.index)
-    price = PRICE * _unrest(frames)
+    frames = _frame_directions(features, shared)
+    # The variance of a frame around what its neighbours show, as far as neighbours tell.
+    total = _squared_steps(frames) if steps is None else steps
+    price = PRICE * (max(total / (length - 1) / 2, 1e-6) if length > 1 else 1.0)
     if length <= WINDOW:
         return _pieces(frames[:][None], price)[0]
     half = WINDOW // 2
@@ -73,16 +77,32 @@ def _directions(features: NDArray[np.floating]) -> NDArray[np.float32]:
     return rows
 
 
-def _unrest(frames: FrameFeatures) -> float:
-    """The variance of a frame around what its neighbours show, as far as neighbours tell."""
-    count = len(frames) - 1
-    if count < 1:
-        return 1.0
+def squared_steps(
+    features: FrameFeatures | NDArray[np.floating], shared: SharedSpace | None = None
+) -> float:
+    """The sum, over neighbouring frames, of the squared distance between their directions.
+
+    Args:
+        features: ``[T, Dv]``.
+        shared: The columns to look at; None takes all.
+    """
+    return _squared_steps(_frame_directions(features, shared))
+
+
+def _frame_directions(
+    features: FrameFeatures | NDArray[np.floating], shared: SharedSpace | None
+) -> FrameFeatures:
+    columns = slice(None) if shared is None else slice(shared.start, shared.stop)
+    table = features if isinstance(features, FrameFeatures) else FrameFeatures(features)
+    return FrameFeatures(_directions(table.rows[:, columns]), table.index)
+
+
+def _squared_steps(frames: FrameFeatures) -> float:
     total = 0.0
-    for top in range(0, count, _BLOCK):
-        steps = np.diff(frames[top : min(top + _BLOCK, count) + 1], axis=0)
+    for top in range(0, len(frames) - 1, _BLOCK):
+        steps = np.diff(frames[top : top + _BLOCK + 1], axis=0)
         total += float(np.square(steps).sum(dtype=np.float64))
-    return max(total / count / 2, 1e-6)
+    return total
 
 
 def _pieces(windows: NDArray[np.float32], price: float) -> list[IntArray]:

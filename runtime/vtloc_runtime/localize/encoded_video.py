@@ -36,6 +36,41 @@ class FrameFeatures:
         return self.rows[part] if self.index is None else self.rows[self.index[part]]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenFrames:
+    """What was looked at of a video that was searched quickly.
+
+    Attributes:
+        frames: ``[T]`` bool, which frames were looked at.
+        keyframes: ``[K]`` float64, when the keyframes that were looked at came on screen, seconds;
+            the first K rows of the video are theirs.
+        cuts: ``[K]`` bool, which of them are taken to begin another scene.
+    """
+
+    frames: NDArray[np.bool_]
+    keyframes: NDArray[np.float64]
+    cuts: NDArray[np.bool_]
+
+    @property
+    def looks(self) -> int:
+        """How many pictures were looked at."""
+        return int(self.frames.sum()) + len(self.keyframes)
+
+    def stretches(self, times: NDArray[np.float64], duration: float) -> list[tuple[float, float]]:
+        """Where every frame was looked at, seconds: from each first frame to the next unseen one.
+
+        Args:
+            times: ``[T]``, when each frame came on screen, seconds.
+            duration: The video's end, seconds.
+        """
+        edges = np.flatnonzero(np.diff(self.frames.astype(np.int8), prepend=0, append=0))
+        ends = np.append(times, duration)
+        pairs = zip(edges[::2], edges[1::2], strict=True)
+        return [
+            (float(ends[first]), float(ends[stop])) for first, stop in pairs if stop - first > 1
+        ]
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class EncodedVideo:
     """A video as the localizer sees it; encode once, ask as often as you like.
@@ -48,6 +83,8 @@ class EncodedVideo:
         warnings: What the reader of the video had to say.
         timings: Seconds spent decoding and encoding.
         index: ``[T]`` int64, the row of each frame; None: each frame has its own.
+        seen: What was looked at, where that is not every frame: the others took the features of
+            near ones.
 
     Raises:
         UsageError: Something is of another type.
@@ -64,6 +101,7 @@ class EncodedVideo:
     warnings: tuple[str, ...] = ()
     timings: dict[str, float] = field(default_factory=dict)
     index: NDArray[np.int64] | None = None
+    seen: SeenFrames | None = None
 
     def __post_init__(self) -> None:
         self._check_types()

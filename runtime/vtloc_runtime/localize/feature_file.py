@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from vtloc_runtime.errors import OutputError
-from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoded_video import EncodedVideo, SeenFrames
 from vtloc_runtime.system.untrusted_json import decode_json
 
 if TYPE_CHECKING:
@@ -39,9 +39,19 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     times: _Tensor
     features: _Tensor
     index: _Tensor | None = None
+    seen: _Tensor | None = None
+    keyframes: _Tensor | None = None
+    cuts: _Tensor | None = None
 
 
-_KINDS = {"times": ("F64", np.float64), "features": ("F32", np.float32), "index": ("I64", np.int64)}
+_KINDS = {
+    "times": ("F64", np.float64),
+    "features": ("F32", np.float32),
+    "index": ("I64", np.int64),
+    "keyframes": ("F64", np.float64),
+    "seen": ("BOOL", np.bool_),
+    "cuts": ("BOOL", np.bool_),
+}
 
 
 def encode_entry(encoded: EncodedVideo, key: str) -> tuple[bytes | memoryview, ...]:
@@ -49,6 +59,8 @@ def encode_entry(encoded: EncodedVideo, key: str) -> tuple[bytes | memoryview, .
     arrays: dict[str, NDArray[np.generic]] = {"times": encoded.times, "features": encoded.rows}
     if encoded.index is not None:
         arrays["index"] = encoded.index
+    if (seen := encoded.seen) is not None:
+        arrays |= {"keyframes": seen.keyframes, "seen": seen.frames, "cuts": seen.cuts}
     header: dict[str, object] = {
         "__metadata__": {
             "version": VERSION,
@@ -61,7 +73,7 @@ def encode_entry(encoded: EncodedVideo, key: str) -> tuple[bytes | memoryview, .
     body, end = [], 0
     for name, array in arrays.items():
         kind, dtype = _KINDS[name]
-        plain = np.ascontiguousarray(array, dtype=dtype)
+        plain: NDArray[Any] = np.ascontiguousarray(array, dtype=dtype)
         begin, end = end, end + plain.nbytes
         header[name] = {"dtype": kind, "shape": plain.shape, "data_offsets": [begin, end]}
         body.append(plain.data.cast("B"))
@@ -85,7 +97,7 @@ def decode_entry(content: bytes, key: str) -> EncodedVideo:
     bare = text.replace(facts.digest.encode(), _NO_DIGEST.encode(), 1)
     if facts.version != VERSION or facts.digest != _digest(key, bare, body):
         raise OutputError("the entry is damaged, or belongs to another video")
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for name, (_, dtype) in _KINDS.items():
         tensor: _Tensor | None = getattr(header, name)
         if tensor is not None:
@@ -98,7 +110,24 @@ def decode_entry(content: bytes, key: str) -> EncodedVideo:
         facts.encoder,
         tuple(json.loads(facts.warnings)),
         index=arrays.get("index"),
+        seen=_seen(arrays, len(arrays["times"])),
     )
+
+
+def _seen(arrays: dict[str, NDArray[Any]], frames: int) -> SeenFrames | None:
+    """What was looked at, where the entry says so.
+
+    Raises:
+        ValueError: The arrays do not belong together.
+    """
+    if "seen" not in arrays:
+        return None
+    looked, keyframes, cuts = (arrays[name] for name in ("seen", "keyframes", "cuts"))
+    if looked.shape != (frames,) or keyframes.ndim != 1 or cuts.shape != keyframes.shape:
+        raise ValueError("what was looked at does not belong to the frames")
+    if len(keyframes) > len(arrays["features"]) or "index" not in arrays:
+        raise ValueError("the keyframes have no features")
+    return SeenFrames(looked, keyframes, cuts)
 
 
 def _digest(key: str, header: bytes, *body: bytes | memoryview) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_REUSE = 2.0
 """Most grey levels by which a block may differ; 0 shares among equal frames only."""
 
-RULE = 2
+RULE = 3
 """Version of the rule below: features made by another are not the same."""
 
 _BLOCK = 16

@@ -21,6 +21,7 @@ from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.localize.picture_encoder import PictureEncoder
 from vtloc_runtime.localize.question import EncodedQuestion, Query, Question, read_questions
 from vtloc_runtime.localize.question_encoder import QuestionEncoder
+from vtloc_runtime.localize.quick_search import QuickEncoder
 from vtloc_runtime.localize.span_times import (
     longest_moment,
 )
@@ -28,7 +29,7 @@ from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, SentenceEncoder
 from vtloc_runtime.localize.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, notify
 from vtloc_runtime.networks.interface import check_finite
-from vtloc_runtime.networks.load import Placement, open_network
+from vtloc_runtime.networks.load import Placement, open_networks
 from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
 from vtloc_runtime.system.arguments import check_real, check_text, check_whole
 from vtloc_runtime.video.isolation.chunks import Read, read_here
@@ -188,19 +189,9 @@ class Localizer:
         opened = bundle_for(opened, backend).sampled_at(fps)
         placement = Placement.choose(opened, backend=backend, device=device, precision=precision)
         with ExitStack() as stack:
-            networks: dict[NetworkName, Network] = {}
-            for name, chosen in placement.precisions.items():
-                networks[name] = stack.enter_context(
-                    open_network(
-                        opened,
-                        name,
-                        backend=backend,
-                        device=placement.device,
-                        precision=chosen,
-                        threads=threads,
-                        timeout=run_timeout,
-                    )
-                )
+            networks = open_networks(opened, placement, threads=threads, timeout=run_timeout)
+            for network in networks.values():
+                stack.enter_context(network)
             localizer = cls(
                 opened,
                 networks,
@@ -262,6 +253,7 @@ class Localizer:
         *,
         progress: Callable[[float], None] | None = None,
         timeout: float | None = None,
+        known: EncodedVideo | None = None,
         read: Read = read_here,
     ) -> EncodedVideo:
         """Encode a video once, for any number of sentences.
@@ -272,12 +264,51 @@ class Localizer:
             progress: Told the time of the last encoded frame, seconds, now and then.
             timeout: Seconds, by the wall's clock, after which the video is given up; None waits
                 as long as it takes.
+            known: What a quick search has seen of the same video: only the rest is encoded.
             read: Where the decoding happens; in this process by default.
 
         Raises:
             VideoError: The video cannot be read, shows nothing, or takes too long.
         """
+        if known is not None and known.seen is not None:
+            return QuickEncoder(self._videos, source, options, read).complete(known)
         return self._videos.encode(source, options, progress=progress, timeout=timeout, read=read)
+
+    def encode_quickly(
+        self,
+        source: Any,
+        queries: Sequence[Query | Question],
+        options: VideoOptions | None = None,
+        *,
+        moments: int = 1,
+        known: EncodedVideo | None = None,
+        read: Read = read_here,
+    ) -> EncodedVideo:
+        """Encode as much of a video as the best answers to some sentences need.
+
+        Keyframes are looked at first, then all frames around the best candidates. Asking the
+        result gives the answers; its ``seen`` says what was looked at.
+
+        Args:
+            source: A path; anything else is encoded whole.
+            queries: The questions, as for :meth:`localize`.
+            options: How to read it; sampling and preprocessing come from the bundle.
+            moments: Moments wanted for each sentence at most.
+            known: What an earlier call has seen of the same video.
+            read: Where the decoding happens; in this process by default.
+
+        Raises:
+            VideoError: The video cannot be read.
+            QueryError: A sentence is empty.
+        """
+        asked = [one if isinstance(one, Question) else Question.of(one) for one in queries]
+        questions = self._questions.encode(asked, read)
+
+        def ask(video: EncodedVideo, count: int) -> list[Localization]:
+            return self._answering.of(video, questions, count, always=True)
+
+        quick = QuickEncoder(self._videos, source, options, read)
+        return quick.search(ask, moments=check_moments(moments), known=known)
 
     @overload
     def localize(
@@ -287,6 +318,7 @@ class Localizer:
         *,
         moments: int = 1,
         alignment: bool = False,
+        quick: bool = False,
         curve: bool = False,
         fine: bool = False,
         read: Read = read_here,
@@ -300,6 +332,7 @@ class Localizer:
         *,
         moments: int = 1,
         alignment: bool = False,
+        quick: bool = False,
         curve: bool = False,
         fine: bool = False,
         read: Read = read_here,
@@ -312,6 +345,7 @@ class Localizer:
         *,
         moments: int = 1,
         alignment: bool = False,
+        quick: bool = False,
         curve: bool = False,
         fine: bool = False,
         read: Read = read_here,
@@ -327,6 +361,8 @@ class Localizer:
             queries: One question, or a list of several, which share the work.
             moments: Moments wanted for each question at most; they share no second.
             alignment: Whether to say, too, which words each frame has to do with.
+            quick: Whether to look only at keyframes and around the best candidates of a path,
+                which is several times faster on long videos; an answer may differ.
             curve: Whether to say, too, how close each frame is to the sentence.
             fine: Whether to look again around the ends, as :meth:`refine` does; not for a video
                 that is encoded already.
@@ -356,7 +392,12 @@ class Localizer:
         questions = self._questions.encode(asked, read)
         if not questions:
             return []
-        encoded = video if isinstance(video, EncodedVideo) else self.encode_video(video)
+        if isinstance(video, EncodedVideo):
+            encoded = video
+        elif quick:
+            encoded = self.encode_quickly(video, asked, moments=moments)
+        else:
+            encoded = self.encode_video(video)
         self._check_features(encoded)
         began = time.perf_counter()
         unique = list({question.key: question for question in questions}.values())

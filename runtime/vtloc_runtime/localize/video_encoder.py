@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
@@ -13,24 +13,29 @@ import numpy as np
 
 from vtloc_runtime.errors import NetworkError, VideoError
 from vtloc_runtime.localize.encoded_video import EncodedVideo
-from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE, RULE, FrameReuse
+from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE, RULE
+from vtloc_runtime.localize.frame_encoder import EncodedFrames, FrameEncoder, TimeLimit
+from vtloc_runtime.localize.frame_features import joined
+from vtloc_runtime.localize.parted_encoding import SharedRead, encode_parts, read_outline
 from vtloc_runtime.networks.dynamic_batching import FrameCombiner
 from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.replicas import device_count
 from vtloc_runtime.video.isolation.chunks import Read, ReadingEnd, read_here
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from numpy.typing import NDArray
 
     from vtloc_runtime.bundle.manifest import Preprocessing
     from vtloc_runtime.networks.interface import Network
     from vtloc_runtime.video import VideoOptions
+    from vtloc_runtime.video.options import DecodeStrategy
 
 Observer: TypeAlias = Callable[[str, float, int], None]
 """Called at the end of each stage with its name, seconds, and number of items."""
 
 INPUT, OUTPUT = "frames", "features"
-_ROWS = 256
 
 
 def notify(callback: Callable[..., object] | None, *values: object) -> None:
@@ -97,6 +102,7 @@ class VideoEncoder:
         self._shared = (
             FrameCombiner(self.run, limit=self._batch, at_once=at_once) if combine else self.run
         )
+        self._frames = FrameEncoder(self._shared, reuse, self._batch)
         self._decoder = decoder
         self._observer = observer
 
@@ -104,6 +110,16 @@ class VideoEncoder:
     def batch(self) -> int:
         """Frames in one run at most."""
         return self._batch
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames sampled per second of video."""
+        return self.options().rate
+
+    @property
+    def hash(self) -> str:
+        """Hash of the network's file."""
+        return self._encoder
 
     @property
     def signature(self) -> str:
@@ -157,41 +173,63 @@ class VideoEncoder:
         Raises:
             VideoError: The video cannot be read, shows nothing, or takes too long.
         """
-        timer = _Timer()
-        features = _Features(self._shared, self._reuse)
-        times: list[NDArray[np.float64]] = []
-        ending = None
         reading = replace(self.options(options), instants=instants)
         if timeout is not None:
             reading = replace(reading, limits=replace(reading.limits, wall_seconds=timeout))
-        began = time.perf_counter()
-        for part in read(source, reading, self._batch):
-            if isinstance(part, ReadingEnd):
-                ending = part
-                break
-            times.append(part.times)
-            with timer:
-                features.add(part.images, part.index)
-            self._hold_time(began, reading, source)
-            notify(progress, float(part.times[-1]))
-        if ending is None or not times:
+        limit = TimeLimit(reading, source)
+        report = partial(notify, progress)
+        parts = None
+        if isinstance(read, SharedRead) and instants is None:
+            parts = encode_parts(self._frames, source, reading, limit, read, progress=report)
+        if parts is None:
+            whole = self._frames.encode(
+                source, reading, limit, read, progress=lambda last, _: report(last)
+            )
+            parts = [whole]
+        if not len(parts[0]):
             raise VideoError("the video has no frames", where=source)
-        timings = {
-            "decode": time.perf_counter() - began - timer.seconds,
-            "encode": timer.seconds,
-        }
-        for stage, seconds in timings.items():
-            self._report(stage, seconds, features.frames)
-        rows, index = features.table()
-        return EncodedVideo(
-            rows,
-            np.concatenate(times),
-            ending.duration,
-            self._encoder,
-            ending.warnings,
-            timings,
-            index,
-        )
+        return self._joined(parts)
+
+    def look(
+        self,
+        source: Any,
+        instants: Sequence[float | Fraction],
+        options: VideoOptions | None = None,
+        *,
+        keyframes: bool = False,
+        read: Read = read_here,
+    ) -> EncodedFrames:
+        """Encode what a video shows at some instants.
+
+        Args:
+            source: Whatever ``vtloc_runtime.video.open_video`` takes.
+            instants: Seconds, ascending.
+            options: How to read it; sampling and preprocessing come from the bundle.
+            keyframes: Take the last keyframe before each instant instead, each once.
+            read: Where the decoding happens.
+
+        Raises:
+            VideoError: The video cannot be read, or takes too long.
+        """
+        strategy: DecodeStrategy = "keyframes" if keyframes else "needed"
+        reading = replace(self.options(options), instants=tuple(instants), strategy=strategy)
+        return self._frames.encode(source, reading, TimeLimit(reading, source), read)
+
+    def outline(
+        self, source: Any, options: VideoOptions | None = None, *, read: Read = read_here
+    ) -> ReadingEnd:
+        """The length of a video and its keyframes, found without decoding it.
+
+        Args:
+            source: Whatever ``vtloc_runtime.video.open_video`` takes.
+            options: How to read it; sampling and preprocessing come from the bundle.
+            read: Where the decoding happens.
+
+        Raises:
+            VideoError: The video cannot be read.
+        """
+        reading = self.options(options)
+        return read_outline(self._frames, source, reading, TimeLimit(reading, source), read)
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Encode one batch of pictures.
@@ -214,73 +252,21 @@ class VideoEncoder:
         check_finite(features, what="features", network=self._network.name)
         return np.asarray(features, dtype=np.float32)
 
-    def _hold_time(self, began: float, options: VideoOptions, source: Any) -> None:
-        """Encoding takes its time as well, and no reader knows."""
-        if time.perf_counter() - began > options.limits.wall_seconds:
-            raise VideoError(
-                f"takes more than {options.limits.wall_seconds:g} s to read and encode",
-                where=source,
-                remedy="Raise the timeout, if it is worth the time",
-            )
+    def _joined(self, parts: list[EncodedFrames]) -> EncodedVideo:
+        """The video that some parts make, in order; the list is emptied."""
+        ending = parts[0].ending
+        times = np.concatenate([part.times for part in parts])
+        timings = {
+            stage: sum(part.timings[stage] for part in parts) for stage in ("decode", "encode")
+        }
+        for stage, seconds in timings.items():
+            self._report(stage, seconds, len(times))
+        tables = [(part.rows, part.index) for part in parts]
+        parts.clear()
+        rows, index = tables[0] if len(tables) == 1 else joined(tables, len(times))
+        return EncodedVideo(
+            rows, times, ending.duration, self._encoder, ending.warnings, timings, index
+        )
 
     def _report(self, stage: str, seconds: float, count: int) -> None:
         notify(self._observer, stage, seconds, count)
-
-
-class _Features:
-    """Collects the features of one video; frames that resemble another take its features."""
-
-    def __init__(
-        self, run: Callable[[NDArray[np.uint8]], NDArray[np.float32]], reuse: float
-    ) -> None:
-        self._run = run
-        self._reuse = FrameReuse(reuse)
-        self._table = np.empty((0, 0), dtype=np.float32)
-        self._rows = 0
-        self._index: list[NDArray[np.int64]] = []
-        self.frames = 0
-
-    def add(self, images: NDArray[np.uint8], index: NDArray[np.int64]) -> None:
-        """Add the next frames: pictures ``[M, S, S, 3]``, and which one each shows ``[N]``."""
-        fresh: list[int] = []
-        rows = np.empty(len(images), dtype=np.int64)
-        for number, image in enumerate(images):
-            if self._reuse.is_new(image):
-                fresh.append(number)
-            rows[number] = self._rows + len(fresh) - 1
-        self._reuse.release()
-        if fresh:
-            found = self._run(images if len(fresh) == len(images) else images[fresh])
-            self._reserve(self._rows + len(found), found.shape[1])
-            self._table[self._rows : self._rows + len(found)] = found
-            self._rows += len(found)
-        self._index.append(rows[index])
-        self.frames += len(index)
-
-    def table(self) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
-        """Features ``[M, Dv]``, and the row of each frame ``[T]``; nothing can be added later."""
-        table = self._table
-        # Nobody else holds the table yet.
-        table.resize((self._rows, table.shape[1]), refcheck=False)
-        return table, None if self._rows == self.frames else np.concatenate(self._index)
-
-    def _reserve(self, rows: int, width: int) -> None:
-        """Make room: grown in place, a long video's features never lie in memory twice."""
-        if not self._rows:
-            self._table = np.empty((max(rows, _ROWS), width), dtype=np.float32)
-        elif rows > len(self._table):
-            self._table.resize((rows + _ROWS, width), refcheck=False)
-
-
-class _Timer:
-    """Adds up the time spent inside its ``with`` blocks."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._began = 0.0
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds += time.perf_counter() - self._began

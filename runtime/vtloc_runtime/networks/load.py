@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -121,6 +122,52 @@ def open_network(
         opened = copies[0] if len(copies) == 1 else SpreadNetwork(copies)
         stack.pop_all()
     return opened
+
+
+def open_networks(
+    bundle: Bundle, placement: Placement, *, threads: int | None = None, timeout: float
+) -> dict[NetworkName, Network]:
+    """Open all networks of a bundle, on the CPU at the same time.
+
+    Args:
+        bundle: The bundle.
+        placement: Where they run, and in which precisions.
+        threads: Threads of one run on the CPU; None takes what the process may use.
+        timeout: Seconds after which a run is stopped, on ONNX Runtime.
+
+    Raises:
+        VtlocError: One cannot be opened; the others are closed.
+    """
+
+    def opened(name: NetworkName) -> Network:
+        return open_network(
+            bundle,
+            name,
+            backend=placement.backend,
+            device=placement.device,
+            precision=placement.precisions[name],
+            threads=threads,
+            timeout=timeout,
+        )
+
+    with ExitStack() as stack, ThreadPoolExecutor(_at_once(placement)) as pool:
+        futures = {name: pool.submit(opened, name) for name in placement.precisions}
+        failure: BaseException | None = None
+        networks: dict[NetworkName, Network] = {}
+        for name, future in futures.items():
+            try:
+                networks[name] = stack.enter_context(future.result())
+            except BaseException as error:  # noqa: BLE001 - raised below, once all are there
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        stack.pop_all()
+    return networks
+
+
+def _at_once(placement: Placement) -> int:
+    # A GPU's memory is better filled by one at a time.
+    return len(placement.precisions) if placement.device == "cpu" else 1
 
 
 def _open_copy(

@@ -7,7 +7,6 @@ checkout or a wheel. Installed from an index, it names the distribution: ``"vtlo
 from __future__ import annotations
 
 import json
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -47,6 +46,9 @@ def install_command(extra: str) -> str:
 
 
 def _requirement(extras: str) -> str:
+    # Imported here, because it takes longer than all else that is imported before an error.
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         # PEP 610: pip notes here where a distribution came from, unless it was an index.
         note = distribution("vtloc").read_text("direct_url.json")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 OLDEST_CUDA = (12, 2)
 """What driver 535 runs, the oldest that TensorRT's wheels take; CUDA 13 needs driver 580."""
@@ -72,6 +71,9 @@ def cuda_builds() -> Iterator[CudaBuild]:
 
 def installed_version(package: str) -> str | None:
     """The version of an installed distribution; None where there is none."""
+    # Imported here, because it takes long.
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(package)
     except PackageNotFoundError:

@@ -97,3 +97,8 @@ def first_line(error: BaseException) -> str:
     """
     lines = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)
+
+
+def short_number(number: float) -> str:
+    """A number with three digits, or with all digits before the point."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from itertools import count
 from numbers import Integral, Real
-from typing import Literal
+from typing import Literal, get_args
 
 from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.errors import UsageError
 
-DecodeStrategy = Literal["needed", "everything"]
+DecodeStrategy = Literal["needed", "everything", "keyframes", "outline"]
 _REMOTE_PROTOCOLS = ("http", "https")
 _LARGEST_SIZE = 4096
 _LONGEST_DENOMINATOR = 1_000_000
@@ -67,7 +67,10 @@ class VideoOptions:
         decoder: ``cpu``, or ``nvdec`` or ``nvdec:N`` for an NVIDIA GPU, which gives the same frames
             or refuses the video.
         strategy: ``needed`` decodes what the samples need, ``everything`` all of it. Both give
-            the same frames.
+            the same frames. ``keyframes`` gives for each instant the last keyframe before it,
+            each one once: far less work, and not the frame on screen. ``outline`` gives no frame:
+            the reader then knows ``keyframes`` and ``duration``. The last two need a file with an
+            index of keyframes, and give nothing for others.
         protocols: URL schemes that may be opened, ``http`` and ``https``; none by default.
         timeout: Seconds without an answer after which a remote read fails.
         limits: Bounds against hostile and damaged files.
@@ -77,7 +80,7 @@ class VideoOptions:
     """
 
     frames_per_second: float | Fraction = 1.0
-    instants: tuple[float, ...] | None = None
+    instants: tuple[float | Fraction, ...] | None = None
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     stream: int | None = None
     workers: int = 0
@@ -104,11 +107,11 @@ class VideoOptions:
                 where="decoder",
                 remedy="Choose cpu, nvdec or nvdec:N",
             )
-        if self.strategy not in ("needed", "everything"):
+        if self.strategy not in get_args(DecodeStrategy):
             raise UsageError(
                 f"is unknown: {self.strategy!r}",
                 where="strategy",
-                remedy="Choose needed or everything",
+                remedy="Choose needed, everything, keyframes or outline",
             )
         if not isinstance(self.limits, Limits):
             raise UsageError("must be Limits", where="limits")

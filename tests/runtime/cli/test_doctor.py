@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,8 @@ from vtloc_runtime.system import nvidia_driver
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]) -> None:
-    def version(package: str) -> str:
-        if package not in versions:
-            raise PackageNotFoundError(package)
-        return versions[package]
-
-    monkeypatch.setattr(nvidia_driver, "version", version)
+    for module in (nvidia_driver, doctor):
+        monkeypatch.setattr(module, "installed_version", versions.get)
 
 
 def finding(diagnosis: Diagnosis, subject: str) -> Finding:

@@ -144,6 +144,7 @@ def test_results_go_to_a_file_and_nothing_to_the_pipe(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "1 video, 1 sentence: 1 found, written to deep/results.jsonl" in shown.err
+    assert "hours of video an hour" in shown.err
     assert len(lines(Path("deep/results.jsonl").read_text())) == 1
 
 

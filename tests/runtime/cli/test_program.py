@@ -134,7 +134,7 @@ def test_advice_names_where_vtloc_came_from(
         def read_text(self, _: str) -> str | None:
             return note
 
-    monkeypatch.setattr(installation, "distribution", lambda _: Installed())
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _: Installed())
     assert installation.install_command("cpu") == command
 
 
@@ -142,6 +142,6 @@ def test_a_checkout_that_is_not_installed_names_itself(monkeypatch: pytest.Monke
     def missing(name: str) -> None:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(installation, "distribution", missing)
+    monkeypatch.setattr("importlib.metadata.distribution", missing)
     error = MissingExtraError.of("opentimelineio", extra="cpu", purpose="A timeline")
     assert error.remedy == 'Install it with: pip install ".[editing]"'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -42,10 +42,13 @@ class ReadingEnd:
     Attributes:
         duration: When the last frame leaves the screen, seconds.
         warnings: What the reader had to say.
+        keyframes: ``[K]`` float64, seconds at which decoding can begin, where an outline was asked
+            for; empty where the video has no index of them.
     """
 
     duration: float
     warnings: tuple[str, ...] = ()
+    keyframes: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False)
 
 
 Reading: TypeAlias = Generator[FrameChunk | ReadingEnd, None, None]
@@ -166,7 +169,8 @@ def read_here(source: Any, options: VideoOptions, size: int) -> Reading:
                 builder.add(last)
         if len(builder):
             yield builder.take()
-        yield ReadingEnd(max(last, float(reader.duration)), tuple(reader.warnings))
+        duration = max(last, float(reader.duration))
+        yield ReadingEnd(duration, tuple(reader.warnings), reader.keyframes)
 
 
 def is_same(image: NDArray[np.uint8], last: NDArray[np.uint8] | None) -> bool:

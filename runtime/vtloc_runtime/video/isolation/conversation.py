@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vtloc_runtime.video.isolation.channel import Channel, Deadline, NonsenseError
 from vtloc_runtime.video.isolation.chunks import ChunkBuilder, ReadingEnd
 from vtloc_runtime.video.isolation.exchange import RAISE_MEMORY, Exchange, checked_text
 from vtloc_runtime.video.isolation.messages import MOST_WARNINGS, Again, End, Picture
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from vtloc_runtime.video import VideoOptions
     from vtloc_runtime.video.isolation.chunks import Reading
     from vtloc_runtime.video.isolation.video_file import VideoFile
@@ -56,6 +60,8 @@ class Conversation(Exchange):
         self._size = size
         self._limits = options.limits
         self._most = _most_frames(options)
+        # Two in the time of a sample, at most.
+        self._most_keyframes = 2 * self._most if options.strategy == "outline" else 0
         self._builder = ChunkBuilder(size, options.preprocessing.size)
         self._frames = 0
         self._time = 0.0
@@ -94,7 +100,7 @@ class Conversation(Exchange):
             if isinstance(message, Again):
                 yield from self._again(message)
             elif isinstance(message, End):
-                ending = self._ending(message)
+                ending = self._ending(message, deadline)
                 if len(builder):
                     yield builder.take()
                 yield ending
@@ -130,7 +136,7 @@ class Conversation(Exchange):
         self._time = seconds
         self._frames += frames
 
-    def _ending(self, message: End) -> ReadingEnd:
+    def _ending(self, message: End, deadline: Deadline) -> ReadingEnd:
         if not self._time <= message.duration < math.inf:
             raise NonsenseError(f"a video of {message.duration} s shows a frame at {self._time} s")
         if len(message.warnings) > MOST_WARNINGS:
@@ -138,8 +144,21 @@ class Conversation(Exchange):
         warnings = [checked_text(one) for one in message.warnings]
         if message.near_limit and warnings:
             warnings.append(_STARVED)
+        keyframes = self._keyframes(message, deadline)
         self.over, self.near_limit = True, message.near_limit
-        return ReadingEnd(message.duration, tuple(warnings))
+        return ReadingEnd(message.duration, tuple(warnings), keyframes)
+
+    def _keyframes(self, message: End, deadline: Deadline) -> NDArray[np.float64]:
+        """The times of keyframes that follow the end of an outline."""
+        if not 0 <= message.keyframes <= self._most_keyframes:
+            raise NonsenseError(f"{message.keyframes} keyframes were announced")
+        keyframes = np.empty(message.keyframes, dtype=np.float64)
+        if len(keyframes):
+            self._channel.receive_into(keyframes.data.cast("B"), deadline)
+            ordered = np.isfinite(keyframes).all() and (np.diff(keyframes) > 0).all()
+            if not (ordered and keyframes[0] >= 0 and keyframes[-1] <= self._limits.seconds):
+                raise NonsenseError("the times of keyframes do not rise")
+        return keyframes
 
 
 def _most_frames(options: VideoOptions) -> int:

@@ -222,10 +222,9 @@ def serve(line: socket.socket, memory: Memory, *, shared: bool = False) -> None:
         try:
             opened = source if file is None else file
             if isinstance(options, VideoOptions):
-                last = _read_whole(outbox, opened, options, memory)
+                outbox.put(*_read_whole(outbox, opened, options, memory))
             else:
-                last = _deliver(outbox, opened, options, memory)
-            outbox.put(last)
+                outbox.put(_deliver(outbox, opened, options, memory))
         except UnwantedError:
             # The parent waits until this end of the line is closed.
             return
@@ -237,24 +236,25 @@ def serve(line: socket.socket, memory: Memory, *, shared: bool = False) -> None:
 
 def _read_whole(
     outbox: Outbox, source: VideoSource, options: VideoOptions, memory: Memory
-) -> Message:
-    """Send a video's frames, and return the last message about it.
+) -> tuple[Message, NDArray[Any] | None]:
+    """Send a video's frames, and return the last message about it, and what follows that.
 
     Raises:
         UnwantedError: The parent has closed the line.
     """
     try:
         ending = _read(outbox, source, options)
-        return End(ending.duration, ending.warnings, memory.near_limit())
     except UnwantedError:
         raise
     except VtlocError as error:
         _end_on_lost_gpu(options)
         remedy = None if error.remedy is None else error.remedy[:LONGEST_TEXT]
-        return Refusal(error.what[:LONGEST_TEXT], remedy, memory.near_limit())
+        return Refusal(error.what[:LONGEST_TEXT], remedy, memory.near_limit()), None
     except Exception as error:  # noqa: BLE001 - it becomes that video's failure
         _end_on_lost_gpu(options)
-        return _fault(error, memory)
+        return _fault(error, memory), None
+    keyframes = ending.keyframes
+    return End(ending.duration, ending.warnings, memory.near_limit(), len(keyframes)), keyframes
 
 
 def _deliver(
@@ -363,6 +363,7 @@ class _Repeats:
 class _Ending(msgspec.Struct):
     duration: float
     warnings: list[str]
+    keyframes: Any
 
 
 def _read(outbox: Outbox, source: VideoSource, options: VideoOptions) -> _Ending:
@@ -380,7 +381,7 @@ def _read(outbox: Outbox, source: VideoSource, options: VideoOptions) -> _Ending
             last, shown = frame.image, frame.time
         repeats.send()
     warnings = [one[:LONGEST_TEXT] for one in reader.warnings[:MOST_WARNINGS]]
-    return _Ending(max(shown, float(reader.duration)), warnings)
+    return _Ending(max(shown, float(reader.duration)), warnings, reader.keyframes)
 
 
 def _fault(error: Exception, memory: Memory) -> Refusal:
@@ -426,9 +427,9 @@ def _warm_up() -> None:
     import numpy as np
 
     from vtloc_runtime.video.picture import tone_mapping
-    from vtloc_runtime.video.sampling import parallel
+    from vtloc_runtime.video.sampling import keyframes, parallel, seeking
 
-    del encodings, tone_mapping, parallel
+    del encodings, tone_mapping, keyframes, parallel, seeking
     black = FrameSequence(np.zeros((1, 16, 16, 3), dtype=np.uint8), [0.0])
     for source in (black, _WARM_UP):
         with contextlib.suppress(VideoError):

@@ -1,7 +1,8 @@
 """Messages between a decoder process and its parent.
 
 Each message is a header (the request's number, the length of what follows) and MessagePack. The
-bytes of a picture follow their message without a header: their length is known. Requests are
+bytes of a picture, and the times of keyframes, follow their message without a header: their length
+is known. Requests are
 pickled, because they come from the parent, and carry the video's descriptor beside them.
 """
 
@@ -67,17 +68,19 @@ class Again(msgspec.Struct, frozen=True, tag="again"):
 
 
 class End(msgspec.Struct, frozen=True, tag="end"):
-    """The video has been read.
+    """The video has been read; ``keyframes`` times follow, float64 each.
 
     Attributes:
         duration: When the last frame leaves the screen, seconds.
         warnings: What the reader had to say.
         near_limit: Whether the process came close to its limit of memory.
+        keyframes: How many times of keyframes follow, where an outline was asked for.
     """
 
     duration: float
     warnings: list[str]
     near_limit: bool
+    keyframes: int = 0
 
 
 class Refusal(msgspec.Struct, frozen=True, tag="refusal"):

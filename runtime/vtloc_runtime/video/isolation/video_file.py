@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import os
 import re
@@ -10,8 +9,6 @@ import stat
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -176,6 +173,11 @@ def _copy(content: Any, room: IO[bytes], options: VideoOptions, name: str) -> No
 
 def _fetch(address: str, options: VideoOptions) -> IO[bytes]:
     """Download a video into a file without a name: a decoder has no network."""
+    # Imported here, because few videos are fetched and they take long to import.
+    import http.client
+    import urllib.error
+    import urllib.request
+
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,

@@ -54,6 +54,7 @@ class SparseSampler:
 
     Attributes:
         ended: Whether an instant lay past the video's end.
+        first: The tick at which the first picture comes on screen, once it is known.
         lost: Whether packets' times in this part of the file allow no planning.
     """
 
@@ -79,6 +80,7 @@ class SparseSampler:
         self._last_out: int | None = None
         self._given = self._missed = 0
         self.ended = False
+        self.first = 0
         self.lost = False
 
     @property
@@ -112,6 +114,7 @@ class SparseSampler:
             if shown is None:
                 raise self._pass.no_pictures()
             pts = shown.pts
+        self.first = pts
         self._planner.forget_before(pts)
         time_base = self._pass.timestamps.time_base
         self._clock = DisplayClock.starting(self._pass.container, pts, time_base)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,38 @@ def test_an_incomplete_sandbox_is_refused_where_it_is_required(take_over: Any, v
         for attempt in (lambda: list(decoder.read(video, OPTIONS, 1)), decoder.start):
             with pytest.raises(BackendError, match=r"without landlock \(switched off\)"):
                 attempt()
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [[2.0, 1.0], [0.0, 0.0], [-1.0], [float("nan")], [float("inf")], [1001.0], [0.0] * 300],
+    ids=["falling", "repeated", "negative", "not a number", "endless", "too late", "too many"],
+)
+def test_keyframes_of_an_outline_are_checked(tmp_path: Path, seconds: list[float]) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"any")
+
+    def talk(decoder: HostileDecoder) -> None:
+        decoder.finish(3.0, keyframes=len(seconds))
+        decoder.raw(np.array(seconds).tobytes())
+
+    outline = replace(OPTIONS, strategy="outline")
+    with (
+        taken_over(talk),
+        DecoderProcess() as decoder,
+        pytest.raises(VideoError, match="invalid message"),
+    ):
+        list(decoder.read(str(tmp_path / "film.mp4"), outline, 4))
+
+
+def test_keyframes_of_an_outline_arrive(tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"any")
+
+    def talk(decoder: HostileDecoder) -> None:
+        decoder.finish(3.0, keyframes=2)
+        decoder.raw(np.array([0.0, 2.5]).tobytes())
+
+    outline = replace(OPTIONS, strategy="outline")
+    with taken_over(talk), DecoderProcess() as decoder:
+        (ending,) = decoder.read(str(tmp_path / "film.mp4"), outline, 4)
+    assert isinstance(ending, ReadingEnd)
+    assert ending.keyframes.tolist() == [0.0, 2.5]

@@ -1,0 +1,189 @@
+"""A first answer from keyframes, and then from true frames around the best candidates.
+
+Features of keyframes stand for the frames around them. The best candidates get their true frames:
+inside, and as far around their ends as the keyframes next to them. With those, other candidates may
+be better; so it goes on until nothing new is wanted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from vtloc_runtime.localize.parted_encoding import FileMark
+from vtloc_runtime.localize.sketch import Sketch, chosen_keyframes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vtloc_runtime.localize.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.frame_encoder import EncodedFrames
+    from vtloc_runtime.localize.moments import Localization
+    from vtloc_runtime.localize.video_encoder import VideoEncoder
+    from vtloc_runtime.video import VideoOptions
+    from vtloc_runtime.video.isolation.chunks import Read
+
+Ask: TypeAlias = Callable[["EncodedVideo", int], "Sequence[Localization]"]
+"""Finds so many moments of each sentence, whether or not they are taken to be shown."""
+Look: TypeAlias = Callable[["NDArray[np.intp]"], bool]
+"""Looks at some frames and adds them to the sketch; whether the video shows all of them."""
+
+CANDIDATES = 3
+"""Moments of each sentence that are looked at closely, at least."""
+
+_ROUNDS = 6
+_NEARLY_ALL = 0.7
+_LONGEST_GROUP = 30.0
+"""Mean seconds between keyframes beyond which they tell too little of a video."""
+_SHORT = 60.0
+"""Seconds of a video that is looked at whole."""
+
+
+class QuickEncoder:
+    """Encodes as much of a video as some sentences need.
+
+    Args:
+        encoder: Encodes frames.
+        source: A path; what cannot be opened several times is encoded whole.
+        options: How to read it.
+        read: Where the decoding happens.
+    """
+
+    def __init__(
+        self, encoder: VideoEncoder, source: Any, options: VideoOptions | None, read: Read
+    ) -> None:
+        self._encoder = encoder
+        self._source = source
+        self._options = options
+        self._read = read
+        self._mark = FileMark.of(source)
+        self._timings: Counter[str] = Counter()
+
+    def search(self, ask: Ask, *, moments: int, known: EncodedVideo | None) -> EncodedVideo:
+        """Look until the answers stand.
+
+        Args:
+            ask: Finds candidates.
+            moments: Moments that are wanted of each sentence.
+            known: What an earlier quick search has seen of the same video.
+
+        Returns:
+            The video as far as it was seen; the whole video where it is short, has no index of
+            keyframes, or nearly all of it would be needed.
+
+        Raises:
+            VideoError: The video cannot be read.
+        """
+        sketch = None if known is None else Sketch.of(known, self._encoder.rate)
+        sketch = sketch or self._begin()
+        if sketch is None:
+            return self._whole()
+
+        def look(frames: NDArray[np.intp]) -> bool:
+            return self._look(sketch, frames)
+
+        if not look_until_settled(sketch, ask, look, moments=moments):
+            return self._rest(sketch)
+        return replace(sketch.encoded(), timings=dict(self._timings))
+
+    def complete(self, known: EncodedVideo) -> EncodedVideo:
+        """The whole video, of which an earlier quick search has seen some.
+
+        Raises:
+            VideoError: The video cannot be read.
+        """
+        sketch = Sketch.of(known, self._encoder.rate)
+        return self._whole() if sketch is None else self._rest(sketch)
+
+    def _begin(self) -> Sketch | None:
+        """The keyframes; None where they cannot stand for the video."""
+        if self._mark is None:
+            return None
+        outline = self._encoder.outline(self._source, self._options, read=self._read)
+        few = len(outline.keyframes) * _LONGEST_GROUP < outline.duration
+        if outline.duration <= _SHORT or few:
+            return None
+        keyframes, cuts = chosen_keyframes(outline.keyframes)
+        frames = self._encode([float(second) for second in keyframes], keyframes=True)
+        if len(frames) != len(keyframes):
+            return None
+        return Sketch(
+            _rows(frames),
+            frames.times,
+            cuts,
+            duration=outline.duration,
+            rate=self._encoder.rate,
+            encoder=self._encoder.hash,
+            warnings=outline.warnings,
+        )
+
+    def _look(self, sketch: Sketch, wanted: NDArray[np.intp]) -> bool:
+        frames = self._encode(sketch.instants(wanted), keyframes=False)
+        if len(frames) != len(wanted) or FileMark.of(self._source) != self._mark:
+            return False
+        sketch.add(wanted, _rows(frames), frames.times)
+        return True
+
+    def _rest(self, sketch: Sketch) -> EncodedVideo:
+        """Look at all that was not seen yet."""
+        if not self._look(sketch, np.flatnonzero(~sketch.seen)):
+            return self._whole()
+        return replace(sketch.encoded(), timings=dict(self._timings))
+
+    def _whole(self) -> EncodedVideo:
+        return self._encoder.encode(self._source, self._options, read=self._read)
+
+    def _encode(self, instants: Sequence[Any], *, keyframes: bool) -> EncodedFrames:
+        frames = self._encoder.look(
+            self._source, instants, self._options, keyframes=keyframes, read=self._read
+        )
+        self._timings.update(frames.timings)
+        return frames
+
+
+def _rows(frames: EncodedFrames) -> NDArray[np.float32]:
+    return frames.rows if frames.index is None else frames.rows[frames.index]
+
+
+def look_until_settled(sketch: Sketch, ask: Ask, look: Look, *, moments: int) -> bool:
+    """Look at more and more frames until the answers stand.
+
+    Args:
+        sketch: What has been seen; ``look`` adds to it.
+        ask: Finds candidates.
+        look: Looks at frames.
+        moments: Moments that are wanted of each sentence.
+
+    Returns:
+        Whether it came to an end; False where nearly all frames would be needed, or some could
+        not be read.
+    """
+    count = max(CANDIDATES, moments + 1)
+    for _ in range(_ROUNDS):
+        video = sketch.encoded()
+        wanted = np.zeros(len(sketch), dtype=bool)
+        for answer in ask(video, count):
+            for moment in answer.moments:
+                first = int(np.searchsorted(video.times, moment.start))
+                last = int(np.searchsorted(video.times, moment.end)) - 1
+                _want(sketch, wanted, first, max(first, last))
+        missing = np.flatnonzero(wanted & ~sketch.seen)
+        if not len(missing):
+            return True
+        if int(sketch.seen.sum()) + len(missing) > _NEARLY_ALL * len(sketch):
+            return False
+        if not look(missing):
+            return False
+    return True
+
+
+def _want(sketch: Sketch, wanted: NDArray[np.bool_], first: int, last: int) -> None:
+    """Mark the frames of a candidate, and those around its ends."""
+    wanted[first : last + 1] = True
+    for frame in (first - 1, first, last, last + 1):
+        group = sketch.group(min(max(frame, 0), len(sketch) - 1))
+        wanted[group.start : group.stop] = True

@@ -1,0 +1,88 @@
+"""The keyframes that a file's index names: where reading can begin without all that is before."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, cast
+
+from vtloc_runtime.video.demux import DemuxPass
+
+if TYPE_CHECKING:
+    from vtloc_runtime.video.options import VideoOptions
+    from vtloc_runtime.video.timestamps import DisplayClock
+
+_PAST_THE_END = 10
+
+
+@dataclass(frozen=True, slots=True)
+class KeyframeIndex:
+    """Keyframes by their place in the file's index.
+
+    Attributes:
+        ticks: Where the index places each keyframe, ascending.
+        seconds: When each comes on screen, on the shown clock; an index that holds decode times
+            is off by a few pictures.
+    """
+
+    ticks: tuple[int, ...]
+    seconds: tuple[Fraction, ...]
+
+    @classmethod
+    def of(
+        cls, stream_pass: DemuxPass, options: VideoOptions, clock: DisplayClock, first: int
+    ) -> KeyframeIndex:
+        """The index of a file; an empty one where it has none.
+
+        Args:
+            stream_pass: A pass over the file; it is left as it is.
+            options: How the file is read.
+            clock: The shown clock.
+            first: The tick at which the first picture comes on screen.
+        """
+        ticks = stream_pass.indexed_keyframes()
+        if "matroska" in stream_pass.container.format.name:
+            # Matroska's index is read with the first jump.
+            other = DemuxPass(stream_pass.source, options)
+            try:
+                jump_to_end(other)
+                ticks = other.indexed_keyframes()
+            finally:
+                other.close()
+        ticks = sorted(set(ticks))
+        seconds = ((first + tick - ticks[0]) * clock.time_base - clock.origin for tick in ticks)
+        return cls(tuple(ticks), tuple(seconds))
+
+    def at(self, second: Fraction) -> int | None:
+        """Which keyframe is the last that comes on screen no later than a second."""
+        place = bisect_right(self.seconds, second) - 1
+        return place if place >= 0 else None
+
+    def seek(self, stream_pass: DemuxPass, place: int) -> bool:
+        """Go to a keyframe, by its place in the index; whether the file could."""
+        # Whether the index and the search in it go by decode time or by when pictures come on
+        # differs between formats: just before the next keyframe is right for all.
+        last = place + 1 == len(self.ticks)
+        second = stream_pass.timestamps.ticks(Fraction(1))
+        tick = self.ticks[place] + second if last else self.ticks[place + 1] - 1
+        return stream_pass.seek(tick)
+
+    def is_behind(self, tick: int | None) -> bool:
+        """Whether all keyframes come before a tick."""
+        return not self.ticks or (tick is not None and self.ticks[-1] <= tick)
+
+    def between(self, earlier: Fraction, later: Fraction) -> bool:
+        """Whether a keyframe comes on screen after one second and no later than another."""
+        return later > earlier and self.at(earlier) != self.at(later)
+
+
+def jump_to_end(stream_pass: DemuxPass) -> bool:
+    """Go to the last keyframe of a file; whether it could."""
+    container = stream_pass.container
+    length = container.duration
+    start = cast("int | None", container.start_time) or 0
+    if length is None:
+        return False
+    seconds = Fraction(start + length, 1_000_000) + _PAST_THE_END
+    return stream_pass.seek(stream_pass.timestamps.ticks(seconds))

@@ -1,0 +1,185 @@
+"""A quick search looks at a part of the video, and finds what an exact one finds."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.colours import write_colour_bundle, write_colour_video
+from vtloc_runtime.batch.encode import encode_cached, encode_quickly_cached
+from vtloc_runtime.localize.encoded_video import EncodedVideo, SeenFrames
+from vtloc_runtime.localize.feature_cache import FeatureCache
+from vtloc_runtime.localize.feature_file import decode_entry, encode_entry
+from vtloc_runtime.localize.localizer import Localizer
+from vtloc_runtime.localize.sketch import (
+    Sketch,
+    chosen_keyframes,
+    frame_instants,
+    sum_over_neighbours,
+)
+from vtloc_runtime.video import VideoOptions
+from vtloc_runtime.video.isolation.chunks import Reading, read_here
+
+SCENES = [
+    ("red", 61), ("blue", 34), ("yellow", 83), ("green", 17), ("magenta", 70), ("red", 35)
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_colour_video(tmp_path_factory.mktemp("f") / "film.mp4", SCENES, group=10)
+
+
+@pytest.fixture(scope="module")
+def localizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with Localizer.open(write_colour_bundle(tmp_path_factory.mktemp("b")), threads=1) as opened:
+        yield opened
+
+
+class CountingRead:
+    """Reads here, and counts the frames."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+
+    def __call__(self, source: Any, options: VideoOptions, size: int) -> Reading:
+        for part in read_here(source, options, size):
+            self.frames += len(getattr(part, "times", ()))
+            yield part
+
+
+@pytest.mark.parametrize("query", ["green", "the screen turns blue", "yellow"])
+def test_it_finds_the_exact_moment_from_a_part_of_the_frames(
+    localizer: Localizer, film: Path, query: str
+) -> None:
+    read = CountingRead()
+    video = localizer.encode_quickly(film, [query], read=read)
+    assert video.seen is not None
+    assert read.frames < 0.7 * len(video)
+    exact = localizer.localize(film, query)
+    assert localizer.localize(video, query).best == exact.best
+    assert localizer.localize(film, query, quick=True).best == exact.best
+
+
+def test_frames_that_were_looked_at_are_the_true_ones(localizer: Localizer, film: Path) -> None:
+    whole = localizer.encode_video(film)
+    video = localizer.encode_quickly(film, ["green"])
+    assert video.seen is not None
+    assert (len(video), video.duration) == (len(whole), whole.duration)
+    seen = video.seen.frames
+    np.testing.assert_allclose(video.features[seen], whole.features[seen], atol=0.02)
+    np.testing.assert_array_equal(video.times[seen], whole.times[seen])
+    stretches = video.seen.stretches(video.times, video.duration)
+    assert any(first <= 178 and last >= 195 for first, last in stretches)
+
+
+def test_what_was_looked_at_is_kept_and_an_exact_run_adds_only_the_rest(
+    localizer: Localizer, film: Path, tmp_path: Path
+) -> None:
+    cache = FeatureCache(tmp_path)
+    once, twice, rest, again = (CountingRead() for _ in range(4))
+    quick = encode_quickly_cached(localizer, str(film), ["green"], cache=cache, read=once)
+    encode_quickly_cached(localizer, str(film), ["green"], cache=cache, read=twice)
+    assert (once.frames > 0, twice.frames) == (True, 0)
+    assert quick.seen is not None
+    whole = encode_cached(localizer, str(film), cache=cache, read=rest)
+    assert whole.seen is None
+    assert rest.frames == len(whole) - quick.seen.frames.sum()
+    exact = localizer.encode_video(film)
+    np.testing.assert_array_equal(whole.times, exact.times)
+    np.testing.assert_allclose(whole.features, exact.features, atol=0.02)
+    assert (
+        encode_quickly_cached(localizer, str(film), ["red"], cache=cache, read=again).seen is None
+    )
+    assert again.frames == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "scenes", "group"),
+    [
+        ("short.mp4", [("red", 9), ("green", 8)], 4),
+        ("one-group.mp4", [("red", 60), ("green", 40)], 1000),
+        ("no-index.avi", [("red", 60), ("green", 40)], 10),
+    ],
+)
+def test_a_video_that_keyframes_tell_too_little_of_is_encoded_whole(
+    localizer: Localizer, tmp_path: Path, name: str, scenes: Any, group: float
+) -> None:
+    film = write_colour_video(tmp_path / name, scenes, group=group)
+    video = localizer.encode_quickly(film, ["green"])
+    assert video.seen is None
+    assert localizer.localize(video, "green") == localizer.localize(film, "green")
+
+
+def test_bytes_are_encoded_whole(localizer: Localizer, film: Path) -> None:
+    assert localizer.encode_quickly(film.read_bytes(), ["green"]).seen is None
+
+
+def sketch(keyframes: list[float], cuts: list[bool], duration: float) -> Sketch:
+    rows = np.arange(len(keyframes), dtype=np.float32)[:, None]
+    return Sketch(rows, np.array(keyframes), np.array(cuts), duration=duration, rate=Fraction(1))
+
+
+def test_a_frame_takes_the_features_of_the_nearest_keyframe() -> None:
+    video = sketch([0.0, 10.0], [False, False], 12.0).encoded()
+    assert video.features[:, 0].tolist() == [0] * 6 + [1] * 6
+
+
+def test_no_frame_takes_features_from_another_scene() -> None:
+    video = sketch([0.0, 10.0], [False, True], 12.0).encoded()
+    assert video.features[:, 0].tolist() == [0] * 10 + [1] * 2
+
+
+def test_a_sketch_survives_the_cache_and_goes_on() -> None:
+    first = sketch([0.0, 10.5, 20.0], [False, True, False], 25.0)
+    first.add(np.array([4, 5]), np.array([[7], [8]], np.float32), np.array([3.9, 5.0]))
+    stored = b"".join(bytes(part) for part in encode_entry(first.encoded(), "key"))
+    again = Sketch.of(decode_entry(stored, "key"), Fraction(1))
+    assert again is not None
+    for one in (first, again):
+        one.add(np.array([12]), np.array([[9]], np.float32), np.array([12.0]))
+    np.testing.assert_array_equal(again.seen, first.seen)
+    np.testing.assert_array_equal(again.encoded().features, first.encoded().features)
+    np.testing.assert_array_equal(again.encoded().times, first.encoded().times)
+
+
+def test_keyframes_that_lie_close_are_passed_over_unless_a_scene_begins() -> None:
+    keyframes = np.array([0.0, 2.0, 4.0, 5.0, 7.0, 9.0, 9.5])
+    chosen, cuts = chosen_keyframes(keyframes)
+    assert chosen.tolist() == [0.0, 4.0, 5.0, 9.0, 9.5]
+    assert cuts.tolist() == [False, False, True, False, True]
+
+
+def test_frames_end_before_the_video_does() -> None:
+    assert frame_instants(3.0, Fraction(1)).tolist() == [0, 1, 2]
+    assert frame_instants(3.01, Fraction(1)).tolist() == [0, 1, 2, 3]
+    assert frame_instants(0.0, Fraction(1)).tolist() == [0]
+    assert frame_instants(1.0, Fraction(5, 2)).tolist() == [0, 0.4, 0.8]
+
+
+def test_frames_that_were_not_seen_are_counted_as_changing_like_those_that_were() -> None:
+    chance = np.random.default_rng(0)
+    frames = 200
+    features = chance.normal(0, 1, (frames, 4)).astype(np.float32)
+
+    def changes(part: Any) -> float:
+        return float(np.abs(np.diff(part[:], axis=0)).sum())
+
+    keyframes = np.arange(0, frames, 10)
+    seen = np.zeros(frames, dtype=bool)
+    seen[keyframes] = seen[60:110] = True
+    index = np.where(seen, np.arange(frames), keyframes[np.arange(frames) // 10])
+    video = EncodedVideo(
+        features,
+        np.arange(frames, dtype=float),
+        float(frames),
+        index=index,
+        seen=SeenFrames(seen, keyframes.astype(float), np.zeros(len(keyframes), dtype=bool)),
+    )
+    whole = changes(features)
+    assert changes(video.table) < 0.6 * whole
+    assert sum_over_neighbours(video, changes) == pytest.approx(whole, rel=0.1)
