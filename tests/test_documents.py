@@ -26,7 +26,7 @@ APPLICATIONS = {
     "vtloc-export": "vtloc_export.cli.main",
     "vtloc-calibrate": "vtloc_calibration.cli.main",
     "vtloc-run": "vtloc_runtime.cli.find",
-} | {f"vtloc-run {name}": f"vtloc_runtime.cli.{module}" for name, module in COMMANDS.items()}
+} | {f"vtloc-run {name}": f"vtloc_runtime.cli.{name}" for name in COMMANDS}
 PROGRAMS = {name.split()[0] for name in APPLICATIONS}
 ELIDED = {"...", "…"}
 

@@ -244,7 +244,8 @@ class CaptionSet:
             shown.add(place)
             rows.append(self._videos[place].rows)
         whole = np.concatenate(rows)[:frames]
-        return EncodedVideo(whole, 2.0 * np.arange(len(whole)), 2.0 * len(whole)), shown
+        times = 2.0 * np.arange(len(whole), dtype=np.float64)
+        return EncodedVideo(whole, times, 2.0 * len(whole)), shown
 
 
 def margins(answers: Sequence[Localization]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +51,7 @@ def shapes(network: NetworkName) -> Iterator[Lengths]:
 
 
 def measure(
-    label: str, network: NetworkName, module: torch.nn.Module, widths: dict[str, int]
+    label: str, network: NetworkName, module: torch.nn.Module, widths: Mapping[str, int]
 ) -> None:
     """Print a line for every precision and shape."""
     graph = export_graph(typed_network(network, module), network, widths)
@@ -115,6 +115,8 @@ def main() -> None:
     print("|---|---|---|---:|---:|---:|---:|")
     visual, text = load_visual_encoder("efficientnet-lite0"), load_text_encoder("minilm")
     localizer = load_source(options.localizer).network
+    if localizer is None:
+        parser.error(f"{options.localizer} has no localizer network")
     widths = network_widths(localizer, visual, text)
     measure("localizer", "localizer", localizer, widths["localizer"])
     routed = routing_localizer(localizer.config)

@@ -39,7 +39,7 @@ from vtloc.model.checkpoint import save_checkpoint
 from vtloc_export.bundle_export import export_bundle
 from vtloc_export.options import ExportOptions
 from vtloc_export.sources import ExportSource, load_source
-from vtloc_runtime import Localizer
+from vtloc_runtime import Localizer, UsageError
 from vtloc_runtime.batch.answer import run_jobs
 from vtloc_runtime.batch.jobs import Job, VideoJobs
 from vtloc_runtime.batch.worker_pool import PipelineOptions
@@ -68,6 +68,8 @@ class PlainPipeline:
     def __init__(self, source: ExportSource, bundle: Bundle) -> None:
         self._visual = load_visual_encoder(source.visual_encoder)
         self._text = load_text_encoder(source.text_encoder)
+        if source.network is None:
+            raise UsageError("the bundle has no localizer network", where=bundle.path)
         self._localizer = source.network.eval()
         self._tokenizer = QueryTokenizer.of(bundle)
         self._manifest = bundle.manifest

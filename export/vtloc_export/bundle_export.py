@@ -143,7 +143,7 @@ def _export(
 ) -> list[ExportedNetwork]:
     graph: ModelProto | None = None
     reference = remembered(torch_evaluate(module, network))
-    made = []
+    made: list[ExportedNetwork] = []
     for precision in options.precisions:
         progress.step(f"{network} in {precision}")
         if precision != "fp16" and graph is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from vtloc.encoders.catalogue import tried_encoder
+from vtloc.encoders.catalogue import public_encoder
 from vtloc.errors import CheckpointError
 from vtloc.model import LocalizerConfig, LocalizerNetwork, load_checkpoint
 from vtloc_export.graph.parameter_names import read_parameters
@@ -99,7 +99,7 @@ def load_source(source: Path | EncoderPair) -> ExportSource:
 
 
 def _from_encoders(pair: EncoderPair) -> ExportSource:
-    known = tried_encoder(pair.visual) if pair.visual == pair.text else None
+    known = public_encoder(pair.visual) if pair.visual == pair.text else None
     return ExportSource(
         visual_encoder=pair.visual,
         text_encoder=pair.text,

@@ -78,7 +78,8 @@ def test_a_network_that_it_lacks_is_named(
 def test_samples_of_another_bundle_may_lack_a_network(
     weighted_bundle: Bundle, striped_samples: Samples, tmp_path: Path
 ) -> None:
-    calls = {name: calls for name, calls in striped_samples.calls.items() if name != "localizer"}
+    calls = dict(striped_samples.calls)
+    del calls["localizer"]
     Samples(calls, striped_samples.summary).save(tmp_path / "samples.safetensors")
     with pytest.raises(CalibrationError, match="no inputs of the localizer network"):
         invoke(

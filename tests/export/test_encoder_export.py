@@ -53,6 +53,8 @@ def test_it_holds_two_networks_and_what_answers_without_training(pair_bundle, na
     assert (manifest.shared_space.start, manifest.shared_space.stop) == (0, tiny_towers.WIDTH)
     assert manifest.provenance.visual_encoder == names["siglip"]
     bank = SentenceBank.of(pair_bundle)
+    assert bank is not None
+    assert manifest.sentence_bank is not None
     assert bank.sentences.shape[1] == len(bank.mean) == tiny_towers.WIDTH
     assert manifest.sentence_bank.mean_weight == 0.5
 
@@ -62,6 +64,7 @@ def test_it_finds_moments(pair_bundle):
     video = FrameSequence(pictures, np.arange(6.0))
     with Localizer.open(pair_bundle.always_answering()) as localizer:
         answer = localizer.localize(video, "The dog runs!")
+    assert answer.best is not None
     assert 0 <= answer.best.start < answer.best.end <= 6
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from vtloc_runtime.batch import answer
 from vtloc_runtime.batch.jobs import VideoJobs
 from vtloc_runtime.batch.records import Record
-from vtloc_runtime.cli import search
+from vtloc_runtime.cli import find_run
 from vtloc_runtime.cli.main import main
 from vtloc_runtime.cluster import connection as cluster
 from vtloc_runtime.localize.localizer import Localizer
@@ -65,7 +65,7 @@ def share_and_spoil(content: dict[str, bytes]) -> Any:
 
 
 if __name__ == "__main__":
-    search.AnswerVideos = Patiently  # type: ignore[attr-defined]  # the command looks it up there
+    find_run.AnswerVideos = Patiently  # type: ignore[attr-defined]  # the command looks it up there
     if "VTLOC_TEST_BUNDLE" in os.environ:
         cluster.share = share_and_spoil
     main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from typing import Any
+from unittest import mock
 
 from vtloc_runtime.cli.main import main
 from vtloc_runtime.localize.localizer import Localizer
@@ -18,7 +19,8 @@ def slow_down(seconds: float) -> None:
         time.sleep(seconds)
         return localize(*arguments, **options)
 
-    Localizer.localize = slowly  # type: ignore[method-assign] - the process has no other use
+    # The process has no other use.
+    mock.patch.object(Localizer, "localize", slowly).start()
 
 
 if __name__ == "__main__":

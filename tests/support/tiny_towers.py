@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -46,7 +47,7 @@ def register(folder):
     siglip = {**_timm("tiny_siglip", pool="map", proj="none")}
     siglip_words = {**SIGLIP_WORDS, "vocab_size": rows, "hf_tokenizer_name": str(unigram)}
     gelu = {"act_kwargs": {"approximate": "tanh"}}
-    configs = {
+    configs: dict[str, dict[str, Any]] = {
         "vit": {"vision_cfg": VIT, "text_cfg": CLIP_WORDS},
         "quickgelu": {"vision_cfg": VIT, "text_cfg": CLIP_WORDS, "quick_gelu": True},
         "eva": {"vision_cfg": _timm("tiny_eva", pool="token"), "text_cfg": CLIP_WORDS},
@@ -203,7 +204,7 @@ def tiny_eva(pretrained=False, **kwargs):
 
 def tiny_pe(pretrained=False, **kwargs):
     """Perception Encoder: rotary attention, a norm before the blocks, attention pooling."""
-    from timm.layers import LayerNorm
+    from timm.layers.norm import LayerNorm
     from timm.models.eva import Eva
 
     return Eva(
@@ -227,8 +228,9 @@ def tiny_siglip(pretrained=False, **kwargs):
 
 def tiny_vitamin(pretrained=False, **kwargs):
     """ViTamin: a convolutional stem, then blocks with a gated GELU."""
+    from timm.layers.hybrid_embed import HybridEmbed
     from timm.models.vision_transformer import VisionTransformer
-    from timm.models.vitamin import GeGluMlp, HybridEmbed, MbConvStages, VitCfg, VitConvCfg
+    from timm.models.vitamin import GeGluMlp, MbConvStages, VitCfg, VitConvCfg
 
     stages = MbConvStages(
         cfg=VitCfg(
@@ -242,7 +244,7 @@ def tiny_vitamin(pretrained=False, **kwargs):
         embed_layer=partial(HybridEmbed, backbone=stages, proj=False),
         **{"global_pool": "avg", **_plain(kwargs)},
     )  # fmt: skip
-    model.default_cfg = {}
+    setattr(model, "default_cfg", {})  # noqa: B010 - a module's attributes are typed as tensors
     return model
 
 
@@ -250,16 +252,19 @@ def tiny_mci(pretrained=False, **kwargs):
     """MobileCLIP's FastViT: branches for training that are merged before export."""
     from timm.models.fastvit import FastVit, RepConditionalPosEnc
 
+    positions: Any = partial(RepConditionalPosEnc, spatial_shape=(7, 7))
     model = FastVit(
         layers=(1, 1, 1, 1), embed_dims=(16, 16, 32, 32), mlp_ratios=(2, 2, 2, 2),
         se_downsamples=(False, False, True, True),
-        pos_embs=(None, None, None, partial(RepConditionalPosEnc, spatial_shape=(7, 7))),
+        pos_embs=(None, None, None, positions),
         token_mixers=("repmixer", "repmixer", "repmixer", "attention"), lkc_use_act=True,
         **_plain(kwargs),
     )  # fmt: skip
     # Statistics as of a trained network, so that merging has something to merge.
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
             torch.nn.init.normal_(module.running_mean, std=0.1)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
     return model
@@ -267,8 +272,9 @@ def tiny_mci(pretrained=False, **kwargs):
 
 def tiny_hybrid(pretrained=False, **kwargs):
     """MobileCLIP's larger towers: a convolutional stem before a vision transformer."""
+    from timm.layers.hybrid_embed import HybridEmbed
     from timm.models.vision_transformer import VisionTransformer
-    from timm.models.vision_transformer_hybrid import ConvStem, HybridEmbed
+    from timm.models.vision_transformer_hybrid import ConvStem
 
     stem = ConvStem(
         channels=(8, 8, 32), stride=(4, 2, 2), kernel_size=(4, 2, 2), padding=0, in_chans=3,

@@ -1,4 +1,4 @@
-"""Public encoders that were tried here, with what is published about them.
+"""Public encoders of the kinds that are tested, with what is published about them.
 
 Sizes and arithmetic are those of the towers themselves, with the branches of training. Accuracy is
 zero-shot classification of ImageNet-1k as published; a cell without a source stays empty.
@@ -21,7 +21,7 @@ _MANY = "many"
 
 
 @dataclass(frozen=True, slots=True)
-class TriedEncoder:
+class PublicEncoder:
     """A public encoder whose frame and text towers share a space.
 
     Attributes:
@@ -55,8 +55,8 @@ class TriedEncoder:
     advice: str = ""
 
 
-TRIED: tuple[TriedEncoder, ...] = (
-    TriedEncoder(
+PUBLIC_ENCODERS: tuple[PublicEncoder, ...] = (
+    PublicEncoder(
         "open_clip:ViT-B-32:openai",
         87.8,
         63.4,
@@ -69,7 +69,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         63.3,
         _OPEN_CLIP,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:ViT-B-32:datacomp_xl_s13b_b90k",
         87.8,
         63.4,
@@ -82,7 +82,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         69.2,
         _OPEN_CLIP,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:ViT-B-32-256:datacomp_s34b_b86k",
         87.9,
         63.4,
@@ -96,7 +96,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         _OPEN_CLIP,
         advice="CPUs",
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:ViT-B-16:openai",
         86.2,
         63.4,
@@ -109,7 +109,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         68.3,
         _OPEN_CLIP,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:ViT-B-16:datacomp_xl_s13b_b90k",
         86.2,
         63.4,
@@ -122,7 +122,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         73.5,
         _OPEN_CLIP,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:ViT-B-16:dfn2b",
         86.2,
         63.4,
@@ -135,7 +135,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         76.2,
         _OPEN_CLIP,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:ViT-L-14:openai",
         304.0,
         123.7,
@@ -148,7 +148,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         75.5,
         _OPEN_CLIP,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:ViT-L-14:datacomp_xl_s13b_b90k",
         304.0,
         123.7,
@@ -161,7 +161,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         79.2,
         _OPEN_CLIP,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:ViT-L-14:dfn2b",
         304.0,
         123.7,
@@ -174,7 +174,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         81.4,
         _OPEN_CLIP,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:EVA02-B-16:merged2b_s8b_b131k",
         86.3,
         63.4,
@@ -187,7 +187,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         74.7,
         _OPEN_CLIP,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:EVA02-L-14:merged2b_s4b_b131k",
         304.1,
         123.7,
@@ -200,7 +200,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         79.8,
         _OPEN_CLIP,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:ViTamin-S:datacomp1b",
         22.0,
         40.4,
@@ -211,7 +211,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         _CLIP_WORDS,
         "MIT",
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:ViTamin-L:datacomp1b",
         333.3,
         123.7,
@@ -224,7 +224,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         80.8,
         _VITAMIN,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:PE-Core-T-16-384:meta",
         6.1,
         63.4,
@@ -237,7 +237,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         62.1,
         _PE,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:PE-Core-S-16-384:meta",
         23.8,
         63.4,
@@ -250,7 +250,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         72.7,
         _PE,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:PE-Core-B-16:meta",
         93.7,
         354.0,
@@ -264,7 +264,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         _PE,
         advice="A100",
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:PE-Core-L-14-336:meta",
         317.2,
         354.0,
@@ -278,7 +278,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         _PE,
         advice="A100, accuracy",
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:MobileCLIP-S1:datacompdr",
         21.5,
         63.4,
@@ -291,7 +291,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         72.6,
         _MOBILECLIP,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:MobileCLIP2-S0:dfndr2b",
         11.4,
         63.4,
@@ -304,7 +304,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         71.5,
         _MOBILECLIP,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:MobileCLIP2-S2:dfndr2b",
         35.8,
         63.4,
@@ -317,7 +317,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         77.2,
         _MOBILECLIP,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:ViT-B-16-SigLIP:webli",
         92.9,
         110.3,
@@ -330,7 +330,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         76.0,
         _OPEN_CLIP,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:ViT-B-32-SigLIP2-256:webli",
         94.6,
         282.3,
@@ -344,7 +344,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         _SIGLIP2,
         _MANY,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:ViT-B-16-SigLIP2:webli",
         92.9,
         282.3,
@@ -359,7 +359,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         _MANY,
         advice="many languages",
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:ViT-L-16-SigLIP2-256:webli",
         316.0,
         565.6,
@@ -373,7 +373,7 @@ TRIED: tuple[TriedEncoder, ...] = (
         _SIGLIP2,
         _MANY,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:xlm-roberta-base-ViT-B-32:laion5b_s13b_b90k",
         87.8,
         278.3,
@@ -387,10 +387,10 @@ TRIED: tuple[TriedEncoder, ...] = (
         _OPEN_CLIP,
         _MANY,
     ),
-    TriedEncoder(
+    PublicEncoder(
         "open_clip:ViT-H-14-worldwide:metaclip2_worldwide",
         632.1,
-        1227.6,
+        1226.7,
         334.6,
         224,
         1024,
@@ -402,19 +402,22 @@ TRIED: tuple[TriedEncoder, ...] = (
 )
 
 
-def tried_encoder(name: str) -> TriedEncoder | None:
-    """The entry of an encoder; None for one that was not tried.
+def public_encoder(name: str) -> PublicEncoder | None:
+    """The entry of an encoder; None for one that is not listed.
 
     Args:
         name: The encoder's name; the file that its weights are read from does not matter.
     """
-    return next((one for one in TRIED if name == one.name or name.startswith(f"{one.name}:")), None)
+    return next(
+        (one for one in PUBLIC_ENCODERS if name == one.name or name.startswith(f"{one.name}:")),
+        None,
+    )
 
 
 def nearest_names(text: str) -> tuple[str, ...]:
-    """The names of tried encoders that a text may have meant, nearest first."""
-    lowered = {one.name.lower(): one.name for one in TRIED}
-    lowered |= {one.name.partition(":")[2].lower(): one.name for one in TRIED}
-    lowered |= {one.name.split(":")[1].lower(): one.name for one in TRIED}
+    """The names of listed encoders that a text may have meant, nearest first."""
+    lowered = {one.name.lower(): one.name for one in PUBLIC_ENCODERS}
+    lowered |= {one.name.partition(":")[2].lower(): one.name for one in PUBLIC_ENCODERS}
+    lowered |= {one.name.split(":")[1].lower(): one.name for one in PUBLIC_ENCODERS}
     near = difflib.get_close_matches(text.lower(), lowered, n=3, cutoff=0.7)
     return tuple(dict.fromkeys(lowered[one] for one in near))

@@ -72,7 +72,7 @@ def read_source(text: str) -> OpenClipSource:
         raise EncoderError(
             f"open_clip has no model {model!r}{_suggested(model, known)}",
             where=name,
-            remedy="List the models that were tried here with: vtloc-export models",
+            remedy="List some of them with: vtloc-export models",
         )
     if not weights:
         return OpenClipSource(name, model)

@@ -1,4 +1,4 @@
-"""``vtloc-export models``: the encoders that were tried, as a table."""
+"""``vtloc-export models``: public encoders, as a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vtloc.encoders.catalogue import TRIED, TriedEncoder
+from vtloc.encoders.catalogue import PUBLIC_ENCODERS, PublicEncoder
 from vtloc_runtime.system.tables import print_table
 
 _COLUMNS = (
@@ -23,15 +23,17 @@ def models_command(
         bool, typer.Option("--json", help="Print the list as JSON on standard output.")
     ] = False,
 ) -> None:
-    """List public encoders that vtloc was tried with, by the names that export and train take.
+    """List public encoders, by the names that export and features take.
+
+    A small tower of each kind is compared with open_clip in the tests.
 
     ImageNet % is the published zero-shot accuracy; --json names its source. Parameters are those
     of the frame tower and of the text tower.
     """
     if as_json:
-        sys.stdout.write(json.dumps([asdict(one) for one in TRIED], indent=2) + "\n")
+        sys.stdout.write(json.dumps([asdict(one) for one in PUBLIC_ENCODERS], indent=2) + "\n")
         return
-    print_table("Encoders", _COLUMNS, [_row(one) for one in TRIED])
+    print_table("Encoders", _COLUMNS, [_row(one) for one in PUBLIC_ENCODERS])
     sys.stdout.write(
         "\nWeights are fetched from the Hugging Face hub. Without a network, append a file: "
         "open_clip:ViT-B-32:openai:/path/to/open_clip_model.safetensors\n"
@@ -40,7 +42,7 @@ def models_command(
     )
 
 
-def _row(one: TriedEncoder) -> list[str]:
+def _row(one: PublicEncoder) -> list[str]:
     return [
         one.name,
         "" if one.accuracy is None else f"{one.accuracy:.1f}",

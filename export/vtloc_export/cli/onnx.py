@@ -134,7 +134,7 @@ def read_source(source: str | None, visual: str | None, text: str | None) -> Pat
             where=source,
             remedy=f"Did you mean {' or '.join(near)}?"
             if near
-            else "List the encoders that were tried here with: vtloc-export models",
+            else "List public encoders with: vtloc-export models",
         )
     return Path(source)
 

@@ -28,7 +28,7 @@ app = new_application()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchOptions:
+class FindOptions:
     """What to search for, and what to do with the answers."""
 
     query: Annotated[
@@ -120,7 +120,7 @@ def find(
         ),
     ],
     *,
-    search_options: SearchOptions,
+    find_options: FindOptions,
     output_options: OutputOptions,
     run_options: RunOptions,
     version: VersionOption = False,  # noqa: ARG001 - its callback has done the work by now
@@ -131,6 +131,6 @@ def find(
     error is recorded and the other videos are still processed.
     """
     # Imported here, so that help does not load the packages of decoders and networks.
-    from vtloc_runtime.cli.search import search
+    from vtloc_runtime.cli.find_run import run_find
 
-    return search(videos, search_options, output_options, run_options)
+    return run_find(videos, find_options, output_options, run_options)

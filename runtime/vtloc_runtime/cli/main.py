@@ -18,17 +18,8 @@ if TYPE_CHECKING:
     import typer
 
 PROGRAM = "vtloc-run"
-COMMANDS = {
-    "encode": "encode",
-    "search": "library",
-    "serve": "serve",
-    "mcp": "mcp",
-    "doctor": "doctor",
-    "bench": "bench",
-    "export": "export",
-    "bundles": "bundles",
-}
-"""The module of each command; a video with the name of a command is given as ``./doctor``."""
+COMMANDS = ("encode", "search", "serve", "mcp", "doctor", "bench", "bundles", "export")
+"""Commands, each in the module of its name; a video so named is given as ``./doctor``."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -42,9 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         name = _completed_command()
     else:
         name = words.pop(0) if words and words[0] in COMMANDS else None
-    application: typer.Typer = import_module(
-        f"vtloc_runtime.cli.{COMMANDS[name] if name else 'find'}"
-    ).app
+    application: typer.Typer = import_module(f"vtloc_runtime.cli.{name or 'find'}").app
     run_program(application, PROGRAM if name is None else f"{PROGRAM} {name}", words)
 
 

@@ -58,6 +58,11 @@ class Ranking:
         return self._shared.stop - self._shared.start
 
     @property
+    def bounds_presence(self) -> bool:
+        """Whether `bounds` are of the presence; otherwise they are of the closest cosine."""
+        return self._presence is not None
+
+    @property
     def parts(self) -> tuple[object, ...]:
         """What an index depends on because of the rule."""
         return (self._shared.start, self._shared.stop, self._reference)

@@ -230,7 +230,13 @@ class Library:
         looks = [film.looks for _, film in films]
         ranges = [film.rows for _, film in films if film.rows is not None]
         with _Questions(
-            self._localizer, self._cache, self._pipeline, chosen, run, self._notice
+            self._localizer,
+            self._cache,
+            self._pipeline,
+            chosen,
+            run,
+            self._notice,
+            self._ranking.bounds_presence,
         ) as questions:
             for top in range(0, len(queries), _SENTENCES):
                 part = [one.sentence for one in sentences[top : top + _SENTENCES]]
@@ -254,6 +260,7 @@ class _Questions:
     options: SearchOptions
     run: str
     notice: Callable[[str], None]
+    bounded: bool
     readers: queue.SimpleQueue[Read] = field(default_factory=queue.SimpleQueue)
 
     def __enter__(self) -> Self:
@@ -279,16 +286,19 @@ class _Questions:
         """
         found: list[tuple[float, Record]] = []
         asked = 0
+        bounded = True
         while asked < len(candidates):
-            enough = len(found) >= self.options.top
+            enough = bounded and len(found) >= self.options.top
             if enough and candidates[asked][0] < found[self.options.top - 1][0] - _ROUNDING:
                 break
-            size = self._at_once if enough else max(self._at_once, self.options.top - len(found))
+            size = max(self._at_once, self.options.top - len(found))
             part = candidates[asked : asked + size]
             records = self._pool.map(lambda one: self._ask(one[1], query), part)
             for (bound, _), record in zip(part, records, strict=True):
-                # Without a presence check the bound is what films are ranked by.
+                # Without presence the bound is what films are ranked by. If films are ranked by a
+                # presence that the index knows nothing about, all of them have to be asked.
                 presence = bound if record.presence is None else record.presence
+                bounded = bounded and (self.bounded or record.presence is None)
                 if record.error is None:
                     found.append((presence, record))
                 else:

@@ -60,10 +60,12 @@ def page_answer(service: Service, video: str, query: str, media: str) -> str:
 
 
 def _film(found: VideoAnswers, source: str) -> Film:
-    evidence = gather_evidence(found.encoded.times, found.answers)
+    evidence = gather_evidence(
+        found.encoded.times, {answer.asked: answer for answer in found.answers}
+    )
     answers = []
     for one in found.answers:
-        reason = evidence.sentences.get(one.query, SentenceEvidence())
+        reason = evidence.sentences.get(one.asked, SentenceEvidence())
         answers.append(
             Answer(
                 one.query,

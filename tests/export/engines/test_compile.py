@@ -10,7 +10,7 @@ import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -56,6 +56,7 @@ def localizer() -> tuple[torch.nn.Module, dict[str, int]]:
     from vtloc_export.sources import load_source
 
     network = load_source(DEFAULT_BUNDLE).network
+    assert network is not None
     config = network.config
     return network, {"feature": config.feature_dim, "token": config.token_dim, "max_tokens": 128}
 
@@ -81,7 +82,7 @@ def own_text(model: str) -> tuple[torch.nn.Module, dict[str, int]]:
     from vtloc.encoders.open_clip_source import create_model, read_source
 
     tower = create_model(read_source(model)).text
-    pooling = "last" if tower.pool_type == "last" else "end"
+    pooling: Literal["end", "last"] = "last" if tower.pool_type == "last" else "end"
     tokenizer = Tokenizer(models.WordLevel())
     return _described(ClipTextEncoder(tower, tokenizer, name=model, pooling=pooling))
 

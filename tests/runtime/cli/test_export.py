@@ -90,6 +90,19 @@ def test_a_page_is_addressed_from_where_it_lies(film: str, bundle: str) -> None:
     assert shown["carried"] == "film-1"
 
 
+def test_a_picture_that_asks_has_a_curve_and_no_words(film: str, bundle: str) -> None:
+    image = pytest.importorskip("PIL.Image")
+    image.new("RGB", (48, 48), (0, 255, 0)).save("green.png")
+    arguments = [film, "--like", "green.png", "-b", bundle, "--clips", "clips"]
+    assert run(*arguments, "--report", "page.html") == 0
+    (answer,) = page()["films"][0]["answers"]
+    assert answer["query"] == "like green.png"
+    assert answer["moments"][0]["start"] == 4.0
+    assert max(answer["curve"][4:7]) == pytest.approx(1, abs=0.01)
+    assert answer["words"] == []
+    assert [path.name for path in Path("clips").glob("*.mp4")] == ["film-like-green.png-1.mp4"]
+
+
 def test_clips_and_plots_are_written_and_written_again(
     film: str, bundle: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,7 +126,7 @@ def test_a_format_takes_the_place_of_json_lines(
     film: str, bundle: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(film, "-q", "green", "-b", bundle, "--format", "vtt") == 0
-    (cue,) = webvtt.from_string(capsys.readouterr().out)
+    (cue,) = webvtt.from_string(capsys.readouterr().out).captions
     assert (cue.start, cue.end, cue.text) == ("00:00:04.000", "00:00:07.000", "green")
 
 

@@ -46,7 +46,10 @@ def test_it_is_read_back_as_it_was_written() -> None:
     assert read.mean == pytest.approx(bank.mean)
 
 
-GOOD = {"sentences": np.ones((3, 4), np.float16), "mean": np.ones(4, np.float32)}
+GOOD: dict[str, np.ndarray] = {
+    "sentences": np.ones((3, 4), np.float16),
+    "mean": np.ones(4, np.float32),
+}
 BAD: dict[str, dict[str, np.ndarray]] = {
     "no sentences": {"mean": GOOD["mean"]},
     "no mean": {"sentences": GOOD["sentences"]},
@@ -124,8 +127,9 @@ def test_reference_frames_lower_a_sentence_that_comes_close_to_every_video() -> 
     sentence = unit(random.normal(size=WIDTH) + 4 * lean).astype(np.float32)
     plain = BankPresence(random_bank())
     beside = BankPresence(random_bank(), None, ReferenceFrames.of(np.vstack(videos[1:])))
-    before = plain.in_video(videos[0], SHARED).margin(videos[0] @ sentence)
-    after = beside.in_video(videos[0], SHARED).margin(videos[0] @ sentence, beside.mark(sentence))
+    curve = (videos[0] @ sentence).astype(np.float64)
+    before = plain.in_video(videos[0], SHARED).margin(curve)
+    after = beside.in_video(videos[0], SHARED).margin(curve, beside.mark(sentence))
     assert after < before
 
 

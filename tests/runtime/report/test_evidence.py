@@ -31,6 +31,7 @@ def test_it_is_what_the_localizer_says(
     assert answer.alignment is not None
     assert found.times == pytest.approx(encoded.times, abs=1e-3)
     green = found.sentences["green"]
+    assert green.curve is not None
     assert green.curve == pytest.approx(answer.curve.values, abs=1e-4)
     # The film is green from 4 to 7 seconds.
     assert [round(value) for value in green.curve] == [0] * 4 + [1] * 3 + [0] * 5

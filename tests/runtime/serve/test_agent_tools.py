@@ -55,7 +55,7 @@ def test_an_agent_finds_searches_and_describes(films: Path, shared_bundle: Path)
 
 
 def test_errors_are_told_to_the_agent_and_name_no_place(films: Path, shared_bundle: Path) -> None:
-    bad = [
+    bad: list[dict[str, Any]] = [
         {"video": "../films/more/blue.mp4", "sentence": "blue"},
         {"video": "/etc/passwd", "sentence": "blue"},
         {"video": str(films / "more" / "blue.mp4"), "sentence": "blue"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 
@@ -73,12 +74,11 @@ def test_late_work_keeps_its_place_until_it_ends() -> None:
 
 def test_a_queue_that_closes_finishes_what_it_has_and_takes_nothing_new() -> None:
     queue = WorkQueue(1, 2, 30.0)
-    done = []
+    done: list[int] = []
 
     async def ask() -> None:
         tasks = [
-            asyncio.create_task(queue.run(lambda number=number: done.append(number)))
-            for number in range(3)
+            asyncio.create_task(queue.run(partial(done.append, number))) for number in range(3)
         ]
         await asyncio.sleep(0)
         await asyncio.to_thread(queue.close)

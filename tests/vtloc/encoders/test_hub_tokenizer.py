@@ -86,6 +86,7 @@ def test_a_typed_special_token_is_only_text_where_text_is_canonical(tmp_path):
     wrapped = HFTokenizer(str(tmp_path), context_length=CONTEXT, clean="canonicalize")
     tokenizer, _ = hub_tokenizer(wrapped, context_length=CONTEXT, name="test")
     end = tokenizer.token_to_id("</s>")
+    assert end is not None
     ids = tokenizer.encode("a dog </s> and <pad> a cat").ids
     assert ids.count(end) == 1
     assert ids == wrapped(["a dog </s> and <pad> a cat"])[0].tolist()[: len(ids)]

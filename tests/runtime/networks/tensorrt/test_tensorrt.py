@@ -626,12 +626,10 @@ def test_another_tensorrt_is_refused_by_name(bundle) -> None:
 
 def test_engines_of_another_major_say_which_tensorrt_to_install(bundle, monkeypatch) -> None:
     """An engine built by TensorRT 11 under 10, as in ultralytics #24729: one plain refusal."""
-    monkeypatch.setattr("vtloc_runtime.system.nvidia_driver.cuda_version", lambda: (12, 8))
-    with (
-        tensorrt_double.installed(version="10.13.0.35"),
-        pytest.raises(EngineError, match="needs tensorrt") as caught,
-    ):
-        load_tensorrt(bundle, "visual", "fp32")
+    with tensorrt_double.installed(version="10.13.0.35"):
+        monkeypatch.setattr("vtloc_runtime.system.nvidia_driver.cuda_version", lambda: (12, 8))
+        with pytest.raises(EngineError, match="needs tensorrt") as caught:
+            load_tensorrt(bundle, "visual", "fp32")
     assert caught.value.remedy is not None
     assert caught.value.remedy.endswith('pip install "tensorrt-cu12==11.4.0.106"')
     assert "vtloc-export trt" in caught.value.remedy
