@@ -15,14 +15,21 @@ An encoder is named by a string, which is what checkpoints and bundles remember 
 ===============================  =============================================================
 """
 
-from vtloc.encoders.interface import TextEncoder, VisualEncoder
-from vtloc.encoders.registry import (
-    is_encoder_name,
-    load_encoders,
-    load_text_encoder,
-    load_visual_encoder,
-    share_a_space,
-)
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vtloc_runtime.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from vtloc.encoders.interface import TextEncoder, VisualEncoder
+    from vtloc.encoders.registry import (
+        is_encoder_name,
+        load_encoders,
+        load_text_encoder,
+        load_visual_encoder,
+        share_a_space,
+    )
 
 __all__ = [
     "TextEncoder",
@@ -33,3 +40,10 @@ __all__ = [
     "load_visual_encoder",
     "share_a_space",
 ]
+
+# Lazy, so that the list of encoders can be read without PyTorch.
+if not TYPE_CHECKING:
+    _INTERFACE, _REGISTRY = "vtloc.encoders.interface", "vtloc.encoders.registry"
+    __getattr__ = lazy_names(
+        __name__, {name: _INTERFACE if "Encoder" in name else _REGISTRY for name in __all__}
+    )

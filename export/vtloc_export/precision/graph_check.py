@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vtloc_export.errors import ExportError
-from vtloc_export.precision.policy import PrecisionPolicy, stays_single
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
+
+    from vtloc_export.precision.policy import PrecisionPolicy
 
 _FLOATING = {"FLOAT", "FLOAT16", "DOUBLE", "BFLOAT16"}
 LEAST_HALF = 0.5
@@ -135,6 +136,8 @@ def _node_violations(
 
 def _weight_violations(graph: GraphProto, policy: PrecisionPolicy) -> Iterator[Violation]:
     from onnx import TensorProto
+
+    from vtloc_export.precision.policy import stays_single  # needs PyTorch; the rest does not
 
     for item in graph.initializer:
         size = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from vtloc_runtime.batch.jobs import read_videos
 from vtloc_runtime.bundle.user_folder import bundle_for
-from vtloc_runtime.cli.exit_codes import SOME_FAILED, SUCCESS
+from vtloc_runtime.cli.exit_codes import exit_code_of_failures
 from vtloc_runtime.cli.interrupts import Interruption
 from vtloc_runtime.cli.main import PROGRAM
 from vtloc_runtime.cli.options import RunOptions, with_options
@@ -128,7 +129,8 @@ def search(
             _show(records, json=json)
         if not options.quiet:
             _summarize(films)
-        return SOME_FAILED if films.failures else SUCCESS
+        failures = Counter(failure.kind for failure in films.failures.values())
+        return exit_code_of_failures(failures, total=len(films.films))
 
 
 def _notice(options: RunOptions) -> Callable[[str], None]:

@@ -74,7 +74,7 @@ def test_networks_keep_their_order_however_they_are_named(bundle) -> None:
     ("arguments", "message"),
     [
         (["--backend=cuda"], "builds no engines"),
-        (["--network=audio"], "there is no network audio"),
+        (["--network=audio"], "the bundle has no network named audio"),
         (["--batch=9:1:2"], "not in order"),
         (["--workspace=lots"], "is not a size"),
         (["--tokens=1:8:99"], "at most 16 tokens"),
