@@ -21,15 +21,15 @@ import numpy as np
 from benchmarks.accuracy.long_films import Part, write_long_film
 from benchmarks.throughput.machine import machine_line
 from vtloc_runtime import Localization, Localizer, Moment
-from vtloc_runtime.localize.frame_encoder import EncodedFrames
+from vtloc_runtime.localize.encoding.frame_encoder import EncodedFrames
 from vtloc_runtime.localize.quick_search import QuickEncoder
 from vtloc_runtime.video.isolation.chunks import ReadingEnd, read_here
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
-    from vtloc_runtime.localize.video_encoder import VideoEncoder
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.video_encoder import VideoEncoder
 
 SAME = 0.9
 """IoU from which two moments count as the same."""

@@ -30,7 +30,7 @@ from vtloc_runtime.video.demux import DemuxPass
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 
 
 @dataclass(frozen=True, slots=True)
