@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from tests.support.colours import COLOURS, write_colour_bundle
+from tests.support.colour_bank import banked
+from tests.support.colours import COLOURS
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.bundle.manifest import ReferenceEntry, SentenceBankEntry, SharedSpace
+from vtloc_runtime.bundle.manifest import ReferenceEntry, SharedSpace
 from vtloc_runtime.errors import BundleError
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.localize.localizer import Localizer
@@ -153,23 +153,6 @@ def test_a_video_is_looked_at_once() -> None:
     first = presence.in_video(rows, SHARED)
     assert presence.in_video(rows, SHARED) is first
     assert presence.in_video(rows.copy(), SHARED) is not first
-
-
-COLOUR_BANK = SentenceBank.of_vectors(
-    [np.array(colour) / 255 - 0.5 for colour in COLOURS.values()]
-    + [[0.1, -0.2, 0.3], [-0.3, 0.1, 0.2], [0.2, 0.3, -0.1]],
-    np.array([0.1, 0.1, 0.1]),
-)
-
-
-def banked(folder: Path, bank: SentenceBank = COLOUR_BANK, **fields: Any) -> Path:
-    content = bank.to_bytes()
-    folder.mkdir(parents=True)
-    (folder / "bank.safetensors").write_bytes(content)
-    entry = SentenceBankEntry(
-        file="bank.safetensors", sha256=hashlib.sha256(content).hexdigest(), **fields
-    )
-    return write_colour_bundle(folder, localizer=False, sentence_bank=entry)
 
 
 def colours(*scenes: tuple[str, int]) -> EncodedVideo:
