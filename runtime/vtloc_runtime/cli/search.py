@@ -81,7 +81,7 @@ def search(
     # Imported here, so that help does not load the packages of decoders and networks.
     from vtloc_runtime.library.search import Library, SearchOptions
     from vtloc_runtime.localize.localizer import Localizer, check_moments
-    from vtloc_runtime.localize.tokenizer import clean_query
+    from vtloc_runtime.localize.questions.tokenizer import clean_query
 
     queries = query or []
     for sentence in queries:

@@ -15,7 +15,7 @@ import numpy as np
 
 from vtloc_runtime.errors import BackendError
 from vtloc_runtime.library.closest import ERROR
-from vtloc_runtime.localize.absence import PresenceCheck
+from vtloc_runtime.localize.presence.absence import PresenceCheck
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vtloc_runtime.bundle.bundle import Bundle
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 
 _STEP = 1.05
 """Films whose looks differ by less than this factor share a mark."""

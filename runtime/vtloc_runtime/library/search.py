@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.batch.records import Failure, Record
     from vtloc_runtime.batch.run import Progress
     from vtloc_runtime.library.catalogue import Film
-    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.video.isolation.chunks import Read
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtloc_runtime.localize.similarity import cosine_curve
+from vtloc_runtime.localize.spans.similarity import cosine_curve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vtloc_runtime.bundle.manifest import SharedSpace
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
-    from vtloc_runtime.localize.moments import Localization, Moment
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.spans.moments import Localization, Moment
 
 STEP = 0.25
 """Seconds between frames of the second look."""

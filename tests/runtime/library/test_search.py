@@ -55,7 +55,7 @@ def settle(path: Path) -> None:
 def no_recent_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     # No program can set back the time of a file's last change, so let two seconds not matter.
     monkeypatch.setattr("vtloc_runtime.library.update._SETTLED", -1)
-    monkeypatch.setattr("vtloc_runtime.localize.feature_cache._SETTLED", -1)
+    monkeypatch.setattr("vtloc_runtime.localize.encoding.feature_cache._SETTLED", -1)
 
 
 def test_answers_are_those_of_asking_every_film(

@@ -17,9 +17,9 @@ from vtloc_runtime import Localizer
 from vtloc_runtime.bundle.manifest import SharedSpace
 from vtloc_runtime.cli.find import app
 from vtloc_runtime.errors import UsageError
-from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.localize.fine_ends import instants_around, refine
-from vtloc_runtime.localize.moments import Localization, Moment
+from vtloc_runtime.localize.spans.moments import Localization, Moment
 
 SPACE = SharedSpace(start=0, stop=3)
 GREEN = np.array(COLOURS["green"], dtype=np.float32) / 255 - 0.5
