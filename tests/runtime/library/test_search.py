@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -166,20 +165,6 @@ def test_a_bundle_without_presence_ranks_by_the_closest_frame(
 ) -> None:
     _, found, _ = run(capsys, "search", films, "-q", "blue", "--top", 2, "-b", colour_bundle)
     assert {Path(one["video"]).stem for one in found} == {"blue", "yellow then blue"}
-
-
-def test_a_presence_that_the_index_cannot_bound_is_asked_of_every_film(
-    films: Path, presence_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    unknown = SimpleNamespace(of=lambda _bundle: None)
-    monkeypatch.setattr("vtloc_runtime.library.ranking.PresenceCheck", unknown)
-    with Localizer.open(presence_bundle) as localizer:
-        library = Library([str(films)], localizer, FeatureCache())
-        library.update()
-        (every,) = library.search(["green"], SearchOptions(top=5))
-        monkeypatch.setattr("vtloc_runtime.library.search.available_processors", lambda: 1)
-        (best,) = library.search(["green"], SearchOptions(top=1))
-    assert [one.presence for one in best] == [max(one.presence or 0.0 for one in every)]
 
 
 def test_a_library_of_many_films_asks_few(
