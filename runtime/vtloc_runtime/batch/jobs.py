@@ -14,7 +14,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Self
 
 from vtloc_runtime.batch.folder_listing import PICTURE_SUFFIXES, VIDEO_SUFFIXES, list_videos
@@ -56,8 +56,8 @@ class Job:
             video: The video.
             question: What is asked.
         """
-        shown = [picture.source for picture in question.pictures]
-        shown = [os.fspath(one) if isinstance(one, PurePath) else one for one in shown]
+        sources = (picture.source for picture in question.pictures)
+        shown = [one if isinstance(one, bytes) else os.fspath(one) for one in sources]
         name = job_id(video, question.sentence, question.rewrites, shown)
         return cls(
             name,

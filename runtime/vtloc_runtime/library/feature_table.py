@@ -48,10 +48,10 @@ def pack(
     """
     rows = np.asarray(features, dtype=np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows = rows * (SCALE / np.where(lengths > 0, lengths, 1))
-    if nearest is not None:
-        rows = np.column_stack([rows, SCALE * nearest])
-    return np.asarray(rows, dtype=np.float16)
+    scaled = np.asarray(rows * (SCALE / np.where(lengths > 0, lengths, 1)), dtype=np.float16)
+    if nearest is None:
+        return scaled
+    return np.column_stack([scaled, np.asarray(SCALE * nearest, dtype=np.float16)])
 
 
 def check_rows(rows: NDArray[np.float16]) -> int:
