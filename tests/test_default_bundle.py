@@ -12,7 +12,7 @@ from skimage import data
 from recipes.films.photographs import Shot, write_video
 from vtloc_runtime import Localizer
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
-from vtloc_runtime.localize.moments import Moment
+from vtloc_runtime.localize.spans.moments import Moment
 
 SECONDS = 8
 SHOTS = ("astronaut", "chelsea", "coffee", "rocket")

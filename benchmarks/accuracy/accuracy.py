@@ -28,7 +28,7 @@ from vtloc.evaluation.baselines import best_constant_window, constant_window, wh
 from vtloc.evaluation.metrics import Scores, score
 from vtloc_runtime import EncodedVideo, Localizer
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
-from vtloc_runtime.localize.moments import Moment
+from vtloc_runtime.localize.spans.moments import Moment
 
 MONTAGES = "montages of real footage"
 CAPTIONS = "QVHighlights val, seen through captions"

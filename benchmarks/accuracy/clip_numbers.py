@@ -29,17 +29,17 @@ from vtloc_export.sentence_bank import MEAN_WEIGHT, THRESHOLD, write_sentence_ba
 from vtloc_runtime import EncodedVideo, Localizer
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME, SCHEMA_VERSION, Decoding, SharedSpace
-from vtloc_runtime.localize.bank_presence import BankPresence
-from vtloc_runtime.localize.comparison import Comparison
-from vtloc_runtime.localize.question import EncodedQuestion, Question
-from vtloc_runtime.localize.sentence_bank import SentenceBank
-from vtloc_runtime.localize.text_encoder import EncodedSentence
+from vtloc_runtime.localize.presence.bank_presence import BankPresence
+from vtloc_runtime.localize.presence.comparison import Comparison
+from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
+from vtloc_runtime.localize.questions.question import EncodedQuestion, Question
+from vtloc_runtime.localize.questions.text_encoder import EncodedSentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vtloc.annotations.examples import Example
-    from vtloc_runtime.localize.moments import Localization
+    from vtloc_runtime.localize.spans.moments import Localization
 
 SPLITS = 20
 RESAMPLES = 2000

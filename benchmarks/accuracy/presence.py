@@ -27,9 +27,9 @@ from benchmarks.accuracy.montage import montages
 from vtloc_calibration.scores.labelled import telling_words
 from vtloc_runtime import EncodedVideo, Localizer
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
-from vtloc_runtime.localize.absence import PresenceCheck
-from vtloc_runtime.localize.encoded_video import FrameFeatures
-from vtloc_runtime.localize.similarity import cosine_curve
+from vtloc_runtime.localize.encoding.encoded_video import FrameFeatures
+from vtloc_runtime.localize.presence.absence import PresenceCheck
+from vtloc_runtime.localize.spans.similarity import cosine_curve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +20,16 @@ import numpy as np
 
 from benchmarks.accuracy.long_films import Part, write_long_film
 from benchmarks.throughput.machine import machine_line
-from vtloc_runtime import Localizer, Moment
-from vtloc_runtime.localize.frame_encoder import EncodedFrames
+from vtloc_runtime import Localization, Localizer, Moment
+from vtloc_runtime.localize.encoding.frame_encoder import EncodedFrames
 from vtloc_runtime.localize.quick_search import QuickEncoder
 from vtloc_runtime.video.isolation.chunks import ReadingEnd, read_here
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
-    from vtloc_runtime.localize.video_encoder import VideoEncoder
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.video_encoder import VideoEncoder
 
 SAME = 0.9
 """IoU from which two moments count as the same."""
@@ -98,6 +99,12 @@ class Outcome:
     agree: bool
 
 
+def _moments(
+    localizer: Localizer, query: str, video: EncodedVideo, count: int
+) -> list[Localization]:
+    return localizer.localize(video, [query], moments=count)
+
+
 def ask(
     localizer: Localizer, always: Localizer, film: Path, parts: Sequence[Part], most: int
 ) -> list[Outcome]:
@@ -113,7 +120,7 @@ def ask(
         encoder.frames = 0
         quick = QuickEncoder(encoder, film, None, read_here)  # type: ignore[arg-type]
         seen = quick.search(
-            lambda known, count, query=query: always.localize(known, [query], moments=count),
+            partial(_moments, always, query),
             moments=1,
             known=None,
         )

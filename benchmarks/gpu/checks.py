@@ -23,7 +23,7 @@ from unittest import mock
 import numpy as np
 
 from vtloc_runtime import Localizer
-from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.video import VideoOptions, open_video
 
 ROUNDS = 5

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from vtloc.encoders import load_text_encoder
 from vtloc.encoders.imagenet_labels import embed_texts
 from vtloc.model.samples import Sample
-from vtloc_runtime.localize.moments import Moment
+from vtloc_runtime.localize.spans.moments import Moment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

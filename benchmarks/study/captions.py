@@ -32,7 +32,7 @@ from benchmarks.study.caption_set import FOLDS, CaptionQuery, load_captions
 from vtloc.model import LocalizerConfig, LocalizerNetwork, load_checkpoint
 from vtloc.model.samples import Sample, collate
 from vtloc.training import TrainingConfig, seeded_network, train
-from vtloc_runtime.localize.moments import Moment
+from vtloc_runtime.localize.spans.moments import Moment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -28,8 +28,8 @@ from vtloc_runtime.batch.jobs import Job, VideoJobs
 from vtloc_runtime.batch.results_file import ResultsFile
 from vtloc_runtime.batch.worker_pool import PipelineOptions
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.localize.encoded_video import EncodedVideo
-from vtloc_runtime.localize.feature_cache import FeatureCache
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 from vtloc_runtime.networks.interface import Array, Network, WrappedNetwork
 from vtloc_runtime.networks.load import open_network, preferred_precision
 

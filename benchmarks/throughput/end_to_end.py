@@ -44,12 +44,12 @@ from vtloc_runtime.batch.answer import run_jobs
 from vtloc_runtime.batch.jobs import Job, VideoJobs
 from vtloc_runtime.batch.worker_pool import PipelineOptions
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
-from vtloc_runtime.localize.moments import Moment
-from vtloc_runtime.localize.similarity import cosine_curve
-from vtloc_runtime.localize.span_times import to_moments
-from vtloc_runtime.localize.spans import decode
-from vtloc_runtime.localize.tokenizer import QueryTokenizer
-from vtloc_runtime.localize.windows import Timeline, plan_windows
+from vtloc_runtime.localize.questions.tokenizer import QueryTokenizer
+from vtloc_runtime.localize.spans.decoding import decode
+from vtloc_runtime.localize.spans.moments import Moment
+from vtloc_runtime.localize.spans.similarity import cosine_curve
+from vtloc_runtime.localize.spans.span_times import to_moments
+from vtloc_runtime.localize.spans.windows import Timeline, plan_windows
 from vtloc_runtime.video import FrameSequence
 
 FILMS = ("moving-1080p", "slides-1080p")

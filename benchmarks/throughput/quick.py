@@ -17,6 +17,7 @@ import resource
 import statistics
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -29,7 +30,7 @@ from vtloc_runtime.video.demux import DemuxPass
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def main() -> None:
             write_film(path, kind, lines=int(lines.removesuffix("p")), seconds=60 * minutes)
             exact = None
             if minutes <= options.exact_up_to:
-                exact, cost = measured(lambda path=path: localizer.encode_video(path))
+                exact, cost = measured(partial(localizer.encode_video, path))
                 known = minutes, cost
             if known is None:
                 raise SystemExit("the shortest film must be searched exactly")
@@ -106,9 +107,7 @@ def main() -> None:
             queries = QUERIES[:: len(QUERIES) // options.sentences][: options.sentences]
             found, same = [], 0
             for query in queries:
-                video, cost = measured(
-                    lambda path=path, query=query: localizer.encode_quickly(path, [query])
-                )
+                video, cost = measured(partial(localizer.encode_quickly, path, [query]))
                 found.append(cost)
                 if exact is not None:
                     one, other = (localizer.localize(film, query).best for film in (exact, video))

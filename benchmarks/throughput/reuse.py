@@ -24,8 +24,8 @@ from vtloc_runtime import Localizer
 from vtloc_runtime.errors import VideoError
 
 if TYPE_CHECKING:
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
-    from vtloc_runtime.localize.moments import Localization
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.spans.moments import Localization
 
 MOVED = 0.5
 FEWEST = 5

@@ -30,7 +30,7 @@ from vtloc_runtime.library.catalogue import Film
 from vtloc_runtime.library.feature_table import SCALE
 from vtloc_runtime.library.index import Addition, LibraryIndex, Snapshot
 from vtloc_runtime.library.ranking import presence_bounds
-from vtloc_runtime.localize.absence import PresenceCheck, ReferenceFrames
+from vtloc_runtime.localize.presence.absence import PresenceCheck, ReferenceFrames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -33,7 +33,7 @@ from benchmarks.throughput.machine import machine_line
 from vtloc_runtime import Localizer
 
 if TYPE_CHECKING:
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 
 PROGRAM = [sys.executable, "-c", "from vtloc_runtime.cli.main import main; main()"]
 CALLERS = 8

@@ -23,7 +23,7 @@ from vtloc_runtime.bundle.manifest import (
     ScoreCalibration,
 )
 from vtloc_runtime.errors import BundleError, OutputError
-from vtloc_runtime.localize.absence import SHARE, ReferenceFrames
+from vtloc_runtime.localize.presence.absence import SHARE, ReferenceFrames
 from vtloc_runtime.system.atomic_write import atomic_write
 
 REFERENCE_NAME = "reference.safetensors"

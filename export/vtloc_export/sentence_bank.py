@@ -17,7 +17,7 @@ import torch
 from tokenizers import Tokenizer
 
 from vtloc_runtime.bundle.manifest import SentenceBankEntry
-from vtloc_runtime.localize.sentence_bank import SentenceBank
+from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,8 +21,8 @@ from recipes.default_bundle.vocabulary import Split, load_vocabulary
 from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.scores.answers import ask_encoded
 from vtloc_calibration.scores.labelled import LabelledQuery
-from vtloc_runtime.localize.absence import ReferenceFrames
-from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+from vtloc_runtime.localize.presence.absence import ReferenceFrames
 
 if TYPE_CHECKING:
     from vtloc_calibration.scores.answers import Answers

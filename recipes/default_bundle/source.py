@@ -18,7 +18,7 @@ from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.encoders.imagenet_labels import embed_texts
 from vtloc.errors import EncoderError
 from vtloc.model.samples import Sample
-from vtloc_runtime.localize.moments import Moment
+from vtloc_runtime.localize.spans.moments import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

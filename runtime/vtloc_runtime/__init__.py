@@ -25,10 +25,10 @@ if TYPE_CHECKING:
         VideoError,
         VtlocError,
     )
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.moments import Localization, Moment
-    from vtloc_runtime.localize.question import Picture
+    from vtloc_runtime.localize.questions.question import Picture
+    from vtloc_runtime.localize.spans.moments import Localization, Moment
 
 __version__ = "0.2.0"
 
@@ -74,11 +74,11 @@ _HOMES = {
     "UsageError": "vtloc_runtime.errors",
     "VideoError": "vtloc_runtime.errors",
     "VtlocError": "vtloc_runtime.errors",
-    "EncodedVideo": "vtloc_runtime.localize.encoded_video",
+    "EncodedVideo": "vtloc_runtime.localize.encoding.encoded_video",
     "Localizer": "vtloc_runtime.localize.localizer",
-    "Localization": "vtloc_runtime.localize.moments",
-    "Moment": "vtloc_runtime.localize.moments",
-    "Picture": "vtloc_runtime.localize.question",
+    "Localization": "vtloc_runtime.localize.spans.moments",
+    "Moment": "vtloc_runtime.localize.spans.moments",
+    "Picture": "vtloc_runtime.localize.questions.question",
 }
 
 # Hidden from type checkers, for which it would make every name valid.

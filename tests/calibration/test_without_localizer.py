@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.calibration.conftest import entry_line
-from tests.runtime.localize.test_sentence_bank import COLOUR_BANK
+from tests.support.colour_bank import COLOUR_BANK
 from tests.support.colours import SIZE, write_colour_bundle
 from tests.support.quantizable import mean_colour
 from vtloc_calibration.bundle_edit import store_variant

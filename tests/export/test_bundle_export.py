@@ -19,8 +19,8 @@ from vtloc_export.options import ExportOptions
 from vtloc_export.sources import load_source
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import BundleError, OutputError
-from vtloc_runtime.localize.absence import ReferenceFrames
 from vtloc_runtime.localize.localizer import Localizer
+from vtloc_runtime.localize.presence.absence import ReferenceFrames
 from vtloc_runtime.video import FrameSequence
 
 QUICK = ExportOptions(precisions=("fp32",), lint=False)

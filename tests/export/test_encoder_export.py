@@ -25,9 +25,9 @@ from vtloc_export.parity.answers import tensor_parity, verify_bundle
 from vtloc_export.sources import EncoderPair, load_source
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import EngineError, UsageError
-from vtloc_runtime.localize.absence import ReferenceFrames
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.localize.sentence_bank import SentenceBank
+from vtloc_runtime.localize.presence.absence import ReferenceFrames
+from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
 from vtloc_runtime.video import FrameSequence
 
 QUICK = ExportOptions(precisions=("fp32",), lint=False)

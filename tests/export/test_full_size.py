@@ -13,8 +13,16 @@ from vtloc_export.networks import network_widths
 
 pytestmark = pytest.mark.slow
 
+on_request = pytest.mark.skipif(
+    not os.environ.get("VTLOC_TEST_SLOW"), reason="VTLOC_TEST_SLOW is not set; see make test-slow"
+)
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "compact"])
+
+# Half precision is where most can go wrong.
+@pytest.mark.parametrize(
+    "precision",
+    [pytest.param("fp32", marks=on_request), "fp16", pytest.param("compact", marks=on_request)],
+)
 def test_vit_b_32_is_exported_in_every_precision(precision):
     name = "open_clip:ViT-B-32"
     visual, text = load_visual_encoder(name), load_text_encoder(name)
@@ -37,9 +45,7 @@ MODELS = (
 )  # fmt: skip
 
 
-@pytest.mark.skipif(
-    not os.environ.get("VTLOC_TEST_SLOW"), reason="VTLOC_TEST_SLOW is not set; see make test-slow"
-)
+@on_request
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_public_frame_tower_is_exported(model, precision):

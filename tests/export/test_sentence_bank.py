@@ -17,7 +17,7 @@ from vtloc_export.sentence_bank import (
     ordinary_sentences,
     write_sentence_bank,
 )
-from vtloc_runtime.localize.sentence_bank import SentenceBank
+from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vtloc_runtime.localize.moments import Localization
+from vtloc_runtime.localize.spans.moments import Localization
 
 # Spans are made of frames' times in FP64; an end may be rounded.
 _ROUNDING = 1e-6

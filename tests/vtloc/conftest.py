@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vtloc.features.store import FramesEntry, FrameStore, TokensEntry, TokenStore
-from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 
 WIDTH = 16
 

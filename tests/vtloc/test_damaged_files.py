@@ -24,8 +24,8 @@ from vtloc.training.experiment import Experiment
 from vtloc.training.metrics_log import MetricsJournal
 from vtloc.training.resume_state import TrainingProgress, load_state, save_state
 from vtloc_runtime.errors import VtlocError
-from vtloc_runtime.localize.encoded_video import EncodedVideo
-from vtloc_runtime.localize.moments import Moment
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+from vtloc_runtime.localize.spans.moments import Moment
 
 ROUNDS = 60
 EXAMPLE = Example("a", "v", 10.0, "a dog", (Moment(1.0, 2.0, 1.0),))

@@ -12,7 +12,7 @@ from vtloc.errors import AnnotationError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from vtloc_runtime.localize.moments import Moment
+    from vtloc_runtime.localize.spans.moments import Moment
 
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7)
 """IoU thresholds that the paper reports."""

@@ -12,10 +12,10 @@ from vtloc.model.fusion import pool_sentence
 from vtloc.model.samples import collate
 from vtloc_runtime.bundle.manifest import SharedSpace
 from vtloc_runtime.errors import UsageError
-from vtloc_runtime.localize.change_points import change_points
-from vtloc_runtime.localize.similarity import cosine_curve
-from vtloc_runtime.localize.span_times import to_moments
-from vtloc_runtime.localize.spans import decode
+from vtloc_runtime.localize.spans.change_points import change_points
+from vtloc_runtime.localize.spans.decoding import decode
+from vtloc_runtime.localize.spans.similarity import cosine_curve
+from vtloc_runtime.localize.spans.span_times import to_moments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from vtloc.model import LocalizerConfig, LocalizerNetwork
     from vtloc.model.samples import Sample
     from vtloc_runtime.bundle.manifest import DecodingStrategy
-    from vtloc_runtime.localize.moments import Moment
-    from vtloc_runtime.localize.occurrences import FloatArray
+    from vtloc_runtime.localize.spans.moments import Moment
+    from vtloc_runtime.localize.spans.occurrences import FloatArray
 
 _ANSWERS = 10
 """Moments an answer: enough for R@5 and for QVHighlights' average precision."""
@@ -44,7 +44,7 @@ def answer(
     Args:
         network: The localizer; it is left in the mode it came in.
         samples: What to ask.
-        strategy: How logits become moments; see `vtloc_runtime.localize.spans`.
+        strategy: How logits become moments; see `vtloc_runtime.localize.spans.decoding`.
         count: Moments an answer at most.
         similarity_weight: What a perfect contrast is worth in ``combined``.
         batch_size: Samples at once.

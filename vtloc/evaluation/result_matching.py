@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from vtloc.tensor_file import read_whole
 from vtloc_runtime.batch.records import decode_record
 from vtloc_runtime.errors import OutputError
-from vtloc_runtime.localize.moments import Moment
+from vtloc_runtime.localize.spans.moments import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

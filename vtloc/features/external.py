@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vtloc_runtime.errors import FeatureError, MissingExtraError
-from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,8 +13,8 @@ import torch
 from vtloc.features.store import FramesEntry, FrameStore, TokensEntry, TokenStore
 from vtloc_runtime.batch.folder_listing import list_videos
 from vtloc_runtime.errors import UsageError, VideoError, VtlocError
-from vtloc_runtime.localize import video_encoder as visual
-from vtloc_runtime.localize.video_encoder import VideoEncoder
+from vtloc_runtime.localize.encoding import video_encoder as visual
+from vtloc_runtime.localize.encoding.video_encoder import VideoEncoder
 from vtloc_runtime.networks.interface import Array, Network, TensorSpec, choose_outputs
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
@@ -208,7 +208,7 @@ def tokens_of(sentences: Sequence[str], encoder: TextEncoder) -> dict[str, NDArr
     Raises:
         QueryError: A sentence is empty.
     """
-    from vtloc_runtime.localize.tokenizer import QueryTokenizer
+    from vtloc_runtime.localize.questions.tokenizer import QueryTokenizer
 
     tokenizer = QueryTokenizer(
         encoder.tokenizer_json().encode(), max_tokens=encoder.max_tokens, pad_id=encoder.pad_id

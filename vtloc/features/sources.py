@@ -10,7 +10,7 @@ import numpy as np
 from vtloc.features.external import ForeignFrames, ForeignTokens
 from vtloc.features.store import FrameStore, TokenStore
 from vtloc_runtime.errors import FeatureError
-from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from vtloc.tensor_file import parse_tensors, read_whole, write_tensors, write_whole
 from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.errors import FeatureError
-from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

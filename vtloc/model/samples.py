@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vtloc.annotations.examples import Example
     from vtloc.features.sources import FrameSource, TokenSource
-    from vtloc_runtime.localize.moments import Moment
+    from vtloc_runtime.localize.spans.moments import Moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,5 +73,5 @@ class TrainingConfig:
 
     @property
     def strategy(self) -> DecodingStrategy:
-        """How validation decodes, as `vtloc_runtime.localize.spans` names it."""
+        """How validation decodes, as `vtloc_runtime.localize.spans.decoding` names it."""
         return self.decoding

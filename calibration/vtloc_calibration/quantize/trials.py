@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import NetworkName
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.moments import Moment
+    from vtloc_runtime.localize.spans.moments import Moment
     from vtloc_runtime.networks.interface import Array, Network
 
 _BATCH = 8
@@ -122,7 +122,7 @@ class AnswerTrial:
         Raises:
             CalibrationError: A sentence got no answer.
         """
-        from vtloc_runtime.localize.encoded_video import EncodedVideo
+        from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
         from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork
 
         moments: list[Moment] = []

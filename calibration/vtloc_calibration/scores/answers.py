@@ -17,8 +17,8 @@ from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.report_files import check_report_file
 from vtloc_calibration.scores.report import ScoredAnswer
 from vtloc_runtime.errors import OutputError, VideoError
-from vtloc_runtime.localize.absence import SHARE, PresenceCheck, ReferenceFrames
-from vtloc_runtime.localize.similarity import cosine_curve
+from vtloc_runtime.localize.presence.absence import SHARE, PresenceCheck, ReferenceFrames
+from vtloc_runtime.localize.spans.similarity import cosine_curve
 from vtloc_runtime.system.atomic_write import atomic_write
 from vtloc_runtime.system.text import numbered_lines
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vtloc_calibration.scores.labelled import LabelledQuery
     from vtloc_calibration.scores.report import ScoreReport
     from vtloc_runtime.bundle.bundle import Bundle
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
 
 LEAST_REFERENCE = 100

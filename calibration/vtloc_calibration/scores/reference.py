@@ -11,7 +11,7 @@ import numpy as np
 from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.scores.answers import LEAST_REFERENCE
 from vtloc_runtime.errors import VideoError
-from vtloc_runtime.localize.absence import ReferenceFrames
+from vtloc_runtime.localize.presence.absence import ReferenceFrames
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:

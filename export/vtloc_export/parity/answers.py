@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import torch
 
     from vtloc_runtime.bundle.manifest import NetworkName
-    from vtloc_runtime.localize.moments import Localization, Moment
+    from vtloc_runtime.localize.spans.moments import Localization, Moment
 
 SAME = MOVED_SECONDS
 """Seconds that the best moment's start and end may move and still count as the same answer."""

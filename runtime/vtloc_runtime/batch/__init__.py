@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.batch.records import Failure, FoundMoment, Record
     from vtloc_runtime.batch.run import Progress
     from vtloc_runtime.batch.worker_pool import PipelineOptions
-    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 
 __all__ = [
     "Failure",
@@ -41,7 +41,7 @@ _HOMES = {
     "Record": "vtloc_runtime.batch.records",
     "Progress": "vtloc_runtime.batch.run",
     "PipelineOptions": "vtloc_runtime.batch.worker_pool",
-    "FeatureCache": "vtloc_runtime.localize.feature_cache",
+    "FeatureCache": "vtloc_runtime.localize.encoding.feature_cache",
 }
 
 # Hidden from type checkers, for which it would make every name valid.

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from vtloc_runtime.batch.jobs import Job, VideoJobs
     from vtloc_runtime.batch.run import Progress
     from vtloc_runtime.errors import ClusterError
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
-    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.video.isolation.chunks import Read
 

@@ -17,11 +17,11 @@ from vtloc_runtime.video.isolation.chunks import Read, read_here
 if TYPE_CHECKING:
     from vtloc_runtime.batch.run import Progress
     from vtloc_runtime.errors import ClusterError
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
-    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.video_encoder import VideoEncoder
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.question import Query, Question
-    from vtloc_runtime.localize.video_encoder import VideoEncoder
+    from vtloc_runtime.localize.questions.question import Query, Question
 
 _SKETCH = "\0sketch"
 """Ends the signature of videos that were searched quickly."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE, RULE
+from vtloc_runtime.localize.encoding.frame_dedup import DEFAULT_REUSE, RULE
 from vtloc_runtime.networks.onnxruntime_backend import uses_tf32
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import Self
 from vtloc_runtime.batch.folder_listing import PICTURE_SUFFIXES, VIDEO_SUFFIXES, list_videos
 from vtloc_runtime.batch.job_files import LIST_SUFFIXES, JobLine, is_address, read_list
 from vtloc_runtime.errors import JobError, UsageError
-from vtloc_runtime.localize.question import Picture, Question
+from vtloc_runtime.localize.questions.question import Picture, Question
 
 __all__ = ["VIDEO_SUFFIXES", "Job", "VideoJobs", "group_by_video", "read_jobs", "read_videos"]
 

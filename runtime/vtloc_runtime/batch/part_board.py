@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vtloc_runtime.localize.parted_encoding import PartWork
+    from vtloc_runtime.localize.encoding.parted_encoding import PartWork
     from vtloc_runtime.video.isolation.chunks import Read
 
 _LOOK = 0.2

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from vtloc_runtime.errors import BackendError, NetworkError, OutputError, VtlocError
-from vtloc_runtime.localize.moments import asked_text
+from vtloc_runtime.localize.spans.moments import asked_text
 from vtloc_runtime.system.text import ascii_json_controls, unicode_name
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.jobs import Job
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
-    from vtloc_runtime.localize.moments import Localization
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.spans.moments import Localization
 
 _MILLISECONDS = 3
 _SCORE_DIGITS = 4

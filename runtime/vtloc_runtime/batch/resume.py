@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vtloc_runtime.batch.records import FileState, Record
 from vtloc_runtime.errors import JobError
-from vtloc_runtime.localize.moments import asked_text
+from vtloc_runtime.localize.spans.moments import asked_text
 from vtloc_runtime.system.text import unicode_name
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 from vtloc_runtime.errors import BackendError, MissingExtraError, VideoError
-from vtloc_runtime.localize.picture_encoder import PICTURE_INSTANTS
+from vtloc_runtime.localize.questions.picture_encoder import PICTURE_INSTANTS
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.decoders.nvdec.memory import describe_sessions

@@ -23,14 +23,14 @@ from vtloc_runtime.batch.worker_decoders import (
     open_readers,
     worker_decoders,
 )
-from vtloc_runtime.localize.parted_encoding import SharedRead
+from vtloc_runtime.localize.encoding.parted_encoding import SharedRead
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits
 
 if TYPE_CHECKING:
-    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")

@@ -19,7 +19,7 @@ from vtloc_runtime.bench.video import write_bench_video
 from vtloc_runtime.errors import BackendError, MissingExtraError, UsageError
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.networks.load import Placement, open_network
-from vtloc_runtime.networks.replicas import SpreadNetwork
+from vtloc_runtime.networks.replicas import ReplicatedNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,7 +98,7 @@ def measure(
             for shape in _shapes(network, options):
                 progress(f"{name} {shape}")
                 stages.append(_measure_network(network, precision, shape, options))
-            replicas = network.copies if isinstance(network, SpreadNetwork) else (network,)
+            replicas = network.copies if isinstance(network, ReplicatedNetwork) else (network,)
             device_bytes += sum(
                 getattr(getattr(replica, "memory", None), "device_bytes", 0) for replica in replicas
             )

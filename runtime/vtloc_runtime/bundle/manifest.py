@@ -131,7 +131,7 @@ class Decoding(Entry, frozen=True, kw_only=True):
     """How logits become moments.
 
     Attributes:
-        strategy: The default way; see ``vtloc_runtime.localize.spans``.
+        strategy: The default way; see ``vtloc_runtime.localize.spans.decoding``.
         similarity_weight: What a span that stands out perfectly from the curve of cosines is
             worth beside its two logits; only ``combined`` reads it.
     """

@@ -14,8 +14,8 @@ import numpy as np
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE_DIGEST, Bundle
 from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.errors import VtlocError
-from vtloc_runtime.localize.absence import PresenceCheck
-from vtloc_runtime.localize.sentence_bank import SentenceBank
+from vtloc_runtime.localize.presence.absence import PresenceCheck
+from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
 from vtloc_runtime.networks.onnxruntime_package import (
     FIRST_WITH_EXTERNAL_DATA,
     import_onnxruntime,
@@ -343,7 +343,7 @@ def _digest(bundle: Bundle) -> str:
 
 def _try(bundle: Bundle, backend: str, device: str) -> Service:
     """Open the bundle in one way and ask it two sentences, unequal so that one is padded."""
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
 
     size = bundle.manifest.preprocessing.size

@@ -37,8 +37,8 @@ from vtloc_runtime.cli.terminal import (
 )
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.localize.picture_encoder import check_shared
-from vtloc_runtime.localize.tokenizer import clean_query
+from vtloc_runtime.localize.questions.picture_encoder import check_shared
+from vtloc_runtime.localize.questions.tokenizer import clean_query
 from vtloc_runtime.networks.load import Placement
 from vtloc_runtime.report.evidence import Evidence, read_evidence
 from vtloc_runtime.system.text import unicode_name
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.cli.find import FindOptions
     from vtloc_runtime.cli.options import RunOptions
-    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.report.films import Explain
 
 
@@ -189,7 +189,7 @@ class _FindRun:
 
     def _open_cache(self, stack: ExitStack) -> FeatureCache | None:
         """The cache of the run; for a page without one, a cache that is removed afterwards."""
-        from vtloc_runtime.localize.feature_cache import FeatureCache
+        from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 
         cache = self.run_options.open_cache() if self.options.cache else None
         if cache is None and self._explains:

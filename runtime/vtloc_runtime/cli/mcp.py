@@ -41,7 +41,7 @@ def mcp(
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
         raise MissingExtraError.of(package, extra="mcp", purpose="mcp", cause=error) from error
-    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.serve.folders import ServedFolders
     from vtloc_runtime.serve.service import Service

@@ -22,7 +22,7 @@ from vtloc_runtime.bundle.bundle_names import find_bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.cli.terminal import print_line
 from vtloc_runtime.errors import BundleError, OutputError
-from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
+from vtloc_runtime.localize.encoding.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.system.cache_folder import DEFAULT_CACHE_BYTES, FOLDER_VARIABLE
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.batch.run import LocalRun, Progress, VideoWork
     from vtloc_runtime.batch.worker_pool import PipelineOptions
     from vtloc_runtime.cluster.launch import ClusterRun
-    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
@@ -279,7 +279,7 @@ class RunOptions(NetworkOptions):
         Raises:
             OutputError: The folder that was named cannot be made.
         """
-        from vtloc_runtime.localize.feature_cache import FeatureCache
+        from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 
         try:
             return FeatureCache(

@@ -20,8 +20,8 @@ from vtloc_runtime.cli.terminal import print_line, print_ranking, sandbox_note, 
 from vtloc_runtime.errors import OutputError, UsageError
 from vtloc_runtime.library.search import Library, SearchOptions
 from vtloc_runtime.localize.localizer import Localizer, check_moments
-from vtloc_runtime.localize.question import Picture, Query
-from vtloc_runtime.localize.tokenizer import clean_query
+from vtloc_runtime.localize.questions.question import Picture, Query
+from vtloc_runtime.localize.questions.tokenizer import clean_query
 from vtloc_runtime.report.evidence import Evidence, read_evidence
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.system.text import unicode_name
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.cli.options import RunOptions
     from vtloc_runtime.cli.outputs import OutputOptions
     from vtloc_runtime.cli.search import SearchRequest
-    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 
 
 def run_search(
@@ -135,7 +135,7 @@ class _SearchRun:
 
     def run(self, notice: Callable[[str], None]) -> int:
         """Search, show the films, write the outputs, and return the exit code."""
-        self._check_pictures()
+        self._check_queries()
         interrupted = self._update()
         if interrupted is not None:
             return interrupted
@@ -154,8 +154,10 @@ class _SearchRun:
         failures = Counter(failure.kind for failure in self.films.failures.values())
         return exit_code_of_failures(failures, total=len(self.films.films))
 
-    def _check_pictures(self) -> None:
-        """Encode the pictures first: one that cannot be read should not cost hours of encoding."""
+    def _check_queries(self) -> None:
+        """Refuse what cannot be asked, unreadable pictures too, before hours of encoding."""
+        for query in self.queries:
+            self.localizer.check_query(query)
         pictures = tuple(map(Picture, self.request.like or ()))
         if pictures:
             with DecoderProcess(self.options.decoder_limits) as decoder:

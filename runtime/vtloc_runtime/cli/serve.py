@@ -19,8 +19,8 @@ from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 if TYPE_CHECKING:
+    from vtloc_runtime.localize.encoding.video_encoder import Observer
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.video_encoder import Observer
 
 app = new_application()
 
@@ -89,7 +89,7 @@ def serve(
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
         raise MissingExtraError.of(package, extra="serve", purpose="serve", cause=error) from error
-    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
 
     chosen = ServerOptions(

@@ -18,7 +18,7 @@ import numpy as np
 
 from vtloc_runtime.errors import FeatureError
 from vtloc_runtime.library.catalogue import Rows
-from vtloc_runtime.localize.file_identity import FileState
+from vtloc_runtime.localize.encoding.file_identity import FileState
 from vtloc_runtime.system.atomic_write import sync_folder
 
 if TYPE_CHECKING:

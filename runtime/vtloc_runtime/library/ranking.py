@@ -16,8 +16,8 @@ import numpy as np
 
 from vtloc_runtime.errors import BackendError
 from vtloc_runtime.library.closest import ERROR
-from vtloc_runtime.localize import bank_presence
-from vtloc_runtime.localize.comparison import Comparison
+from vtloc_runtime.localize.presence import bank_presence
+from vtloc_runtime.localize.presence.comparison import Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.library.catalogue import Film
-    from vtloc_runtime.localize.absence import PresenceCheck
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
-    from vtloc_runtime.localize.question import EncodedQuestion
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.presence.absence import PresenceCheck
+    from vtloc_runtime.localize.questions.question import EncodedQuestion
 
 _STEP = 1.05
 """Films whose looks differ by less than this factor share a mark."""

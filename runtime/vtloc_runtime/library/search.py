@@ -24,7 +24,7 @@ from vtloc_runtime.library.closest import closest_cosines
 from vtloc_runtime.library.index import LibraryIndex, Snapshot
 from vtloc_runtime.library.ranking import Ranking
 from vtloc_runtime.library.update import FilmReader, Update, update_index
-from vtloc_runtime.localize.question import read_questions
+from vtloc_runtime.localize.questions.question import read_questions
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from vtloc_runtime.batch.records import Failure, Record
     from vtloc_runtime.batch.run import Progress
     from vtloc_runtime.library.catalogue import Film
-    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.question import EncodedQuestion, Query, Question
+    from vtloc_runtime.localize.questions.question import EncodedQuestion, Query, Question
     from vtloc_runtime.video.isolation.chunks import Read
 
 FOLDER = "libraries"

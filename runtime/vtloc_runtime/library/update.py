@@ -19,13 +19,13 @@ from vtloc_runtime.errors import DecoderLostError, DeviceLostError, VideoError
 from vtloc_runtime.library.catalogue import Film, film_name
 from vtloc_runtime.library.feature_table import pack
 from vtloc_runtime.library.index import Addition, LibraryIndex, Snapshot
-from vtloc_runtime.localize.file_identity import FileState
+from vtloc_runtime.localize.encoding.file_identity import FileState
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.run import Progress
     from vtloc_runtime.library.ranking import Ranking
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
-    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.video.isolation.chunks import Read
 

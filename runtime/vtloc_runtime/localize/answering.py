@@ -11,18 +11,18 @@ import numpy as np
 
 from vtloc_runtime.bundle.manifest import DecodingStrategy
 from vtloc_runtime.errors import BackendError, UsageError
-from vtloc_runtime.localize.change_points import change_points, squared_steps
-from vtloc_runtime.localize.comparison import Compared, Comparison
-from vtloc_runtime.localize.moments import Localization, SimilarityCurve
-from vtloc_runtime.localize.sketch import sum_over_neighbours
-from vtloc_runtime.localize.span_times import (
+from vtloc_runtime.localize.encoding.sketch import sum_over_neighbours
+from vtloc_runtime.localize.presence.comparison import Compared, Comparison
+from vtloc_runtime.localize.spans.change_points import change_points, squared_steps
+from vtloc_runtime.localize.spans.decoding import decode
+from vtloc_runtime.localize.spans.moments import Localization, SimilarityCurve
+from vtloc_runtime.localize.spans.span_times import (
     longest_moment,
     longest_span,
     span_reach,
     to_moments,
 )
-from vtloc_runtime.localize.spans import decode
-from vtloc_runtime.localize.windowed_logits import (
+from vtloc_runtime.localize.spans.windowed_logits import (
     SENTENCES_AT_ONCE,
     BoundaryLogits,
     FrameLogits,
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import SharedSpace
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
-    from vtloc_runtime.localize.occurrences import IntArray
-    from vtloc_runtime.localize.question import EncodedQuestion
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.questions.question import EncodedQuestion
+    from vtloc_runtime.localize.spans.occurrences import IntArray
     from vtloc_runtime.networks.interface import Network
 
 _BY_SIMILARITY = frozenset({"similarity", "combined"})

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vtloc_runtime.localize.similarity import cosine_curve
+from vtloc_runtime.localize.spans.similarity import cosine_curve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vtloc_runtime.bundle.manifest import SharedSpace
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
-    from vtloc_runtime.localize.moments import Localization, Moment
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.spans.moments import Localization, Moment
 
 STEP = 0.25
 """Seconds between frames of the second look."""
@@ -118,13 +118,16 @@ def refine(
 def _ends(
     moment: Moment, moments: Sequence[Moment], duration: float, *, reach: float
 ) -> tuple[_End, _End]:
-    """Both ends of a moment; one may move to the moment's middle, not into another moment.
+    """Both ends of a moment; each may move to its middle, or towards the next moment.
 
     The video's own beginning and end stay where they are.
     """
     middle = (moment.start + moment.end) / 2
-    before = max([0.0, *(one.end for one in moments if one.end <= moment.start)])
-    after = min([duration, *(one.start for one in moments if one.start >= moment.end)])
+    # Two moments may each come to the middle of what lies between them.
+    ends = [one.end for one in moments if one.end <= moment.start]
+    starts = [one.start for one in moments if one.start >= moment.end]
+    before = (max(ends) + moment.start) / 2 if ends else 0.0
+    after = (min(starts) + moment.end) / 2 if starts else duration
     begins, stops = moment.start > 0, moment.end < duration
     return (
         _End(

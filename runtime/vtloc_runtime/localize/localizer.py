@@ -15,19 +15,24 @@ from vtloc_runtime.bundle.digest import DIGEST_VARIABLE
 from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.errors import FeatureError, UsageError
 from vtloc_runtime.localize.answering import Answering
-from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.frame_dedup import DEFAULT_REUSE
+from vtloc_runtime.localize.encoding.video_encoder import Observer, VideoEncoder, notify
 from vtloc_runtime.localize.fine_ends import STEP, instants_around, refine
-from vtloc_runtime.localize.frame_dedup import DEFAULT_REUSE
-from vtloc_runtime.localize.picture_encoder import PictureEncoder
-from vtloc_runtime.localize.question import EncodedQuestion, Query, Question, read_questions
-from vtloc_runtime.localize.question_encoder import QuestionEncoder
+from vtloc_runtime.localize.questions.picture_encoder import PictureEncoder
+from vtloc_runtime.localize.questions.question import (
+    EncodedQuestion,
+    Query,
+    Question,
+    read_questions,
+)
+from vtloc_runtime.localize.questions.question_encoder import QuestionEncoder
+from vtloc_runtime.localize.questions.text_encoder import DEFAULT_KEPT, SentenceEncoder
+from vtloc_runtime.localize.questions.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.quick_search import QuickEncoder
-from vtloc_runtime.localize.span_times import (
+from vtloc_runtime.localize.spans.span_times import (
     longest_moment,
 )
-from vtloc_runtime.localize.text_encoder import DEFAULT_KEPT, SentenceEncoder
-from vtloc_runtime.localize.tokenizer import QueryTokenizer
-from vtloc_runtime.localize.video_encoder import Observer, VideoEncoder, notify
 from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.load import Placement, open_networks
 from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from vtloc_runtime.bundle.manifest import NetworkName
-    from vtloc_runtime.localize.moments import Localization
+    from vtloc_runtime.localize.spans.moments import Localization
     from vtloc_runtime.networks.interface import Network
     from vtloc_runtime.video import VideoOptions
 

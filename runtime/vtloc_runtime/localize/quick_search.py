@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from vtloc_runtime.localize.parted_encoding import FileMark
-from vtloc_runtime.localize.sketch import Sketch, chosen_keyframes
+from vtloc_runtime.localize.encoding.parted_encoding import FileMark
+from vtloc_runtime.localize.encoding.sketch import Sketch, chosen_keyframes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
-    from vtloc_runtime.localize.frame_encoder import EncodedFrames
-    from vtloc_runtime.localize.moments import Localization
-    from vtloc_runtime.localize.video_encoder import VideoEncoder
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.frame_encoder import EncodedFrames
+    from vtloc_runtime.localize.encoding.video_encoder import VideoEncoder
+    from vtloc_runtime.localize.spans.moments import Localization
     from vtloc_runtime.video import VideoOptions
     from vtloc_runtime.video.isolation.chunks import Read
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Run: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-class FrameCombiner:
+class DynamicBatcher:
     """Runs a network over frames, joining the batches that wait while it is busy.
 
     No thread of its own and no waiting for company: whoever finds the network free runs all that

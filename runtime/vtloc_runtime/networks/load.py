@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vtloc_runtime.bundle.user_folder import TENSORRT_PRECISIONS
 from vtloc_runtime.errors import BackendError, BundleError
-from vtloc_runtime.networks.replicas import SpreadNetwork
+from vtloc_runtime.networks.replicas import ReplicatedNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,7 +119,7 @@ def open_network(
             )
             for one in device.split(",")
         ]
-        opened = copies[0] if len(copies) == 1 else SpreadNetwork(copies)
+        opened = copies[0] if len(copies) == 1 else ReplicatedNetwork(copies)
         stack.pop_all()
     return opened
 

@@ -10,7 +10,7 @@ from vtloc_runtime.errors import NetworkError
 from vtloc_runtime.networks.interface import Array, Network
 
 
-class SpreadNetwork(Network):
+class ReplicatedNetwork(Network):
     """The same network opened once a device; safe to call from several threads.
 
     A call is one run on one device, so it takes several threads to keep several devices busy.
@@ -81,4 +81,4 @@ class SpreadNetwork(Network):
 
 def device_count(network: Network) -> int:
     """How many devices a network runs on."""
-    return len(network.copies) if isinstance(network, SpreadNetwork) else 1
+    return len(network.copies) if isinstance(network, ReplicatedNetwork) else 1

@@ -14,10 +14,10 @@ from vtloc_runtime.video.isolation.chunks import Read, read_here
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.moments import Localization
-    from vtloc_runtime.localize.question import Query
+    from vtloc_runtime.localize.questions.question import Query
+    from vtloc_runtime.localize.spans.moments import Localization
 
 _MOST_STEPS = 600
 _DIGITS = 4

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from vtloc_runtime.batch.folder_listing import VIDEO_SUFFIXES
 from vtloc_runtime.errors import UsageError, VideoError
-from vtloc_runtime.localize.file_identity import FileState
+from vtloc_runtime.localize.encoding.file_identity import FileState
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # A pipe in a file's place must not be waited for.

@@ -8,8 +8,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
-    from vtloc_runtime.localize.file_identity import FileState
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.file_identity import FileState
 
 _SETTLED = 2 * 10**9
 """Nanoseconds after a change in which another could leave no trace."""

@@ -10,7 +10,7 @@ from vtloc_runtime.localize.localizer import MOST_MOMENTS
 from vtloc_runtime.serve.service import LONGEST_QUERY, MOST_QUERIES
 
 if TYPE_CHECKING:
-    from vtloc_runtime.localize.moments import Localization, Moment
+    from vtloc_runtime.localize.spans.moments import Localization, Moment
     from vtloc_runtime.serve.service import SearchAnswer, VideoAnswers
 
 Sentence = Annotated[str, Field(min_length=1, max_length=LONGEST_QUERY)]

@@ -24,9 +24,9 @@ from vtloc_runtime.video import FrameSequence
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 if TYPE_CHECKING:
-    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.video_encoder import Observer
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.video_encoder import Observer
 
 _CONNECTIONS = 1000
 _KEPT_ALIVE = 15

@@ -23,10 +23,10 @@ from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.records import Record
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
-    from vtloc_runtime.localize.feature_cache import FeatureCache
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.moments import Localization
+    from vtloc_runtime.localize.spans.moments import Localization
     from vtloc_runtime.report.filmstrip import Filmstrip
     from vtloc_runtime.serve.folders import ServedFolders, ServedVideo
     from vtloc_runtime.video.isolation.chunks import Read

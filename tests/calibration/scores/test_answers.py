@@ -24,9 +24,9 @@ from vtloc_calibration.scores.answers import (
 from vtloc_calibration.scores.labelled import LabelledQuery, read_labelled
 from vtloc_calibration.scores.report import Target, calibrate_scores
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.localize.absence import ReferenceFrames
-from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.localize.localizer import Localizer
+from vtloc_runtime.localize.presence.absence import ReferenceFrames
 
 Videos = list[tuple[Path, list[str]]]
 NAMES = list(COLOURS)

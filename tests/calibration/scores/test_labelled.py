@@ -9,7 +9,7 @@ import pytest
 
 from vtloc.errors import AnnotationError
 from vtloc_calibration.scores.labelled import read_labelled, telling_words, with_absent
-from vtloc_runtime.localize.moments import Moment
+from vtloc_runtime.localize.spans.moments import Moment
 
 
 def write(

@@ -21,7 +21,7 @@ from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.bundle.user_folder import bundle_for, is_installed, user_folder
 from vtloc_runtime.errors import BundleError, EngineError, MissingExtraError
-from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.networks.load import Placement, preferred_precision
 

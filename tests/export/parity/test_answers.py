@@ -17,7 +17,7 @@ from vtloc_export.errors import ParityError
 from vtloc_export.parity.answers import answer_parity, verify_bundle
 from vtloc_export.parity.questions import Question, labelled_questions, synthetic_questions
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.localize.moments import Localization, Moment
+from vtloc_runtime.localize.spans.moments import Localization, Moment
 
 
 def answers(*spans):

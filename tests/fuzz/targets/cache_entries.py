@@ -12,10 +12,10 @@ import numpy as np
 
 from tests.fuzz.mutation import dump_json, mutate_bytes, mutate_json, mutate_text, resized
 from tests.fuzz.target import Input, Target
-from vtloc_runtime.localize import feature_file
-from vtloc_runtime.localize.absence import ReferenceFrames
-from vtloc_runtime.localize.encoded_video import EncodedVideo
-from vtloc_runtime.localize.feature_cache import FeatureCache
+from vtloc_runtime.localize.encoding import feature_file
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
+from vtloc_runtime.localize.presence.absence import ReferenceFrames
 
 _KEY = "ab" + "0" * 62
 _ENTRY, _SEALED, _NOTE, _FRAMES = ".entry", ".sealed", ".note", ".frames"

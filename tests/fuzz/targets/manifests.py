@@ -17,8 +17,8 @@ from tests.support.colours import SIZE, write_colour_bundle
 from vtloc_runtime.batch.fingerprint import run_fingerprint
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import PresenceTest, ScoreCalibration
-from vtloc_runtime.localize.absence import ReferenceFrames
 from vtloc_runtime.localize.localizer import Localizer
+from vtloc_runtime.localize.presence.absence import ReferenceFrames
 from vtloc_runtime.networks.load import Placement
 from vtloc_runtime.video import FrameSequence
 

@@ -11,7 +11,7 @@ from typing import Any
 from tests.fuzz.mutation import dump_json, mutate_json, mutate_text
 from tests.fuzz.target import Input, Target
 from vtloc_runtime.errors import VtlocError
-from vtloc_runtime.localize.tokenizer import QueryTokenizer
+from vtloc_runtime.localize.questions.tokenizer import QueryTokenizer
 
 _WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "dog", "on", "the", "beach", "##s", "b", "##b"]
 _SPECIAL = {"A": {"Sequence": {"id": "A", "type_id": 0}}}

@@ -12,7 +12,7 @@ import pytest
 from vtloc_runtime.batch.jobs import read_jobs
 from vtloc_runtime.batch.records import Record
 from vtloc_runtime.errors import JobError, UsageError
-from vtloc_runtime.localize.question import Picture
+from vtloc_runtime.localize.questions.question import Picture
 
 
 def listed(folder: Path, *entries: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from vtloc_runtime.batch.jobs import VideoJobs, group_by_video, read_jobs
 from vtloc_runtime.batch.records import FileState, Record
 from vtloc_runtime.batch.worker_pool import PipelineOptions, run_tasks
 from vtloc_runtime.errors import DecoderLostError, UsageError, VideoError
-from vtloc_runtime.localize.feature_cache import FeatureCache
+from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.video.isolation.chunks import Read
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
@@ -200,7 +200,7 @@ def test_frames_that_repeat_are_encoded_once(
 ) -> None:
     import numpy as np
 
-    from vtloc_runtime.localize.frame_dedup import FrameReuse
+    from vtloc_runtime.localize.encoding.frame_dedup import FrameDeduplicator
     from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork
 
     film = write_colour_video(tmp_path / "still.mp4", [("red", 8), ("blue", 8), ("red", 8)])
@@ -216,7 +216,7 @@ def test_frames_that_repeat_are_encoded_once(
         video = localizer.encode_video(film)
         assert len(video) == 24
         assert sum(counted) < 12
-        monkeypatch.setattr(FrameReuse, "is_new", lambda *_: True)
+        monkeypatch.setattr(FrameDeduplicator, "is_new", lambda *_: True)
         whole = localizer.encode_video(film)
         assert np.array_equal(video.features, whole.features)
 

@@ -66,7 +66,7 @@ def test_a_cache_that_cannot_be_filled_is_an_error(
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vtloc_runtime.localize.feature_cache.os.fsync", full)
+    monkeypatch.setattr("vtloc_runtime.localize.encoding.feature_cache.os.fsync", full)
     code, outcomes = run(capsys, "encode", str(folder), "-b", str(colour_bundle))
     assert code == 8
     assert {outcome["error"]["kind"] for outcome in outcomes} == {"output"}

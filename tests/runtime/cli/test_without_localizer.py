@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.localize.test_sentence_bank import banked
+from tests.support.colour_bank import banked
 from vtloc_runtime.cli.main import main
 
 

@@ -23,7 +23,7 @@ from vtloc_runtime.cluster.bundle_transfer import BundleTransfer
 from vtloc_runtime.cluster.start_counter import StartCounter
 from vtloc_runtime.cluster.versions import Software
 from vtloc_runtime.errors import BundleError, ClusterError
-from vtloc_runtime.localize.feature_cache import FeatureCache
+from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 
 
 @given(st.permutations(range(20)), st.sets(st.integers(0, 19)))

@@ -11,7 +11,7 @@ import pytest
 from tests.support.colours import COLOURS, write_colour_bundle, write_colour_video
 from tests.support.small_bundle import write_small_bundle
 from vtloc_runtime.bundle.manifest import PresenceTest, ScoreCalibration
-from vtloc_runtime.localize.absence import ReferenceFrames
+from vtloc_runtime.localize.presence.absence import ReferenceFrames
 
 
 @pytest.fixture(scope="session")

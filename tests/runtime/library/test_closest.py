@@ -12,7 +12,7 @@ from vtloc_runtime.library.catalogue import Rows
 from vtloc_runtime.library.closest import ERROR, closest_cosines
 from vtloc_runtime.library.feature_table import pack
 from vtloc_runtime.library.ranking import presence_bounds
-from vtloc_runtime.localize.absence import PresenceCheck, ReferenceFrames
+from vtloc_runtime.localize.presence.absence import PresenceCheck, ReferenceFrames
 
 
 def ranges_of(counts: list[int], gaps: list[int]) -> tuple[list[Rows], int]:

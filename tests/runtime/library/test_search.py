@@ -55,7 +55,7 @@ def settle(path: Path) -> None:
 def no_recent_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     # No program can set back the time of a file's last change, so let two seconds not matter.
     monkeypatch.setattr("vtloc_runtime.library.update._SETTLED", -1)
-    monkeypatch.setattr("vtloc_runtime.localize.feature_cache._SETTLED", -1)
+    monkeypatch.setattr("vtloc_runtime.localize.encoding.feature_cache._SETTLED", -1)
 
 
 def test_answers_are_those_of_asking_every_film(
@@ -217,6 +217,29 @@ def test_the_films_become_a_page_in_their_order(
     _, silent, _ = run(capsys, *words, "--format", "csv", "--to", tmp_path / "found.csv")
     assert [one["id"] for one in silent] == [one["id"] for one in found]
     assert "green" in (tmp_path / "found.csv").read_text()
+
+
+def test_a_search_that_finds_nothing_is_a_page_too(
+    films: Path, presence_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    (films / "cyan, magenta, green.mp4").unlink()
+    words = ("search", films, "-q", "magenta", "--found-only", "-b", presence_bundle)
+    code, found, said = run(capsys, *words, "--report", page, "--clips", tmp_path / "clips")
+    assert (code, found) == (0, [])
+    assert "searched 4 films" in said
+    assert page.read_text().startswith("<!")
+
+
+def test_a_question_of_too_many_pictures_is_refused_before_films_are_read(
+    films: Path, presence_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blue = tmp_path / "blue.png"
+    Image.new("RGB", (50, 30), COLOURS["blue"]).save(blue)
+    pictures = [word for _ in range(64) for word in ("--like", blue)]
+    code, found, said = run(capsys, "search", films, *pictures, "-q", "blue", "-b", presence_bundle)
+    assert (code, found) == (4, [])
+    assert "65 wordings and pictures" in said
 
 
 def test_outputs_replace_no_film_and_need_a_question(

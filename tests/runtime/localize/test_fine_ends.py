@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -17,9 +17,9 @@ from vtloc_runtime import Localizer
 from vtloc_runtime.bundle.manifest import SharedSpace
 from vtloc_runtime.cli.find import app
 from vtloc_runtime.errors import UsageError
-from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.localize.fine_ends import instants_around, refine
-from vtloc_runtime.localize.moments import Localization, Moment
+from vtloc_runtime.localize.spans.moments import Localization, Moment
 
 SPACE = SharedSpace(start=0, stop=3)
 GREEN = np.array(COLOURS["green"], dtype=np.float32) / 255 - 0.5
@@ -91,6 +91,7 @@ MOMENTS = st.lists(TIMES, min_size=2, max_size=8, unique=True).map(moments_betwe
 
 
 @given(MOMENTS, st.integers(0, 2**16), st.booleans())
+@example((Moment(0.0, 1.0, 0.5), Moment(2.5, 3.0, 0.5)), 2600, False)
 def test_moments_stay_apart_and_their_ends_move_little(
     moments: tuple[Moment, ...], seed: int, shared: bool
 ) -> None:

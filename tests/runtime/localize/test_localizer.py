@@ -21,10 +21,10 @@ from vtloc_runtime.errors import (
     VideoError,
     VtlocError,
 )
-from vtloc_runtime.localize.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.localize.moments import Localization
-from vtloc_runtime.localize.tokenizer import QueryTokenizer
+from vtloc_runtime.localize.questions.tokenizer import QueryTokenizer
+from vtloc_runtime.localize.spans.moments import Localization
 
 
 @pytest.fixture
@@ -446,7 +446,7 @@ def test_a_still_picture_is_encoded_and_kept_once(localizer: Localizer) -> None:
 def test_sentences_are_remembered_within_bytes_too(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vtloc_runtime.localize.text_encoder.MOST_KEPT_BYTES", 500)
+    monkeypatch.setattr("vtloc_runtime.localize.questions.text_encoder.MOST_KEPT_BYTES", 500)
     with Localizer.open(colour_bundle) as localizer:
         for count in range(1, 10):
             localizer.localize(encoded(("red", 2)), "red " * count)

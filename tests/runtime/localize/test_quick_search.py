@@ -11,16 +11,16 @@ import pytest
 
 from tests.support.colours import write_colour_bundle, write_colour_video
 from vtloc_runtime.batch.encode import encode_cached, encode_quickly_cached
-from vtloc_runtime.localize.encoded_video import EncodedVideo, SeenFrames
-from vtloc_runtime.localize.feature_cache import FeatureCache
-from vtloc_runtime.localize.feature_file import decode_entry, encode_entry
-from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.localize.sketch import (
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, SeenFrames
+from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
+from vtloc_runtime.localize.encoding.feature_file import decode_entry, encode_entry
+from vtloc_runtime.localize.encoding.sketch import (
     Sketch,
     chosen_keyframes,
     frame_instants,
     sum_over_neighbours,
 )
+from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.video import VideoOptions
 from vtloc_runtime.video.isolation.chunks import Reading, read_here
 

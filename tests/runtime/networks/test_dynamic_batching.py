@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vtloc_runtime.errors import NetworkError
-from vtloc_runtime.networks.dynamic_batching import FrameCombiner
+from vtloc_runtime.networks.dynamic_batching import DynamicBatcher
 
 
 def frames(count: int, level: int) -> np.ndarray:
@@ -34,7 +34,7 @@ class SlowNetwork:
         return levels(images)
 
 
-def ask_all(combiner: FrameCombiner, batches: list[np.ndarray]) -> list[np.ndarray | Exception]:
+def ask_all(combiner: DynamicBatcher, batches: list[np.ndarray]) -> list[np.ndarray | Exception]:
     found: list[np.ndarray | Exception] = [RuntimeError()] * len(batches)
 
     def ask(index: int) -> None:
@@ -56,7 +56,7 @@ def ask_all(combiner: FrameCombiner, batches: list[np.ndarray]) -> list[np.ndarr
 def test_every_thread_gets_its_own_rows_and_runs_are_shared() -> None:
     network = SlowNetwork()
     batches = [frames(3 + index % 3, index) for index in range(12)]
-    found = ask_all(FrameCombiner(network, limit=16, at_once=1), batches)
+    found = ask_all(DynamicBatcher(network, limit=16, at_once=1), batches)
     for batch, features in zip(batches, found, strict=True):
         assert isinstance(features, np.ndarray)
         assert np.array_equal(features, levels(batch))
@@ -67,7 +67,7 @@ def test_every_thread_gets_its_own_rows_and_runs_are_shared() -> None:
 
 def test_an_error_reaches_only_those_who_caused_it() -> None:
     batches = [frames(2, level) for level in (1, 2, 255, 3, 255, 4)]
-    found = ask_all(FrameCombiner(SlowNetwork(), limit=32), batches)
+    found = ask_all(DynamicBatcher(SlowNetwork(), limit=32), batches)
     for batch, features in zip(batches, found, strict=True):
         if (batch == 255).any():
             assert isinstance(features, NetworkError)
@@ -78,7 +78,7 @@ def test_an_error_reaches_only_those_who_caused_it() -> None:
 
 def test_one_caller_alone_is_served_at_once() -> None:
     network = SlowNetwork()
-    combiner = FrameCombiner(network, limit=4)
+    combiner = DynamicBatcher(network, limit=4)
     assert np.array_equal(combiner(frames(9, 7)), levels(frames(9, 7)))
     assert network.sizes == [9]
     with pytest.raises(NetworkError, match="too bright"):
@@ -97,7 +97,7 @@ def test_an_interrupt_stays_with_the_thread_that_it_hit() -> None:
                 raise interrupts.pop()
         return levels(images)
 
-    combiner = FrameCombiner(run, limit=64, at_once=1)
+    combiner = DynamicBatcher(run, limit=64, at_once=1)
     found: dict[int, object] = {}
 
     def ask(level: int) -> None:

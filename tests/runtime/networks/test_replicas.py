@@ -12,7 +12,7 @@ import pytest
 from vtloc_runtime.errors import BackendError, NetworkError
 from vtloc_runtime.networks.interface import Array, Network, TensorSpec, choose_outputs
 from vtloc_runtime.networks.load import resolve_device
-from vtloc_runtime.networks.replicas import SpreadNetwork, device_count
+from vtloc_runtime.networks.replicas import ReplicatedNetwork, device_count
 
 
 class Doubling(Network):
@@ -44,7 +44,7 @@ class Doubling(Network):
 
 def test_runs_one_after_another_are_shared_out_evenly() -> None:
     copies = [Doubling(0), Doubling(1), Doubling(2)]
-    with SpreadNetwork(copies) as network:
+    with ReplicatedNetwork(copies) as network:
         for number in range(9):
             found = network.run({"x": np.array([number], np.float32)})
             assert found["y"].tolist() == [2 * number]
@@ -54,7 +54,7 @@ def test_runs_one_after_another_are_shared_out_evenly() -> None:
 
 def test_a_busy_device_is_passed_over() -> None:
     copies = [Doubling(0), Doubling(1)]
-    network = SpreadNetwork(copies)
+    network = ReplicatedNetwork(copies)
     copies[0].let.clear()
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(network.run, {"x": np.ones(1, np.float32)})
@@ -71,7 +71,7 @@ def test_a_busy_device_is_passed_over() -> None:
 
 def test_a_run_that_fails_leaves_its_device_free() -> None:
     copies = [Doubling(0), Doubling(1)]
-    network = SpreadNetwork(copies)
+    network = ReplicatedNetwork(copies)
     for _ in range(4):
         with pytest.raises(NetworkError, match="not a number"):
             network.run({"x": np.array([np.nan], np.float32)})
@@ -79,7 +79,7 @@ def test_a_run_that_fails_leaves_its_device_free() -> None:
 
 
 def test_it_says_where_it_runs() -> None:
-    network = SpreadNetwork([Doubling(0), Doubling(3)])
+    network = ReplicatedNetwork([Doubling(0), Doubling(3)])
     assert network.backend == "onnxruntime:cuda:0,cuda:3"
     assert (network.name, device_count(network), device_count(Doubling(0))) == ("visual", 2, 1)
     assert network.inputs["x"].limits == {"batch": (1, 8)}
@@ -87,7 +87,7 @@ def test_it_says_where_it_runs() -> None:
 
 def test_engines_with_other_profiles_do_not_serve_together() -> None:
     with pytest.raises(NetworkError, match="differs between onnxruntime:cuda:0 and"):
-        SpreadNetwork([Doubling(0), Doubling(1, longest=4)])
+        ReplicatedNetwork([Doubling(0), Doubling(1, longest=4)])
 
 
 @pytest.mark.parametrize("devices", ["cuda:0,cuda:1", "cuda,cuda:3", "cuda:7"])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from vtloc_runtime import Localization, Localizer
-from vtloc_runtime.localize.feature_cache import FeatureCache
-from vtloc_runtime.localize.moments import Alignment, SimilarityCurve
+from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
+from vtloc_runtime.localize.spans.moments import Alignment, SimilarityCurve
 from vtloc_runtime.report.evidence import gather_evidence, read_evidence
 
 

@@ -147,7 +147,7 @@ def lent_arrays() -> dict[str, Any]:
 def several_gpus() -> dict[str, Any]:
     """Two GPUs share out the calls of one localizer."""
     from vtloc_export.engines.build import EngineOptions, build_engines
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
 
     driver = machine.install()
@@ -181,7 +181,7 @@ def several_gpus() -> dict[str, Any]:
 def traffic() -> dict[str, Any]:
     """Calls and copies that one sentence about a video costs once shapes recur."""
     from vtloc_export.engines.build import EngineOptions, build_engines
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
     from vtloc_runtime.localize.localizer import Localizer
 
     driver = machine.install()

@@ -9,7 +9,7 @@ import pytest
 
 from vtloc.annotations import filter_examples, read_split
 from vtloc.errors import AnnotationError
-from vtloc_runtime.localize.moments import Moment
+from vtloc_runtime.localize.spans.moments import Moment
 
 ACTIVITYNET = {
     "v_one": {

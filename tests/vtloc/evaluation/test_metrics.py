@@ -18,7 +18,7 @@ from vtloc.evaluation import (
     score,
     whole_video,
 )
-from vtloc_runtime.localize.moments import Moment
+from vtloc_runtime.localize.spans.moments import Moment
 
 
 def moment(start: float, end: float, sure: float = 1.0) -> Moment:

@@ -12,7 +12,7 @@ from vtloc.evaluation.result_matching import match_records
 from vtloc_runtime.batch.jobs import read_jobs
 from vtloc_runtime.batch.records import FoundMoment, Record, encode_record
 from vtloc_runtime.errors import OutputError
-from vtloc_runtime.localize.moments import Moment
+from vtloc_runtime.localize.spans.moments import Moment
 
 TRUE = (Moment(0.0, 1.0, 1.0),)
 

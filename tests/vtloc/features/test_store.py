@@ -16,8 +16,8 @@ from vtloc.features.sources import JoinedFrames, open_frames, open_tokens
 from vtloc.features.store import FramesEntry, FrameStore, TokensEntry, TokenStore
 from vtloc.model.samples import Sample, StoredSamples, batches, collate, frame_span
 from vtloc_runtime.errors import FeatureError
-from vtloc_runtime.localize.encoded_video import EncodedVideo
-from vtloc_runtime.localize.moments import Moment
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+from vtloc_runtime.localize.spans.moments import Moment
 
 CHANCE = np.random.default_rng(0)
 FRAMES = FramesEntry(encoder="e", dimension=6, frames_per_second=1.0, shared_space=(0, 4))

@@ -26,7 +26,7 @@ from vtloc.training import TrainingConfig, TrainingListener, seeded_network, tra
 from vtloc.training.loop import EpochReport
 from vtloc.training.metrics_log import MetricsJournal, plot_curves
 from vtloc_runtime.errors import BackendError
-from vtloc_runtime.localize.moments import Moment
+from vtloc_runtime.localize.spans.moments import Moment
 
 WIDTH = 16
 CONFIG = LocalizerConfig(

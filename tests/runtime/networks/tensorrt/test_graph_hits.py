@@ -17,7 +17,7 @@ from vtloc_export.engines.profiles import network_profiles, runtime_traffic
 from vtloc_export.signatures import SIGNATURES
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import NetworkName
-from vtloc_runtime.localize.windows import plan_windows
+from vtloc_runtime.localize.spans.windows import plan_windows
 from vtloc_runtime.networks.interface import TensorSpec
 from vtloc_runtime.networks.tensorrt.cuda_graphs import GraphCache
 from vtloc_runtime.networks.tensorrt.layout import EngineLayout

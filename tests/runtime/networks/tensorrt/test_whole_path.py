@@ -53,7 +53,7 @@ def test_several_threads_ask_one_localizer(gpu, bundle, video) -> None:
 
 
 def test_a_video_longer_than_the_widest_profile_goes_by_windows(gpu, bundle) -> None:
-    from vtloc_runtime.localize.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 
     generator = np.random.default_rng(0)
     long = EncodedVideo(

@@ -1,0 +1,1 @@
+"""Videos to features: encoded frame by frame, and kept."""

@@ -1,0 +1,144 @@
+"""The file format of cached features: safetensors, with a checksum over every bit of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from vtloc_runtime.errors import OutputError
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, SeenFrames
+from vtloc_runtime.system.untrusted_json import decode_json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+VERSION = "3"
+_NO_DIGEST = "0" * 64
+
+
+class _Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+class _Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    version: str
+    duration: str
+    encoder: str
+    warnings: str
+    digest: str
+
+
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    facts: _Facts = msgspec.field(name="__metadata__")
+    times: _Tensor
+    features: _Tensor
+    index: _Tensor | None = None
+    seen: _Tensor | None = None
+    keyframes: _Tensor | None = None
+    cuts: _Tensor | None = None
+
+
+_KINDS = {
+    "times": ("F64", np.float64),
+    "features": ("F32", np.float32),
+    "index": ("I64", np.int64),
+    "keyframes": ("F64", np.float64),
+    "seen": ("BOOL", np.bool_),
+    "cuts": ("BOOL", np.bool_),
+}
+
+
+def encode_entry(encoded: EncodedVideo, key: str) -> tuple[bytes | memoryview, ...]:
+    """A safetensors file, part by part: the library would hold a long video's features twice."""
+    arrays: dict[str, NDArray[np.generic]] = {"times": encoded.times, "features": encoded.rows}
+    if encoded.index is not None:
+        arrays["index"] = encoded.index
+    if (seen := encoded.seen) is not None:
+        arrays |= {"keyframes": seen.keyframes, "seen": seen.frames, "cuts": seen.cuts}
+    header: dict[str, object] = {
+        "__metadata__": {
+            "version": VERSION,
+            "duration": repr(float(encoded.duration)),
+            "encoder": encoded.encoder,
+            "warnings": json.dumps(list(encoded.warnings)),
+            "digest": _NO_DIGEST,
+        }
+    }
+    body, end = [], 0
+    for name, array in arrays.items():
+        kind, dtype = _KINDS[name]
+        plain: NDArray[Any] = np.ascontiguousarray(array, dtype=dtype)
+        begin, end = end, end + plain.nbytes
+        header[name] = {"dtype": kind, "shape": plain.shape, "data_offsets": [begin, end]}
+        body.append(plain.data.cast("B"))
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    text = text.replace(_NO_DIGEST.encode(), _digest(key, text, *body).encode(), 1)
+    return (len(text).to_bytes(8, "little") + text, *body)
+
+
+def decode_entry(content: bytes, key: str) -> EncodedVideo:
+    """Read what ``encode_entry`` wrote for the same key; every bit of it is checked.
+
+    Raises:
+        VtlocError: It is damaged, or the entry of another key.
+        ValueError: Likewise.
+    """
+    end = 8 + int.from_bytes(content[:8], "little")
+    text, body = content[8:end], memoryview(content)[end:]
+    header = decode_json(text, _Header, fail=OutputError)
+    facts = header.facts
+    bare = text.replace(facts.digest.encode(), _NO_DIGEST.encode(), 1)
+    if facts.version != VERSION or facts.digest != _digest(key, bare, body):
+        raise OutputError("the entry is damaged, or belongs to another video")
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, (_, dtype) in _KINDS.items():
+        tensor: _Tensor | None = getattr(header, name)
+        if tensor is not None:
+            begin, stop = tensor.data_offsets
+            arrays[name] = np.frombuffer(body[begin:stop], dtype=dtype).reshape(tensor.shape)
+    return EncodedVideo(
+        arrays["features"],
+        arrays["times"],
+        float(facts.duration),
+        facts.encoder,
+        tuple(json.loads(facts.warnings)),
+        index=arrays.get("index"),
+        seen=_seen(arrays, len(arrays["times"])),
+    )
+
+
+def _seen(arrays: dict[str, NDArray[Any]], frames: int) -> SeenFrames | None:
+    """What was looked at, where the entry says so.
+
+    Raises:
+        ValueError: The arrays do not belong together.
+    """
+    if "seen" not in arrays:
+        return None
+    looked, keyframes, cuts = (arrays[name] for name in ("seen", "keyframes", "cuts"))
+    if looked.shape != (frames,) or keyframes.ndim != 1 or cuts.shape != keyframes.shape:
+        raise ValueError("what was looked at does not belong to the frames")
+    if len(keyframes) > len(arrays["features"]) or "index" not in arrays:
+        raise ValueError("the keyframes have no features")
+    return SeenFrames(looked, keyframes, cuts)
+
+
+def _digest(key: str, header: bytes, *body: bytes | memoryview) -> str:
+    """A checksum against accidents over all of an entry; nobody gains by forging their own cache.
+
+    Args:
+        key: The entry's name, so that one in another's place is found out.
+        header: The header, its digest blank.
+        body: The numbers.
+    """
+    state = hashlib.blake2b(key.encode() + b"\0" + header, digest_size=32)
+    for part in body:
+        state.update(part)
+    return state.hexdigest()

@@ -1,0 +1,1 @@
+"""Logits and similarity to spans of frames, and spans to moments."""
