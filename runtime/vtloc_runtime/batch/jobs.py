@@ -15,11 +15,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from vtloc_runtime.batch.folder_listing import PICTURE_SUFFIXES, VIDEO_SUFFIXES, list_videos
 from vtloc_runtime.batch.job_files import LIST_SUFFIXES, JobLine, is_address, read_list
 from vtloc_runtime.errors import JobError, UsageError
-from vtloc_runtime.localize.questions.question import Picture
+from vtloc_runtime.localize.questions.question import Picture, Question
 
 __all__ = ["VIDEO_SUFFIXES", "Job", "VideoJobs", "group_by_video", "read_jobs", "read_videos"]
 
@@ -37,6 +38,7 @@ class Job:
         query: The sentence; empty where pictures alone ask.
         rewrites: Other wordings of the sentence.
         like: Paths of pictures that ask with it.
+        pictures: The pictures themselves, where they are not the files that ``like`` names.
     """
 
     id: str
@@ -44,11 +46,32 @@ class Job:
     query: str
     rewrites: tuple[str, ...] = ()
     like: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+
+    @classmethod
+    def of(cls, video: str, question: Question) -> Self:
+        """The job of asking one video a question, with the id that `read_jobs` gives it.
+
+        Args:
+            video: The video.
+            question: What is asked.
+        """
+        sources = (picture.source for picture in question.pictures)
+        shown = [one if isinstance(one, bytes) else os.fspath(one) for one in sources]
+        name = job_id(video, question.sentence, question.rewrites, shown)
+        return cls(
+            name,
+            video,
+            question.sentence,
+            question.rewrites,
+            question.like,
+            question.pictures,
+        )
 
     @property
     def question(self) -> tuple[str | Picture, ...]:
         """The question, as ``Localizer.localize`` takes it."""
-        pictures = tuple(Picture(path) for path in self.like)
+        pictures = self.pictures or tuple(Picture(path) for path in self.like)
         alone = not self.query and pictures
         return pictures if alone else (self.query, *self.rewrites, *pictures)
 
@@ -92,7 +115,7 @@ def read_jobs(
         JobError: A list cannot be read, or is empty.
         UsageError: A video has no sentence, or a picture does not exist.
     """
-    _check_pictures(like)
+    check_pictures(like)
     jobs: list[Job] = []
     given: set[str] = set()
     repeated: Counter[str] = Counter()
@@ -152,7 +175,15 @@ def group_by_video(jobs: Iterable[Job]) -> list[VideoJobs]:
     return [VideoJobs(video, tuple(members)) for video, members in groups.items()]
 
 
-def _check_pictures(paths: Sequence[str]) -> None:
+def check_pictures(paths: Sequence[str]) -> None:
+    """Refuse pictures that are no files.
+
+    Args:
+        paths: Their paths, as they were given with --like.
+
+    Raises:
+        UsageError: There is no such file.
+    """
     for path in paths:
         if not os.path.isfile(path):
             raise UsageError(
@@ -166,7 +197,7 @@ def job_id(
     video: str,
     query: str,
     rewrites: Sequence[str] = (),
-    pictures: Sequence[str] = (),
+    pictures: Sequence[str | bytes] = (),
     digests: dict[str, str] | None = None,
 ) -> str:
     """The id of a job that has no name: what it asks, and what its pictures show today.
@@ -175,11 +206,16 @@ def job_id(
         video: The video, as it was given.
         query: The sentence.
         rewrites: Its other wordings.
-        pictures: Paths of its pictures.
+        pictures: Paths of its pictures, or their bytes.
         digests: Hashes of pictures by path, so that each is read once.
     """
     digests = {} if digests is None else digests
-    shown = (digests.get(path) or _digest(path, digests) for path in pictures)
+    shown = (
+        hashlib.sha256(one).hexdigest()
+        if isinstance(one, bytes)
+        else digests.get(one) or _digest(one, digests)
+        for one in pictures
+    )
     parts = [video, query, *(f"or {text}" for text in rewrites), *(f"like {one}" for one in shown)]
     # Surrogates stand for bytes of file names that are not text.
     content = "\0".join(parts).encode("utf-8", "surrogatepass")

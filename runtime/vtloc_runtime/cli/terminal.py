@@ -130,7 +130,7 @@ def ranking_table(records: Sequence[Record]) -> Table:
     from vtloc_runtime.report.page import format_clock
 
     table = Table(
-        title=Text(plain(records[0].query), style="bold"),
+        title=Text(plain(records[0].asked), style="bold"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,

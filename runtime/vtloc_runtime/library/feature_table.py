@@ -1,6 +1,7 @@
 """The frames of a library in one file: half precision, memory mapped, only ever appended to.
 
 A row is a frame's feature vector in the space that frames and sentences share, of length `SCALE`.
+Where presence is told by ordinary sentences, what the frame's cosine loses to them follows.
 """
 
 from __future__ import annotations
@@ -32,18 +33,25 @@ _COPIED = 2**16
 """Rows that are copied or checked at a time."""
 
 
-def pack(features: NDArray[np.floating]) -> NDArray[np.float16]:
+def pack(
+    features: NDArray[np.floating], nearest: NDArray[np.floating] | None = None
+) -> NDArray[np.float16]:
     """Rows of the table.
 
     Args:
         features: ``[M, Ds]``, of any length.
+        nearest: ``[M]``, what each frame's cosine to a sentence loses.
 
     Returns:
-        ``[M, Ds]``, of length `SCALE`; zeros stay zeros.
+        ``[M, Ds]``, of length `SCALE`; zeros stay zeros. With ``nearest``, `SCALE` times that
+        follows as one more column.
     """
     rows = np.asarray(features, dtype=np.float32)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows * (SCALE / np.where(lengths > 0, lengths, 1)), dtype=np.float16)
+    scaled = np.asarray(rows * (SCALE / np.where(lengths > 0, lengths, 1)), dtype=np.float16)
+    if nearest is None:
+        return scaled
+    return np.column_stack([scaled, np.asarray(SCALE * nearest, dtype=np.float16)])
 
 
 def check_rows(rows: NDArray[np.float16]) -> int:

@@ -1,9 +1,10 @@
 """The rule by which films are ranked, and what the index can say about it without the films.
 
-Films are ranked by presence, as `PresenceCheck.margin` computes it: by how much their closest frame
-exceeds the sentence's mark for a film of so many looks. The index knows each film's closest frame
-to within `ERROR`, and its looks. So it gives an upper bound of the presence that is hardly above
-it; a search asks films in the order of their bounds, until none can be among the best any more.
+Films are ranked by presence. The index knows each film's closest frame to within `ERROR`, and what
+else presence depends on: the film's looks (`PresenceCheck`), or what ordinary sentences reach in it
+and take from each frame's cosine (`BankPresence`). So it gives an upper bound of the presence that
+is hardly above it; a search asks films in the order of their bounds, until none can be among the
+best any more.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 
 from vtloc_runtime.errors import BackendError
 from vtloc_runtime.library.closest import ERROR
-from vtloc_runtime.localize.presence.absence import PresenceCheck
+from vtloc_runtime.localize.presence import bank_presence
+from vtloc_runtime.localize.presence.comparison import Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,49 +25,63 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vtloc_runtime.bundle.bundle import Bundle
+    from vtloc_runtime.library.catalogue import Film
     from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+    from vtloc_runtime.localize.presence.absence import PresenceCheck
+    from vtloc_runtime.localize.questions.question import EncodedQuestion
 
 _STEP = 1.05
 """Films whose looks differ by less than this factor share a mark."""
 
 
 class Ranking:
-    """Ranks films for one bundle; without a presence check, by their closest frame.
+    """Ranks films for one bundle; where presence cannot be told, by their closest frame.
 
     Args:
         bundle: The bundle.
 
     Raises:
         BackendError: Its frames and sentences share no space.
-        BundleError: Its reference frames are damaged.
+        BundleError: A file that sentences are compared with is damaged.
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        shared = bundle.manifest.shared_space
-        if shared is None:
+        shared, comparison = bundle.manifest.shared_space, Comparison.of_bundle(bundle)
+        if shared is None or comparison is None:
             raise BackendError(
                 "searching a library needs a space that frames and sentences share",
                 where=bundle.path,
                 remedy="Use a bundle whose encoders share a space",
             )
         self._shared = shared
-        self._presence = PresenceCheck.of(bundle)
-        self._reference = None if bundle.presence is None else bundle.presence.sha256
+        self._comparison = comparison
+        self._frames = comparison.by_frames
+        self._bank = None if self._frames is not None else comparison.by_bank
+        self._parts: tuple[object, ...] = (
+            shared.start,
+            shared.stop,
+            None if bundle.presence is None else bundle.presence.sha256,
+        )
+        entry = bundle.manifest.sentence_bank
+        if self._bank is not None and entry is not None:
+            self._parts += (
+                entry.sha256,
+                None if entry.reference is None else entry.reference.sha256,
+                entry.mean_weight,
+                bank_presence.NEAREST,
+                bank_presence.WEIGHT,
+                bank_presence.HIGH,
+            )
 
     @property
     def width(self) -> int:
-        """Numbers of a frame that are compared with sentences."""
-        return self._shared.stop - self._shared.start
-
-    @property
-    def bounds_presence(self) -> bool:
-        """Whether `bounds` are of the presence; otherwise they are of the closest cosine."""
-        return self._presence is not None
+        """Numbers of a frame in the index."""
+        return self._shared.stop - self._shared.start + (self._bank is not None)
 
     @property
     def parts(self) -> tuple[object, ...]:
         """What an index depends on because of the rule."""
-        return (self._shared.start, self._shared.stop, self._reference)
+        return self._parts
 
     def frames(self, video: EncodedVideo) -> NDArray[np.floating]:
         """The part of a film's features that is compared with sentences, ``[M, Ds]``."""
@@ -73,27 +89,74 @@ class Ranking:
 
     def looks(self, video: EncodedVideo) -> float:
         """How many different looks a film's frames amount to; 1 where that does not matter."""
-        if self._presence is None:
+        if self._frames is None:
             return 1.0
-        return float(self._presence.looks(video.table, self._shared))
+        return float(self._frames.looks(video.table, self._shared))
+
+    def ordinary(self, video: EncodedVideo) -> bank_presence.OrdinaryMargins | None:
+        """What ordinary sentences reach in a film; None where that does not matter."""
+        return None if self._bank is None else self._bank.in_video(video.rows, self._shared)
+
+    def vector(self, question: EncodedQuestion) -> NDArray[np.float64]:
+        """What the rows of the index are multiplied by, ``[width]``.
+
+        Args:
+            question: What is asked.
+        """
+        vector = np.asarray(self._judged(question), dtype=np.float64)
+        if self._bank is None:
+            return vector
+        # The last column is what ordinary sentences take; they tell nothing of pictures.
+        return np.append(vector, -1.0 if question.sentences else 0.0)
 
     def bounds(
         self,
-        sentence: NDArray[np.floating],
+        question: EncodedQuestion,
         cosines: NDArray[np.floating],
-        looks: Sequence[float],
+        films: Sequence[Film],
     ) -> NDArray[np.float64]:
         """An upper bound of each film's presence, or of its closest cosine.
 
         Args:
-            sentence: ``[Ds]``.
-            cosines: ``[F]``, the cosine of each film's closest frame, to within `ERROR`.
-            looks: ``[F]``, as `looks` gives them.
+            question: What is asked.
+            cosines: ``[F]``, as `closest_cosines` gives them for `vector`.
+            films: ``[F]``.
 
         Returns:
             ``[F]``.
         """
-        return presence_bounds(self._presence, sentence, cosines, looks)
+        judged = self._judged(question)
+        # Cosines are of vectors of length 1.
+        highest = np.asarray(cosines, dtype=np.float64) * np.linalg.norm(self.vector(question))
+        if self._bank is not None and question.sentences:
+            mark = self._bank.mark(judged)
+            return bank_bounds(
+                highest - mark,
+                [film.middle for film in films],
+                [film.spread for film in films],
+            )
+        return presence_bounds(self._frames, judged, highest, [film.looks for film in films])
+
+    def _judged(self, question: EncodedQuestion) -> NDArray[np.floating]:
+        """The vector that films are ranked by, ``[Ds]``."""
+        if self._frames is not None or (self._bank is not None and question.sentences):
+            return self._comparison.judged(question)
+        return self._comparison.direction(question)
+
+
+def bank_bounds(
+    reached: NDArray[np.floating], middle: Sequence[float], spread: Sequence[float]
+) -> NDArray[np.float64]:
+    """As `Ranking.bounds`, for presence that ordinary sentences tell.
+
+    Args:
+        reached: ``[F]``, what the sentence reaches in each film, its mark subtracted.
+        middle: ``[F]``, what half of the ordinary sentences reach.
+        spread: ``[F]``, by how much more a tenth of them reach.
+    """
+    # What is subtracted from a cosine is rounded too, and is at most so large.
+    error = ERROR * (1 + bank_presence.WEIGHT)
+    return bank_presence.margins(np.asarray(reached) + error, middle, spread)
 
 
 def presence_bounds(

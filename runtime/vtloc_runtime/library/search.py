@@ -6,7 +6,7 @@ import hashlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,13 +17,14 @@ import numpy as np
 
 import vtloc_runtime
 from vtloc_runtime.batch.answer import AnswerVideos
-from vtloc_runtime.batch.jobs import Job, VideoJobs, job_id, read_videos
+from vtloc_runtime.batch.jobs import Job, VideoJobs, read_videos
 from vtloc_runtime.batch.worker_pool import PipelineOptions
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.library.closest import closest_cosines
 from vtloc_runtime.library.index import LibraryIndex, Snapshot
 from vtloc_runtime.library.ranking import Ranking
 from vtloc_runtime.library.update import FilmReader, Update, update_index
+from vtloc_runtime.localize.questions.question import read_questions
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
@@ -35,14 +36,14 @@ if TYPE_CHECKING:
     from vtloc_runtime.library.catalogue import Film
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
+    from vtloc_runtime.localize.questions.question import EncodedQuestion, Query, Question
     from vtloc_runtime.video.isolation.chunks import Read
 
 FOLDER = "libraries"
 """The folder of indexes, in the folder of the feature cache."""
 
-_SENTENCES = 16
-"""Sentences that share a pass over the index."""
-
+_AT_ONCE = 16
+"""Questions that share a pass over the index."""
 
 _ROUNDING = 1e-4
 """By how much the presence in a record may differ from the exact one."""
@@ -53,10 +54,10 @@ class SearchOptions:
     """What a search returns.
 
     Attributes:
-        top: Films to return for each sentence, at most.
+        top: Films to return for each question, at most.
         moments: Moments to return for each film, at most.
         min_score: Leave out moments with a lower score, and films without any other.
-        found_only: Leave out films that do not show what the sentence describes.
+        found_only: Leave out films that do not show what is asked for.
     """
 
     top: int = 20
@@ -203,7 +204,7 @@ class Library:
 
     def search(
         self,
-        queries: Sequence[str],
+        queries: Query | Iterable[Query],
         options: SearchOptions | None = None,
         *,
         run: str = "",
@@ -211,23 +212,23 @@ class Library:
         """Search the films that are in the index.
 
         Args:
-            queries: Sentences.
+            queries: One question, or several in a list, as ``Localizer.localize`` takes them.
             options: What to return.
             run: Fingerprint of everything that answers depend on; it is copied into the records.
 
         Yields:
-            The records of one sentence, the film that shows it most clearly first. Each is the
+            The records of one question, the film that shows it most clearly first. Each is the
             answer that asking the film alone gives.
 
         Raises:
-            QueryError: A sentence cannot be searched for.
+            QueryError: A sentence cannot be searched for, or a picture cannot be read.
             FeatureError: The index is damaged.
         """
         chosen = options or SearchOptions()
-        sentences = self._localizer.sentences.encode(list(queries))
+        asked, _ = read_questions(queries)
         snapshot, update = self._state
         films = [(video, film) for video, film in update.films.items() if film.rows is not None]
-        looks = [film.looks for _, film in films]
+        entries = [film for _, film in films]
         ranges = [film.rows for _, film in films if film.rows is not None]
         with _Questions(
             self._localizer,
@@ -236,18 +237,19 @@ class Library:
             chosen,
             run,
             self._notice,
-            self._ranking.bounds_presence,
         ) as questions:
-            for top in range(0, len(queries), _SENTENCES):
-                part = [one.sentence for one in sentences[top : top + _SENTENCES]]
-                cosines = closest_cosines(snapshot.table, ranges, np.array(part))
-                for row, vector in enumerate(part):
-                    bounds = self._ranking.bounds(vector, cosines[row], looks)
+            encoded = questions.encode(asked)
+            for top in range(0, len(encoded), _AT_ONCE):
+                part = encoded[top : top + _AT_ONCE]
+                vectors = [self._ranking.vector(one) for one in part]
+                cosines = closest_cosines(snapshot.table, ranges, np.array(vectors))
+                for row, question in enumerate(part):
+                    bounds = self._ranking.bounds(question, cosines[row], entries)
                     candidates = [
                         (float(bounds[number]), films[number][0])
                         for number in np.argsort(-bounds, kind="stable")
                     ]
-                    yield questions.best(queries[top + row], candidates)
+                    yield questions.best(question.question, candidates)
 
 
 @dataclass
@@ -260,7 +262,6 @@ class _Questions:
     options: SearchOptions
     run: str
     notice: Callable[[str], None]
-    bounded: bool
     readers: queue.SimpleQueue[Read] = field(default_factory=queue.SimpleQueue)
 
     def __enter__(self) -> Self:
@@ -277,28 +278,29 @@ class _Questions:
         for decoder in self._decoders:
             decoder.close()
 
-    def best(self, query: str, candidates: Sequence[tuple[float, str]]) -> list[Record]:
+    def encode(self, asked: Sequence[Question]) -> list[EncodedQuestion]:
+        with self._reader() as read:
+            return self.localizer.questions.encode(asked, read)
+
+    def best(self, question: Question, candidates: Sequence[tuple[float, str]]) -> list[Record]:
         """The records of the films with the highest presence.
 
         Args:
-            query: The sentence.
+            question: What is asked.
             candidates: An upper bound of each film's presence, and the film; highest first.
         """
         found: list[tuple[float, Record]] = []
         asked = 0
-        bounded = True
         while asked < len(candidates):
-            enough = bounded and len(found) >= self.options.top
+            enough = len(found) >= self.options.top
             if enough and candidates[asked][0] < found[self.options.top - 1][0] - _ROUNDING:
                 break
             size = max(self._at_once, self.options.top - len(found))
             part = candidates[asked : asked + size]
-            records = self._pool.map(lambda one: self._ask(one[1], query), part)
+            records = self._pool.map(lambda one: self._ask(one[1], question), part)
             for (bound, _), record in zip(part, records, strict=True):
-                # Without presence the bound is what films are ranked by. If films are ranked by a
-                # presence that the index knows nothing about, all of them have to be asked.
+                # Without presence the bound is what films are ranked by.
                 presence = bound if record.presence is None else record.presence
-                bounded = bounded and (self.bounded or record.presence is None)
                 if record.error is None:
                     found.append((presence, record))
                 else:
@@ -308,9 +310,9 @@ class _Questions:
         kept = (self.options.keeps(record) for _, record in found[: self.options.top])
         return [record for record in kept if record is not None]
 
-    def _ask(self, video: str, query: str) -> Record:
+    def _ask(self, video: str, question: Question) -> Record:
         work = AnswerVideos(self.options.moments, self.run, self.cache)
-        jobs = VideoJobs(video, (Job(job_id(video, query), video, query),))
+        jobs = VideoJobs(video, (Job.of(video, question),))
         with self._reader() as read:
             return work.do(self.localizer, jobs, read)[0]
 

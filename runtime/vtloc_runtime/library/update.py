@@ -74,21 +74,30 @@ class FilmReader:
                 same = known.by_key[key]
                 return Addition(msgspec.structs.replace(same, name=name, state=state))
             encoded = self._encode(video, key, read, progress, stop)
+            return self._found(encoded, name, state, key or "")
         except (StoppedWorkError, DeviceLostError):
             raise
         except Exception as error:  # noqa: BLE001 - one film's failure must not end the update
             lost = isinstance(error, DecoderLostError) or not isinstance(error, VideoError)
             failure = describe(error)
             return Addition(Film(name=name, state=None if lost else state, failure=failure))
+
+    def _found(
+        self, encoded: EncodedVideo, name: str, state: FileState | None, key: str
+    ) -> Addition:
+        ordinary = self.ranking.ordinary(encoded)
         film = Film(
             name=name,
             state=state,
-            key=key or "",
+            key=key,
             looks=self.ranking.looks(encoded),
+            middle=0.0 if ordinary is None else ordinary.middle,
+            spread=0.0 if ordinary is None else ordinary.spread,
             frames=len(encoded),
             duration=encoded.duration,
         )
-        return Addition(film, pack(self.ranking.frames(encoded)))
+        nearest = None if ordinary is None else ordinary.nearest
+        return Addition(film, pack(self.ranking.frames(encoded), nearest))
 
     def _encode(
         self,

@@ -227,6 +227,11 @@ class Localizer:
         """What turns sentences into vectors, for programs that compare on their own."""
         return self._sentences
 
+    @property
+    def questions(self) -> QuestionEncoder:
+        """What turns questions into vectors, for programs that compare on their own."""
+        return self._questions
+
     def check_query(self, query: Query) -> None:
         """Refuse a question that cannot be searched for, without running anything.
 

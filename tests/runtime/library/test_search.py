@@ -7,12 +7,12 @@ import os
 import shutil
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from tests.support.colours import write_colour_video
+from tests.support.colours import COLOURS, write_colour_video
 from vtloc_runtime import Localizer
 from vtloc_runtime.batch import FeatureCache, PipelineOptions
 from vtloc_runtime.cli.main import main
@@ -168,18 +168,91 @@ def test_a_bundle_without_presence_ranks_by_the_closest_frame(
     assert {Path(one["video"]).stem for one in found} == {"blue", "yellow then blue"}
 
 
-def test_a_presence_that_the_index_cannot_bound_is_asked_of_every_film(
-    films: Path, presence_bundle: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_picture_searches_alone_and_with_sentences(
+    films: Path, presence_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unknown = SimpleNamespace(of=lambda _bundle: None)
-    monkeypatch.setattr("vtloc_runtime.library.ranking.PresenceCheck", unknown)
-    with Localizer.open(presence_bundle) as localizer:
-        library = Library([str(films)], localizer, FeatureCache())
-        library.update()
-        (every,) = library.search(["green"], SearchOptions(top=5))
-        monkeypatch.setattr("vtloc_runtime.library.search.available_processors", lambda: 1)
-        (best,) = library.search(["green"], SearchOptions(top=1))
-    assert [one.presence for one in best] == [max(one.presence or 0.0 for one in every)]
+    magenta = tmp_path / "magenta.png"
+    Image.new("RGB", (50, 30), COLOURS["magenta"]).save(magenta)
+    words = (films, "--like", magenta, "-b", presence_bundle)
+    _, asked, _ = run(capsys, *words)
+    code, found, _ = run(capsys, "search", *words)
+    assert code == 0
+    alone = {record["id"]: answer(record) for record in asked}
+    assert {record["id"]: answer(record) for record in found} == alone
+    assert Path(found[0]["video"]).stem == "cyan, magenta, green"
+    assert (found[0]["query"], found[0]["like"]) == ("", [str(magenta)])
+    _, both, _ = run(capsys, "search", *words, "-q", "magenta", "-q", "blue", "--top", 1)
+    assert [(one["query"], one["like"]) for one in both] == [
+        ("magenta", [str(magenta)]),
+        ("blue", [str(magenta)]),
+    ]
+
+
+def test_pictures_that_cannot_be_read_are_refused_before_films_are(
+    films: Path, presence_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff\xe0" + b"x" * 50)
+    for place, expected in ((broken, 4), (tmp_path / "gone.png", 2), (tmp_path, 2)):
+        code, found, said = run(capsys, "search", films, "--like", place, "-b", presence_bundle)
+        assert (code, found) == (expected, [])
+        assert str(place) in said
+        assert "searched" not in said
+        assert len(said.splitlines()) == 1
+
+
+def test_the_films_become_a_page_in_their_order(
+    films: Path, presence_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    words = ("search", films, "-q", "green", "--found-only", "-b", presence_bundle)
+    code, found, said = run(capsys, *words, "--report", page)
+    assert code == 0
+    assert str(page) in said
+    text = page.read_text()
+    places = [text.index(Path(record["video"]).name) for record in found]
+    assert len(places) == 2
+    assert places == sorted(places)
+    assert "yellow then blue" not in text
+    _, silent, _ = run(capsys, *words, "--format", "csv", "--to", tmp_path / "found.csv")
+    assert [one["id"] for one in silent] == [one["id"] for one in found]
+    assert "green" in (tmp_path / "found.csv").read_text()
+
+
+def test_a_search_that_finds_nothing_is_a_page_too(
+    films: Path, presence_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    (films / "cyan, magenta, green.mp4").unlink()
+    words = ("search", films, "-q", "magenta", "--found-only", "-b", presence_bundle)
+    code, found, said = run(capsys, *words, "--report", page, "--clips", tmp_path / "clips")
+    assert (code, found) == (0, [])
+    assert "searched 4 films" in said
+    assert page.read_text().startswith("<!")
+
+
+def test_a_question_of_too_many_pictures_is_refused_before_films_are_read(
+    films: Path, presence_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blue = tmp_path / "blue.png"
+    Image.new("RGB", (50, 30), COLOURS["blue"]).save(blue)
+    pictures = [word for _ in range(64) for word in ("--like", blue)]
+    code, found, said = run(capsys, "search", films, *pictures, "-q", "blue", "-b", presence_bundle)
+    assert (code, found) == (4, [])
+    assert "65 wordings and pictures" in said
+
+
+def test_outputs_replace_no_film_and_need_a_question(
+    films: Path, presence_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    film = films / "red.mp4"
+    before = film.read_bytes()
+    words = ("search", films, "-b", presence_bundle, "--report")
+    assert run(capsys, *words, film, "-q", "red")[0] == 8
+    assert film.read_bytes() == before
+    code, _, said = run(capsys, *words, tmp_path / "page.html")
+    assert code == 2
+    assert "-q" in said
 
 
 def test_a_library_of_many_films_asks_few(

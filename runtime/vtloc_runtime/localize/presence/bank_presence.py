@@ -21,7 +21,7 @@ from vtloc_runtime.errors import BundleError
 from vtloc_runtime.localize.presence.absence import ReferenceFrames
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import SharedSpace
@@ -169,6 +169,21 @@ class BankPresence:
         return cosines - WEIGHT * others, WEIGHT * nearest[:, 0]
 
 
+def margins(reached: ArrayLike, middle: ArrayLike, spread: ArrayLike) -> FloatArray:
+    """By how much sentences stand out from ordinary ones; it rises with what they reach.
+
+    Args:
+        reached: What they reach.
+        middle: What half of the ordinary sentences reach.
+        spread: By how much more a tenth of those reach.
+
+    Returns:
+        As `OrdinaryMargins.margin` says, for each.
+    """
+    above = np.asarray(reached, dtype=np.float64) - np.asarray(middle, dtype=np.float64)
+    return np.asarray(np.clip(above / np.maximum(spread, _NARROWEST), -_LARGEST, _LARGEST))
+
+
 def likelihood(margin: float) -> float:
     """How likely a video shows a sentence that stands out so far from ordinary ones.
 
@@ -206,6 +221,5 @@ class OrdinaryMargins:
             0 where it reaches what half of the ordinary sentences do, 1 where nine in ten reach
             less; within -10 and 10.
         """
-        found = float(np.max(curve - self.nearest)) - mark
-        margin = (found - self.middle) / max(self.spread, _NARROWEST)
-        return min(max(margin, -_LARGEST), _LARGEST)
+        reached = float(np.max(curve - self.nearest)) - mark
+        return float(margins(reached, self.middle, self.spread))

@@ -64,7 +64,7 @@ class Comparison:
         by_frames: PresenceCheck | None = None,
     ) -> None:
         self._shared = shared
-        self._bank, self._frames = by_bank, by_frames
+        self.by_bank, self.by_frames = by_bank, by_frames
         self._common: NDArray[np.float64] | None = None
         if bank is not None and mean_weight:
             self._common = mean_weight * bank.mean.astype(np.float64)
@@ -91,7 +91,22 @@ class Comparison:
     @property
     def tells_presence(self) -> bool:
         """Whether it can be told that a video does not show what a sentence describes."""
-        return self._bank is not None or self._frames is not None
+        return self.by_bank is not None or self.by_frames is not None
+
+    @staticmethod
+    def judged(question: EncodedQuestion) -> NDArray[np.floating]:
+        """The vector ``[Ds]`` that presence is told of: its sentence, or else its picture.
+
+        Args:
+            question: What is asked.
+
+        Returns:
+            Shorter than 1 where several wordings or pictures are averaged; each cosine to it
+            counts so much less.
+        """
+        if question.sentences or question.picture is None:
+            return _mean(question)
+        return question.picture
 
     def direction(self, question: EncodedQuestion) -> NDArray[np.float64]:
         """The vector ``[Ds]`` whose cosine rises and falls as a question's curve does, nearly.
@@ -130,9 +145,9 @@ class Comparison:
         of_sentences = iter(zip(sentences, curves, strict=False))
         of_pictures = iter(zip(pictures, curves[len(sentences) :], strict=False))
         ordinary = None
-        if sentences and self._bank is not None:
-            ordinary = self._bank.in_video(video.rows, self._shared)
-        looks = 1.0 if self._frames is None else self._frames.looks(video.table, self._shared)
+        if sentences and self.by_bank is not None:
+            ordinary = self.by_bank.in_video(video.rows, self._shared)
+        looks = 1.0 if self.by_frames is None else self.by_frames.looks(video.table, self._shared)
         found = []
         for question in questions:
             parts: list[FloatArray] = []
@@ -141,28 +156,28 @@ class Comparison:
                 vector, raw = next(of_pictures)
                 parts.append(raw)
                 # Pictures come closer to frames than any sentence does: no bank tells.
-                seen = self._by_frames(seen, vector, raw, looks)
+                seen = self._told_by_frames(seen, vector, raw, looks)
             if question.sentences:
                 vector, raw = next(of_sentences)
                 parts.append(raw - common)
-                seen = self._by_frames(seen, vector, raw, looks)
-                if self._bank is not None and ordinary is not None:
-                    margin = ordinary.margin(raw, self._bank.mark(vector))
+                seen = self._told_by_frames(seen, vector, raw, looks)
+                if self.by_bank is not None and ordinary is not None:
+                    margin = ordinary.margin(raw, self.by_bank.mark(vector))
                     seen = replace(seen, likelihood=likelihood(margin))
-                    if self._frames is None:
-                        seen = replace(seen, margin=margin, shown=self._bank.shows(margin))
+                    if self.by_frames is None:
+                        seen = replace(seen, margin=margin, shown=self.by_bank.shows(margin))
             curve = _together(parts)
             found.append(replace(seen, curve=curve if video.index is None else curve[video.index]))
         return found
 
-    def _by_frames(
+    def _told_by_frames(
         self, seen: Compared, vector: NDArray[np.floating], curve: FloatArray, looks: float
     ) -> Compared:
         """Decided by frames of other videos, where there are some."""
-        if self._frames is None:
+        if self.by_frames is None:
             return seen
-        margin = self._frames.margin(curve, vector, looks)
-        return replace(seen, margin=margin, shown=self._frames.shows(margin))
+        margin = self.by_frames.margin(curve, vector, looks)
+        return replace(seen, margin=margin, shown=self.by_frames.shows(margin))
 
 
 def _mean(question: EncodedQuestion) -> NDArray[np.float64]:
