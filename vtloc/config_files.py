@@ -73,7 +73,9 @@ def write_toml(path: Path, values: Mapping[str, Any], *, heading: str) -> None:
     try:
         import tomli_w
     except ImportError as error:
-        raise MissingExtraError.of("tomli_w", extra="train", purpose="writing TOML") from error
+        raise MissingExtraError.for_package(
+            "tomli_w", extra="train", purpose="writing TOML"
+        ) from error
     write_whole(path, f"# {heading}\n{tomli_w.dumps(_without_none(values))}".encode())
 
 

@@ -60,7 +60,7 @@ class Interval:
     high: float
 
     @classmethod
-    def of(cls, values: Sequence[float] | NDArray[np.floating]) -> Interval:
+    def from_values(cls, values: Sequence[float] | NDArray[np.floating]) -> Interval:
         """The mean of values, over resamples of them."""
         rows = np.asarray(values, dtype=np.float64)
         rng = np.random.default_rng(0)
@@ -96,14 +96,14 @@ def retrieval(images: Vectors, captions: Vectors) -> None:
         bank = SentenceBank.of_vectors(captions[other], captions[other].mean(axis=0))
         asked = [question(captions[place]) for place in own]
         for hits, weight in ((plain, 0.0), (shipped, MEAN_WEIGHT)):
-            found = Comparison(shared, bank, mean_weight=weight).of(video, asked)
+            found = Comparison(shared, bank, mean_weight=weight).compare(video, asked)
             hits[own] = [one.curve.argmax() == place for one, place in zip(found, own, strict=True)]
     print(f"\n### {count} photographs and captions, ViT-B/16: caption to photograph\n")
     print("| query | R@1 |\n|---|--:|")
-    print(f"| cosine | {Interval.of(plain.astype(float))} |")
+    print(f"| cosine | {Interval.from_values(plain.astype(float))} |")
     print(f"| as shipped: less {MEAN_WEIGHT:g} of the mean text | "
-          f"{Interval.of(shipped.astype(float))} |")  # fmt: skip
-    gain = Interval.of(shipped.astype(float) - plain.astype(float))
+          f"{Interval.from_values(shipped.astype(float))} |")  # fmt: skip
+    gain = Interval.from_values(shipped.astype(float) - plain.astype(float))
     print(f"\nGained by subtracting the mean text: {gain}")
 
 
@@ -129,7 +129,7 @@ def picture_presence(images: Vectors, captions: Vectors) -> None:
                 [
                     [
                         found.margin
-                        for found in comparison.of(pictures_video(images[one]), questions)
+                        for found in comparison.compare(pictures_video(images[one]), questions)
                     ]
                     for one in sets
                 ]
@@ -140,7 +140,8 @@ def picture_presence(images: Vectors, captions: Vectors) -> None:
             areas.append(rejection_curve(present, absent).area)
             kept.append(float((present >= THRESHOLD).mean()))
             passed.append(float((absent >= THRESHOLD).mean()))
-        print(f"| {size} | {Interval.of(areas)} | {Interval.of(kept)} | {Interval.of(passed)} |")
+        cells = " | ".join(str(Interval.from_values(one)) for one in (areas, kept, passed))
+        print(f"| {size} | {cells} |")
 
 
 def encoders_bundle(folder: Path) -> Path:
@@ -217,7 +218,7 @@ class CaptionSet:
             video, shown = self._of_length(place, frames)
             asked = [one for one, home in zip(questions, self._home, strict=True)
                      if home not in shown]  # fmt: skip
-            margins = [one.margin or 0.0 for one in comparison.of(video, asked)]
+            margins = [one.margin or 0.0 for one in comparison.compare(video, asked)]
             shares.append(float(np.mean(np.array(margins) >= THRESHOLD)))
         return shares
 
@@ -265,11 +266,13 @@ def captions(media: Path, scratch: Path) -> None:
         scores = np.array([one.best.score for one in (*present, *absent) if one.best is not None])
         right = np.concatenate([overlaps >= RIGHT, np.zeros(len(absent), dtype=bool)])
         rows = {
-            "R1@0.5": Interval.of((overlaps >= 0.5).astype(float)),
-            "R1@0.7": Interval.of((overlaps >= 0.7).astype(float)),
-            "mIoU": Interval.of(overlaps),
+            "R1@0.5": Interval.from_values((overlaps >= 0.5).astype(float)),
+            "R1@0.7": Interval.from_values((overlaps >= 0.7).astype(float)),
+            "mIoU": Interval.from_values(overlaps),
             "presence, area under the curve": f"{100 * rejection_curve(inside, outside).area:.1f}",
-            f"shown, kept at {THRESHOLD:g}": Interval.of((inside >= THRESHOLD).astype(float)),
+            f"shown, kept at {THRESHOLD:g}": Interval.from_values(
+                (inside >= THRESHOLD).astype(float)
+            ),
             "right answers scored above wrong and absent ones, area": (
                 f"{100 * rejection_curve(scores[right], scores[~right]).area:.1f}"
             ),
@@ -283,7 +286,7 @@ def captions(media: Path, scratch: Path) -> None:
             print(f"| {name} | {figure} |")
         print("\n| frames of a video that does not show it | let through |\n|--:|--:|")
         for frames in LENGTHS:
-            print(f"| {frames} | {Interval.of(asked.passed(frames))} |", flush=True)
+            print(f"| {frames} | {Interval.from_values(asked.passed(frames))} |", flush=True)
 
 
 def main() -> None:

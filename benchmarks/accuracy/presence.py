@@ -104,7 +104,10 @@ def shares(
         frames: Of each film.
         chance: Where every choice comes from.
     """
-    check, shared = PresenceCheck.of(localizer.bundle), localizer.bundle.manifest.shared_space
+    check, shared = (
+        PresenceCheck.from_bundle(localizer.bundle),
+        localizer.bundle.manifest.shared_space,
+    )
     if check is None or shared is None:
         return [1.0, 1.0, 1.0]
     everything = list(dict.fromkeys([*asked, *(one for clip in clips for one in clip.sentences)]))

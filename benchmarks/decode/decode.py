@@ -61,7 +61,7 @@ def video_minutes(path: Path) -> float:
 def benchmark(path: Path, names: list[str], rounds: int) -> dict[str, dict[str, float]]:
     """The median of each method over interleaved rounds, CPU seconds a minute of video."""
     minutes = video_minutes(path)
-    script = Script.of(path)
+    script = Script.read(path)
     runs: dict[str, Callable[[], int]] = {
         "limit": limit_of(path, script),
         "limit, read and shrunk": lambda: read_by_script(path, script),

@@ -65,7 +65,7 @@ class Script:
     samples: int
 
     @classmethod
-    def of(cls, path: Path) -> Script:
+    def read(cls, path: Path) -> Script:
         """Read the file once, and write down what happens."""
         options = VideoOptions()
         recorded = _RecordingPass(Source(path, options), options)

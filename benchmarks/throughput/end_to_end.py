@@ -71,7 +71,7 @@ class PlainPipeline:
         if source.network is None:
             raise UsageError("the bundle has no localizer network", where=bundle.path)
         self._localizer = source.network.eval()
-        self._tokenizer = QueryTokenizer.of(bundle)
+        self._tokenizer = QueryTokenizer.from_bundle(bundle)
         self._manifest = bundle.manifest
         self.shown: FrameSequence | None = None
         """The pictures of the last video, and their times."""

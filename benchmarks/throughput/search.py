@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path)
     chosen = parser.parse_args()
     chance = np.random.default_rng(1)
-    reference = ReferenceFrames.of(chance.normal(size=(500, chosen.width)))
+    reference = ReferenceFrames.from_features(chance.normal(size=(500, chosen.width)))
     check = PresenceCheck(reference, 0.5, 0.0)
     print(
         "| hours | frames | file, MiB | multiplied by | one sentence, s | its processor s | "

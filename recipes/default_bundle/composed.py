@@ -81,7 +81,7 @@ class ComposedVideos:
             seed: Of everything that is drawn.
         """
         composer = Composer(
-            ClassPrototypes.of(self.encoders.visual),
+            ClassPrototypes.from_encoder(self.encoders.visual),
             load_vocabulary(split),
             split,
             replace(self.recipe.composition, absent=float(absent), frames=_FRAMES),
@@ -107,7 +107,7 @@ class ComposedVideos:
         ):
             places = np.linspace(0, len(encoded) - 1, _FRAMES_OF_ONE).round().astype(np.int64)
             rows.append(encoded.features[places, start:stop])
-        return ReferenceFrames.of(np.concatenate(rows))
+        return ReferenceFrames.from_features(np.concatenate(rows))
 
 
 def ask_composed(

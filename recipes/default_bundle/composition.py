@@ -118,7 +118,7 @@ class Composer:
         self._split: Split = split
         self._config = config
         self._footage = footage
-        pools = [(vocabulary.of(relation), share) for relation, share in config.relations]
+        pools = [(vocabulary.related(relation), share) for relation, share in config.relations]
         self._pools = [pool for pool, _ in pools if len(pool)]
         shares = np.array([share for pool, share in pools if len(pool)])
         self._shares = shares / shares.sum()

@@ -39,7 +39,7 @@ class ClassPrototypes:
     neighbours: NDArray[np.int64]
 
     @classmethod
-    def of(cls, encoder: EfficientNetLite0Encoder) -> Self:
+    def from_encoder(cls, encoder: EfficientNetLite0Encoder) -> Self:
         """Read them out of a classifier's weights."""
         weight = encoder.network.classifier.weight.detach().float()
         rows = torch.nn.functional.normalize(weight - weight.mean(dim=0), dim=1)

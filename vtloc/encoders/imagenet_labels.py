@@ -26,7 +26,7 @@ def class_names() -> tuple[str, ...]:
         # weights enumeration, which holds the very same list.
         from torchvision.models import MobileNet_V2_Weights
     except ImportError as error:
-        raise MissingExtraError.of(
+        raise MissingExtraError.for_package(
             "torchvision", extra="export", purpose="naming the ImageNet classes"
         ) from error
     return tuple(MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"])
@@ -52,7 +52,7 @@ def _class_entries() -> tuple[str, ...]:
     try:
         from timm.data.imagenet_info import ImageNetInfo
     except ImportError as error:
-        raise MissingExtraError.of(
+        raise MissingExtraError.for_package(
             "timm", extra="export", purpose="describing the ImageNet classes"
         ) from error
     return tuple(ImageNetInfo("imagenet-1k").label_descriptions(detailed=True))

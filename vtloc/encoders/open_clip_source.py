@@ -162,7 +162,7 @@ def import_open_clip() -> Any:
     try:
         import open_clip
     except ImportError as error:
-        raise MissingExtraError.of(
+        raise MissingExtraError.for_package(
             "open_clip", extra="export", purpose="an open_clip encoder"
         ) from error
     return open_clip

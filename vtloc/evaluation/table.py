@@ -33,7 +33,7 @@ class Row:
     values: Mapping[str, float]
 
     @classmethod
-    def of(cls, name: str, scores: Scores) -> Row:
+    def from_scores(cls, name: str, scores: Scores) -> Row:
         """A line from scores."""
         plain = scores.to_json()
         return cls(name, {k: float(v) for k, v in plain.items() if k != "queries"})
@@ -56,7 +56,7 @@ def blind_rows(
         strict=strict,
         precision=precision,
     )
-    rows = [Row.of("whole video", whole)]
+    rows = [Row.from_scores("whole video", whole)]
     if train is not None:
         window = best_constant_window(train.examples)
         constant = score(
@@ -64,7 +64,9 @@ def blind_rows(
             strict=strict,
             precision=precision,
         )
-        rows.append(Row.of(f"constant window [{window[0]:.2f}, {window[1]:.2f}]", constant))
+        rows.append(
+            Row.from_scores(f"constant window [{window[0]:.2f}, {window[1]:.2f}]", constant)
+        )
     return rows
 
 

@@ -182,6 +182,8 @@ def _open_hdf5(path: Path) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise MissingExtraError.of("h5py", extra="train", purpose="reading HDF5") from error
+        raise MissingExtraError.for_package(
+            "h5py", extra="train", purpose="reading HDF5"
+        ) from error
     with _reading(path):
         return h5py.File(path, "r")

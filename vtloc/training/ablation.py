@@ -134,7 +134,7 @@ class ArmResult:
         rows = []
         if self.scores:
             columns: dict[str, list[float]] = defaultdict(list)
-            for row in (Row.of(self.arm.name, scores) for scores in self.scores):
+            for row in (Row.from_scores(self.arm.name, scores) for scores in self.scores):
                 for column, value in row.values.items():
                     columns[column].append(value)
             means = {column: float(np.mean(values)) for column, values in columns.items()}

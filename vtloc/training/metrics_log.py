@@ -78,7 +78,9 @@ def plot_curves(journal: MetricsJournal, picture: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError.of("matplotlib", extra="train", purpose="drawing curves") from error
+        raise MissingExtraError.for_package(
+            "matplotlib", extra="train", purpose="drawing curves"
+        ) from error
     rows = journal.read()
     epochs = [row["epoch"] + 1 for row in rows]
     figure = Figure(figsize=(10, 4), layout="constrained")

@@ -42,7 +42,9 @@ def load_graph(content: bytes, *, where: object = None) -> ModelProto:
         import onnx
         from onnx import shape_inference
     except ImportError as error:
-        raise MissingExtraError.of("onnx", extra="calibration", purpose="calibration") from error
+        raise MissingExtraError.for_package(
+            "onnx", extra="calibration", purpose="calibration"
+        ) from error
     try:
         model = shape_inference.infer_shapes(onnx.load_from_string(content))
     except Exception as error:

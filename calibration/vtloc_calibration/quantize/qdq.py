@@ -65,7 +65,9 @@ class ActivationRanges:
     unsigned: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, histograms: Mapping[str, Histogram], method: RangeMethod) -> ActivationRanges:
+    def from_histograms(
+        cls, histograms: Mapping[str, Histogram], method: RangeMethod
+    ) -> ActivationRanges:
         """Choose thresholds from histograms."""
         found = {name: histogram.threshold(method) for name, histogram in histograms.items()}
         unsigned = frozenset(

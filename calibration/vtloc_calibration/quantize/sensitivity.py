@@ -164,7 +164,7 @@ def int8_trials(
         method: NetworkTrial(
             network,
             reference,
-            _quantizer(model, ActivationRanges.of(histograms, method), processor),
+            _quantizer(model, ActivationRanges.from_histograms(histograms, method), processor),
             modules=modules,
             calls=_judged(judged, network),
             answers=answers,

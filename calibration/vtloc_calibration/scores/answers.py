@@ -205,8 +205,10 @@ class _Margins:
         largest = max(len(rows) for rows in drawn)
         if len(pool) - largest < LEAST_REFERENCE:
             return None, None
-        whole = ReferenceFrames.of(pool).fitted(asked)
-        others = (ReferenceFrames.of(pool[owner != video]) for video in range(len(drawn)))
+        whole = ReferenceFrames.from_features(pool).fitted(asked)
+        others = (
+            ReferenceFrames.from_features(pool[owner != video]) for video in range(len(drawn))
+        )
         return self._measure([replace(one, tail=whole.tail) for one in others]), whole
 
     def _measure(self, references: Sequence[ReferenceFrames]) -> list[float]:

@@ -123,7 +123,7 @@ def _fit_isotonic(scores: FloatArray, right: BoolArray) -> ScoreCalibration:
     try:
         from sklearn.isotonic import IsotonicRegression
     except ImportError as error:
-        raise MissingExtraError.of(
+        raise MissingExtraError.for_package(
             "scikit-learn", extra="calibration", purpose="isotonic calibration"
         ) from error
     # Half an answer of the opposite kind at either end: no finite sample proves 0 or 1.

@@ -39,7 +39,9 @@ def figure(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError.of("matplotlib", extra="calibration", purpose="a plot") from error
+        raise MissingExtraError.for_package(
+            "matplotlib", extra="calibration", purpose="a plot"
+        ) from error
     drawing = Figure(figsize=(width * panels, height), layout="constrained")
     FigureCanvasAgg(drawing)
     axes = [drawing.add_subplot(1, panels, index + 1) for index in range(panels)]

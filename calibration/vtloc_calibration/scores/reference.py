@@ -79,7 +79,7 @@ def draw_reference(
                 drawn.append(rows[:, shared.start : shared.stop])
             if progress is not None:
                 progress(done)
-    found = ReferenceFrames.of(np.concatenate(drawn)) if drawn else None
+    found = ReferenceFrames.from_features(np.concatenate(drawn)) if drawn else None
     if found is None or len(found.frames) < LEAST_REFERENCE:
         count = 0 if found is None else len(found.frames)
         raise CalibrationError(

@@ -70,7 +70,7 @@ def networks_for_tensorrt(
     try:
         from vtloc_export.bundle_export import export_bundle
     except ImportError as error:
-        raise MissingExtraError.of(
+        raise MissingExtraError.for_package(
             str(error.name), extra="default-bundle", purpose="making FP16 networks"
         ) from error
     began = time.perf_counter()

@@ -33,7 +33,7 @@ def sanitized(model: ModelProto) -> ModelProto:
     try:
         from polygraphy.backend.onnx import fold_constants
     except ImportError as error:
-        raise MissingExtraError.of(
+        raise MissingExtraError.for_package(
             "polygraphy", extra="export", purpose="sanitizing a graph"
         ) from error
     try:

@@ -111,7 +111,7 @@ def _trace(
             )
             simplify(program.model)
     except ImportError as error:
-        raise MissingExtraError.of(
+        raise MissingExtraError.for_package(
             error.name or "onnxscript", extra="export", purpose="exporting to ONNX"
         ) from error
     except Exception as error:

@@ -49,7 +49,7 @@ class Job:
     pictures: tuple[Picture, ...] = ()
 
     @classmethod
-    def of(cls, video: str, question: Question) -> Self:
+    def from_question(cls, video: str, question: Question) -> Self:
         """The job of asking one video a question, with the id that `read_jobs` gives it.
 
         Args:

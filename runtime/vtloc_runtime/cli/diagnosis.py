@@ -302,8 +302,8 @@ def _bundle(path: str | Path | None, digest: str | None) -> tuple[Bundle | None,
             for variant in network.variants.values():
                 bundle.onnx(variant)
         bundle.tokenizer()
-        PresenceCheck.of(bundle)
-        SentenceBank.of(bundle)
+        PresenceCheck.from_bundle(bundle)
+        SentenceBank.from_bundle(bundle)
     except VtlocError as error:
         detail = f"{error.where}: {error.what}" if error.where else error.what
         return None, [Finding("bundle", "problem", detail, error.remedy or "")]

@@ -40,7 +40,9 @@ def mcp(
         from vtloc_runtime.serve.agent_tools import create_server
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
-        raise MissingExtraError.of(package, extra="mcp", purpose="mcp", cause=error) from error
+        raise MissingExtraError.for_package(
+            package, extra="mcp", purpose="mcp", cause=error
+        ) from error
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.serve.folders import ServedFolders

@@ -114,7 +114,7 @@ class OutputOptions:
         """
         from vtloc_runtime.handover.cuts import FrameRate
 
-        return None if self.rate is None else FrameRate.of(self.rate)
+        return None if self.rate is None else FrameRate.parse(self.rate)
 
     @property
     def to_folder(self) -> bool:
@@ -214,4 +214,4 @@ def _check_package(package: str, extra: str, purpose: str) -> None:
     from importlib.util import find_spec
 
     if find_spec(package) is None:
-        raise MissingExtraError.of(package, extra=extra, purpose=purpose)
+        raise MissingExtraError.for_package(package, extra=extra, purpose=purpose)

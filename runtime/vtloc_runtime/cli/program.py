@@ -189,7 +189,7 @@ def _as_vtloc_error(error: BaseException, program: str, extra: str) -> VtlocErro
     if isinstance(error, ImportError):
         package = (error.name or "").partition(".")[0]
         if package and package not in _FIRST_PARTY:
-            return MissingExtraError.of(package, extra=extra, purpose=program, cause=error)
+            return MissingExtraError.for_package(package, extra=extra, purpose=program, cause=error)
     if isinstance(error, OSError) and error.filename is None and error.errno in _FAILED_WRITES:
         _silence_stdout()
         return OutputError(f"cannot write the output: {error.strerror}")

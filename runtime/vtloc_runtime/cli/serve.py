@@ -88,7 +88,9 @@ def serve(
         from vtloc_runtime.serve.server import serve as run_server
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
-        raise MissingExtraError.of(package, extra="serve", purpose="serve", cause=error) from error
+        raise MissingExtraError.for_package(
+            package, extra="serve", purpose="serve", cause=error
+        ) from error
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
 

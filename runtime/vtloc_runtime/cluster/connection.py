@@ -130,7 +130,7 @@ def _import_ray() -> Any:
         import ray
         import ray.data
     except ImportError as error:
-        raise MissingExtraError.of("ray", extra="ray", purpose="--ray") from error
+        raise MissingExtraError.for_package("ray", extra="ray", purpose="--ray") from error
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return ray

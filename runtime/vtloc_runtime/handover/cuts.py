@@ -36,7 +36,7 @@ class FrameRate:
     value: Fraction
 
     @classmethod
-    def of(cls, value: Fraction | float | str) -> FrameRate:
+    def parse(cls, value: Fraction | float | str) -> FrameRate:
         """The exact rate that is meant: 23.976 and 29.97 are 24000/1001 and 30000/1001.
 
         Raises:
@@ -167,7 +167,7 @@ def plan_cuts(
 
 
 def _shared_rate(films: Sequence[FilmFacts]) -> FrameRate:
-    rates = {FrameRate.of(film.rate) for film in films}
+    rates = {FrameRate.parse(film.rate) for film in films}
     if len(rates) > 1:
         named = ", ".join(sorted(map(str, rates)))
         raise UsageError(

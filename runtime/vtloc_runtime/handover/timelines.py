@@ -109,6 +109,6 @@ def _otio() -> Any:
 
 def _missing(package: str, error: Exception) -> MissingExtraError:
     cause = error if isinstance(error, ImportError) else None
-    return MissingExtraError.of(
+    return MissingExtraError.for_package(
         package, extra="editing", purpose="An editor's timeline", cause=cause
     )

@@ -168,7 +168,7 @@ def is_whole(table: NDArray[np.float16], rows: Rows) -> bool:
 def table_state(path: Path) -> FileState | None:
     """The state of a table's file; None if there is none."""
     with contextlib.suppress(OSError):
-        return FileState.of(path.stat())
+        return FileState.from_stat(path.stat())
     return None
 
 

@@ -143,7 +143,7 @@ class Library:
         Raises:
             JobError: The library cannot be listed.
         """
-        return Update.of(self._state[0], self._listing())
+        return Update.between(self._state[0], self._listing())
 
     def update(
         self,
@@ -312,7 +312,7 @@ class _Questions:
 
     def _ask(self, video: str, question: Question) -> Record:
         work = AnswerVideos(self.options.moments, self.run, self.cache)
-        jobs = VideoJobs(video, (Job.of(video, question),))
+        jobs = VideoJobs(video, (Job.from_question(video, question),))
         with self._reader() as read:
             return work.do(self.localizer, jobs, read)[0]
 
@@ -327,7 +327,7 @@ class _Questions:
 
 def _outcome(snapshot: Snapshot, before: Update) -> Update:
     """The films of the listing after an update."""
-    after = Update.of(snapshot, before.videos)
+    after = Update.between(snapshot, before.videos)
     films = dict(after.films)
     waiting = []
     for video in after.changed:

@@ -125,7 +125,7 @@ class FilmReader:
 def file_state(video: str) -> FileState | None:
     """The state of a file; None if it is gone, or changed so recently that it may change again."""
     try:
-        state = FileState.of(os.stat(video))
+        state = FileState.from_stat(os.stat(video))
     except (OSError, ValueError):
         return None
     settled = time.time_ns() - max(state.changed, state.modified) > _SETTLED
@@ -149,7 +149,7 @@ class Update:
     gone: list[Film]
 
     @classmethod
-    def of(cls, snapshot: Snapshot, videos: Sequence[str]) -> Update:
+    def between(cls, snapshot: Snapshot, videos: Sequence[str]) -> Update:
         """Compare an index with a listing.
 
         Args:

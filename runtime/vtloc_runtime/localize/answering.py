@@ -91,7 +91,7 @@ class Answering:
             return question.sentences[0].sentence
         return self._comparison.direction(question)
 
-    def of(
+    def answer(
         self,
         video: EncodedVideo,
         questions: Sequence[EncodedQuestion],
@@ -148,7 +148,7 @@ class Answering:
         curved = self._strategy in _BY_SIMILARITY or any(not one.sentences for one in questions)
         compared: list[Compared | None] = [None] * len(questions)
         if self._comparison is not None and (curve or curved or self._comparison.tells_presence):
-            compared = [*self._comparison.of(video, questions)]
+            compared = [*self._comparison.compare(video, questions)]
         boundaries = _boundaries_of(video, manifest.shared_space) if curved else None
         silent = np.zeros(len(video))
         answers = []

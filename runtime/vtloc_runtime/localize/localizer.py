@@ -108,7 +108,7 @@ class Localizer:
         limits = [limit for spec in specs if (limit := spec.longest(1)) is not None]
         self._sentences = SentenceEncoder(
             networks["text"],
-            QueryTokenizer.of(bundle, max_tokens=min(limits, default=None)),
+            QueryTokenizer.from_bundle(bundle, max_tokens=min(limits, default=None)),
             batch=batch,
             kept=kept_sentences,
         )
@@ -241,7 +241,7 @@ class Localizer:
             QueryError: A sentence is empty, or nothing the tokenizer knows.
             UsageError: A picture is asked of a bundle whose frames and sentences share no space.
         """
-        self._questions.check(Question.of(query))
+        self._questions.check(Question.parse(query))
 
     def encode_pictures(self, query: Query, *, read: Read = read_here) -> None:
         """Encode a question's pictures in advance; the last few hundred are remembered.
@@ -254,7 +254,7 @@ class Localizer:
             QueryError: A picture cannot be read.
             UsageError: Frames and sentences share no space.
         """
-        self._questions.encode_pictures(Question.of(query), read)
+        self._questions.encode_pictures(Question.parse(query), read)
 
     def encode_video(
         self,
@@ -311,11 +311,11 @@ class Localizer:
             VideoError: The video cannot be read.
             QueryError: A sentence is empty.
         """
-        asked = [one if isinstance(one, Question) else Question.of(one) for one in queries]
+        asked = [one if isinstance(one, Question) else Question.parse(one) for one in queries]
         questions = self._questions.encode(asked, read)
 
         def ask(video: EncodedVideo, count: int) -> list[Localization]:
-            return self._answering.of(video, questions, count, always=True)
+            return self._answering.answer(video, questions, count, always=True)
 
         quick = QuickEncoder(self._videos, source, options, read)
         return quick.search(ask, moments=check_moments(moments), known=known)
@@ -411,7 +411,7 @@ class Localizer:
         self._check_features(encoded)
         began = time.perf_counter()
         unique = list({question.key: question for question in questions}.values())
-        answers = self._answering.of(encoded, unique, moments, alignment=alignment, curve=curve)
+        answers = self._answering.answer(encoded, unique, moments, alignment=alignment, curve=curve)
         found = dict(zip((one.key for one in unique), answers, strict=True))
         notify(self._observer, "localize", time.perf_counter() - began, len(questions))
         given = [
@@ -453,7 +453,7 @@ class Localizer:
             VideoError: The video cannot be read.
             NetworkError: A network failed, or gave numbers that are not finite.
         """
-        questions = [answer.question or Question.of(answer.query) for answer in answers]
+        questions = [answer.question or Question.parse(answer.query) for answer in answers]
         encoded_questions = self._questions.encode(questions, read)
         return self._refine(source, encoded, answers, encoded_questions, options, read=read)
 

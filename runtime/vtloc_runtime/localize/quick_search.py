@@ -60,7 +60,7 @@ class QuickEncoder:
         self._source = source
         self._options = options
         self._read = read
-        self._mark = FileMark.of(source)
+        self._mark = FileMark.from_source(source)
         self._timings: Counter[str] = Counter()
 
     def search(self, ask: Ask, *, moments: int, known: EncodedVideo | None) -> EncodedVideo:
@@ -78,7 +78,7 @@ class QuickEncoder:
         Raises:
             VideoError: The video cannot be read.
         """
-        sketch = None if known is None else Sketch.of(known, self._encoder.rate)
+        sketch = None if known is None else Sketch.from_video(known, self._encoder.rate)
         sketch = sketch or self._begin()
         if sketch is None:
             return self._whole()
@@ -96,7 +96,7 @@ class QuickEncoder:
         Raises:
             VideoError: The video cannot be read.
         """
-        sketch = Sketch.of(known, self._encoder.rate)
+        sketch = Sketch.from_video(known, self._encoder.rate)
         return self._whole() if sketch is None else self._rest(sketch)
 
     def _begin(self) -> Sketch | None:
@@ -123,7 +123,7 @@ class QuickEncoder:
 
     def _look(self, sketch: Sketch, wanted: NDArray[np.intp]) -> bool:
         frames = self._encode(sketch.instants(wanted), keyframes=False)
-        if len(frames) != len(wanted) or FileMark.of(self._source) != self._mark:
+        if len(frames) != len(wanted) or FileMark.from_source(self._source) != self._mark:
             return False
         sketch.add(wanted, _rows(frames), frames.times)
         return True

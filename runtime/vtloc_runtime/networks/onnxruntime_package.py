@@ -36,7 +36,7 @@ def import_onnxruntime(*, extra: str, purpose: str) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingExtraError.of("onnxruntime", extra=extra, purpose=purpose) from error
+        raise MissingExtraError.for_package("onnxruntime", extra=extra, purpose=purpose) from error
     if not hasattr(onnxruntime, "InferenceSession"):
         raise BackendError(
             "onnxruntime is installed but broken",

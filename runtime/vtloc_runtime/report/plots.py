@@ -38,7 +38,7 @@ def plot_answer(film: Film, answer: Answer) -> bytes:
         from matplotlib.backends.backend_pdf import FigureCanvasPdf
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError.of(
+        raise MissingExtraError.for_package(
             "matplotlib", extra="plot", purpose="A plot", cause=error
         ) from error
     heights = _heights(film, answer)

@@ -63,7 +63,7 @@ def create_server(service: Service) -> MCPServer[None]:
     ) -> MomentsAnswer:
         """Find the moments of one video that a sentence describes, in seconds, best first."""
         with _tool_errors():
-            return MomentsAnswer.of(service.find(video, [sentence], moments=moments))
+            return MomentsAnswer.from_answers(service.find(video, [sentence], moments=moments))
 
     def search(
         sentence: Annotated[Sentence, Field(description='What is seen, such as "a red car".')],
@@ -79,7 +79,7 @@ def create_server(service: Service) -> MCPServer[None]:
         """
         with _tool_errors():
             options = SearchOptions(top, found_only=found_only)
-            return SearchResult.of(service.search(sentence, options, wait=_PATIENCE))
+            return SearchResult.from_answer(service.search(sentence, options, wait=_PATIENCE))
 
     def describe(
         video: Annotated[

@@ -259,7 +259,7 @@ def _add_questions(app: FastAPI, parts: Parts) -> None:
     async def find_moments(asked: MomentsRequest) -> MomentsAnswer:
         """Find the moments of a video that sentences describe."""
         return await work.run(
-            lambda: MomentsAnswer.of(
+            lambda: MomentsAnswer.from_answers(
                 service.find(asked.video, asked.queries, moments=asked.moments)
             )
         )
@@ -268,7 +268,9 @@ def _add_questions(app: FastAPI, parts: Parts) -> None:
     async def search_videos(asked: SearchRequest) -> SearchResult:
         """Search all videos of the served folders. Videos that are new are indexed meanwhile."""
         options = SearchOptions(asked.top, asked.moments, asked.min_score, asked.found_only)
-        return await work.run(lambda: SearchResult.of(service.search(asked.query, options)))
+        return await work.run(
+            lambda: SearchResult.from_answer(service.search(asked.query, options))
+        )
 
 
 def _add_page(app: FastAPI, parts: Parts) -> None:

@@ -114,7 +114,7 @@ class ServedFolders:
             raise UnknownVideoError(name)
         # The name is what messages about the video say.
         with open(name, "rb", opener=lambda *_: descriptor) as file:
-            yield ServedVideo(name, os.path.join(root, *parts), file, FileState.of(state))
+            yield ServedVideo(name, os.path.join(root, *parts), file, FileState.from_stat(state))
 
     def _listing(self) -> dict[str, str]:
         found = {}

@@ -65,7 +65,7 @@ class FoundMoment(BaseModel):
     score: float
 
     @classmethod
-    def of(cls, moment: Moment) -> Self:
+    def from_moment(cls, moment: Moment) -> Self:
         """The moment as it is sent: milliseconds."""
         return cls(
             start=round(moment.start, 3), end=round(moment.end, 3), score=round(moment.score, 4)
@@ -84,11 +84,11 @@ class Answer(BaseModel):
     warnings: list[str]
 
     @classmethod
-    def of(cls, found: Localization) -> Self:
+    def from_localization(cls, found: Localization) -> Self:
         """The answer as it is sent."""
         return cls(
             query=found.query,
-            moments=[FoundMoment.of(moment) for moment in found.moments],
+            moments=[FoundMoment.from_moment(moment) for moment in found.moments],
             presence=None if found.presence is None else round(found.presence, 4),
             warnings=list(found.warnings),
         )
@@ -103,12 +103,12 @@ class MomentsAnswer(BaseModel):
     warnings: list[str] = Field(description="Warnings from reading the video.")
 
     @classmethod
-    def of(cls, found: VideoAnswers) -> Self:
+    def from_answers(cls, found: VideoAnswers) -> Self:
         """The answer as it is sent."""
         return cls(
             video=found.video,
             duration=round(found.duration, 3),
-            answers=[Answer.of(one) for one in found.answers],
+            answers=[Answer.from_localization(one) for one in found.answers],
             warnings=list(found.warnings),
         )
 
@@ -135,7 +135,7 @@ class SearchResult(BaseModel):
     unreadable: int = Field(description="Number of videos that cannot be read.")
 
     @classmethod
-    def of(cls, found: SearchAnswer) -> Self:
+    def from_answer(cls, found: SearchAnswer) -> Self:
         """The answer as it is sent."""
         videos = [
             FoundVideo(

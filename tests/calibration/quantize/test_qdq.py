@@ -48,7 +48,7 @@ def loaded(model: onnx.ModelProto) -> onnx.ModelProto:
 def test_a_quantized_network_stays_close_to_its_source(method: RangeMethod, half: bool) -> None:
     model = loaded(convolutional(half=half))
     histograms = count_activations(model, [{"frames": frames(64)}])
-    small = quantize(model, ActivationRanges.of(histograms, method))
+    small = quantize(model, ActivationRanges.from_histograms(histograms, method))
     onnx.checker.check_model(small, full_check=True)
     inputs = {"frames": frames(16, seed=1)}
     assert relative_l2(run(small, inputs), run(model, inputs)) < 0.05
@@ -57,7 +57,7 @@ def test_a_quantized_network_stays_close_to_its_source(method: RangeMethod, half
 def test_weights_are_int8_and_symmetric() -> None:
     model = loaded(convolutional())
     histograms = count_activations(model, [{"frames": frames(8)}])
-    small = quantize(model, ActivationRanges.of(histograms, "minmax"))
+    small = quantize(model, ActivationRanges.from_histograms(histograms, "minmax"))
     stored = {one.name: numpy_helper.to_array(one) for one in small.graph.initializer}
     narrow = [array for array in stored.values() if array.dtype == np.int8 and array.ndim]
     assert sorted(array.shape for array in narrow) == [(4, 6), (6, 1, 3, 3), (6, 3, 3, 3)]
@@ -73,7 +73,7 @@ def test_a_tensor_that_two_products_read_is_rounded_once() -> None:
     model = loaded(looking_up())
     ids = np.arange(12).reshape(2, 6)
     histograms = count_activations(model, [{"token_ids": ids}])
-    small = quantize(model, ActivationRanges.of(histograms, "minmax"))
+    small = quantize(model, ActivationRanges.from_histograms(histograms, "minmax"))
     assert sum(node.op_type == "QuantizeLinear" for node in small.graph.node) == 2
     assert relative_l2(run(small, {"token_ids": ids}), run(model, {"token_ids": ids})) < 0.05
 
@@ -81,7 +81,7 @@ def test_a_tensor_that_two_products_read_is_rounded_once() -> None:
 def test_large_tables_are_stored_small() -> None:
     model = loaded(looking_up())
     histograms = count_activations(model, [{"token_ids": np.arange(12).reshape(2, 6)}])
-    small = quantize(model, ActivationRanges.of(histograms, "minmax"))
+    small = quantize(model, ActivationRanges.from_histograms(histograms, "minmax"))
     assert model.ByteSize() > 4 * ROWS * COLUMNS
     assert small.ByteSize() < 1.4 * ROWS * COLUMNS
 
@@ -89,7 +89,7 @@ def test_large_tables_are_stored_small() -> None:
 def test_only_the_chosen_nodes_are_lowered() -> None:
     model = loaded(convolutional())
     histograms = count_activations(model, [{"frames": frames(8)}])
-    ranges = ActivationRanges.of(histograms, "minmax")
+    ranges = ActivationRanges.from_histograms(histograms, "minmax")
     nodes = candidates(model)
     assert len(nodes) == 3
     one = quantize(model, ranges, nodes={nodes[1]})
@@ -103,7 +103,7 @@ def test_the_source_is_left_as_it_is() -> None:
     model = loaded(convolutional())
     before = model.SerializeToString()
     histograms = count_activations(model, [{"frames": frames(8)}])
-    quantize(model, ActivationRanges.of(histograms, "minmax"))
+    quantize(model, ActivationRanges.from_histograms(histograms, "minmax"))
     assert model.SerializeToString() == before
 
 
@@ -139,7 +139,7 @@ def test_the_same_numbers_come_out_as_of_onnx_runtimes_own_quantizer(tmp_path: P
         },
     )
     histograms = count_activations(model, [{"frames": pictures}])
-    ours = quantize(model, ActivationRanges.of(histograms, "minmax"))
+    ours = quantize(model, ActivationRanges.from_histograms(histograms, "minmax"))
     inputs = {"frames": frames(16, seed=9)}
     theirs = run(onnx.load(tmp_path / "theirs.onnx"), inputs)
     assert relative_l2(run(ours, inputs), theirs) < 5e-3
@@ -229,7 +229,7 @@ def optimized(model: onnx.ModelProto, folder: Path) -> list[str]:
 def test_for_a_cpu_convolutions_are_computed_in_int8(method: RangeMethod, tmp_path: Path) -> None:
     model = loaded(residual())
     histograms = count_activations(model, [{"frames": frames(64)}])
-    ranges = ActivationRanges.of(histograms, method)
+    ranges = ActivationRanges.from_histograms(histograms, method)
     small = quantize(model, ranges, processor="cpu")
     onnx.checker.check_model(small, full_check=True)
     inputs = {"frames": frames(16, seed=1)}
@@ -244,7 +244,9 @@ def test_for_a_cpu_convolutions_are_computed_in_int8(method: RangeMethod, tmp_pa
 
 def test_what_is_never_negative_has_every_step_above_zero() -> None:
     model = loaded(residual())
-    ranges = ActivationRanges.of(count_activations(model, [{"frames": frames(8)}]), "minmax")
+    ranges = ActivationRanges.from_histograms(
+        count_activations(model, [{"frames": frames(8)}]), "minmax"
+    )
     assert "positive" in ranges.unsigned
     assert "second" not in ranges.unsigned
     small = quantize(model, ranges, processor="cpu")
@@ -261,7 +263,9 @@ def test_what_is_never_negative_has_every_step_above_zero() -> None:
 
 def test_a_convolution_that_is_spared_reads_what_was_not_rounded() -> None:
     model = loaded(residual())
-    ranges = ActivationRanges.of(count_activations(model, [{"frames": frames(8)}]), "minmax")
+    ranges = ActivationRanges.from_histograms(
+        count_activations(model, [{"frames": frames(8)}]), "minmax"
+    )
     spared = next(node for node in model.graph.node if node.output[0] == "second")
     nodes = set(candidates(model)) - {spared.name}
     small = quantize(model, ranges, nodes=nodes, processor="cpu")

@@ -84,7 +84,7 @@ def test_few_frames_of_other_videos_give_no_margin(
     labelled = read_labelled(striped_labels, videos=striped_videos[0][0].parent)
     with Localizer.open(without_calibration(colour_bundle), precision="fp32") as localizer:
         few = ask(localizer, labelled)
-        given = ask(localizer, labelled, reference=ReferenceFrames.of(np.eye(3)))
+        given = ask(localizer, labelled, reference=ReferenceFrames.from_features(np.eye(3)))
     assert few.reference is None
     assert all(one.margin is None for one in few.answers)
     assert all(one.margin is not None for one in given.answers)

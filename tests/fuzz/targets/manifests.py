@@ -35,7 +35,7 @@ class Manifests(Target):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         chance = np.random.default_rng(0)
-        frames = ReferenceFrames.of(chance.normal(size=(40, 3))).to_bytes()
+        frames = ReferenceFrames.from_features(chance.normal(size=(40, 3))).to_bytes()
         write_colour_bundle(
             folder,
             schema=2,

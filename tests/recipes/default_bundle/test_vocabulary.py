@@ -45,7 +45,7 @@ def test_a_concept_says_how_typical_each_of_its_classes_is(training):
 
 @pytest.mark.parametrize("relation", ["name", "synonym", "kind", "scene", "related"])
 def test_every_relation_can_be_trained_on(training, relation):
-    chosen = [training.concepts[index] for index in training.of(relation)]
+    chosen = [training.concepts[index] for index in training.related(relation)]
     assert chosen
     assert {concept.relation for concept in chosen} == {relation}
 

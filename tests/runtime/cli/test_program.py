@@ -143,5 +143,5 @@ def test_a_checkout_that_is_not_installed_names_itself(monkeypatch: pytest.Monke
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr("importlib.metadata.distribution", missing)
-    error = MissingExtraError.of("opentimelineio", extra="cpu", purpose="A timeline")
+    error = MissingExtraError.for_package("opentimelineio", extra="cpu", purpose="A timeline")
     assert error.remedy == 'Install it with: pip install ".[editing]"'

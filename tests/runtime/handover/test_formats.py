@@ -172,13 +172,13 @@ def test_a_file_is_known_as_our_own_by_its_beginning(name: str) -> None:
      (29.970029, NTSC)],
 )  # fmt: skip
 def test_rates_are_exact(said: str | float, rate: Fraction) -> None:
-    assert FrameRate.of(said).value == rate
+    assert FrameRate.parse(said).value == rate
 
 
 @pytest.mark.parametrize("said", ["0", "-25", "1e9", "fast", "1/0", "nan", "inf"])
 def test_what_is_no_rate_is_refused(said: str) -> None:
     with pytest.raises(UsageError):
-        FrameRate.of(said)
+        FrameRate.parse(said)
 
 
 @given(st.sampled_from([NTSC_FILM, NTSC, PAL, Fraction(60000, 1001), Fraction(120)]),
@@ -276,7 +276,7 @@ def test_films_of_different_rates_need_one_to_be_chosen() -> None:
     known = {**facts(PAL), **facts(NTSC, "other.mp4")}
     with pytest.raises(UsageError, match=r"different frame rates \(25, 29.97\)"):
         plan_cuts(records, known, None)
-    cuts, shared = plan_cuts(records, known, FrameRate.of("50"))
+    cuts, shared = plan_cuts(records, known, FrameRate.parse("50"))
     assert shared.value == 50
     assert [(cut.start, cut.end) for cut in cuts] == [(50, 100), (50, 100)]
 

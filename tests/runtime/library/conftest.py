@@ -18,7 +18,7 @@ from vtloc_runtime.localize.presence.absence import ReferenceFrames
 def presence_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of colours, which compares with frames of every colour; not to be changed."""
     folder = tmp_path_factory.mktemp("presence") / "colours"
-    content = ReferenceFrames.of(np.array(list(COLOURS.values())) / 255 - 0.5).to_bytes()
+    content = ReferenceFrames.from_features(np.array(list(COLOURS.values())) / 255 - 0.5).to_bytes()
     test = PresenceTest(
         file="reference.safetensors",
         sha256=hashlib.sha256(content).hexdigest(),

@@ -71,7 +71,9 @@ def test_impossible_cosines_are_damage() -> None:
 @given(seed=st.integers(0, 10_000), tail=st.sampled_from([-0.3, 0.0, 0.3]))
 def test_bounds_are_never_below_the_presence_and_hardly_above(seed: int, tail: float) -> None:
     chance = np.random.default_rng(seed)
-    reference = ReferenceFrames(ReferenceFrames.of(chance.normal(size=(200, 16))).frames, tail)
+    reference = ReferenceFrames(
+        ReferenceFrames.from_features(chance.normal(size=(200, 16))).frames, tail
+    )
     check = PresenceCheck(reference, 0.5, 0.0)
     sentence = chance.normal(size=16)
     looks = list(np.exp(chance.uniform(0, 9, size=20)))

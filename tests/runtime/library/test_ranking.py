@@ -72,7 +72,7 @@ def test_bank_bounds_are_never_below_the_presence_and_hardly_above(
 ) -> None:
     chance = np.random.default_rng(seed)
     bank = SentenceBank.of_vectors(chance.normal(size=(60, WIDTH)), np.zeros(WIDTH))
-    reference = ReferenceFrames.of(frames(chance, 50)) if compared else None
+    reference = ReferenceFrames.from_features(frames(chance, 50)) if compared else None
     presence = BankPresence(bank, None, reference)
     sentence = chance.normal(size=WIDTH)
     sentence *= length / np.linalg.norm(sentence)

@@ -138,7 +138,7 @@ def test_a_sketch_survives_the_cache_and_goes_on() -> None:
     first = sketch([0.0, 10.5, 20.0], [False, True, False], 25.0)
     first.add(np.array([4, 5]), np.array([[7], [8]], np.float32), np.array([3.9, 5.0]))
     stored = b"".join(bytes(part) for part in encode_entry(first.encoded(), "key"))
-    again = Sketch.of(decode_entry(stored, "key"), Fraction(1))
+    again = Sketch.from_video(decode_entry(stored, "key"), Fraction(1))
     assert again is not None
     for one in (first, again):
         one.add(np.array([12]), np.array([[9]], np.float32), np.array([12.0]))

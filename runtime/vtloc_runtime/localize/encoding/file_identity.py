@@ -46,7 +46,7 @@ class FileState:
     device: int
 
     @classmethod
-    def of(cls, state: os.stat_result) -> FileState:
+    def from_stat(cls, state: os.stat_result) -> FileState:
         """The part of a ``stat`` that matters."""
         return cls(state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev)
 
@@ -148,10 +148,10 @@ class _Work:
             if not stat.S_ISREG(status.st_mode):
                 return None
             self.progress += 1
-            state = FileState.of(status)
+            state = FileState.from_stat(status)
             known = self._known(real, state)
             name = known or self._name(descriptor, state)
-            if name is None or FileState.of(os.fstat(descriptor)) != state:
+            if name is None or FileState.from_stat(os.fstat(descriptor)) != state:
                 return None
             return Content(name, real, state, noted=known is not None)
         finally:

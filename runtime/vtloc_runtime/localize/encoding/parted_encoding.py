@@ -80,7 +80,7 @@ class FileMark:
     modified: int
 
     @classmethod
-    def of(cls, source: Any) -> FileMark | None:
+    def from_source(cls, source: Any) -> FileMark | None:
         """The mark of a file that can be opened several times; None for anything else."""
         if not isinstance(source, str | os.PathLike):
             return None
@@ -151,7 +151,7 @@ def encode_parts(
     Raises:
         VideoError: It cannot be read, or takes too long.
     """
-    mark = FileMark.of(source)
+    mark = FileMark.from_source(source)
     if mark is None or mark.size < _WORTH_DIVIDING or reading.decoder != PROCESSOR:
         return None
     try:
@@ -182,7 +182,7 @@ def encode_parts(
         read.share(len(ranges), work)
     except _IndivisibleError:
         return None
-    if FileMark.of(source) != mark:
+    if FileMark.from_source(source) != mark:
         return None
     return [found[first] for first in sorted(found)]
 

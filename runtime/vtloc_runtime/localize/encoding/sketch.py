@@ -61,7 +61,7 @@ class Sketch:
         self._row_of[same] = near[same]
 
     @classmethod
-    def of(cls, video: EncodedVideo, rate: Fraction) -> Self | None:
+    def from_video(cls, video: EncodedVideo, rate: Fraction) -> Self | None:
         """What a quick search has left; None where the video was not searched quickly."""
         seen = video.seen
         if seen is None or video.index is None:

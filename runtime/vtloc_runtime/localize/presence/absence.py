@@ -60,7 +60,7 @@ class ReferenceFrames:
     tail: float = 0.0
 
     @classmethod
-    def of(cls, features: ArrayLike) -> Self:
+    def from_features(cls, features: ArrayLike) -> Self:
         """Frames of any length, brought to length 1; those without a direction are left out.
 
         Args:
@@ -183,7 +183,7 @@ class ReferenceFrames:
         tail = float(tensors.get(_TAIL, np.zeros(1)).sum())
         if not abs(tail) <= _STEEPEST:
             raise BundleError(f"the reference frames have an impossible tail, {tail:g}")
-        return replace(cls.of(frames), tail=tail)
+        return replace(cls.from_features(frames), tail=tail)
 
 
 class _Looks:
@@ -233,7 +233,7 @@ class PresenceCheck:
     threshold: float | None
 
     @classmethod
-    def of(cls, bundle: Bundle) -> Self | None:
+    def from_bundle(cls, bundle: Bundle) -> Self | None:
         """The bundle's own; None where it has none.
 
         Raises:

@@ -75,7 +75,7 @@ class BankPresence:
             self._marks = mark_weight * np.quantile(excess, _MARK, axis=0)
 
     @classmethod
-    def of(cls, bundle: Bundle, bank: SentenceBank | None) -> Self | None:
+    def from_bundle(cls, bundle: Bundle, bank: SentenceBank | None) -> Self | None:
         """The bundle's own; None where its bank tells nothing.
 
         Args:

@@ -79,13 +79,13 @@ class Comparison:
         shared, entry = bundle.manifest.shared_space, bundle.manifest.sentence_bank
         if shared is None:
             return None
-        bank = SentenceBank.of(bundle)
+        bank = SentenceBank.from_bundle(bundle)
         return cls(
             shared,
             bank,
             mean_weight=0.0 if entry is None else entry.mean_weight,
-            by_bank=BankPresence.of(bundle, bank),
-            by_frames=PresenceCheck.of(bundle),
+            by_bank=BankPresence.from_bundle(bundle, bank),
+            by_frames=PresenceCheck.from_bundle(bundle),
         )
 
     @property
@@ -122,7 +122,7 @@ class Comparison:
         units = [part / length for part, length in zip(parts, lengths, strict=True)]
         return np.asarray(np.mean(units, axis=0))
 
-    def of(self, video: EncodedVideo, questions: Sequence[EncodedQuestion]) -> list[Compared]:
+    def compare(self, video: EncodedVideo, questions: Sequence[EncodedQuestion]) -> list[Compared]:
         """Compare one video with some questions.
 
         Args:

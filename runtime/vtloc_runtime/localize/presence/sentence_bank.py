@@ -45,7 +45,7 @@ class SentenceBank:
         return cls(rows[kept] / lengths[kept], np.asarray(mean, dtype=np.float32))
 
     @classmethod
-    def of(cls, bundle: Bundle) -> Self | None:
+    def from_bundle(cls, bundle: Bundle) -> Self | None:
         """The bundle's own; None where it has none.
 
         Raises:

@@ -63,7 +63,7 @@ class Question:
     pictures: tuple[Picture, ...] = ()
 
     @classmethod
-    def of(cls, query: object) -> Self:
+    def parse(cls, query: object) -> Self:
         """Read one question.
 
         Args:
@@ -147,10 +147,10 @@ def read_questions(queries: object) -> tuple[list[Question], bool]:
         QueryError: One of them is no question.
     """
     if isinstance(queries, str | Picture | PurePath | tuple):
-        return [Question.of(queries)], True
+        return [Question.parse(queries)], True
     if isinstance(queries, bytes | bytearray | Mapping) or not isinstance(queries, Iterable):
         raise QueryError(
             f"a sentence is text, not {type(queries).__name__}",
             remedy="Give one sentence, or a list of them; a picture is a path",
         )
-    return [Question.of(query) for query in queries], False
+    return [Question.parse(query) for query in queries], False

@@ -126,7 +126,7 @@ class QueryTokenizer:
             self._tokenizer.encode(_PLAIN_WORDS)
 
     @classmethod
-    def of(cls, bundle: Bundle, *, max_tokens: int | None = None) -> QueryTokenizer:
+    def from_bundle(cls, bundle: Bundle, *, max_tokens: int | None = None) -> QueryTokenizer:
         """The tokenizer of a bundle, once its hash was found to be right.
 
         Args:

@@ -67,7 +67,7 @@ class BoundaryLogits:
         """Sentences that one call takes at most."""
         return self._network.inputs["features"].batch(SENTENCES_AT_ONCE)
 
-    def of(
+    def compute(
         self,
         features: FrameFeatures | NDArray[np.floating],
         sentences: Sequence[EncodedSentence],
@@ -141,7 +141,7 @@ class BoundaryLogits:
         sentences = [sentence for wordings in questions for sentence in wordings]
         rows: list[FrameLogits] = []
         for top in range(0, len(sentences), self.rows):
-            part = self.of(
+            part = self.compute(
                 features, sentences[top : top + self.rows], reach=reach, alignment=alignment
             )
             rows += (

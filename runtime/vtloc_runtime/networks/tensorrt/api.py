@@ -54,7 +54,7 @@ def import_flavour(flavour: Flavour) -> TensorrtApi:
         MissingExtraError: It is not installed, or its libraries do not load.
     """
     name = _MODULES[flavour]
-    missing = MissingExtraError.of(name, extra=flavour, purpose=f"the backend {flavour}")
+    missing = MissingExtraError.for_package(name, extra=flavour, purpose=f"the backend {flavour}")
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -87,7 +87,7 @@ def import_cuda() -> Any:
     try:
         return importlib.import_module("cuda.core")
     except ImportError as error:
-        raise MissingExtraError.of(
+        raise MissingExtraError.for_package(
             "cuda-core", extra="tensorrt", purpose="running TensorRT engines"
         ) from error
 

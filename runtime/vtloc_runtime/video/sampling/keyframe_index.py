@@ -30,7 +30,7 @@ class KeyframeIndex:
     seconds: tuple[Fraction, ...]
 
     @classmethod
-    def of(
+    def read(
         cls, stream_pass: DemuxPass, options: VideoOptions, clock: DisplayClock, first: int
     ) -> KeyframeIndex:
         """The index of a file; an empty one where it has none.

@@ -74,7 +74,7 @@ class KeyframeSampler:
         self._clock = clock = self._part.begin()
         if not self._pass.seeks_exactly:
             return
-        index = KeyframeIndex.of(self._pass, self._options, clock, self._part.first)
+        index = KeyframeIndex.read(self._pass, self._options, clock, self._part.first)
         self._index = index
         if self._listing:
             within = [float(one) for one in index.seconds if one <= self._options.limits.seconds]

@@ -67,7 +67,7 @@ class SeekingSampler:
             VideoError: Nothing in the file can be decoded.
         """
         self._clock = clock = self._part.begin()
-        index = KeyframeIndex.of(self._pass, self._options, clock, self._part.first)
+        index = KeyframeIndex.read(self._pass, self._options, clock, self._part.first)
         self._index = index
         groups = _groups(targets, index)
         for number, group in enumerate(groups):

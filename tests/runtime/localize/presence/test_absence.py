@@ -47,7 +47,7 @@ def write_bundle(folder: Path, reference: ReferenceFrames, *, threshold: float =
 
 @pytest.fixture
 def every_colour() -> ReferenceFrames:
-    return ReferenceFrames.of(np.stack([colour(name) for name in NAMES]))
+    return ReferenceFrames.from_features(np.stack([colour(name) for name in NAMES]))
 
 
 def test_what_the_video_shows_is_found_and_what_it_does_not_is_not(
@@ -83,7 +83,7 @@ def test_another_way_of_decoding_is_not_judged(
 def test_a_sentence_close_to_everything_needs_closer_frames() -> None:
     frames = np.eye(4, dtype=np.float32)
     near_all, near_one = np.ones(4), np.array([1.0, 0, 0, 0])
-    check = PresenceCheck(ReferenceFrames.of(frames), 0.5, 0.2)
+    check = PresenceCheck(ReferenceFrames.from_features(frames), 0.5, 0.2)
     assert check.reference.mark(near_all) == pytest.approx(0.5)
     assert check.reference.mark(near_one) == pytest.approx(0.0)
     assert check.shows(check.margin([0.1, 0.4], near_one, 1))
@@ -92,7 +92,7 @@ def test_a_sentence_close_to_everything_needs_closer_frames() -> None:
 
 
 def test_the_mark_rises_with_the_looks_of_the_video() -> None:
-    reference = ReferenceFrames.of(np.random.default_rng(0).normal(size=(200, 16)))
+    reference = ReferenceFrames.from_features(np.random.default_rng(0).normal(size=(200, 16)))
     sentence = np.random.default_rng(1).normal(size=16)
     marks = [reference.mark(sentence, looks=looks) for looks in (1, 3, 10, 100, 1e4, 1e6)]
     assert marks == sorted(set(marks))
@@ -105,7 +105,7 @@ def test_absent_sentences_are_turned_away_as_often_in_films_of_every_length() ->
     chance = np.random.default_rng(0)
 
     def frames(count: int) -> np.ndarray:
-        return ReferenceFrames.of(chance.laplace(size=(count, 32))).frames
+        return ReferenceFrames.from_features(chance.laplace(size=(count, 32))).frames
 
     reference = ReferenceFrames(frames(512)).fitted(frames(100))
     assert reference.tail < 0  # No cosine exceeds 1, so the tail ends.
@@ -125,7 +125,7 @@ def test_absent_sentences_are_turned_away_as_often_in_films_of_every_length() ->
 
 def test_frames_that_were_seen_before_are_no_new_look() -> None:
     chance = np.random.default_rng(0)
-    reference = ReferenceFrames.of(chance.normal(size=(300, 128)))
+    reference = ReferenceFrames.from_features(chance.normal(size=(300, 128)))
     shots = chance.normal(size=(7, 128))
     assert reference.looks(shots[:1]) == 1
     assert reference.looks(shots) == 7
@@ -139,20 +139,20 @@ def test_frames_that_were_seen_before_are_no_new_look() -> None:
 
 def test_frames_that_all_differ_are_as_many_looks_as_frames() -> None:
     chance = np.random.default_rng(0)
-    reference = ReferenceFrames.of(chance.normal(size=(300, 384)))
+    reference = ReferenceFrames.from_features(chance.normal(size=(300, 384)))
     assert reference.looks(chance.normal(size=(5000, 384))) == 5000
 
 
 def test_a_shot_that_changes_slowly_is_a_few_looks() -> None:
     chance = np.random.default_rng(0)
-    reference = ReferenceFrames.of(chance.normal(size=(300, 128)))
+    reference = ReferenceFrames.from_features(chance.normal(size=(300, 128)))
     first, last = chance.normal(size=(2, 128))
     share = np.linspace(0, 1, 400)[:, None]
     assert 2 <= reference.looks((1 - share) * first + share * last) < 8
 
 
 def test_frames_are_kept_in_half_precision_and_read_back() -> None:
-    frames = ReferenceFrames.of(np.random.default_rng(0).normal(size=(60, 8)))
+    frames = ReferenceFrames.from_features(np.random.default_rng(0).normal(size=(60, 8)))
     assert frames.fitted(np.eye(8)).tail == 0  # Too few sentences to tell.
     frames = frames.fitted(np.random.default_rng(1).normal(size=(100, 8)))
     again = ReferenceFrames.from_bytes(frames.to_bytes())
@@ -162,10 +162,10 @@ def test_frames_are_kept_in_half_precision_and_read_back() -> None:
 
 
 def test_frames_without_a_direction_are_left_out() -> None:
-    reference = ReferenceFrames.of([[0.0, 0.0], [3.0, 4.0]])
+    reference = ReferenceFrames.from_features([[0.0, 0.0], [3.0, 4.0]])
     np.testing.assert_allclose(reference.frames, [[0.6, 0.8]])
     assert reference.mark([0.0, 0.0]) == 0.0
-    assert ReferenceFrames.of(np.zeros((2, 3))).mark([1.0, 0, 0]) == 0.0
+    assert ReferenceFrames.from_features(np.zeros((2, 3))).mark([1.0, 0, 0]) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_reference_frames_lower_a_sentence_that_comes_close_to_every_video() -> 
     videos = [unit(random.normal(size=(40, WIDTH)) + 2 * lean).astype(np.float32) for _ in "abcd"]
     sentence = unit(random.normal(size=WIDTH) + 4 * lean).astype(np.float32)
     plain = BankPresence(random_bank())
-    beside = BankPresence(random_bank(), None, ReferenceFrames.of(np.vstack(videos[1:])))
+    beside = BankPresence(random_bank(), None, ReferenceFrames.from_features(np.vstack(videos[1:])))
     curve = (videos[0] @ sentence).astype(np.float64)
     before = plain.in_video(videos[0], SHARED).margin(curve)
     after = beside.in_video(videos[0], SHARED).margin(curve, beside.mark(sentence))
@@ -197,7 +197,7 @@ def test_a_bank_of_another_width_is_refused(tmp_path: Path) -> None:
 
 
 def test_reference_frames_of_another_width_are_refused(tmp_path: Path) -> None:
-    content = ReferenceFrames.of(frames(0, 9)).to_bytes()
+    content = ReferenceFrames.from_features(frames(0, 9)).to_bytes()
     entry = ReferenceEntry(file="frames", sha256=hashlib.sha256(content).hexdigest())
     folder = banked(tmp_path / "banked", reference=entry)
     (folder / "frames").write_bytes(content)

@@ -47,7 +47,7 @@ def span(localizer: Localizer, query: Any) -> tuple[float, float]:
 
 
 def test_a_question_keeps_sentences_and_pictures_apart() -> None:
-    question = Question.of(("a dog", Path("dog.jpg"), "a puppy", Picture(b"bytes")))
+    question = Question.parse(("a dog", Path("dog.jpg"), "a puppy", Picture(b"bytes")))
     assert question.wordings == ("a dog", "a puppy")
     assert question.sentence == "a dog"
     assert question.rewrites == ("a puppy",)

@@ -18,7 +18,7 @@ from vtloc_runtime.localize.questions.tokenizer import MOST_CHARACTERS, QueryTok
 
 @pytest.fixture
 def tokenizer(colour_bundle: Path) -> QueryTokenizer:
-    return QueryTokenizer.of(Bundle.open(colour_bundle))
+    return QueryTokenizer.from_bundle(Bundle.open(colour_bundle))
 
 
 def words(ids: tuple[int, ...]) -> list[str]:
@@ -80,7 +80,7 @@ def test_a_batch_is_padded_under_a_mask(tokenizer: QueryTokenizer) -> None:
 
 
 def test_an_engine_may_take_fewer_tokens_than_the_bundle(colour_bundle: Path) -> None:
-    tokenizer = QueryTokenizer.of(Bundle.open(colour_bundle), max_tokens=4)
+    tokenizer = QueryTokenizer.from_bundle(Bundle.open(colour_bundle), max_tokens=4)
     assert words(tokenizer.tokenize("a red screen").ids) == ["[CLS]", "a", "red", "[SEP]"]
 
 
@@ -195,7 +195,7 @@ def test_an_interrupt_inside_a_tokenizer_is_not_swallowed(monkeypatch: pytest.Mo
 def test_a_sentence_in_another_language_is_answered_with_a_warning(
     query: str, warned: str | None
 ) -> None:
-    warnings = QueryTokenizer.of(Bundle.open()).tokenize(query).warnings
+    warnings = QueryTokenizer.from_bundle(Bundle.open()).tokenize(query).warnings
     if warned is None:
         assert warnings == ()
     else:
@@ -203,7 +203,7 @@ def test_a_sentence_in_another_language_is_answered_with_a_warning(
 
 
 def test_tokens_are_told_apart_by_the_words_they_belong_to() -> None:
-    query = QueryTokenizer.of(Bundle.open()).tokenize("A cockatoo's feathers")
+    query = QueryTokenizer.from_bundle(Bundle.open()).tokenize("A cockatoo's feathers")
     assert [word for word in query.words if word.isalpha()] == ["A", "cockatoo", "s", "feathers"]
     assert len(query.word_of) == len(query.ids)
     assert query.word_of[0] == query.word_of[-1] == -1

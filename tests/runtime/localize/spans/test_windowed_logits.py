@@ -55,7 +55,7 @@ def test_every_frame_keeps_its_own_logits_across_windows(frames: int) -> None:
     network = Echo()
     features = np.stack([np.arange(frames), np.zeros(frames)], axis=1).astype(np.float32)
     logits = BoundaryLogits(network, Windows(frames=20, overlap=6))
-    found = logits.of(features, [sentence(2), sentence(5)])
+    found = logits.compute(features, [sentence(2), sentence(5)])
     np.testing.assert_allclose(found.starts, [np.arange(frames)] * 2)
     np.testing.assert_allclose(found.ends, [[2] * frames, [5] * frames])
     assert found.alignment is None
@@ -67,7 +67,7 @@ def test_a_window_that_reaches_further_holds_every_second_frame(frames: int) -> 
     network = Echo()
     features = np.stack([np.arange(frames), np.zeros(frames)], axis=1).astype(np.float32)
     logits = BoundaryLogits(network, Windows(frames=20, overlap=10))
-    found = logits.of(features, [sentence(2)], reach=60, alignment=True)
+    found = logits.compute(features, [sentence(2)], reach=60, alignment=True)
     np.testing.assert_allclose(found.starts, [np.arange(frames)])
     assert max(shape[1] for shape in network.seen) <= 20
     assert len({shape[1] for shape in network.seen}) <= 2
@@ -78,7 +78,7 @@ def test_a_window_that_reaches_further_holds_every_second_frame(frames: int) -> 
 def test_the_networks_own_limits_hold_as_well() -> None:
     network = Echo({"batch": (1, 4), "frames": (1, 8), "tokens": (1, 16)})
     logits = BoundaryLogits(network, Windows(frames=20, overlap=6))
-    logits.of(np.zeros((50, 2), np.float32), [sentence(1)])
+    logits.compute(np.zeros((50, 2), np.float32), [sentence(1)])
     assert logits.rows == 4
     assert {shape[1] for shape in network.seen} == {8}
 
@@ -89,18 +89,20 @@ def test_tokens_are_gathered_into_words() -> None:
         "pancakes", np.ones((4, 3)), np.ones(3), (), ("pancakes",), (-1, 0, 0, -1)
     )
     features = np.full((5, 2), 0.25, np.float32)
-    found = word_alignment(logits.of(features, [text], alignment=True), 0, text, np.arange(5.0))
+    found = word_alignment(
+        logits.compute(features, [text], alignment=True), 0, text, np.arange(5.0)
+    )
     assert found is not None
     assert found.words == ("pancakes",)
     np.testing.assert_allclose(found.weights, [[0.5] * 5])
-    assert word_alignment(logits.of(features, [text]), 0, text, np.arange(5.0)) is None
+    assert word_alignment(logits.compute(features, [text]), 0, text, np.arange(5.0)) is None
 
 
 def test_a_network_without_alignment_says_so() -> None:
     mute = Echo()
     del mute.outputs["alignment"]
     with pytest.raises(NetworkError, match="alignment"):
-        BoundaryLogits(mute, Windows()).of(
+        BoundaryLogits(mute, Windows()).compute(
             np.ones((3, 2), np.float32), [sentence(1)], alignment=True
         )
     assert mute.seen == []
@@ -110,7 +112,7 @@ def test_the_alignment_is_asked_for_only_where_it_is_wanted() -> None:
     network = Echo()
     logits = BoundaryLogits(network, Windows())
     for alignment in (False, True):
-        logits.of(np.ones((3, 2), np.float32), [sentence(1)], alignment=alignment)
+        logits.compute(np.ones((3, 2), np.float32), [sentence(1)], alignment=alignment)
     assert network.asked == [
         ("start_logits", "end_logits"),
         ("start_logits", "end_logits", "alignment"),
@@ -125,7 +127,7 @@ def test_windows_that_are_equal_run_once() -> None:
     network = Echo()
     features = np.repeat(np.array([[1.0, 0.0], [2.0, 0.0]], np.float32), [1000, 500], axis=0)
     logits = BoundaryLogits(network, Windows(frames=20, overlap=6))
-    found = logits.of(features, [sentence(2)])
+    found = logits.compute(features, [sentence(2)])
     np.testing.assert_allclose(found.starts, [[1.0] * 1000 + [2.0] * 500])
     np.testing.assert_allclose(found.ends, [[2] * 1500])
     # One before, one or two across, one after.

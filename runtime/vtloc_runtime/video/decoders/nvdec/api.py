@@ -192,7 +192,7 @@ def _silent_gpu(ordinal: int, error: Exception) -> BackendError:
 
 
 def _import_codec(ordinal: int) -> Any:
-    missing = MissingExtraError.of(
+    missing = MissingExtraError.for_package(
         "PyNvVideoCodec", extra="decode-gpu", purpose="decoding on the GPU"
     )
     try:
@@ -208,6 +208,6 @@ def _import_cuda() -> Any:
     try:
         return importlib.import_module("cuda.core")
     except ImportError as error:
-        raise MissingExtraError.of(
+        raise MissingExtraError.for_package(
             "cuda-core", extra="decode-gpu", purpose="decoding on the GPU"
         ) from error
