@@ -473,7 +473,8 @@ def test_people_get_a_table_and_a_bar(film: str, bundle: str) -> None:
     assert code == 1
     assert "sentence" in screen
     assert "0:04." in screen
-    assert "0/2" in screen
+    # How far the bar is when it is first drawn is chance.
+    assert "0/2" in screen or "1/2" in screen
     assert "2 videos, 2 sentences: 1 found, 1 failed" in screen
     assert '{"id"' not in screen
     assert "Traceback" not in screen
