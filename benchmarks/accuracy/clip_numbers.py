@@ -1,7 +1,7 @@
 """What a bundle without a localizer is worth: numbers of a real CLIP, and real moments.
 
 Two things are measured. On 500 photographs of COCO and their captions, as OpenAI's ViT-B/16 sees
-them: how often a caption finds its photograph, and whether it is told that a set of photographs
+them: how often a caption finds its photograph, and whether it is noticed that a set of photographs
 does not show it. On QVHighlights' validation queries, in videos seen through captions: moments,
 presence and scores of the default bundle's encoders without its localizer. Needs the folder of
 real files: ``python -m benchmarks.accuracy.clip_numbers --media DIR --scratch DIR``.

@@ -118,6 +118,7 @@ def ask(
     found = []
     for part, query in questions[::step][:most]:
         encoder.frames = 0
+        # It has what a quick search calls of a VideoEncoder.
         quick = QuickEncoder(encoder, film, None, read_here)  # type: ignore[arg-type]
         seen = quick.search(
             partial(_moments, always, query),

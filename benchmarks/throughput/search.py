@@ -6,7 +6,7 @@ and NumPy multiply in turn, and the processor's own time is counted beside the c
 other programs may share the machine. The table is memory mapped; what the process holds for itself
 is printed too, and which share of the best films is the same as by asking every film.
 
-    python -m benchmarks.throughput.search --hours 1 100 1000 --scratch /tmp/search
+    python -m benchmarks.throughput.search --hours 1 100 1000 --scratch DIR
 """
 
 from __future__ import annotations
@@ -178,6 +178,8 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     for hours in chosen.hours:
+        if chosen.scratch is not None:
+            chosen.scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=chosen.scratch) as folder:
             index = LibraryIndex(Path(folder) / "index", "made up", chosen.width)
             snapshot = fill(index, hours=hours, width=chosen.width)

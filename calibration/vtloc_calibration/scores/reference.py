@@ -1,4 +1,4 @@
-"""Frames of the videos that a bundle will be asked about, so that presence is told better."""
+"""Frames of the videos that a bundle will be asked about, so that presence is judged better."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class EngineOptions:
         precision: Which variant of the networks.
         networks: Which networks; empty takes all that the bundle has.
         traffic: The expected traffic, a profile each; empty takes what the runtime sends.
-        settings: What the builder is told.
+        settings: The builder's settings.
         timing_cache: A file that keeps tactic timings between builds.
         force: Build again what is there already.
     """

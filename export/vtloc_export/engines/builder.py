@@ -34,7 +34,7 @@ class PlanRequest:
         model: The ONNX file's bytes.
         network: Its inputs and outputs.
         profiles: The range of every dynamic axis, a profile each.
-        settings: What the builder is told.
+        settings: The builder's settings.
         timing_cache: The timing cache to start from; None uses none, empty starts one.
     """
 

@@ -25,7 +25,7 @@ from vtloc_runtime.localize.questions.question import Picture, Question
 __all__ = ["VIDEO_SUFFIXES", "Job", "VideoJobs", "group_by_video", "read_jobs", "read_videos"]
 
 _LARGEST_PICTURE = 2**28
-"""Bytes of a picture whose content is told from another one's."""
+"""Largest picture whose content goes into a job's id, bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class PartBoard:
                 self._changed.notify_all()
 
     def share(self, read: Read, count: int, work: PartWork) -> None:
-        """Do the parts of a video, with the help of whoever is idle.
+        """Do the parts of a video, with the help of idle workers.
 
         Args:
             read: This worker's way to read videos.

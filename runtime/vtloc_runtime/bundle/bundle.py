@@ -251,7 +251,7 @@ class Bundle:
 
     @property
     def presence(self) -> PresenceTest | None:
-        """How it is told that a video does not show what a sentence describes, where it is."""
+        """The test for videos that do not show what a sentence describes; None without one."""
         calibration = self.manifest.score_calibration
         return None if calibration is None else calibration.presence
 

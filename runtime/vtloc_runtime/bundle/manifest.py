@@ -8,7 +8,7 @@ import msgspec
 
 SCHEMA_VERSION = 3
 """What is written. 2 may say when a video does not show what a sentence describes; 3 how long a
-moment may be, and from what scores are told; it may have no localizer, and a sentence bank."""
+moment may be, and what scores depend on; it may have no localizer, and a sentence bank."""
 READABLE_VERSIONS = (1, 2, 3)
 MANIFEST_NAME = "bundle.json"
 

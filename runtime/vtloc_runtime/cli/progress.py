@@ -87,7 +87,7 @@ class VideoProgress:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds that the rest will take; None where that cannot be told."""
+        """Seconds that the rest will take; None while that is unknown."""
         total, speed = self.total, self.speed
         return None if total is None or speed is None else max(0.0, total - self.position) / speed
 

@@ -45,10 +45,14 @@ def print_records(records: Sequence[Record]) -> None:
     Raises:
         OutputError: It cannot be written to.
     """
+    _print(moments_table(records))
+
+
+def _print(table: Table) -> None:
     from rich.console import Console
 
     try:
-        Console(file=sys.stdout, markup=False, highlight=False).print(moments_table(records))
+        Console(file=sys.stdout, markup=False, highlight=False).print(table)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -81,7 +85,7 @@ def moments_table(records: Sequence[Record]) -> Table:
     table = Table(
         title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
-    table.add_column("question", ratio=1, overflow="fold")
+    table.add_column("query", ratio=1, overflow="fold")
     for name in ("start", "end", "score"):
         table.add_column(name, justify="right", no_wrap=True)
     for record in records:
@@ -111,14 +115,7 @@ def print_ranking(records: Sequence[Record]) -> None:
     Raises:
         OutputError: It cannot be written to.
     """
-    from rich.console import Console
-
-    try:
-        Console(file=sys.stdout, markup=False, highlight=False).print(ranking_table(records))
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise _unwritable(error) from error
+    _print(ranking_table(records))
 
 
 def ranking_table(records: Sequence[Record]) -> Table:

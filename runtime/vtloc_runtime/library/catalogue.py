@@ -43,7 +43,7 @@ class Film(msgspec.Struct, frozen=True, kw_only=True):
         key: Its name in the feature cache, which follows from its content.
         rows: Where its frames lie; None if it cannot be read.
         looks: How many different looks its frames amount to, as the presence check counts them.
-        middle: What half of the ordinary sentences reach in it, where presence is told by those.
+        middle: What half of the ordinary sentences reach in it, where presence comes from them.
         spread: By how much more a tenth of them reach.
         frames: Number of frames.
         duration: Its length, seconds.

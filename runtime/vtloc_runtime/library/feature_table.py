@@ -1,7 +1,7 @@
 """The frames of a library in one file: half precision, memory mapped, only ever appended to.
 
 A row is a frame's feature vector in the space that frames and sentences share, of length `SCALE`.
-Where presence is told by ordinary sentences, what the frame's cosine loses to them follows.
+Where presence comes from ordinary sentences, what the frame's cosine loses to them follows.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ _STEP = 1.05
 
 
 class Ranking:
-    """Ranks films for one bundle; where presence cannot be told, by their closest frame.
+    """Ranks films for one bundle; where presence is unknown, by their closest frame.
 
     Args:
         bundle: The bundle.

@@ -3,7 +3,7 @@
 Some sentences come close to almost every picture and others to none, and the closest of many
 frames is closer than that of few. So the cosine of a video's closest frame is compared with a mark
 of the sentence's own, for a video of that length: how close the closest frame comes in half of
-the videos that show something else. The mark is told from some hundred frames of other videos,
+the videos that show something else. The mark comes from some hundred frames of other videos,
 continued where a long video goes beyond them, and counts frames by how much they differ from
 what was seen before: a still camera looks once, and so does a clip that comes again and again.
 """

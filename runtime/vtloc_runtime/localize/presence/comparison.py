@@ -31,7 +31,7 @@ class Compared:
 
     Attributes:
         curve: ``[T]``, how close each frame comes to it.
-        margin: How clearly the video shows what it asks for; None where that cannot be told.
+        margin: How clearly the video shows what it asks for; None where that is unknown.
         shown: Whether it is taken to show it.
         likelihood: What a score is worth, 0 to 1, by ordinary sentences; 1 where none tell.
     """
@@ -90,12 +90,12 @@ class Comparison:
 
     @property
     def tells_presence(self) -> bool:
-        """Whether it can be told that a video does not show what a sentence describes."""
+        """Whether it is known that a video does not show what a sentence describes."""
         return self.by_bank is not None or self.by_frames is not None
 
     @staticmethod
     def judged(question: EncodedQuestion) -> NDArray[np.floating]:
-        """The vector ``[Ds]`` that presence is told of: its sentence, or else its picture.
+        """The vector ``[Ds]`` whose presence is measured: its sentence, or else its picture.
 
         Args:
             question: What is asked.
