@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -215,23 +216,30 @@ def serve(line: socket.socket, memory: Memory, *, shared: bool = False) -> None:
             continue
         # Requests come from the parent alone, which this process trusts.
         source, options, size = pickle.loads(content)  # noqa: S301 - as above
-        file = None
-        if descriptor is not None:
-            file = DescriptorFile(descriptor, *source)
         outbox = Outbox(line, number, max(1, size), shared=shared)
         try:
-            opened = source if file is None else file
-            if isinstance(options, VideoOptions):
-                outbox.put(*_read_whole(outbox, opened, options, memory))
-            else:
-                outbox.put(_deliver(outbox, opened, options, memory))
+            # The file is closed before the last message about it is sent.
+            with _received(source, descriptor) as opened:
+                if isinstance(options, VideoOptions):
+                    last = _read_whole(outbox, opened, options, memory)
+                else:
+                    last = _deliver(outbox, opened, options, memory), None
+            outbox.put(*last)
         except UnwantedError:
             # The parent waits until this end of the line is closed.
             return
         finally:
             outbox.finish()
-            if file is not None:
-                file.close()
+
+
+@contextlib.contextmanager
+def _received(source: Any, descriptor: int | None) -> Iterator[VideoSource]:
+    """What is to be read: the file of a descriptor, closed at the end, or the source itself."""
+    if descriptor is None:
+        yield source
+        return
+    with contextlib.closing(DescriptorFile(descriptor, *source)) as file:
+        yield file
 
 
 def _read_whole(
