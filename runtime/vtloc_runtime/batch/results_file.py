@@ -13,12 +13,12 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from vtloc_runtime.batch.records import Record, decode_record, encode_record, is_record
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.system.atomic_write import atomic_write, sync_folder
+from vtloc_runtime.system.closing import Closing
 from vtloc_runtime.system.text import plain
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ BEGINNING = 2**16
 """Bytes of a file that show whether vtloc wrote it."""
 
 
-class ResultsFile:
+class ResultsFile(Closing):
     """A results file that is open for more records.
 
     Args:
@@ -119,17 +119,6 @@ class ResultsFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _begin(self, run: str, *, overwrite: bool, repair: bool) -> None:
         """Check the file, and prepare it for more records."""

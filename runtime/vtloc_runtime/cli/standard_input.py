@@ -7,10 +7,10 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import BinaryIO, Literal, Self
+from typing import BinaryIO, Literal
 
 from vtloc_runtime.errors import UsageError
+from vtloc_runtime.system.closing import Closing
 
 NAME = "-"
 """What stands for standard input, in arguments and in records."""
@@ -22,7 +22,7 @@ _LARGEST = 16 * 2**30
 Kind = Literal["input", "sentences"]
 
 
-class StandardInput:
+class StandardInput(Closing):
     """Standard input as a file, read when it is first asked for and removed at the end.
 
     Text is a list of videos, everything else a video: what a film begins with is never text.
@@ -56,15 +56,8 @@ class StandardInput:
         """
         return self._path(kind) if str(path) == NAME else path
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Remove the file; a second call does nothing."""
         self._stack.close()
 
     def _path(self, kind: Kind) -> Path:

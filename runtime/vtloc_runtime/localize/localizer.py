@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.digest import DIGEST_VARIABLE
@@ -37,11 +37,11 @@ from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.load import Placement, open_networks
 from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
 from vtloc_runtime.system.arguments import check_real, check_text, check_whole
+from vtloc_runtime.system.closing import Closing
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
     from vtloc_runtime.bundle.manifest import NetworkName
     from vtloc_runtime.localize.spans.moments import Localization
@@ -58,7 +58,7 @@ MOST_MOMENTS = 100
 """Moments of one sentence that can be asked for."""
 
 
-class Localizer:
+class Localizer(Closing):
     """Finds the moments of videos that sentences describe; safe to call from several threads.
 
     Open one with :meth:`open`; the networks are loaded once and shared.
@@ -490,17 +490,6 @@ class Localizer:
         """Free the networks; a second call does nothing."""
         for network in self._networks.values():
             network.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _check_features(self, video: EncodedVideo) -> None:
         visual = self.bundle.manifest.networks["visual"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vtloc_runtime.errors import NetworkError
+from vtloc_runtime.system.closing import Closing
 
 Array = NDArray[np.generic]
 """Any numpy array; what it holds stands in the tensor's specification."""
@@ -77,7 +77,7 @@ class TensorSpec:
         return 1, None
 
 
-class Network(Protocol):
+class Network(Closing, Protocol):
     """A graph that is ready to run.
 
     Implementations are safe to call from several threads, know their names, dtypes and shape
@@ -118,17 +118,6 @@ class Network(Protocol):
     def close(self) -> None:
         """Free what the network holds; a second call does nothing."""
         ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class WrappedNetwork(Network):

@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from vtloc_runtime.errors import UsageError, VideoError, VtlocError
+from vtloc_runtime.system.closing import Closing
 from vtloc_runtime.video.demux import DemuxPass
 from vtloc_runtime.video.diagnosis import ENCRYPTED
 from vtloc_runtime.video.frame_sequence import FrameSequence
@@ -50,7 +50,7 @@ def open_video(source: VideoSource, options: VideoOptions | None = None) -> Fram
     return FrameReader(source, options or VideoOptions())
 
 
-class FrameReader:
+class FrameReader(Closing):
     """The frames of one video, in the order of their instants; read once, then closed.
 
     Iterating yields ``Frame``s. What the attributes say is final when iteration has ended.
@@ -103,17 +103,6 @@ class FrameReader:
         if self._source is not None:
             self._source.close()
         self._sampler = self._pass = self._source = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _open(self, source: str | os.PathLike[str] | bytes | Readable) -> None:
         with _one_error(_name_of(source)):

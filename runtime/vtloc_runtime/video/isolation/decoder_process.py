@@ -12,8 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vtloc_runtime.errors import (
     BackendError,
@@ -23,6 +22,7 @@ from vtloc_runtime.errors import (
     VideoError,
     VtlocError,
 )
+from vtloc_runtime.system.closing import Closing
 from vtloc_runtime.video.decoders.nvdec.api import refusal
 from vtloc_runtime.video.isolation.channel import Channel, Deadline, DeadlineError, NonsenseError
 from vtloc_runtime.video.isolation.conversation import Conversation
@@ -64,7 +64,7 @@ def sandbox_in_force() -> SandboxReport | None:
     return min(list(_seen), key=lambda report: len(report.held), default=None)
 
 
-class DecoderProcess:
+class DecoderProcess(Closing):
     """A child process that reads one video at a time; it is restarted when it is lost.
 
     It begins with the first video, so that a run whose videos are all cached starts none. A second
@@ -185,17 +185,6 @@ class DecoderProcess:
                 self._forget()
             finally:
                 self._busy.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
