@@ -34,14 +34,11 @@ class _CharadesVideo(msgspec.Struct):
     duration: float
 
 
-def read_split(
-    path: str | Path, *, benchmark: Benchmark | None = None, durations: str | Path | None = None
-) -> Split:
+def read_split(path: str | Path, *, durations: str | Path | None = None) -> Split:
     """Read one annotation file.
 
     Args:
-        path: The file as published.
-        benchmark: Its format; None recognizes it by its suffix and first line.
+        path: The file as published; its suffix and first line tell its format.
         durations: For Charades-STA, ``charades.json`` or a CSV with ``id`` and ``length``; None
             looks beside ``path``.
 
@@ -50,7 +47,7 @@ def read_split(
     """
     place = Path(path)
     text = _decode(read_whole(place, AnnotationError), place)
-    kind = benchmark or recognize(text, place.suffix.lower())
+    kind = recognize(text, place.suffix.lower())
     if kind is None:
         raise AnnotationError(
             "the file is in none of the known annotation formats",

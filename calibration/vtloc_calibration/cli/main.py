@@ -14,6 +14,7 @@ from vtloc_calibration.cli.console import print_message, progress_bar
 from vtloc_calibration.cli.precision import int8, sensitivity
 from vtloc_calibration.cli.reference import reference
 from vtloc_calibration.report_files import check_report_file, write_report
+from vtloc_runtime.batch.job_files import read_sentences
 from vtloc_runtime.cli.program import VersionOption, new_application, run_program
 from vtloc_runtime.errors import UsageError
 
@@ -260,19 +261,8 @@ def _sampled_videos(
     files = list_videos(videos).videos
     if not files:
         raise UsageError("the folder contains no videos", where=videos)
-    sentences = _read_sentences(queries) if queries is not None else ()
+    sentences = tuple(dict.fromkeys(read_sentences(queries))) if queries is not None else ()
     return tuple(SampledVideo(Path(file), sentences) for file in files)
-
-
-def _read_sentences(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the sentences: {error}", where=path) from error
-    sentences = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    if not sentences:
-        raise UsageError("the file contains no sentences", where=path)
-    return sentences
 
 
 def _show_samples(summary: Mapping[str, Any]) -> None:

@@ -72,16 +72,7 @@ def read_list(path: Path, *, videos: Path | None = None) -> Iterator[JobLine]:
     Raises:
         JobError: It cannot be read, is malformed, or is empty.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise JobError(
-            "the list is not UTF-8 text", where=path, remedy="Save it as UTF-8"
-        ) from error
-    except (OSError, ValueError) as error:
-        # ValueError: a name with a NUL in it.
-        reason = getattr(error, "strerror", None) or error
-        raise JobError(f"cannot read the list: {reason}", where=path) from error
+    text = _utf8_text(path, "list")
     folder = _VideoFolder(videos)
     benchmark = recognize(text, path.suffix.lower())
     if path.suffix.lower() == ".json" and benchmark is None:
@@ -96,6 +87,19 @@ def read_list(path: Path, *, videos: Path | None = None) -> Iterator[JobLine]:
         yield line
     if line is None:
         raise JobError("the list is empty", where=path)
+
+
+def read_sentences(path: Path) -> list[str]:
+    """The sentences of a file, one a line, in its order; empty lines are skipped.
+
+    Raises:
+        JobError: It cannot be read, or holds no sentence.
+    """
+    text = _utf8_text(path, "file of sentences")
+    sentences = [line.strip() for _, line in numbered_lines(text) if line.strip()]
+    if not sentences:
+        raise JobError("the file holds no sentence", where=path)
+    return sentences
 
 
 class _VideoFolder:
@@ -283,3 +287,16 @@ def _locate(name: str, listed_in: Path) -> str:
 def is_address(name: str) -> bool:
     """Whether a name is a URL, which is never looked for on disk."""
     return _ADDRESS.match(name) is not None
+
+
+def _utf8_text(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise JobError(
+            f"the {what} is not UTF-8 text", where=path, remedy="Save it as UTF-8"
+        ) from error
+    except (OSError, ValueError) as error:
+        # ValueError: a name with a NUL in it.
+        reason = getattr(error, "strerror", None) or error
+        raise JobError(f"cannot read the {what}: {reason}", where=path) from error

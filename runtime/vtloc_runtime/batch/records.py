@@ -195,13 +195,8 @@ def answer_record(
         NetworkError: A time or score is not finite.
     """
     try:
-        return Record(
-            id=unicode_name(job.id),
-            video=unicode_name(job.video),
-            query=unicode_name(job.query),
-            rewrites=tuple(map(unicode_name, job.rewrites)),
-            like=tuple(map(unicode_name, job.like)),
-            run=run,
+        return msgspec.structs.replace(
+            _asked(job, run, state),
             moments=tuple(
                 FoundMoment(
                     start=round(moment.start, _MILLISECONDS),
@@ -214,8 +209,6 @@ def answer_record(
             if localization.presence is None
             else round(localization.presence, _SCORE_DIGITS),
             duration=round(video.duration, _MILLISECONDS),
-            size=None if state is None else state.size,
-            modified=None if state is None else state.modified,
             backend=backend,
             warnings=tuple(map(unicode_name, (*video.warnings, *localization.warnings))),
             timings={stage: round(seconds, _MILLISECONDS) for stage, seconds in timings.items()},
@@ -240,6 +233,11 @@ def failure_record(
     job: Job, error: Exception, *, run: str, state: FileState | None = None
 ) -> Record:
     """The record of a job that failed."""
+    return msgspec.structs.replace(_asked(job, run, state), error=describe(error))
+
+
+def _asked(job: Job, run: str, state: FileState | None) -> Record:
+    """What a record says of its job, before the outcome."""
     return Record(
         id=unicode_name(job.id),
         video=unicode_name(job.video),
@@ -249,7 +247,6 @@ def failure_record(
         run=run,
         size=None if state is None else state.size,
         modified=None if state is None else state.modified,
-        error=describe(error),
     )
 
 

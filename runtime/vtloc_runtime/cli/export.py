@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from vtloc_runtime.cli.main import PROGRAM
 from vtloc_runtime.cli.options import with_options
 from vtloc_runtime.cli.outputs import OutputOptions
 from vtloc_runtime.cli.program import new_application
-from vtloc_runtime.cli.terminal import print_line
+from vtloc_runtime.cli.terminal import print_note
 from vtloc_runtime.errors import UsageError
 
 app = new_application()
@@ -49,7 +48,7 @@ def export(
 
     def note(text: str) -> None:
         if not quiet:
-            print_line(f"{PROGRAM}: {text}")
+            print_note(text)
 
     written = OutputWriter(options, OutputSources(inputs=inputs), note).write(records)
     if written:

@@ -16,11 +16,19 @@ if TYPE_CHECKING:
     from vtloc_runtime.batch.records import Record
 
 
+PROGRAM = "vtloc-run"
+
+
 def print_line(text: str) -> None:
     """Print one line on standard error; ignore errors."""
     with suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"{plain(' '.join(text.split()))}\n")
         sys.stderr.flush()
+
+
+def print_note(text: str) -> None:
+    """Print one line on standard error, after the program's name."""
+    print_line(f"{PROGRAM}: {text}")
 
 
 def write_lines(content: bytes) -> None:
@@ -68,7 +76,7 @@ def print_failures(records: Sequence[Record]) -> None:
         if record.error is not None
     }
     for line in sorted(failures):
-        print_line(f"vtloc-run: {line}")
+        print_note(line)
 
 
 def moments_table(records: Sequence[Record]) -> Table:
