@@ -37,7 +37,7 @@ def test_samples_are_drawn_from_a_folder(
     folder = striped_videos[0][0].parent
     common = (weighted_bundle.path, "--videos", folder, "--out", out, "--network-precision", "fp32")
     with pytest.raises(CalibrationError, match="distinct sentences"):
-        # Letters are no words of this tokenizer: they all look alike to the network.
+        # This tokenizer has no letters as words: they all look alike to the network.
         invoke(app, "samples", *common, "--queries", sentences)
     sentences.write_text(
         "\n".join(f"{start} {name}" for start in ("a", "the") for name in ("red", "blue", "cyan")),

@@ -27,7 +27,7 @@ LARGEST = 300 * 10**6
 """Bytes beyond what a good input takes."""
 
 _START_TIMEOUT = 300.0
-# Other work may keep the processors busy, so the wall's clock only finds what stands still.
+# Other work may keep the processors busy, so the wall's clock only finds what no longer moves.
 _HANG = 60.0
 _RENEWED_AFTER = 500
 

@@ -1,4 +1,4 @@
-"""Blind baselines: what one scores without looking at the video. They stand beside every result."""
+"""Blind baselines: scores without looking at the video. Every table of results has them."""
 
 from __future__ import annotations
 

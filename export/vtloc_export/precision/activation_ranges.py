@@ -69,7 +69,7 @@ class _Recorder(TorchFunctionMode):
 
     def _note(self, layer: str, values: Tensor) -> None:
         wide = values.detach().double()
-        # A number that is none counts as one that is too large.
+        # NaN counts as too large.
         wide = wide.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
         self.largest[layer] = max(self.largest.get(layer, 0.0), float(wide.abs().max()))
         total, count = self.squares.get(layer, (0.0, 0))
@@ -81,7 +81,7 @@ def activation_ranges(
 ) -> tuple[LayerRange, ...]:
     """The range of every value that a network holds in half precision, largest first.
 
-    Of layers that overflow, the one that did so first comes first.
+    Of layers that overflow, the first to do so comes first.
 
     Args:
         typed: In half precision; what lies on its FP32 islands is not counted.

@@ -1,4 +1,4 @@
-"""A half-precision graph held against its policy, node by node."""
+"""Check a half-precision graph against its policy, node by node."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class _VideoFolder:
         return self._named.find(name)
 
     def place(self, line: JobLine) -> JobLine:
-        """A line of a list, its video found in the folder where it is not found as it stands."""
+        """A line of a list, its video looked for in the folder if its path leads nowhere."""
         if self.path is None or is_address(line.video) or os.path.exists(line.video):
             return line
         return replace(line, video=self.find(line.video) or line.video)

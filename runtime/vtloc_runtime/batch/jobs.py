@@ -176,7 +176,7 @@ def group_by_video(jobs: Iterable[Job]) -> list[VideoJobs]:
 
 
 def check_pictures(paths: Sequence[str]) -> None:
-    """Refuse pictures that are no files.
+    """Refuse pictures that are not files.
 
     Args:
         paths: Their paths, as they were given with --like.

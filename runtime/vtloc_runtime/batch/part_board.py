@@ -34,7 +34,7 @@ class _SharedVideo:
 class PartBoard:
     """Where workers offer parts of their video, and take parts of others when they are idle.
 
-    Whoever is idle takes from the video with the most parts left. Parts are taken in runs, long
+    An idle worker takes from the video with the most parts left. Parts are taken in runs, long
     ones first: every run begins with the opening of the file.
 
     Args:

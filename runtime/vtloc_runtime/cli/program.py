@@ -177,7 +177,7 @@ def _explain(error: BaseException, program: str, extra: str, stopped: str) -> in
 
 
 def _as_vtloc_error(error: BaseException, program: str, extra: str) -> VtlocError | None:
-    """The error of our own that another library's error amounts to, or None."""
+    """Our own error for another library's error, or None."""
     if isinstance(error, VtlocError):
         return error
     if isinstance(error, _ClickError):

@@ -211,7 +211,7 @@ class _LengthReader:
         for video in self._videos:
             if self._closed.is_set():
                 return
-            # Whoever reads the video later says what is wrong with it.
+            # The run reads the video later, and says what is wrong with it.
             with suppress(Exception):
                 self._note(video, self._decoder.describe(video).duration)
 

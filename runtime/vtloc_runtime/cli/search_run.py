@@ -91,7 +91,7 @@ def run_search(
 
 
 def _read_request(request: SearchRequest, outputs: OutputOptions) -> list[Query]:
-    """The questions; refuses what cannot be meant, before anything is opened."""
+    """The questions; refuses invalid ones before anything is opened."""
     sentences = request.query or []
     for sentence in sentences:
         clean_query(sentence)

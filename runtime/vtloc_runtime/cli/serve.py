@@ -79,7 +79,7 @@ def serve(
     """Serve a page and an HTTP API that find moments in the videos of some folders.
 
     Only videos below the folders are served, and links are not followed. There are no passwords:
-    anybody who reaches the port can watch the videos.
+    anyone who reaches the port can watch the videos.
     """
     # Imported here, so that help does not load the packages of the service.
     try:

@@ -13,7 +13,7 @@ from vtloc_runtime.errors import UsageError
 from vtloc_runtime.system.closing import Closing
 
 NAME = "-"
-"""What stands for standard input, in arguments and in records."""
+"""Standard input, in arguments and in records."""
 
 _BLOCK = 2**20
 _BEGINNING = 4096

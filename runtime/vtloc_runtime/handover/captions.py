@@ -23,7 +23,7 @@ def format_time(seconds: float, separator: str = ".") -> str:
 
     Args:
         seconds: 0 or more.
-        separator: What stands before the milliseconds.
+        separator: What comes before the milliseconds.
     """
     milliseconds = round(seconds * 1000)
     minutes, rest = divmod(milliseconds, 60_000)

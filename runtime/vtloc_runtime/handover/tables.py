@@ -22,7 +22,7 @@ _HEADING = ",".join(_COLUMNS).encode() + b"\r\n"
 
 
 def write_json_lines(records: Sequence[Record]) -> bytes:
-    """Records as they stand in a results file."""
+    """Records as they are in a results file."""
     return b"".join(encode_record(record) for record in records)
 
 

@@ -72,7 +72,7 @@ class Localizer(Closing):
         decoding: How logits become moments; None does as the bundle says.
         decoder: What decodes videos where a call does not say.
         kept_sentences: Distinct sentences whose encoding is remembered.
-        observer: Told of each stage as it ends.
+        observer: Called with each stage as it ends.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class Localizer(Closing):
                 thread ran it; the stages are ``decode``, ``encode`` and ``localize``.
 
         Raises:
-            UsageError: An argument cannot be meant; the message names it.
+            UsageError: An argument is invalid; the message names it.
             BundleError: The bundle is missing, altered, of another digest, or lacks the precision.
             BackendError: The backend is unknown or cannot serve here.
             EngineError: No TensorRT engine fits this machine.
@@ -271,7 +271,7 @@ class Localizer(Closing):
         Args:
             source: A path, bytes, an open binary file, or frames with their times.
             options: How to read it; sampling and preprocessing come from the bundle.
-            progress: Told the time of the last encoded frame, seconds, now and then.
+            progress: Called with the time of the last encoded frame, seconds, now and then.
             timeout: Seconds, by the wall's clock, after which the video is given up; None waits
                 as long as it takes.
             known: What a quick search has seen of the same video: only the rest is encoded.
@@ -518,7 +518,7 @@ def _check_options(
 
 
 def check_moments(moments: object) -> int:
-    """How many moments of one sentence are wanted, once that can be meant.
+    """How many moments of one sentence are wanted, checked.
 
     Raises:
         UsageError: It is not a whole number from 1 to ``MOST_MOMENTS``.

@@ -13,7 +13,7 @@ from vtloc_runtime.errors import NetworkError
 from vtloc_runtime.system.closing import Closing
 
 Array = NDArray[np.generic]
-"""Any numpy array; what it holds stands in the tensor's specification."""
+"""Any numpy array; the tensor's specification says what it holds."""
 
 _OUTPUT_REMEDY = "The network does not do what its file says; export the bundle again"
 
@@ -148,7 +148,7 @@ class WrappedNetwork(Network):
 def check_inputs(
     specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array], *, network: str
 ) -> None:
-    """Hold a call's inputs against the specifications, every axis name meaning one length.
+    """Check a call's inputs against the specifications; every axis name means one length.
 
     Raises:
         NetworkError: An input is missing, unknown, of another dtype, or out of limits.

@@ -1,4 +1,4 @@
-"""What the service does, whoever asks: find moments, search all videos, describe videos."""
+"""What the service does for people and programs: find moments, search and describe videos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``vtloc-export verify`` holds engines, too, against PyTorch; a GPU's double runs them."""
+"""``vtloc-export verify`` compares engines, too, with PyTorch; a GPU's double runs them."""
 
 from __future__ import annotations
 

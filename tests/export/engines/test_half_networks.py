@@ -150,7 +150,7 @@ def test_a_pinned_digest_holds_for_what_was_made_from_the_bundle(
     found = bundle_for(pinned, "tensorrt")
     assert found.pinned
     assert found.path == made.path
-    # Whoever opens it again does not ask for the source's digest once more.
+    # Opening it again does not ask for the source's digest once more.
     monkeypatch.setenv("VTLOC_BUNDLE_DIGEST", installed.digest)
     with tensorrt_double.installed(), pytest.raises(EngineError, match="no fp16 engine"):
         Localizer.open(found, backend="tensorrt")

@@ -293,7 +293,7 @@ def test_a_cluster_of_this_machine_alone_says_what_the_command_without_one_says(
 ) -> None:
     arguments = ("--no-cache", "--in-order")
     without = Run(scene.films, scene.bundle, *arguments).end()
-    # Standard error too: one line for the file that is no film, and nothing of Ray's.
+    # Standard error too: one line for the file that is not a film, and nothing of Ray's.
     assert Run(scene.films, scene.bundle, *arguments, "--ray", "local").end() == without
 
 

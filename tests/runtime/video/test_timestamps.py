@@ -44,7 +44,7 @@ def test_sound_that_starts_well_before_the_picture_starts_the_clock() -> None:
     film = films.Film(ticks=tuple(range(60, 100)), container="matroska", sound_from=0.0)
     with open_video(film.make(), films.whole()) as reader:
         frames = list(reader)
-    # The picture comes on at 3 s; before that its first frame stands in.
+    # The picture comes on at 3 s; before that its first frame is shown.
     assert [frame.asked for frame in frames] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert [frame.time for frame in frames] == pytest.approx([3, 3, 3, 3, 4], abs=0.06)
     assert films.numbers(frames) == pytest.approx([0, 0, 0, 0, 20], abs=1)

@@ -146,7 +146,7 @@ class Outbox:
             if not self._shared:
                 os._exit(0)
             self._unwanted = True
-            # Whoever waits for room goes on, and finds out.
+            # A thread that waits for room goes on, and finds out.
             while self._waiting.get() is not None:
                 pass
 

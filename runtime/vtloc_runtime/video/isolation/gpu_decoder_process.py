@@ -157,7 +157,7 @@ class GpuDecoderProcess(Closing):
                     self._open.discard(process)
 
     def _open_line(self, generation: _Generation) -> Channel:
-        # Whoever comes while it starts waits: all need the same process.
+        # Callers that come while it starts wait: all need the same process.
         with self._starting:
             try:
                 return generation.process.open_line()

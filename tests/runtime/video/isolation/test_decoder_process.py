@@ -613,7 +613,7 @@ def test_storage_that_does_not_answer_is_given_up_and_waited_for(
 ) -> None:
     film = tmp_path / "film.mp4"
     film.write_bytes(colour_video.read_bytes())
-    # Whoever opens a file under a lease waits until the lease is given back.
+    # Opening a file under a lease waits until the lease is given back.
     code = f"""
 import fcntl, signal, sys
 signal.signal(signal.SIGIO, signal.SIG_IGN)
