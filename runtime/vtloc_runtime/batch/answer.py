@@ -55,7 +55,7 @@ def run_jobs(
         UsageError: ``moments`` is not a whole number from 1 to 100.
     """
     # Imported here, because the localizer's module loads the networks' packages.
-    from vtloc_runtime.localize.localizer import check_moments
+    from vtloc_runtime.localize.limits import check_moments
 
     check_moments(moments)
     options = options or PipelineOptions()

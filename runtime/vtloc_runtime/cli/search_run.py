@@ -23,7 +23,8 @@ from vtloc_runtime.cli.terminal import (
 )
 from vtloc_runtime.errors import OutputError, UsageError
 from vtloc_runtime.library.search import Library, SearchOptions
-from vtloc_runtime.localize.localizer import Localizer, check_moments
+from vtloc_runtime.localize.limits import check_moments
+from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.questions.question import Picture, Query
 from vtloc_runtime.localize.questions.tokenizer import clean_query
 from vtloc_runtime.report.evidence import Evidence, read_evidence

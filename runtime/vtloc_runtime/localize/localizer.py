@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.digest import DIGEST_VARIABLE
@@ -19,6 +18,7 @@ from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.localize.encoding.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.localize.encoding.video_encoder import Observer, VideoEncoder, notify
 from vtloc_runtime.localize.fine_ends import STEP, instants_around, refine
+from vtloc_runtime.localize.limits import check_moments, check_names, check_numbers
 from vtloc_runtime.localize.questions.picture_encoder import PictureEncoder
 from vtloc_runtime.localize.questions.question import (
     EncodedQuestion,
@@ -30,13 +30,10 @@ from vtloc_runtime.localize.questions.question_encoder import QuestionEncoder
 from vtloc_runtime.localize.questions.text_encoder import DEFAULT_KEPT, SentenceEncoder
 from vtloc_runtime.localize.questions.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.quick_search import QuickEncoder
-from vtloc_runtime.localize.spans.span_times import (
-    longest_moment,
-)
+from vtloc_runtime.localize.spans.span_times import longest_moment
 from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.load import Placement, open_networks
 from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
-from vtloc_runtime.system.arguments import check_real, check_text, check_whole
 from vtloc_runtime.system.closing import Closing
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 
@@ -50,12 +47,17 @@ if TYPE_CHECKING:
 
 _BATCH_ON_CPU = 16
 _BATCH_ON_GPU = 64
-_MOST_THREADS = 4096
-_LARGEST_BATCH = 65_536
-_MOST_KEPT = 10**9
-_LONGEST_RUN = 10.0**6
-MOST_MOMENTS = 100
-"""Moments of one sentence that can be asked for."""
+
+
+class AnswerOptions(TypedDict, total=False):
+    """The options of :meth:`Localizer.localize`, which describes them."""
+
+    moments: int
+    alignment: bool
+    quick: bool
+    curve: bool
+    fine: bool
+    read: Read
 
 
 class Localizer(Closing):
@@ -170,19 +172,12 @@ class Localizer(Closing):
             UsageError: ``fps`` or ``decoding`` makes no sense.
             MissingExtraError: The backend's package is not installed.
         """
-        _check_options(
+        check_numbers(
             threads=threads, batch=batch, reuse=reuse, kept=kept_sentences, timeout=run_timeout
         )
-        names = {
-            "backend": backend,
-            "device": device,
-            "precision": precision,
-            "decoding": decoding,
-            "decoder": decoder,
-        }
-        for option, text in names.items():
-            if text is not None:
-                check_text(text, option)
+        check_names(
+            backend=backend, device=device, precision=precision, decoding=decoding, decoder=decoder
+        )
         if decoder != "cpu":
             from vtloc_runtime.video.decoders.choice import require_decoder
 
@@ -322,16 +317,7 @@ class Localizer(Closing):
 
     @overload
     def localize(
-        self,
-        video: Any,
-        queries: Query,
-        *,
-        moments: int = 1,
-        alignment: bool = False,
-        quick: bool = False,
-        curve: bool = False,
-        fine: bool = False,
-        read: Read = read_here,
+        self, video: Any, queries: Query, **options: Unpack[AnswerOptions]
     ) -> Localization: ...
 
     @overload
@@ -339,13 +325,7 @@ class Localizer(Closing):
         self,
         video: Any,
         queries: list[Query] | list[str] | Iterable[Query],
-        *,
-        moments: int = 1,
-        alignment: bool = False,
-        quick: bool = False,
-        curve: bool = False,
-        fine: bool = False,
-        read: Read = read_here,
+        **options: Unpack[AnswerOptions],
     ) -> list[Localization]: ...
 
     def localize(
@@ -503,28 +483,3 @@ class Localizer(Closing):
             )
         # Else they would pass for a video that does not show what is asked for.
         check_finite(video.rows, what="video's features", network="visual")
-
-
-def _check_options(
-    *, threads: object, batch: object, reuse: object, kept: object, timeout: object
-) -> None:
-    if threads is not None:
-        check_whole(threads, "threads", least=1, most=_MOST_THREADS)
-    if batch is not None:
-        check_whole(batch, "batch", least=1, most=_LARGEST_BATCH)
-    check_real(reuse, "reuse", least=0, most=255)
-    check_whole(kept, "kept_sentences", least=0, most=_MOST_KEPT)
-    check_real(timeout, "run_timeout", least=0.001, most=_LONGEST_RUN)
-
-
-def check_moments(moments: object) -> int:
-    """How many moments of one sentence are wanted, checked.
-
-    Raises:
-        UsageError: It is not a whole number from 1 to ``MOST_MOMENTS``.
-    """
-    if isinstance(moments, numbers.Integral) and not 1 <= int(moments) <= MOST_MOMENTS:
-        raise UsageError(
-            f"{moments} moments cannot be found", remedy=f"Ask for 1 to {MOST_MOMENTS}"
-        )
-    return check_whole(moments, "moments", least=1, most=MOST_MOMENTS)
