@@ -21,7 +21,7 @@ from vtloc_export.cli.onnx import read_source
 from vtloc_export.engines.build import EngineOptions, build_engines
 from vtloc_export.errors import ExportError
 from vtloc_export.options import ExportOptions
-from vtloc_export.parity.answers import tensor_parity, verify_bundle
+from vtloc_export.parity.verification import tensor_parity, verify_bundle
 from vtloc_export.sources import EncoderPair, load_source
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import EngineError, UsageError
