@@ -34,7 +34,7 @@ from vtloc_calibration.scores.labelled import read_labelled, with_absent
 from vtloc_calibration.scores.report import Target, calibrate_scores
 from vtloc_export.errors import ParityError
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.cli.program import new_application, run_program
+from vtloc_runtime.cli.console.program import new_application, run_program
 from vtloc_runtime.errors import OutputError, UsageError
 from vtloc_runtime.localize.localizer import Localizer
 

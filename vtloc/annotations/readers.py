@@ -1,7 +1,8 @@
 """Annotation files as splits of a benchmark, with the durations that scoring needs.
 
-``vtloc_runtime.batch.annotations`` has the formats and the ids of the queries. Charades-STA has no
-durations; they come from ``charades.json`` or a ``Charades_v1_*.csv`` beside it.
+``vtloc_runtime.batch.job_lists.annotations`` has the formats and the ids of the queries.
+Charades-STA has no durations; they come from ``charades.json`` or a ``Charades_v1_*.csv``
+beside it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ import msgspec
 from vtloc.annotations.examples import Example, Split, annotated
 from vtloc.errors import AnnotationError
 from vtloc.tensor_file import read_whole
-from vtloc_runtime.batch.annotations import Annotation, Benchmark, parse_annotations, recognize
+from vtloc_runtime.batch.job_lists.annotations import (
+    Annotation,
+    Benchmark,
+    parse_annotations,
+    recognize,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,28 +12,34 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from vtloc_runtime.batch.answer import AnswerVideos
-from vtloc_runtime.batch.fingerprint import run_fingerprint
-from vtloc_runtime.batch.job_files import read_sentences
-from vtloc_runtime.batch.jobs import Job, VideoJobs, group_by_video, input_files, read_jobs
-from vtloc_runtime.batch.lost_backend import end_on_lost_backend
-from vtloc_runtime.batch.records import Record, encode_record
-from vtloc_runtime.batch.results_file import ResultsFile
-from vtloc_runtime.batch.resume import take_done
-from vtloc_runtime.batch.tally import RunTally
+from vtloc_runtime.batch.job_lists.job_files import read_sentences
+from vtloc_runtime.batch.job_lists.jobs import (
+    Job,
+    VideoJobs,
+    group_by_video,
+    input_files,
+    read_jobs,
+)
+from vtloc_runtime.batch.results.fingerprint import run_fingerprint
+from vtloc_runtime.batch.results.records import Record, encode_record
+from vtloc_runtime.batch.results.results_file import ResultsFile
+from vtloc_runtime.batch.results.resume import take_done
+from vtloc_runtime.batch.results.tally import RunTally
+from vtloc_runtime.batch.workers.lost_backend import end_on_lost_backend
 from vtloc_runtime.bundle.user_folder import bundle_for
-from vtloc_runtime.cli.exit_codes import exit_code_of_failures
-from vtloc_runtime.cli.interrupts import Interruption, Stopped
-from vtloc_runtime.cli.output_writing import OutputSources, OutputWriter
-from vtloc_runtime.cli.outputs import STANDARD_STREAM, OutputOptions
-from vtloc_runtime.cli.progress import RunProgress
-from vtloc_runtime.cli.standard_input import StandardInput
-from vtloc_runtime.cli.terminal import (
+from vtloc_runtime.cli.console.exit_codes import exit_code_of_failures
+from vtloc_runtime.cli.console.interrupts import Interruption, Stopped
+from vtloc_runtime.cli.console.progress import RunProgress
+from vtloc_runtime.cli.console.standard_input import StandardInput
+from vtloc_runtime.cli.console.terminal import (
     print_failures,
     print_note,
     print_records,
     sandbox_note,
     write_lines,
 )
+from vtloc_runtime.cli.output_writing import OutputSources, OutputWriter
+from vtloc_runtime.cli.outputs import STANDARD_STREAM, OutputOptions
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.questions.picture_encoder import check_shared
@@ -46,7 +52,7 @@ from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vtloc_runtime.batch.records import Failure
+    from vtloc_runtime.batch.results.records import Failure
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.cli.find import FindOptions
     from vtloc_runtime.cli.options import RunOptions

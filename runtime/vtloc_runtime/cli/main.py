@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from vtloc_runtime.cli.program import completion_variable, run_program
-from vtloc_runtime.cli.terminal import PROGRAM
+from vtloc_runtime.cli.console.program import completion_variable, run_program
+from vtloc_runtime.cli.console.terminal import PROGRAM
 
 if TYPE_CHECKING:
     import typer

@@ -20,7 +20,7 @@ import typer
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.bundle_names import find_bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME
-from vtloc_runtime.cli.terminal import print_note
+from vtloc_runtime.cli.console.terminal import print_note
 from vtloc_runtime.errors import BundleError, OutputError
 from vtloc_runtime.localize.encoding.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.system.cache_folder import DEFAULT_CACHE_BYTES, FOLDER_VARIABLE
@@ -28,7 +28,7 @@ from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.run import LocalRun, Progress, VideoWork
-    from vtloc_runtime.batch.worker_pool import PipelineOptions
+    from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
     from vtloc_runtime.cluster.launch import ClusterRun
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 
@@ -263,7 +263,7 @@ class RunOptions(NetworkOptions):
             BackendError: The sandbox is required, and not complete.
         """
         # Imported here and below, so that help does not load the packages of decoders and networks.
-        from vtloc_runtime.batch.worker_pool import PipelineOptions
+        from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
         from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
         if self.require_sandbox:
@@ -338,7 +338,7 @@ class RunOptions(NetworkOptions):
         localizer = self.localizer_options(decoding)
         if self.ray is None:
             from vtloc_runtime.batch.run import LocalRun
-            from vtloc_runtime.batch.worker_decoders import describe_decoders
+            from vtloc_runtime.batch.workers.worker_decoders import describe_decoders
 
             if self.decoder != "cpu":
                 workers = pipeline.decoders()[: pipeline.workers_for(len(tasks))]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vtloc_runtime import __version__
+from vtloc_runtime.cli.console.terminal import PROGRAM, print_note, write_lines
 from vtloc_runtime.cli.outputs import STANDARD_STREAM, OutputOptions
-from vtloc_runtime.cli.terminal import PROGRAM, print_note, write_lines
 from vtloc_runtime.errors import OutputError, VideoError
 from vtloc_runtime.handover.clips import cut_clips, plan_clips
 from vtloc_runtime.handover.file_names import unique_names
@@ -26,7 +26,7 @@ from vtloc_runtime.system.atomic_write import atomic_write
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:
-    from vtloc_runtime.batch.records import Record
+    from vtloc_runtime.batch.results.records import Record
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.video.film_facts import FilmFacts
     from vtloc_runtime.video.isolation.limits import DecoderLimits

@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.batch.jobs import check_pictures, input_files, read_videos
-from vtloc_runtime.batch.records import Record, encode_record
+from vtloc_runtime.batch.job_lists.jobs import check_pictures, input_files, read_videos
+from vtloc_runtime.batch.results.records import Record, encode_record
 from vtloc_runtime.bundle.user_folder import bundle_for
-from vtloc_runtime.cli.exit_codes import exit_code_of_failures
-from vtloc_runtime.cli.interrupts import Interruption
-from vtloc_runtime.cli.output_writing import OutputSources, OutputWriter
-from vtloc_runtime.cli.progress import RunProgress
-from vtloc_runtime.cli.terminal import (
+from vtloc_runtime.cli.console.exit_codes import exit_code_of_failures
+from vtloc_runtime.cli.console.interrupts import Interruption
+from vtloc_runtime.cli.console.progress import RunProgress
+from vtloc_runtime.cli.console.terminal import (
     print_note,
     print_ranking,
     sandbox_note,
     write_lines,
 )
+from vtloc_runtime.cli.output_writing import OutputSources, OutputWriter
 from vtloc_runtime.errors import OutputError, UsageError
 from vtloc_runtime.library.search import Library, SearchOptions
 from vtloc_runtime.localize.limits import check_moments
@@ -35,7 +35,7 @@ from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vtloc_runtime.batch.worker_pool import PipelineOptions
+    from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.cli.options import RunOptions
     from vtloc_runtime.cli.outputs import OutputOptions

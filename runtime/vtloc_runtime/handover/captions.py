@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vtloc_runtime.system.text import plain
 
 if TYPE_CHECKING:
-    from vtloc_runtime.batch.records import Record
+    from vtloc_runtime.batch.results.records import Record
 
 _WEBVTT = "WEBVTT - moments found by vtloc"
 _SHORTEST = 0.001

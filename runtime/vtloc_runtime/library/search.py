@@ -17,8 +17,8 @@ import numpy as np
 
 import vtloc_runtime
 from vtloc_runtime.batch.answer import AnswerVideos
-from vtloc_runtime.batch.jobs import Job, VideoJobs, read_videos
-from vtloc_runtime.batch.worker_pool import PipelineOptions
+from vtloc_runtime.batch.job_lists.jobs import Job, VideoJobs, read_videos
+from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.library.closest import closest_cosines
 from vtloc_runtime.library.index import LibraryIndex, Snapshot
@@ -31,7 +31,7 @@ from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vtloc_runtime.batch.records import Failure, Record
+    from vtloc_runtime.batch.results.records import Failure, Record
     from vtloc_runtime.batch.run import Progress
     from vtloc_runtime.library.catalogue import Film
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache

@@ -12,7 +12,7 @@ from typing import IO
 
 import anyio.to_thread
 
-from vtloc_runtime.batch.folder_listing import VIDEO_SUFFIXES
+from vtloc_runtime.batch.job_lists.folder_listing import VIDEO_SUFFIXES
 from vtloc_runtime.errors import OutputError, UsageError
 from vtloc_runtime.system.closing import Closing
 

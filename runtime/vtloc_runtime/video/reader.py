@@ -13,8 +13,9 @@ import numpy as np
 
 from vtloc_runtime.errors import UsageError, VideoError, VtlocError
 from vtloc_runtime.system.closing import Closing
-from vtloc_runtime.video.demux import DemuxPass
-from vtloc_runtime.video.diagnosis import ENCRYPTED
+from vtloc_runtime.video.demuxing.demux import DemuxPass
+from vtloc_runtime.video.demuxing.diagnosis import ENCRYPTED
+from vtloc_runtime.video.demuxing.source import Source
 from vtloc_runtime.video.frame_sequence import FrameSequence
 from vtloc_runtime.video.options import VideoOptions
 from vtloc_runtime.video.sampling.full import FullSampler
@@ -23,14 +24,13 @@ from vtloc_runtime.video.sampling.parallel import ParallelSampler
 from vtloc_runtime.video.sampling.read_ahead import ReadAheadSampler
 from vtloc_runtime.video.sampling.seeking import SeekingSampler
 from vtloc_runtime.video.sampling.sparse import SparseSampler
-from vtloc_runtime.video.source import Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vtloc_runtime.video.demuxing.shared_bytes import Readable
     from vtloc_runtime.video.frame import Frame
     from vtloc_runtime.video.sampling.sampler import Sampler
-    from vtloc_runtime.video.shared_bytes import Readable
 
 VideoSource: TypeAlias = "str | os.PathLike[str] | bytes | Readable | FrameSequence"
 """A path, an allowed URL, a file's bytes, an open binary file, or pictures with times."""

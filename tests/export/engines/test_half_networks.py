@@ -16,7 +16,7 @@ from vtloc_export.bundle_export import ExportReport
 from vtloc_export.cli.trt import trt_command
 from vtloc_export.engines.half_networks import networks_for_tensorrt
 from vtloc_export.staging import staged_bundle
-from vtloc_runtime.batch.fingerprint import run_fingerprint
+from vtloc_runtime.batch.results.fingerprint import run_fingerprint
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.bundle.user_folder import bundle_for, is_installed, user_folder

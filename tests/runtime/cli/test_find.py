@@ -19,7 +19,8 @@ import pytest
 from tests.support.colours import write_colour_video
 from tests.support.command_line import lines, run
 from vtloc_runtime import errors
-from vtloc_runtime.cli import exit_codes, find_run
+from vtloc_runtime.cli import find_run
+from vtloc_runtime.cli.console import exit_codes
 from vtloc_runtime.cli.main import COMMANDS
 
 PROGRAM = [sys.executable, "-c", "from vtloc_runtime.cli.main import main; main()"]

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.colours import write_colour_video
 from tests.support.ray_nodes import RayNodes
-from vtloc_runtime.cli.exit_codes import INTERRUPTED
+from vtloc_runtime.cli.console.exit_codes import INTERRUPTED
 
 pytest.importorskip("ray.data", reason="needs the ray extra")
 

@@ -22,6 +22,7 @@ from vtloc_runtime.errors import DeviceLostError, VideoError, VtlocError
 from vtloc_runtime.video import FrameSequence, VideoOptions, open_video
 from vtloc_runtime.video.cutting import CutOptions, cut_clip
 from vtloc_runtime.video.decoders.choice import PROCESSOR
+from vtloc_runtime.video.demuxing.source import Source
 from vtloc_runtime.video.film_facts import read_facts
 from vtloc_runtime.video.isolation.chunks import is_same
 from vtloc_runtime.video.isolation.descriptor_file import DescriptorFile
@@ -43,7 +44,6 @@ from vtloc_runtime.video.isolation.messages import (
 from vtloc_runtime.video.isolation.outbox import Outbox, Repeats, UnwantedError, send_message
 from vtloc_runtime.video.isolation.requests import next_request
 from vtloc_runtime.video.isolation.sandbox import end_with_parent, enter_sandbox
-from vtloc_runtime.video.source import Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

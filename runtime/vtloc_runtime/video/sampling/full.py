@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vtloc_runtime.video.demuxing.timestamps import DisplayClock
 from vtloc_runtime.video.frame import Frame, Image
 from vtloc_runtime.video.picture.scaling import PictureScaler
 from vtloc_runtime.video.sampling.sampler import PassSampler
 from vtloc_runtime.video.sampling.sequential import SequentialDecoder, Shown
-from vtloc_runtime.video.timestamps import DisplayClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from fractions import Fraction
 
-    from vtloc_runtime.video.demux import DemuxPass
+    from vtloc_runtime.video.demuxing.demux import DemuxPass
     from vtloc_runtime.video.options import VideoOptions
 
 

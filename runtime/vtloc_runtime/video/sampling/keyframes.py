@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from numpy.typing import NDArray
 
-    from vtloc_runtime.video.demux import DemuxPass
+    from vtloc_runtime.video.demuxing.demux import DemuxPass
     from vtloc_runtime.video.options import VideoOptions
 
 _PACKETS_OF_A_PICTURE = 4

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from itertools import chain, count, islice, repeat
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.video.demux import DemuxPass
+from vtloc_runtime.video.demuxing.demux import DemuxPass
 from vtloc_runtime.video.sampling.channel import Channel, PartEnd
 from vtloc_runtime.video.sampling.sampler import PassSampler
 from vtloc_runtime.video.sampling.sparse import SparseSampler
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from fractions import Fraction
 
+    from vtloc_runtime.video.demuxing.timestamps import DisplayClock
     from vtloc_runtime.video.frame import Frame
     from vtloc_runtime.video.options import VideoOptions
-    from vtloc_runtime.video.timestamps import DisplayClock
 
 # A part that starts in the middle of a group of pictures should be worth several of them; one that
 # starts with a group may be shorter.

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from fractions import Fraction
 
-    from vtloc_runtime.video.demux import DemuxPass
+    from vtloc_runtime.video.demuxing.demux import DemuxPass
+    from vtloc_runtime.video.demuxing.timestamps import DisplayClock
     from vtloc_runtime.video.frame import Frame
     from vtloc_runtime.video.options import VideoOptions
-    from vtloc_runtime.video.timestamps import DisplayClock
 
 
 class Sampler(Protocol):

@@ -6,7 +6,7 @@ from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.video.demux import DemuxPass
+from vtloc_runtime.video.demuxing.demux import DemuxPass
 from vtloc_runtime.video.sampling.keyframe_index import KeyframeIndex, jump_to_end
 from vtloc_runtime.video.sampling.sampler import PassSampler
 from vtloc_runtime.video.sampling.sparse import SparseSampler
@@ -14,9 +14,9 @@ from vtloc_runtime.video.sampling.sparse import SparseSampler
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from vtloc_runtime.video.demuxing.timestamps import DisplayClock
     from vtloc_runtime.video.frame import Frame
     from vtloc_runtime.video.options import VideoOptions
-    from vtloc_runtime.video.timestamps import DisplayClock
 
 _WORTH_A_JUMP = Fraction(4)
 # Indexes go by decode time, which runs ahead of the picture's.

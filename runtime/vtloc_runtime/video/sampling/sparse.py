@@ -9,22 +9,22 @@ from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from vtloc_runtime.video.codecs.random_access import SkipMode
+from vtloc_runtime.video.demuxing.packets import NO_PACKET
+from vtloc_runtime.video.demuxing.timestamps import DisplayClock
 from vtloc_runtime.video.frame import Frame, Image
-from vtloc_runtime.video.packets import NO_PACKET
 from vtloc_runtime.video.picture.scaling import PictureScaler
 from vtloc_runtime.video.sampling.packet_planner import PacketPlanner
 from vtloc_runtime.video.sampling.refetch import Refetcher
 from vtloc_runtime.video.sampling.sampler import PassSampler
-from vtloc_runtime.video.timestamps import DisplayClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import av
 
-    from vtloc_runtime.video.demux import DemuxPass
+    from vtloc_runtime.video.demuxing.demux import DemuxPass
+    from vtloc_runtime.video.demuxing.packets import TimedPacket
     from vtloc_runtime.video.options import VideoOptions
-    from vtloc_runtime.video.packets import TimedPacket
     from vtloc_runtime.video.sampling.packet_planner import DecodeStep
     from vtloc_runtime.video.sampling.sequential import Shown
 
