@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -30,7 +30,12 @@ from vtloc_runtime.errors import (
 )
 from vtloc_runtime.library.search import SearchOptions
 from vtloc_runtime.report.page import content_policy
-from vtloc_runtime.serve.folders import UnknownVideoError
+from vtloc_runtime.serve.folders import (
+    LARGEST_PICTURE,
+    STILLS,
+    UnknownPictureError,
+    UnknownVideoError,
+)
 from vtloc_runtime.serve.live_page import live_page, page_answer
 from vtloc_runtime.serve.metrics import CONTENT_TYPE
 from vtloc_runtime.serve.protection import SAFE_HEADERS, Protection
@@ -43,18 +48,22 @@ from vtloc_runtime.serve.schema import (
     SearchRequest,
     SearchResult,
     Uploaded,
+    UploadedPicture,
     VideoList,
 )
 from vtloc_runtime.serve.uploads import FOLDER, TooLargeError
-from vtloc_runtime.serve.work_queue import BusyError, LateError
+from vtloc_runtime.serve.work_queue import BusyError, GoneError, LateError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from vtloc_runtime.serve.metrics import Metrics
     from vtloc_runtime.serve.service import Service
     from vtloc_runtime.serve.uploads import Uploads
     from vtloc_runtime.serve.work_queue import WorkQueue
 
 UPLOAD_PATH = "/v1/videos"
+PICTURE_PATH = "/v1/pictures"
 MEDIA_PATH = "/v1/media/"
 PAGE_PATH = "/page/moments"
 LARGEST_BODY = 2**20
@@ -63,7 +72,10 @@ LARGEST_BODY = 2**20
 _LISTED = 10_000
 _STATUSES: tuple[tuple[type[VtlocError], int], ...] = (
     (UnknownVideoError, 404),
+    (UnknownPictureError, 404),
     (TooLargeError, 413),
+    # To nobody, but metrics count it, by the status that web servers have for it.
+    (GoneError, 499),
     (BusyError, 503),
     (LateError, 504),
     (DeviceLostError, 503),
@@ -78,7 +90,7 @@ _STATUSES: tuple[tuple[type[VtlocError], int], ...] = (
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The request cannot be read."},
     403: {"model": Problem, "description": "A page of another site sent the request."},
-    404: {"model": Problem, "description": "There is no such video."},
+    404: {"model": Problem, "description": "There is no such video or picture."},
     408: {"model": Problem, "description": "The request took too long to arrive."},
     413: {"model": Problem, "description": "The request is too large."},
     421: {"model": Problem, "description": "The service is not known by this name."},
@@ -142,11 +154,14 @@ def create_app(parts: Parts) -> FastAPI:
         redoc_url=None,
     )
     uploads = parts.uploads
+    largest = (
+        {} if uploads is None else {UPLOAD_PATH: uploads.largest, PICTURE_PATH: LARGEST_PICTURE}
+    )
     app.add_middleware(
         Protection,
         hosts=parts.hosts,
         addresses=parts.addresses,
-        largest=lambda path: uploads.largest if uploads and path == UPLOAD_PATH else LARGEST_BODY,
+        largest=lambda path: largest.get(path, LARGEST_BODY),
         timeout=parts.upload_timeout,
         metrics=parts.metrics,
     )
@@ -227,12 +242,22 @@ def _add_videos(app: FastAPI, parts: Parts) -> None:
         ],
     ) -> Uploaded:
         """Send a video. It is kept until the service ends, or room is needed for others."""
-        if uploads is None:
-            raise HTTPException(403, "this service takes no uploads")
-        # Of a type that no page of another site can send unasked.
-        if not _is_binary(request.headers.get("content-type", "")):
-            raise HTTPException(415, "send the file as application/octet-stream")
-        return Uploaded(video=await uploads.save(name, request.stream()))
+        keeper = _keeper(uploads, request, "video")
+        return Uploaded(video=await keeper.save(name, request.stream()))
+
+    @app.post(
+        PICTURE_PATH, status_code=201, responses=_PROBLEMS, openapi_extra={"requestBody": _FILE}
+    )
+    async def upload_picture(
+        request: Request,
+        name: Annotated[
+            str, Query(min_length=1, max_length=255, description="The file's name: dog.jpg.")
+        ],
+    ) -> UploadedPicture:
+        """Send a picture to ask with. It is kept as videos are."""
+        keeper = _keeper(uploads, request, "image")
+        kept = await keeper.save(name, request.stream(), suffixes=STILLS, largest=LARGEST_PICTURE)
+        return UploadedPicture(picture=kept)
 
     @app.head(MEDIA_PATH + "{name:path}", include_in_schema=False)
     @app.get(MEDIA_PATH + "{name:path}", response_class=FileResponse, responses=_PROBLEMS)
@@ -255,21 +280,36 @@ def _add_videos(app: FastAPI, parts: Parts) -> None:
 def _add_questions(app: FastAPI, parts: Parts) -> None:
     service, work = parts.service, parts.work
 
-    @app.post("/v1/moments", responses=_PROBLEMS)
-    async def find_moments(asked: MomentsRequest) -> MomentsAnswer:
-        """Find the moments of a video that sentences describe."""
-        return await work.run(
+    async def answer(request: Request, do: Callable[[], BaseModel]) -> Response:
+        # Written by the worker: the event loop has the other requests to look after.
+        content = await work.run(lambda: do().model_dump_json(), gone=_gone(request))
+        return Response(content, media_type="application/json")
+
+    @app.post("/v1/moments", response_model=MomentsAnswer, responses=_PROBLEMS)
+    async def find_moments(asked: MomentsRequest, request: Request) -> Response:
+        """Find the moments of a video that sentences describe, or that pictures resemble."""
+        return await answer(
+            request,
             lambda: MomentsAnswer.from_answers(
-                service.find(asked.video, asked.queries, moments=asked.moments)
-            )
+                service.find(
+                    asked.video,
+                    asked.queries,
+                    rewrites=asked.rewrites,
+                    like=asked.like,
+                    moments=asked.moments,
+                )
+            ),
         )
 
-    @app.post("/v1/search", responses=_PROBLEMS)
-    async def search_videos(asked: SearchRequest) -> SearchResult:
+    @app.post("/v1/search", response_model=SearchResult, responses=_PROBLEMS)
+    async def search_videos(asked: SearchRequest, request: Request) -> Response:
         """Search all videos of the served folders. Videos that are new are indexed meanwhile."""
         options = SearchOptions(asked.top, asked.moments, asked.min_score, asked.found_only)
-        return await work.run(
-            lambda: SearchResult.from_answer(service.search(asked.query, options))
+        return await answer(
+            request,
+            lambda: SearchResult.from_answer(
+                service.search(asked.query, options, rewrites=asked.rewrites, like=asked.like)
+            ),
         )
 
 
@@ -287,8 +327,10 @@ def _add_page(app: FastAPI, parts: Parts) -> None:
         return HTMLResponse(page, headers=headers)
 
     @app.post(PAGE_PATH, include_in_schema=False)
-    async def ask_from_page(asked: PageQuestion) -> Response:
-        content = await work.run(lambda: page_answer(service, asked.video, asked.query, MEDIA_PATH))
+    async def ask_from_page(asked: PageQuestion, request: Request) -> Response:
+        content = await work.run(
+            lambda: page_answer(service, asked.video, asked.query, MEDIA_PATH), gone=_gone(request)
+        )
         return Response(content, media_type="application/json")
 
 
@@ -308,9 +350,25 @@ def _invalid(error: RequestValidationError) -> str:
     return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
-def _is_binary(content_type: str) -> bool:
-    kind = content_type.partition(";")[0].strip().lower()
-    return kind == "application/octet-stream" or kind.startswith("video/")
+def _keeper(uploads: Uploads | None, request: Request, kind: str) -> Uploads:
+    """What keeps an upload, if it may be sent."""
+    if uploads is None:
+        raise HTTPException(403, "this service takes no uploads")
+    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # Types that no page of another site can send unasked.
+    if sent != "application/octet-stream" and not sent.startswith(f"{kind}/"):
+        raise HTTPException(415, "send the file as application/octet-stream")
+    return uploads
+
+
+def _gone(request: Request) -> Callable[[], Awaitable[None]]:
+    """What waits until the caller of a request has gone."""
+
+    async def wait() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return wait
 
 
 def _media_type(name: str) -> str:
