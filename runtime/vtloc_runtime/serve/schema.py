@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from vtloc_runtime.localize.localizer import MOST_MOMENTS
-from vtloc_runtime.serve.service import LONGEST_QUERY, MOST_PICTURES, MOST_QUERIES
+from vtloc_runtime.serve.request_bounds import LONGEST_QUERY, MOST_PICTURES, MOST_QUERIES
 
 if TYPE_CHECKING:
     from vtloc_runtime.localize.spans.moments import Localization, Moment
-    from vtloc_runtime.serve.service import SearchAnswer, VideoAnswers
+    from vtloc_runtime.serve.answers import SearchAnswer, VideoAnswers
 
 Sentence = Annotated[str, Field(min_length=1, max_length=LONGEST_QUERY)]
 

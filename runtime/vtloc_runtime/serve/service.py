@@ -8,99 +8,34 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from vtloc_runtime.batch.jobs import check_rewrites
 from vtloc_runtime.batch.worker_pool import PipelineOptions
-from vtloc_runtime.errors import BackendError, UsageError
+from vtloc_runtime.errors import BackendError
 from vtloc_runtime.library.search import Library, SearchOptions
+from vtloc_runtime.serve.answers import SearchAnswer, VideoAnswers, VideoDescription
 from vtloc_runtime.serve.recent_videos import RecentVideos
+from vtloc_runtime.serve.request_bounds import check_request
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.isolation.chunks import read_here
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 if TYPE_CHECKING:
-    from vtloc_runtime.batch.records import Record
     from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
     from vtloc_runtime.localize.questions.question import Query
-    from vtloc_runtime.localize.spans.moments import Localization
     from vtloc_runtime.report.filmstrip import Filmstrip
     from vtloc_runtime.serve.folders import ServedFolders, ServedVideo
     from vtloc_runtime.video.isolation.chunks import Read
-
-MOST_QUERIES = 64
-"""Sentences of one request."""
-MOST_PICTURES = 8
-"""Pictures of one request."""
-LONGEST_QUERY = 2000
-"""Characters of one sentence."""
 
 _RECENT = 256 * 2**20
 _LISTED = 10.0
 """Seconds after which the folders are looked at again before a search."""
 _STRIPES = 64
-
-
-@dataclass(frozen=True, slots=True)
-class VideoAnswers:
-    """What was found in one video.
-
-    Attributes:
-        video: The video's name.
-        duration: Its length, seconds.
-        answers: One for each sentence.
-        warnings: Warnings from reading it.
-        encoded: The video as the localizer sees it.
-    """
-
-    video: str
-    duration: float
-    answers: tuple[Localization, ...]
-    warnings: tuple[str, ...]
-    encoded: EncodedVideo = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class SearchAnswer:
-    """What was found in all videos.
-
-    Attributes:
-        query: The sentence.
-        records: The answer of each video, the one that shows it most clearly first; ``video`` is
-            the video's name.
-        searched: Number of videos that were searched.
-        waiting: Number of videos that are not indexed yet.
-        unreadable: Number of videos that cannot be read.
-    """
-
-    query: str
-    records: tuple[Record, ...]
-    searched: int
-    waiting: int
-    unreadable: int
-
-
-@dataclass(frozen=True, slots=True)
-class VideoDescription:
-    """A video that can be asked about.
-
-    Attributes:
-        video: Its name.
-        size: Bytes.
-        duration: Seconds; None before it was first encoded.
-        problem: Why it cannot be read; None if it can, or was not tried.
-    """
-
-    video: str
-    size: int
-    duration: float | None = None
-    problem: str | None = None
 
 
 class Service:
@@ -159,7 +94,7 @@ class Service:
 
         Args:
             video: The video's name.
-            queries: Sentences, at most `MOST_QUERIES`.
+            queries: Sentences, at most ``request_bounds.MOST_QUERIES``.
             rewrites: Other wordings of the one sentence.
             like: Names of pictures that ask with each sentence, or alone.
             moments: Moments to return for each sentence, at most.
@@ -232,6 +167,9 @@ class Service:
         asked = self._questions([] if query is None else [query], rewrites, like)
         library = self.update(wait=wait)
         names = {path: name for name, path in self._paths.items()}
+        # Counted first, so that no video is taken for searched that came in meanwhile.
+        unreadable, waiting = len(library.failures), len(library.waiting)
+        searched = len(library.films) - unreadable
         (found,) = library.search(asked, options)
         return SearchAnswer(
             query or "",
@@ -240,9 +178,9 @@ class Service:
                 for record in found
                 if record.video in names
             ),
-            searched=len(library.films) - len(library.failures),
-            waiting=len(library.waiting),
-            unreadable=len(library.failures),
+            searched=searched,
+            waiting=waiting,
+            unreadable=unreadable,
         )
 
     def update(self, *, wait: float = 0.0) -> Library:
@@ -357,22 +295,3 @@ class Service:
             library.update(stop=self._closed.is_set)
         finally:
             self._updated = time.monotonic()
-
-
-def check_request(queries: Sequence[str], rewrites: Sequence[str], like: Sequence[str]) -> None:
-    """Refuse a request that asks nothing or too much, or whose sentences are too long.
-
-    Raises:
-        UsageError: It does.
-    """
-    if not queries and not like:
-        raise UsageError("nothing is asked", remedy="Give a sentence, or a picture")
-    count = len(queries) + len(rewrites)
-    if count > MOST_QUERIES:
-        raise UsageError(f"{count} sentences were given; give at most {MOST_QUERIES}")
-    if len(like) > MOST_PICTURES:
-        raise UsageError(f"{len(like)} pictures were given; give at most {MOST_PICTURES}")
-    check_rewrites(queries, rewrites)
-    longest = max(map(len, (*queries, *rewrites)), default=0)
-    if longest > LONGEST_QUERY:
-        raise UsageError(f"a sentence has {longest} characters; at most {LONGEST_QUERY} are read")

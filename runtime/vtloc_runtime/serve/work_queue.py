@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vtloc_runtime.errors import BackendError
 
@@ -87,7 +87,7 @@ class WorkQueue:
         # One call of the loop for each piece of work: every one wakes it.
         future.add_done_callback(lambda done: _call(loop, lambda: self._finish(done, result)))
         watch = asyncio.ensure_future(gone()) if gone is not None else None
-        awaited = {result} if watch is None else {result, watch}
+        awaited: set[asyncio.Future[Any]] = {result} if watch is None else {result, watch}
         try:
             done, _ = await asyncio.wait(
                 awaited, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED
