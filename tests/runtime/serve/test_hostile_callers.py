@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from tests.runtime.serve.conftest import Start
 from tests.runtime.serve.test_live_page import running
 from vtloc_runtime import Localizer
-from vtloc_runtime.serve import connection
+from vtloc_runtime.serve import app, connection
 from vtloc_runtime.serve.connection import BoundedConnection
 from vtloc_runtime.serve.uploads import Uploads
 from vtloc_runtime.serve.work_queue import BusyError
@@ -102,6 +102,12 @@ def test_slow_headers_close_the_connection(port: int, monkeypatch: pytest.Monkey
         caller.sendall(BODY)
         caller.settimeout(20)
         assert caller.recv(12) == b"HTTP/1.1 200"
+
+
+def test_slow_bodies_are_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "BODY_TIMEOUT", 0.5)
+    sent = b"POST /v1/moments HTTP/1.1\r\n" + HEAD + b"Content-Length: 50\r\n\r\n" + BODY[:-1]
+    assert exchange(port, sent, wait=5.0)[0] == [408]
 
 
 def test_a_question_whose_caller_has_gone_leaves_the_queue(
