@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
-from vtloc_runtime.batch.folder_listing import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from vtloc_runtime.batch.job_lists.folder_listing import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from vtloc_runtime.errors import BackendError, QueryError, UsageError, VideoError
 from vtloc_runtime.localize.encoding.file_identity import FileState
 from vtloc_runtime.localize.questions.question import Picture

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from vtloc_runtime.batch.records import describe
+from vtloc_runtime.batch.results.records import describe
 from vtloc_runtime.errors import (
     BackendError,
     BundleError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vtloc_runtime.batch.jobs import check_rewrites
+from vtloc_runtime.batch.job_lists.jobs import check_rewrites
 from vtloc_runtime.errors import UsageError
 
 MOST_QUERIES = 64

@@ -1,4 +1,4 @@
-"""What the service does, whoever asks: find moments, search all videos, describe videos."""
+"""What the service does for people and programs: find moments, search and describe videos."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from vtloc_runtime.batch.worker_pool import PipelineOptions
+from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
 from vtloc_runtime.errors import BackendError
 from vtloc_runtime.library.search import Library, SearchOptions
 from vtloc_runtime.serve.answers import SearchAnswer, VideoAnswers, VideoDescription

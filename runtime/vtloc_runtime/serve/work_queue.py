@@ -66,7 +66,7 @@ class WorkQueue:
         """Run work in its turn.
 
         Args:
-            work: What to do. It is not interrupted: when time is up, the caller is told so, and the
+            work: What to do. It is not interrupted: when time is up, the caller learns it, and the
                 work keeps its place until it ends.
             gone: Returns once the caller has gone. Work that still waits then loses its place.
 
