@@ -200,13 +200,10 @@ def print_rounds(name: str, rounds: list[Round]) -> None:
 
 
 def interval(ratios: list[float]) -> str:
-    """A mean ratio and its 95 % interval, from pairs of rounds."""
-    middle = statistics.fmean(ratios)
-    if len(ratios) < 2:
-        return f"{middle:.3f}"
-    resampled = np.random.default_rng(0).choice(ratios, (10_000, len(ratios))).mean(1)
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return f"{middle:.3f} ({low:.3f} to {high:.3f})"
+    """The median ratio of pairs of rounds, and its 95 % interval."""
+    resampled = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
+    low, high = np.quantile(np.median(resampled, 1), [0.025, 0.975])
+    return f"{statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})"
 
 
 def main() -> None:
@@ -249,6 +246,7 @@ def main() -> None:
     print(f"\nThe service takes {more} times the processor time, {slower} times the time.")
     asking = statistics.median(one.callers for one in served)
     print(f"The callers' program takes {asking:.2f} ms of the processor for a request.")
+    print("Ratios of processor time:", *(f"{one.cost / other.cost:.2f}" for one, other in pairs))
     print(f"Memory before and after each {each} requests, MiB: {[round(one) for one in held]}")
     print(machine_line("onnxruntime", "fastapi", "uvicorn"))
 
