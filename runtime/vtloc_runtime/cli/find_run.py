@@ -77,18 +77,9 @@ def run_find(
     Raises:
         VtlocError: The work cannot begin, or its results cannot be written.
     """
-    if options.out is None and (options.overwrite or options.retry_failed or options.repair):
-        raise UsageError("--overwrite, --retry-failed and --repair need --out")
-    if options.out == STANDARD_STREAM:
-        if outputs.prints:
-            raise UsageError("two outputs cannot both go to standard output")
-        options = replace(options, out=None, json=True)
+    options = _checked(options, outputs)
     with StandardInput() as standard_input:
-        queries = list(options.query or [])
-        if options.queries is not None:
-            queries += read_sentences(standard_input.replace(options.queries, kind="sentences"))
-        for sentence in queries:
-            clean_query(sentence)
+        queries = _read_queries(options, standard_input)
         given = [standard_input.replace_word(word) for word in videos]
         jobs = read_jobs(
             given,
@@ -119,6 +110,27 @@ def run_find(
         except Stopped as interrupt:
             print_note("stopped")
             return interrupt.exit_code
+
+
+def _checked(options: FindOptions, outputs: OutputOptions) -> FindOptions:
+    """The options, ``--out -`` written out; refuses what contradicts itself."""
+    if options.out is None and (options.overwrite or options.retry_failed or options.repair):
+        raise UsageError("--overwrite, --retry-failed and --repair need --out")
+    if options.out != STANDARD_STREAM:
+        return options
+    if outputs.prints:
+        raise UsageError("two outputs cannot both go to standard output")
+    return replace(options, out=None, json=True)
+
+
+def _read_queries(options: FindOptions, standard_input: StandardInput) -> list[str]:
+    """The sentences of the command line and of ``--queries``; refuses empty ones."""
+    queries = list(options.query or [])
+    if options.queries is not None:
+        queries += read_sentences(standard_input.replace(options.queries, kind="sentences"))
+    for sentence in queries:
+        clean_query(sentence)
+    return queries
 
 
 @dataclass
