@@ -79,7 +79,11 @@ def run_find(
     """
     options = _checked(options, outputs)
     with StandardInput() as standard_input:
-        queries = _read_queries(options, standard_input)
+        queries = list(options.query or [])
+        if options.queries is not None:
+            queries += read_sentences(standard_input.replace(options.queries, kind="sentences"))
+        for sentence in queries:
+            clean_query(sentence)
         given = [standard_input.replace_word(word) for word in videos]
         jobs = read_jobs(
             given,
@@ -121,16 +125,6 @@ def _checked(options: FindOptions, outputs: OutputOptions) -> FindOptions:
     if outputs.prints:
         raise UsageError("two outputs cannot both go to standard output")
     return replace(options, out=None, json=True)
-
-
-def _read_queries(options: FindOptions, standard_input: StandardInput) -> list[str]:
-    """The sentences of the command line and of ``--queries``; refuses empty ones."""
-    queries = list(options.query or [])
-    if options.queries is not None:
-        queries += read_sentences(standard_input.replace(options.queries, kind="sentences"))
-    for sentence in queries:
-        clean_query(sentence)
-    return queries
 
 
 @dataclass
