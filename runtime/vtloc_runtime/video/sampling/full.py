@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vtloc_runtime.video.frame import Frame, Image
 from vtloc_runtime.video.picture.scaling import PictureScaler
+from vtloc_runtime.video.sampling.keyframe_index import indexed_keyframes
 from vtloc_runtime.video.sampling.sequential import SequentialDecoder, Shown
 from vtloc_runtime.video.timestamps import DisplayClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from fractions import Fraction
+
+    from numpy.typing import NDArray
 
     from vtloc_runtime.video.demux import DemuxPass
     from vtloc_runtime.video.options import VideoOptions
@@ -23,6 +28,9 @@ class FullSampler:
     Args:
         stream_pass: The pass, at its start.
         options: What to sample.
+
+    Attributes:
+        keyframes: ``[K]`` float64, as for every sampler.
     """
 
     def __init__(self, stream_pass: DemuxPass, options: VideoOptions) -> None:
@@ -30,6 +38,7 @@ class FullSampler:
         self._options = options
         self._decoder = SequentialDecoder(stream_pass)
         self._clock: DisplayClock | None = None
+        self.keyframes: NDArray[np.float64] = np.empty(0)
 
     @property
     def end(self) -> int | None:
@@ -59,6 +68,7 @@ class FullSampler:
         time_base = self._pass.timestamps.time_base
         clock = DisplayClock.starting(self._pass.container, first.pts, time_base)
         self._clock = clock
+        self.keyframes = indexed_keyframes(self._pass, self._options, clock, first.pts)
         scaler = PictureScaler(self._options.preprocessing)
         last: Shown | None = None
         image: Image | None = None

@@ -77,8 +77,7 @@ class KeyframeSampler:
         index = KeyframeIndex.read(self._pass, self._options, clock, self._part.first)
         self._index = index
         if self._listing:
-            within = [float(one) for one in index.seconds if one <= self._options.limits.seconds]
-            self.keyframes = _thinned(within, 1 / (2 * float(self._options.rate)))
+            self.keyframes = index.listed(self._options)
             return
         last: int | None = None
         shown = self._part.first - 1
@@ -113,12 +112,3 @@ class KeyframeSampler:
             if pictures or number == _PACKETS_OF_A_PICTURE:
                 return pictures[0] if pictures else None
         return None
-
-
-def _thinned(seconds: list[float], apart: float) -> NDArray[np.float64]:
-    """Ascending seconds, without those that come sooner than ``apart`` after another."""
-    kept: list[float] = []
-    for second in seconds:
-        if not kept or second - kept[-1] >= apart:
-            kept.append(max(0.0, second))
-    return np.array(kept, dtype=np.float64)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from fractions import Fraction
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from vtloc_runtime.video.frame import Frame
     from vtloc_runtime.video.options import VideoOptions
     from vtloc_runtime.video.timestamps import DisplayClock
@@ -69,6 +72,11 @@ class ParallelSampler:
     def damaged(self) -> int:
         """Packets that could not be decoded; one that two parts needed counts twice."""
         return self._whole.damaged + sum(self._damaged.values())
+
+    @property
+    def keyframes(self) -> NDArray[np.float64]:
+        """The keyframes of the file's index, seconds; empty where instants were asked for."""
+        return self._whole.keyframes
 
     def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:
         """The frame on screen at each of some ascending instants, up to the video's end.

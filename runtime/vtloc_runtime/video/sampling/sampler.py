@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from fractions import Fraction
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from vtloc_runtime.video.frame import Frame
 
 
@@ -27,6 +30,11 @@ class Sampler(Protocol):
     @property
     def damaged(self) -> int:
         """Packets that could not be decoded."""
+        ...
+
+    @property
+    def keyframes(self) -> NDArray[np.float64]:
+        """The keyframes of the file's index, seconds; empty where instants were asked for."""
         ...
 
     def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:

@@ -13,6 +13,9 @@ from vtloc_runtime.video.sampling.sparse import SparseSampler
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from vtloc_runtime.video.frame import Frame
     from vtloc_runtime.video.options import VideoOptions
     from vtloc_runtime.video.timestamps import DisplayClock
@@ -59,6 +62,11 @@ class SeekingSampler:
         """Packets that could not be decoded; one that two groups needed counts twice."""
         again = 0 if self._again is None else self._again.stats.damaged
         return self._pass.stats.damaged + again
+
+    @property
+    def keyframes(self) -> NDArray[np.float64]:
+        """The keyframes of the file's index, seconds; empty where instants were asked for."""
+        return self._part.keyframes
 
     def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:
         """The frame on screen at each of some ascending instants, up to the video's end.

@@ -8,10 +8,13 @@ from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from vtloc_runtime.video.codecs.random_access import SkipMode
 from vtloc_runtime.video.frame import Frame, Image
 from vtloc_runtime.video.packets import NO_PACKET
 from vtloc_runtime.video.picture.scaling import PictureScaler
+from vtloc_runtime.video.sampling.keyframe_index import indexed_keyframes
 from vtloc_runtime.video.sampling.packet_planner import PacketPlanner
 from vtloc_runtime.video.sampling.refetch import Refetcher
 from vtloc_runtime.video.timestamps import DisplayClock
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import av
+    from numpy.typing import NDArray
 
     from vtloc_runtime.video.demux import DemuxPass
     from vtloc_runtime.video.options import VideoOptions
@@ -55,6 +59,7 @@ class SparseSampler:
     Attributes:
         ended: Whether an instant lay past the video's end.
         first: The tick at which the first picture comes on screen, once it is known.
+        keyframes: ``[K]`` float64, as for every sampler.
         lost: Whether packets' times in this part of the file allow no planning.
     """
 
@@ -81,6 +86,7 @@ class SparseSampler:
         self._given = self._missed = 0
         self.ended = False
         self.first = 0
+        self.keyframes: NDArray[np.float64] = np.empty(0)
         self.lost = False
 
     @property
@@ -118,6 +124,7 @@ class SparseSampler:
         self._planner.forget_before(pts)
         time_base = self._pass.timestamps.time_base
         self._clock = DisplayClock.starting(self._pass.container, pts, time_base)
+        self.keyframes = indexed_keyframes(self._pass, self._options, self._clock, pts)
         return self._clock
 
     def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:
