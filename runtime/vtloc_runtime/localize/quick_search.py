@@ -107,7 +107,7 @@ class QuickEncoder:
         few = len(outline.keyframes) * _LONGEST_GROUP < outline.duration
         if outline.duration <= _SHORT or few:
             return None
-        keyframes, cuts = chosen_keyframes(outline.keyframes)
+        keyframes, cuts = chosen_keyframes(outline.keyframes, outline.duration)
         frames = self._encode([float(second) for second in keyframes], keyframes=True)
         if len(frames) != len(keyframes):
             return None

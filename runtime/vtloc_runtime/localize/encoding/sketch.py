@@ -192,13 +192,14 @@ def frame_instants(duration: float, rate: Fraction) -> NDArray[np.float64]:
     return np.array([number / float(rate) for number in range(count)])
 
 
-def begin_scenes(keyframes: NDArray[np.float64]) -> NDArray[np.bool_]:
+def begin_scenes(keyframes: NDArray[np.float64], duration: float) -> NDArray[np.bool_]:
     """``[K]``, which keyframes are taken to begin another scene: those that come early.
 
     Args:
         keyframes: ``[K]``, seconds, rising.
+        duration: When the last frame leaves the screen, seconds.
     """
-    gaps = np.diff(keyframes)
+    gaps = np.diff(keyframes, append=duration)
     early = gaps < FULL_GROUP * gaps.max(initial=0.0)
     return np.append(False, early)[: len(keyframes)]
 
@@ -210,12 +211,13 @@ def even_sampling(rate: Fraction, outline: ReadingEnd) -> EvenSampling:
         rate: Frames a second.
         outline: What its reader knew at the end.
     """
-    scenes = outline.keyframes[begin_scenes(outline.keyframes)]
+    keyframes = outline.keyframes
+    scenes = keyframes[begin_scenes(keyframes, outline.duration)]
     return EvenSampling(float(1 / rate), outline.period, scenes)
 
 
 def chosen_keyframes(
-    keyframes: NDArray[np.float64],
+    keyframes: NDArray[np.float64], duration: float
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The keyframes to look at first, and which of them are taken to begin another scene.
 
@@ -224,8 +226,9 @@ def chosen_keyframes(
 
     Args:
         keyframes: ``[K]``, seconds, rising.
+        duration: When the last frame leaves the screen, seconds.
     """
-    cuts = begin_scenes(keyframes)
+    cuts = begin_scenes(keyframes, duration)
     chosen: list[int] = []
     for place, (second, cut) in enumerate(zip(keyframes, cuts, strict=True)):
         if cut or not chosen or second - keyframes[chosen[-1]] >= APART:

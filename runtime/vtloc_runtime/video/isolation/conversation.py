@@ -148,7 +148,7 @@ class Conversation(Exchange):
             raise NonsenseError(f"pictures that come every {message.period} s were announced")
         keyframes = self._keyframes(message, deadline)
         self.over, self.near_limit = True, message.near_limit
-        return ReadingEnd(message.duration, tuple(warnings), message.period, keyframes)
+        return ReadingEnd(message.duration, tuple(warnings), keyframes, message.period)
 
     def _keyframes(self, message: End, deadline: Deadline) -> NDArray[np.float64]:
         """The times of keyframes that follow the end."""
