@@ -8,20 +8,18 @@ from bisect import bisect_right
 from itertools import chain, count, islice, repeat
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.video.demux import DemuxPass
+from vtloc_runtime.video.demuxing.demux import DemuxPass
 from vtloc_runtime.video.sampling.channel import Channel, PartEnd
+from vtloc_runtime.video.sampling.sampler import PassSampler
 from vtloc_runtime.video.sampling.sparse import SparseSampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from fractions import Fraction
 
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from vtloc_runtime.video.demuxing.timestamps import DisplayClock
     from vtloc_runtime.video.frame import Frame
     from vtloc_runtime.video.options import VideoOptions
-    from vtloc_runtime.video.timestamps import DisplayClock
 
 # A part that starts in the middle of a group of pictures should be worth several of them; one that
 # starts with a group may be shorter.
@@ -32,7 +30,7 @@ _EARLY_CUT = 4
 _SEEK_MARGIN = 1
 
 
-class ParallelSampler:
+class ParallelSampler(PassSampler):
     """Decodes parts of an indexed file in several threads, and gives the frames in order.
 
     Each thread has its own container and takes every n-th part, so memory stays bounded by the
@@ -44,10 +42,8 @@ class ParallelSampler:
     """
 
     def __init__(self, stream_pass: DemuxPass, options: VideoOptions) -> None:
-        self._pass = stream_pass
-        self._options = options
+        super().__init__(stream_pass, options)
         self._whole = SparseSampler(stream_pass, options)
-        self._clock: DisplayClock | None = None
         self._part = _part_samples(options)
         self._starts: list[Fraction] = []
         self._channels = [Channel(self._part) for _ in range(options.workers)]
@@ -63,20 +59,9 @@ class ParallelSampler:
         return max((end for end in ends if end is not None), default=None)
 
     @property
-    def duration(self) -> float:
-        """When the last picture leaves the screen, seconds on the shown clock."""
-        end = self.end
-        return 0.0 if self._clock is None or end is None else self._clock.seconds(end)
-
-    @property
     def damaged(self) -> int:
         """Packets that could not be decoded; one that two parts needed counts twice."""
         return self._whole.damaged + sum(self._damaged.values())
-
-    @property
-    def keyframes(self) -> NDArray[np.float64]:
-        """The keyframes of the file's index, seconds; empty where instants were asked for."""
-        return self._whole.keyframes
 
     def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:
         """The frame on screen at each of some ascending instants, up to the video's end.
@@ -85,6 +70,7 @@ class ParallelSampler:
             VideoError: Nothing in the file can be decoded.
         """
         self._clock = self._whole.begin()
+        self.keyframes = self._whole.keyframes
         self._starts = _group_starts(self._pass, self._clock)
         parts = _parts(targets, self._starts, self._part)
         for worker in range(1, len(self._channels)):
