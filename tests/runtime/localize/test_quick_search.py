@@ -156,10 +156,13 @@ def test_keyframes_that_lie_close_are_passed_over_unless_a_scene_begins() -> Non
     assert cuts.tolist() == [False, False, True, False, True]
 
 
-def test_an_end_far_from_the_last_keyframe_tells_how_far_apart_keyframes_may_lie() -> None:
+def test_keyframes_begin_scenes_unless_they_come_at_full_distance() -> None:
     keyframes = np.array([0.0, 4.0, 8.0])
     assert begin_scenes(keyframes, 10.0).tolist() == [False, False, False]
+    # The end shows that a group may be longer.
     assert begin_scenes(keyframes, 13.0).tolist() == [False, True, True]
+    # One group of a length is no sign of an encoder that counts.
+    assert begin_scenes(np.array([0.0, 5.0]), 10.0).tolist() == [False, True]
     assert begin_scenes(np.empty(0), 10.0).tolist() == []
 
 

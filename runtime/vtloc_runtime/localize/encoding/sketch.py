@@ -200,7 +200,11 @@ def begin_scenes(keyframes: NDArray[np.float64], duration: float) -> NDArray[np.
         duration: When the last frame leaves the screen, seconds.
     """
     gaps = np.diff(keyframes, append=duration)
-    early = gaps < FULL_GROUP * gaps.max(initial=0.0)
+    # The last keyframe is followed by the video's end.
+    groups = gaps[:-1]
+    full = groups >= FULL_GROUP * gaps.max(initial=0.0)
+    # Encoders that count pictures make more than one group as long.
+    early = ~full | (full.sum() == 1)
     return np.append(False, early)[: len(keyframes)]
 
 
