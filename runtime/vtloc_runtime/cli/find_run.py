@@ -82,12 +82,13 @@ def run_find(
         queries = list(options.query or [])
         if options.queries is not None:
             queries += read_sentences(standard_input.replace(options.queries, kind="sentences"))
-        for sentence in queries:
+        for sentence in (*queries, *(options.rewrite or ())):
             clean_query(sentence)
         given = [standard_input.replace_word(word) for word in videos]
         jobs = read_jobs(
             given,
             queries,
+            rewrites=options.rewrite or (),
             like=options.like or (),
             videos=run_options.videos_folder,
             notice=run_options.note,
