@@ -226,21 +226,24 @@ def write_colour_video(
     path: Path,
     scenes: Sequence[tuple[str, float]],
     *,
-    rate: int = 8,
+    rate: int = 1,
     size: int = 48,
     group: float = 1,
+    scene_keyframes: bool = True,
 ) -> Path:
     """Write a video of plain colours, each on screen for some seconds.
 
     Args:
         path: Where it goes; its ending names the container.
         scenes: Colours, and how many seconds each.
-        rate: Pictures a second.
+        rate: Pictures a second; at one, colours that change on whole seconds are found exactly.
         size: Pixels of a side.
         group: Seconds between keyframes at most.
+        scene_keyframes: Whether a scene may begin with a keyframe ahead of its turn.
     """
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=rate)
+        options = {} if scene_keyframes else {"sc_threshold": "1000000000"}
+        stream = container.add_stream("mpeg4", rate=rate, options=options)
         stream.width = stream.height = size
         stream.pix_fmt = "yuv420p"
         stream.gop_size = round(group * rate)

@@ -134,8 +134,9 @@ class Answering:
         always: bool,
     ) -> list[Localization]:
         manifest = self._bundle.manifest
-        longest = longest_span(video.times, video.duration, manifest)
-        reach = span_reach(video.times, video.duration, manifest)
+        begins = video.begins
+        longest = longest_span(begins, video.duration, manifest)
+        reach = span_reach(begins, video.duration, manifest)
         logits: list[FrameLogits | None] = [None] * len(questions)
         # By similarity alone the curve decides; the localizer network has nothing to say.
         if self._boundaries is not None and (alignment or self._strategy != "similarity"):
@@ -189,7 +190,7 @@ class Answering:
                     )
                 found = to_moments(
                     spans,
-                    video.times,
+                    begins,
                     video.duration,
                     longest=longest_moment(manifest),
                     calibration=self._calibration if strategy == self._strategy else None,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from vtloc_runtime.localize.encoding.parted_encoding import FileMark
-from vtloc_runtime.localize.encoding.sketch import Sketch, chosen_keyframes
+from vtloc_runtime.localize.encoding.sketch import Sketch, chosen_keyframes, even_sampling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,7 +107,7 @@ class QuickEncoder:
         few = len(outline.keyframes) * _LONGEST_GROUP < outline.duration
         if outline.duration <= _SHORT or few:
             return None
-        keyframes, cuts = chosen_keyframes(outline.keyframes)
+        keyframes, cuts = chosen_keyframes(outline.keyframes, outline.duration)
         frames = self._encode([float(second) for second in keyframes], keyframes=True)
         if len(frames) != len(keyframes):
             return None
@@ -117,6 +117,7 @@ class QuickEncoder:
             cuts,
             duration=outline.duration,
             rate=self._encoder.rate,
+            sampling=even_sampling(self._encoder.rate, outline),
             encoder=self._encoder.hash,
             warnings=outline.warnings,
         )

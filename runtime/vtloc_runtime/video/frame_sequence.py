@@ -61,6 +61,11 @@ class FrameSequence:
                 remedy="Give a duration in seconds that lies after the last time",
             )
 
+    @property
+    def period(self) -> float:
+        """Seconds from one picture to the next, the middle of all; 0 for a single picture."""
+        return float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
+
     def sample(self, options: VideoOptions) -> Iterator[Frame]:
         """The picture on screen at each wanted instant.
 

@@ -61,7 +61,9 @@ class FrameReader(Closing):
         warnings: What the reader should know about the frames (a file cut short, say).
         damaged: Packets that could not be decoded and were passed over.
         keyframes: ``[K]`` float64, the seconds at which decoding can begin, near enough to divide
-            work by, at most two in the time of one sample; only the strategy ``outline`` fills it.
+            work by, at most two in the time of one sample; empty where the file has no index of
+            them, or instants were asked for, except with the strategy ``outline``.
+        period: Seconds from one picture to the next as the header says, or 0.
     """
 
     def __init__(self, source: VideoSource, options: VideoOptions) -> None:
@@ -70,6 +72,7 @@ class FrameReader(Closing):
         self.warnings: tuple[str, ...] = ()
         self.damaged = 0
         self.keyframes: NDArray[np.float64] = np.empty(0)
+        self.period = 0.0
         self._started = self._finished = False
         self._began = time.monotonic()
         self._notes: list[str] = []
@@ -96,8 +99,7 @@ class FrameReader(Closing):
                 end = self._sampler.end if self._finished else None
                 self.duration = self._sampler.duration
                 self.damaged = self._sampler.damaged
-                if isinstance(self._sampler, KeyframeSampler):
-                    self.keyframes = self._sampler.keyframes
+                self.keyframes = self._sampler.keyframes
                 self.warnings = (*self._notes, *self._pass.warnings(self.damaged, end))
             self._pass.close()
         if self._source is not None:
@@ -182,11 +184,13 @@ class FrameReader(Closing):
 
     def _frames(self) -> Iterator[Frame]:
         if self._sequence is not None:
+            self.period = self._sequence.period
             yield from self._sequence.sample(self.options)
             self.duration = self._sequence.duration
             return
         if self._pass is None:
             return
+        self.period = self._pass.period
         self._sampler = sampler = _open_sampler(self._pass, self.options)
         yield from sampler.frames(self.options.targets())
         sampler.finish()

@@ -16,6 +16,7 @@ from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 from vtloc_runtime.localize.encoding.feature_file import decode_entry, encode_entry
 from vtloc_runtime.localize.encoding.sketch import (
     Sketch,
+    begin_scenes,
     chosen_keyframes,
     frame_instants,
     sum_over_neighbours,
@@ -91,6 +92,7 @@ def test_what_was_looked_at_is_kept_and_an_exact_run_adds_only_the_rest(
     assert rest.frames == len(whole) - quick.seen.frames.sum()
     exact = localizer.encode_video(film)
     np.testing.assert_array_equal(whole.times, exact.times)
+    np.testing.assert_array_equal(whole.begins, exact.begins)
     np.testing.assert_allclose(whole.features, exact.features, atol=0.02)
     assert (
         encode_quickly_cached(localizer, str(film), ["red"], cache=cache, read=again).seen is None
@@ -149,9 +151,19 @@ def test_a_sketch_survives_the_cache_and_goes_on() -> None:
 
 def test_keyframes_that_lie_close_are_passed_over_unless_a_scene_begins() -> None:
     keyframes = np.array([0.0, 2.0, 4.0, 5.0, 7.0, 9.0, 9.5])
-    chosen, cuts = chosen_keyframes(keyframes)
+    chosen, cuts = chosen_keyframes(keyframes, 10.0)
     assert chosen.tolist() == [0.0, 4.0, 5.0, 9.0, 9.5]
     assert cuts.tolist() == [False, False, True, False, True]
+
+
+def test_keyframes_begin_scenes_unless_they_come_at_full_distance() -> None:
+    keyframes = np.array([0.0, 4.0, 8.0])
+    assert begin_scenes(keyframes, 10.0).tolist() == [False, False, False]
+    # The end shows that a group may be longer.
+    assert begin_scenes(keyframes, 13.0).tolist() == [False, True, True]
+    # One group of a length is no sign of an encoder that counts.
+    assert begin_scenes(np.array([0.0, 5.0]), 10.0).tolist() == [False, True]
+    assert begin_scenes(np.empty(0), 10.0).tolist() == []
 
 
 def test_frames_end_before_the_video_does() -> None:

@@ -67,7 +67,7 @@ def test_a_person_chooses_or_sends_a_film_and_sees_the_moment(start: Start, tmp_
         # The film plays, and a moment leads into it.
         wait_until(page, "document.querySelector('#player').readyState >= 1")
         page.locator("#moments > li button, #moments > li a, #moments > li").first.click()
-        wait_until(page, "document.querySelector('#player').currentTime >= 3.8")
+        wait_until(page, "document.querySelector('#player').currentTime >= 3.5")
         page.set_input_files("#ask-file", str(sent))
         ask(page, "yellow")
         assert "uploads/" in page.inner_text("#film-name")

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_SAME = 1e-6
+"""Seconds within which two times are one."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameFeatures:
     """The features of frames; frames that share features hold them once.
@@ -71,6 +75,53 @@ class SeenFrames:
         ]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EvenSampling:
+    """How a video was sampled, and what its file tells of the pictures between samples.
+
+    Attributes:
+        step: Seconds between samples; frame k was asked at k times as many.
+        period: Seconds from one picture to the next; 0: unknown.
+        scenes: ``[C]`` float64, when keyframes came on screen that seem to begin a scene, seconds,
+            rising.
+
+    Raises:
+        FeatureError: A number is not finite or too small, or the scenes do not rise.
+    """
+
+    step: float
+    period: float
+    scenes: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        scenes = self.scenes
+        rising = np.isfinite(scenes).all() and (np.diff(scenes) > 0).all()
+        if not (0 < self.step < math.inf and 0 <= self.period < math.inf and rising):
+            raise FeatureError("the video's sampling makes no sense")
+
+    def begins(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``[T]``, when what each frame shows is taken to begin, never after its own time.
+
+        What a frame shows may have begun with any picture since the sample before it. A keyframe
+        that begins a scene there is where; otherwise the middle is least wrong. A picture that is
+        on screen for several samples began when it came on.
+
+        Args:
+            times: ``[T]`` float64, when each frame came on screen, seconds.
+        """
+        shown = times[1:]
+        # The frame before was on screen until then at least.
+        before = np.maximum(np.arange(len(times) - 1) * self.step, times[:-1])
+        found = np.minimum(shown, (before + self.period + shown) / 2)
+        if len(self.scenes):
+            place = np.searchsorted(self.scenes, shown + _SAME, side="right") - 1
+            scene = np.minimum(self.scenes[np.maximum(place, 0)], shown)
+            found = np.where((place >= 0) & (scene > before + _SAME), scene, found)
+        still = np.diff(times) == 0
+        held = still | np.append(still[1:], False)
+        return np.append(times[0], np.where(held, shown, found))
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class EncodedVideo:
     """A video as the localizer sees it; encode once, ask as often as you like.
@@ -85,6 +136,8 @@ class EncodedVideo:
         index: ``[T]`` int64, the row of each frame; None: each frame has its own.
         seen: What was looked at, where that is not every frame: the others took the features of
             near ones.
+        sampling: How the frames were sampled; None: unknown, and each is taken to show what
+            begins at its own time.
 
     Raises:
         UsageError: Something is of another type.
@@ -102,6 +155,7 @@ class EncodedVideo:
     timings: dict[str, float] = field(default_factory=dict)
     index: NDArray[np.int64] | None = None
     seen: SeenFrames | None = None
+    sampling: EvenSampling | None = None
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -128,6 +182,11 @@ class EncodedVideo:
     def table(self) -> FrameFeatures:
         """The features of all frames, those that frames share held once."""
         return FrameFeatures(self.rows, self.index)
+
+    @property
+    def begins(self) -> NDArray[np.float64]:
+        """``[T]`` float64, when what each frame shows is taken to begin, seconds."""
+        return self.times if self.sampling is None else self.sampling.begins(self.times)
 
     @property
     def features(self) -> NDArray[np.floating]:

@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 
 from vtloc_runtime.errors import OutputError
-from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, SeenFrames
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, EvenSampling, SeenFrames
 from vtloc_runtime.system.untrusted_json import decode_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VERSION = "3"
+VERSION = "4"
 _NO_DIGEST = "0" * 64
 
 
@@ -32,6 +32,8 @@ class _Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     encoder: str
     warnings: str
     digest: str
+    step: str = ""
+    period: str = ""
 
 
 class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +44,7 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seen: _Tensor | None = None
     keyframes: _Tensor | None = None
     cuts: _Tensor | None = None
+    scenes: _Tensor | None = None
 
 
 _KINDS = {
@@ -51,6 +54,7 @@ _KINDS = {
     "keyframes": ("F64", np.float64),
     "seen": ("BOOL", np.bool_),
     "cuts": ("BOOL", np.bool_),
+    "scenes": ("F64", np.float64),
 }
 
 
@@ -61,15 +65,17 @@ def encode_entry(encoded: EncodedVideo, key: str) -> tuple[bytes | memoryview, .
         arrays["index"] = encoded.index
     if (seen := encoded.seen) is not None:
         arrays |= {"keyframes": seen.keyframes, "seen": seen.frames, "cuts": seen.cuts}
-    header: dict[str, object] = {
-        "__metadata__": {
-            "version": VERSION,
-            "duration": repr(float(encoded.duration)),
-            "encoder": encoded.encoder,
-            "warnings": json.dumps(list(encoded.warnings)),
-            "digest": _NO_DIGEST,
-        }
+    facts = {
+        "version": VERSION,
+        "duration": repr(float(encoded.duration)),
+        "encoder": encoded.encoder,
+        "warnings": json.dumps(list(encoded.warnings)),
+        "digest": _NO_DIGEST,
     }
+    if (sampling := encoded.sampling) is not None:
+        arrays["scenes"] = sampling.scenes
+        facts |= {"step": repr(float(sampling.step)), "period": repr(float(sampling.period))}
+    header: dict[str, object] = {"__metadata__": facts}
     body, end = [], 0
     for name, array in arrays.items():
         kind, dtype = _KINDS[name]
@@ -111,6 +117,9 @@ def decode_entry(content: bytes, key: str) -> EncodedVideo:
         tuple(json.loads(facts.warnings)),
         index=arrays.get("index"),
         seen=_seen(arrays, len(arrays["times"])),
+        sampling=None
+        if "scenes" not in arrays
+        else EvenSampling(float(facts.step), float(facts.period), arrays["scenes"]),
     )
 
 

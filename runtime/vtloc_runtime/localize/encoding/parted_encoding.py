@@ -184,6 +184,9 @@ def encode_parts(
         return None
     if FileMark.from_source(source) != mark:
         return None
+    # Parts are read by instants, which tell nothing of keyframes.
+    ending = replace(found[0].ending, keyframes=outline.keyframes)
+    found[0] = replace(found[0], ending=ending)
     return [found[first] for first in sorted(found)]
 
 

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, FrameFeatures, SeenFrames
+from vtloc_runtime.localize.encoding.encoded_video import (
+    EncodedVideo,
+    EvenSampling,
+    FrameFeatures,
+    SeenFrames,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+
+    from vtloc_runtime.video.isolation.chunks import ReadingEnd
 
 FULL_GROUP = 0.9
 """A group of pictures shorter than this share of the longest ends because the scene changes."""
@@ -30,6 +37,7 @@ class Sketch:
         cuts: ``[K]`` bool, which of them begin another scene.
         duration: When the last frame leaves the screen, seconds.
         rate: Frames a second of the whole video.
+        sampling: How the whole video is sampled.
         encoder: Hash of the visual network.
         warnings: What the reader had to say.
     """
@@ -42,6 +50,7 @@ class Sketch:
         *,
         duration: float,
         rate: Fraction,
+        sampling: EvenSampling | None = None,
         encoder: str = "",
         warnings: Sequence[str] = (),
     ) -> None:
@@ -50,6 +59,7 @@ class Sketch:
         self._keyframes, self._cuts = times, cuts
         self._duration = duration
         self._rate = rate
+        self._sampling = sampling
         self._encoder = encoder
         self._warnings = tuple(warnings)
         self._asked = frame_instants(duration, rate)
@@ -72,6 +82,7 @@ class Sketch:
             seen.cuts,
             duration=video.duration,
             rate=rate,
+            sampling=video.sampling,
             encoder=video.encoder,
             warnings=video.warnings,
         )
@@ -132,7 +143,14 @@ class Sketch:
         shown = np.minimum.accumulate(self._times[::-1])[::-1]
         duration = max(self._duration, float(shown[-1]))
         if self.seen.all():
-            return EncodedVideo(table[self._row_of], shown, duration, self._encoder, self._warnings)
+            return EncodedVideo(
+                table[self._row_of],
+                shown,
+                duration,
+                self._encoder,
+                self._warnings,
+                sampling=self._sampling,
+            )
         return EncodedVideo(
             table,
             shown,
@@ -141,6 +159,7 @@ class Sketch:
             self._warnings,
             index=np.where(self.seen, self._row_of, self._nearest()),
             seen=SeenFrames(self.seen, self._keyframes, self._cuts),
+            sampling=self._sampling,
         )
 
     def _nearest(self) -> NDArray[np.int64]:
@@ -173,8 +192,36 @@ def frame_instants(duration: float, rate: Fraction) -> NDArray[np.float64]:
     return np.array([number / float(rate) for number in range(count)])
 
 
+def begin_scenes(keyframes: NDArray[np.float64], duration: float) -> NDArray[np.bool_]:
+    """``[K]``, which keyframes are taken to begin another scene: those that come early.
+
+    Args:
+        keyframes: ``[K]``, seconds, rising.
+        duration: When the last frame leaves the screen, seconds.
+    """
+    gaps = np.diff(keyframes, append=duration)
+    # The last keyframe is followed by the video's end.
+    groups = gaps[:-1]
+    full = groups >= FULL_GROUP * gaps.max(initial=0.0)
+    # Encoders that count pictures make more than one group as long.
+    early = ~full | (full.sum() == 1)
+    return np.append(False, early)[: len(keyframes)]
+
+
+def even_sampling(rate: Fraction, outline: ReadingEnd) -> EvenSampling:
+    """How a video is sampled at a rate.
+
+    Args:
+        rate: Frames a second.
+        outline: What its reader knew at the end.
+    """
+    keyframes = outline.keyframes
+    scenes = keyframes[begin_scenes(keyframes, outline.duration)]
+    return EvenSampling(float(1 / rate), outline.period, scenes)
+
+
 def chosen_keyframes(
-    keyframes: NDArray[np.float64],
+    keyframes: NDArray[np.float64], duration: float
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The keyframes to look at first, and which of them are taken to begin another scene.
 
@@ -183,9 +230,9 @@ def chosen_keyframes(
 
     Args:
         keyframes: ``[K]``, seconds, rising.
+        duration: When the last frame leaves the screen, seconds.
     """
-    gaps = np.diff(keyframes)
-    cuts = np.append(False, gaps < FULL_GROUP * gaps.max(initial=0.0))
+    cuts = begin_scenes(keyframes, duration)
     chosen: list[int] = []
     for place, (second, cut) in enumerate(zip(keyframes, cuts, strict=True)):
         if cut or not chosen or second - keyframes[chosen[-1]] >= APART:

@@ -12,11 +12,12 @@ import msgspec
 import numpy as np
 
 from vtloc_runtime.errors import NetworkError, VideoError
-from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, EvenSampling
 from vtloc_runtime.localize.encoding.frame_dedup import DEFAULT_REUSE, RULE
 from vtloc_runtime.localize.encoding.frame_encoder import EncodedFrames, FrameEncoder, TimeLimit
 from vtloc_runtime.localize.encoding.frame_features import joined
 from vtloc_runtime.localize.encoding.parted_encoding import SharedRead, encode_parts, read_outline
+from vtloc_runtime.localize.encoding.sketch import even_sampling
 from vtloc_runtime.networks.dynamic_batching import DynamicBatcher
 from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.replicas import device_count
@@ -188,7 +189,8 @@ class VideoEncoder:
             parts = [whole]
         if not len(parts[0]):
             raise VideoError("the video has no frames", where=source)
-        return self._joined(parts)
+        sampling = None if instants else even_sampling(self.rate, parts[0].ending)
+        return self._joined(parts, sampling)
 
     def look(
         self,
@@ -252,7 +254,7 @@ class VideoEncoder:
         check_finite(features, what="features", network=self._network.name)
         return np.asarray(features, dtype=np.float32)
 
-    def _joined(self, parts: list[EncodedFrames]) -> EncodedVideo:
+    def _joined(self, parts: list[EncodedFrames], sampling: EvenSampling | None) -> EncodedVideo:
         """The video that some parts make, in order; the list is emptied."""
         ending = parts[0].ending
         times = np.concatenate([part.times for part in parts])
@@ -265,7 +267,14 @@ class VideoEncoder:
         parts.clear()
         rows, index = tables[0] if len(tables) == 1 else joined(tables, len(times))
         return EncodedVideo(
-            rows, times, ending.duration, self._encoder, ending.warnings, timings, index
+            rows,
+            times,
+            ending.duration,
+            self._encoder,
+            ending.warnings,
+            timings,
+            index,
+            sampling=sampling,
         )
 
     def _report(self, stage: str, seconds: float, count: int) -> None:

@@ -34,7 +34,7 @@ def longest_span(times: ArrayLike, duration: float, manifest: Manifest) -> int:
     """Frames in a span at most: as long as a moment may be, at the mean rate of these frames.
 
     Args:
-        times: ``[T]``, when each frame came on screen, seconds, never falling.
+        times: ``[T]``, when what each frame shows begins, seconds, never falling.
         duration: The video's end on the same clock, seconds.
         manifest: The bundle's.
     """
@@ -53,7 +53,7 @@ def span_reach(times: ArrayLike, duration: float, manifest: Manifest) -> IntArra
     longer on screen is a span of its own.
 
     Args:
-        times: ``[T]``, when each frame came on screen, seconds, never falling.
+        times: ``[T]``, when what each frame shows begins, seconds, never falling.
         duration: The video's end on the same clock, seconds.
         manifest: The bundle's.
 
@@ -78,13 +78,13 @@ def to_moments(
 ) -> tuple[Moment, ...]:
     """Spans of frames to moments in seconds, with calibrated scores.
 
-    A span lasts from its first frame's own time until its last frame leaves the screen: the next
-    frame's time, or the video's end. Samples that show the same frame share its time; but where a
-    moment would be too long by that, or reach into another, each has an equal part of it.
+    A span lasts from when its first frame begins until the next frame does, or the video ends.
+    Samples that show the same frame share its time; but where a moment would be too long by that,
+    or reach into another, each has an equal part of it.
 
     Args:
         spans: Best first, no two of which share a frame.
-        times: ``[T]``, when each frame came on screen, seconds, never falling.
+        times: ``[T]``, when what each frame shows begins, seconds, never falling.
         duration: The video's end on the same clock, seconds.
         longest: Seconds that a moment may last; what exceeds them is cut off. None: any number.
         calibration: From raw scores to probabilities; spans below its threshold are left out.

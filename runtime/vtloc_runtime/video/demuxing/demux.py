@@ -91,6 +91,12 @@ class DemuxPass:
         return Fraction(aspect) if aspect else Fraction(1)
 
     @property
+    def period(self) -> float:
+        """Seconds from one picture to the next as the header says, on average; 0: unknown."""
+        rate = self.stream.average_rate
+        return 1 / float(rate) if rate else 0.0
+
+    @property
     def plannable(self) -> bool:
         """Whether packets can be left out: keyframes restart, and packets are one picture each."""
         # AVI holds no presentation times, and its MPEG-4 packs two pictures into one packet.

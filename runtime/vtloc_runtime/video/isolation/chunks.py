@@ -37,18 +37,20 @@ class FrameChunk:
 
 @dataclass(frozen=True, slots=True)
 class ReadingEnd:
-    """Duration and warnings of a video that was read to its end.
+    """What is known of a video once it was read to its end.
 
     Attributes:
         duration: When the last frame leaves the screen, seconds.
         warnings: What the reader had to say.
-        keyframes: ``[K]`` float64, seconds at which decoding can begin, where an outline was asked
-            for; empty where the video has no index of them.
+        keyframes: ``[K]`` float64, seconds at which decoding can begin; empty where the video has
+            no index of them, or instants were asked for.
+        period: Seconds from one picture to the next as the header says, or 0.
     """
 
     duration: float
     warnings: tuple[str, ...] = ()
     keyframes: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False)
+    period: float = 0.0
 
 
 Reading: TypeAlias = Generator[FrameChunk | ReadingEnd, None, None]
@@ -170,7 +172,7 @@ def read_here(source: Any, options: VideoOptions, size: int) -> Reading:
         if len(builder):
             yield builder.take()
         duration = max(last, float(reader.duration))
-        yield ReadingEnd(duration, tuple(reader.warnings), reader.keyframes)
+        yield ReadingEnd(duration, tuple(reader.warnings), reader.keyframes, reader.period)
 
 
 def is_same(image: NDArray[np.uint8], last: NDArray[np.uint8] | None) -> bool:

@@ -61,7 +61,7 @@ class Conversation(Exchange):
         self._limits = options.limits
         self._most = _most_frames(options)
         # Two in the time of a sample, at most.
-        self._most_keyframes = 2 * self._most if options.strategy == "outline" else 0
+        self._most_keyframes = 2 * self._most if options.instants is None else 0
         self._builder = ChunkBuilder(size, options.preprocessing.size)
         self._frames = 0
         self._time = 0.0
@@ -144,12 +144,14 @@ class Conversation(Exchange):
         warnings = [checked_text(one) for one in message.warnings]
         if message.near_limit and warnings:
             warnings.append(_STARVED)
+        if not 0 <= message.period < math.inf:
+            raise NonsenseError(f"pictures that come every {message.period} s were announced")
         keyframes = self._keyframes(message, deadline)
         self.over, self.near_limit = True, message.near_limit
-        return ReadingEnd(message.duration, tuple(warnings), keyframes)
+        return ReadingEnd(message.duration, tuple(warnings), keyframes, message.period)
 
     def _keyframes(self, message: End, deadline: Deadline) -> NDArray[np.float64]:
-        """The times of keyframes that follow the end of an outline."""
+        """The times of keyframes that follow the end."""
         if not 0 <= message.keyframes <= self._most_keyframes:
             raise NonsenseError(f"{message.keyframes} keyframes were announced")
         keyframes = np.empty(message.keyframes, dtype=np.float64)

@@ -116,7 +116,9 @@ def _read_whole(
         _end_on_lost_gpu(options)
         return _fault(error, memory), None
     keyframes = ending.keyframes
-    return End(ending.duration, ending.warnings, memory.near_limit(), len(keyframes)), keyframes
+    near = memory.near_limit()
+    end = End(ending.duration, ending.warnings, near, ending.period, len(keyframes))
+    return end, keyframes
 
 
 def _deliver(
@@ -198,6 +200,7 @@ def _serve_beside(line: socket.socket, memory: Memory) -> None:
 class _Ending(msgspec.Struct):
     duration: float
     warnings: list[str]
+    period: float
     keyframes: Any
 
 
@@ -216,7 +219,8 @@ def _read(outbox: Outbox, source: VideoSource, options: VideoOptions) -> _Ending
             last, shown = frame.image, frame.time
         repeats.send()
     warnings = [one[:LONGEST_TEXT] for one in reader.warnings[:MOST_WARNINGS]]
-    return _Ending(max(shown, float(reader.duration)), warnings, reader.keyframes)
+    duration = max(shown, float(reader.duration))
+    return _Ending(duration, warnings, reader.period, reader.keyframes)
 
 
 def _fault(error: Exception, memory: Memory) -> Refusal:

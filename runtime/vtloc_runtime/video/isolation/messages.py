@@ -74,12 +74,14 @@ class End(msgspec.Struct, frozen=True, tag="end"):
         duration: When the last frame leaves the screen, seconds.
         warnings: What the reader had to say.
         near_limit: Whether the process came close to its limit of memory.
-        keyframes: How many times of keyframes follow, where an outline was asked for.
+        period: Seconds from one picture to the next as the header says, or 0.
+        keyframes: How many times of keyframes follow.
     """
 
     duration: float
     warnings: list[str]
     near_limit: bool
+    period: float = 0.0
     keyframes: int = 0
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vtloc_runtime.video.demuxing.timestamps import DisplayClock
 from vtloc_runtime.video.frame import Frame, Image
 from vtloc_runtime.video.picture.scaling import PictureScaler
+from vtloc_runtime.video.sampling.keyframe_index import indexed_keyframes
 from vtloc_runtime.video.sampling.sampler import PassSampler
 from vtloc_runtime.video.sampling.sequential import SequentialDecoder, Shown
 
@@ -47,6 +48,7 @@ class FullSampler(PassSampler):
         time_base = self._pass.timestamps.time_base
         clock = DisplayClock.starting(self._pass.container, first.pts, time_base)
         self._clock = clock
+        self.keyframes = indexed_keyframes(self._pass, self._options, clock, first.pts)
         scaler = PictureScaler(self._options.preprocessing)
         last: Shown | None = None
         image: Image | None = None

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from vtloc_runtime.video.demuxing.demux import DemuxPass
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from vtloc_runtime.video.demuxing.timestamps import DisplayClock
     from vtloc_runtime.video.options import VideoOptions
 
@@ -54,6 +58,21 @@ class KeyframeIndex:
         seconds = ((first + tick - ticks[0]) * clock.time_base - clock.origin for tick in ticks)
         return cls(tuple(ticks), tuple(seconds))
 
+    def listed(self, options: VideoOptions) -> NDArray[np.float64]:
+        """``[K]``, the seconds of keyframes, at most two in the time of one sample.
+
+        Args:
+            options: How densely the file is sampled, and how long it may be.
+        """
+        apart = 1 / (2 * float(options.rate))
+        kept: list[float] = []
+        for second in self.seconds:
+            if second > options.limits.seconds:
+                break
+            if not kept or float(second) - kept[-1] >= apart:
+                kept.append(max(0.0, float(second)))
+        return np.array(kept, dtype=np.float64)
+
     def at(self, second: Fraction) -> int | None:
         """Which keyframe is the last that comes on screen no later than a second."""
         place = bisect_right(self.seconds, second) - 1
@@ -75,6 +94,25 @@ class KeyframeIndex:
     def between(self, earlier: Fraction, later: Fraction) -> bool:
         """Whether a keyframe comes on screen after one second and no later than another."""
         return later > earlier and self.at(earlier) != self.at(later)
+
+
+def indexed_keyframes(
+    stream_pass: DemuxPass, options: VideoOptions, clock: DisplayClock, first: int
+) -> NDArray[np.float64]:
+    """What `KeyframeIndex.listed` gives for a file that is sampled evenly.
+
+    Empty where some instants are asked for, or the file has no index.
+
+    Args:
+        stream_pass: A pass over the file; it is left as it is.
+        options: How the file is read.
+        clock: The shown clock.
+        first: The tick at which the first picture comes on screen.
+    """
+    even = options.instants is None and options.strategy in {"needed", "everything"}
+    if not even or not stream_pass.seeks_exactly:
+        return np.empty(0)
+    return KeyframeIndex.read(stream_pass, options, clock, first).listed(options)
 
 
 def jump_to_end(stream_pass: DemuxPass) -> bool:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from vtloc_runtime.video.frame import Frame
 from vtloc_runtime.video.picture.scaling import PictureScaler
 from vtloc_runtime.video.sampling.keyframe_index import KeyframeIndex, jump_to_end
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from av import VideoFrame
-    from numpy.typing import NDArray
 
     from vtloc_runtime.video.demuxing.demux import DemuxPass
     from vtloc_runtime.video.options import VideoOptions
@@ -45,7 +42,6 @@ class KeyframeSampler(PassSampler):
         self._part = SparseSampler(stream_pass, options)
         self._scaler = PictureScaler(options.preprocessing)
         self._index = KeyframeIndex((), ())
-        self.keyframes: NDArray[np.float64] = np.empty(0)
 
     @property
     def end(self) -> int | None:
@@ -64,8 +60,7 @@ class KeyframeSampler(PassSampler):
         index = KeyframeIndex.read(self._pass, self._options, clock, self._part.first)
         self._index = index
         if self._listing:
-            within = [float(one) for one in index.seconds if one <= self._options.limits.seconds]
-            self.keyframes = _thinned(within, 1 / (2 * float(self._options.rate)))
+            self.keyframes = index.listed(self._options)
             return
         last: int | None = None
         shown = self._part.first - 1
@@ -97,12 +92,3 @@ class KeyframeSampler(PassSampler):
             if pictures or number == _PACKETS_OF_A_PICTURE:
                 return pictures[0] if pictures else None
         return None
-
-
-def _thinned(seconds: list[float], apart: float) -> NDArray[np.float64]:
-    """Ascending seconds, without those that come sooner than ``apart`` after another."""
-    kept: list[float] = []
-    for second in seconds:
-        if not kept or second - kept[-1] >= apart:
-            kept.append(max(0.0, second))
-    return np.array(kept, dtype=np.float64)

@@ -70,6 +70,7 @@ class ParallelSampler(PassSampler):
             VideoError: Nothing in the file can be decoded.
         """
         self._clock = self._whole.begin()
+        self.keyframes = self._whole.keyframes
         self._starts = _group_starts(self._pass, self._clock)
         parts = _parts(targets, self._starts, self._part)
         for worker in range(1, len(self._channels)):

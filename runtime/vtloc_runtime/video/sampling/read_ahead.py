@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from fractions import Fraction
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from vtloc_runtime.video.frame import Frame
     from vtloc_runtime.video.sampling.sampler import Sampler
 
@@ -43,6 +46,11 @@ class ReadAheadSampler:
     def damaged(self) -> int:
         """Packets that could not be decoded."""
         return self._sampler.damaged
+
+    @property
+    def keyframes(self) -> NDArray[np.float64]:
+        """The keyframes of the file's index, seconds; empty where instants were asked for."""
+        return self._sampler.keyframes
 
     def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:
         """The frame on screen at each of some ascending instants, up to the video's end."""

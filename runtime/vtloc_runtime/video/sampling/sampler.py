@@ -5,9 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from fractions import Fraction
+
+    from numpy.typing import NDArray
 
     from vtloc_runtime.video.demuxing.demux import DemuxPass
     from vtloc_runtime.video.demuxing.timestamps import DisplayClock
@@ -33,6 +37,11 @@ class Sampler(Protocol):
         """Packets that could not be decoded."""
         ...
 
+    @property
+    def keyframes(self) -> NDArray[np.float64]:
+        """The keyframes of the file's index, seconds; empty where instants were asked for."""
+        ...
+
     def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:
         """The frame on screen at each of some ascending instants, up to the video's end."""
         ...
@@ -53,6 +62,9 @@ class PassSampler(ABC):
         stream_pass: The pass, at its start.
         options: What to sample.
         clock: The video's clock, where it is known before the first picture.
+
+    Attributes:
+        keyframes: ``[K]`` float64, as for every sampler.
     """
 
     def __init__(
@@ -61,6 +73,7 @@ class PassSampler(ABC):
         self._pass = stream_pass
         self._options = options
         self._clock = clock
+        self.keyframes: NDArray[np.float64] = np.empty(0)
 
     @property
     @abstractmethod

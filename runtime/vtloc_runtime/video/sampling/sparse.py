@@ -13,6 +13,7 @@ from vtloc_runtime.video.demuxing.packets import NO_PACKET
 from vtloc_runtime.video.demuxing.timestamps import DisplayClock
 from vtloc_runtime.video.frame import Frame, Image
 from vtloc_runtime.video.picture.scaling import PictureScaler
+from vtloc_runtime.video.sampling.keyframe_index import indexed_keyframes
 from vtloc_runtime.video.sampling.packet_planner import PacketPlanner
 from vtloc_runtime.video.sampling.refetch import Refetcher
 from vtloc_runtime.video.sampling.sampler import PassSampler
@@ -111,6 +112,7 @@ class SparseSampler(PassSampler):
         self._planner.forget_before(pts)
         time_base = self._pass.timestamps.time_base
         self._clock = DisplayClock.starting(self._pass.container, pts, time_base)
+        self.keyframes = indexed_keyframes(self._pass, self._options, self._clock, pts)
         return self._clock
 
     def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:

@@ -203,7 +203,7 @@ def test_frames_that_repeat_are_encoded_once(
     from vtloc_runtime.localize.encoding.frame_dedup import FrameDeduplicator
     from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork
 
-    film = write_colour_video(tmp_path / "still.mp4", [("red", 8), ("blue", 8), ("red", 8)])
+    film = write_colour_video(tmp_path / "still.mp4", [("red", 8), ("blue", 8), ("red", 8)], rate=8)
     with Localizer.open(colour_bundle, batch=5) as localizer:
         counted: list[int] = []
         run = OnnxRuntimeNetwork.run

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from vtloc_runtime.errors import OutputError, VideoError
-from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, EvenSampling
 from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 from vtloc_runtime.system.cache_folder import default_folder
 
@@ -235,7 +235,10 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 def with_index() -> EncodedVideo:
     rows = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
     index = np.array([0, 0, 1, 1, 2, 2, 2], dtype=np.int64)
-    return EncodedVideo(rows, np.arange(7.0), 7.5, "e" * 64, ("öäü \u2028",), index=index)
+    sampling = EvenSampling(1.0, 0.04, np.array([2.6, 5.1]))
+    return EncodedVideo(
+        rows, np.arange(7.0), 7.5, "e" * 64, ("öäü \u2028",), index=index, sampling=sampling
+    )
 
 
 def test_features_that_frames_share_are_kept_once(tmp_path: Path) -> None:
@@ -246,6 +249,7 @@ def test_features_that_frames_share_are_kept_once(tmp_path: Path) -> None:
     assert found.rows.shape == (3, 5)
     assert same(found, with_index())
     assert found.warnings == with_index().warnings
+    np.testing.assert_array_equal(found.begins, with_index().begins)
 
 
 @pytest.mark.parametrize("video", [encoded(), with_index()], ids=["plain", "shared"])

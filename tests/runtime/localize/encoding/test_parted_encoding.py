@@ -77,6 +77,8 @@ def test_the_same_bits_come_of_it(
         np.testing.assert_array_equal(video.rows, alone.rows)
         np.testing.assert_array_equal(video.index, alone.index)
         np.testing.assert_array_equal(video.times, alone.times)
+        np.testing.assert_array_equal(video.begins, alone.begins)
+        assert video.sampling is not None
         assert (video.duration, video.warnings) == (alone.duration, alone.warnings)
     assert len(read.instants) > 2
     assert None not in read.instants

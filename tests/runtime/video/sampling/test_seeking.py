@@ -68,6 +68,20 @@ def test_keyframes_come_once_each_with_their_own_times(kind: str) -> None:
         np.testing.assert_array_equal(one.image, frames[round(one.time, 3)].image)
 
 
+@pytest.mark.parametrize("kind", CODECS)
+@pytest.mark.parametrize("how", [{}, {"workers": 2}, {"strategy": "everything"}])
+def test_every_even_reading_names_the_keyframes_of_the_outline(
+    kind: str, how: dict[str, Any]
+) -> None:
+    data = films.Film(ticks=tuple(range(400)), **CODECS[kind]).make()
+    with open_video(data, films.whole(frames_per_second=1, strategy="outline")) as outline:
+        list(outline)
+    with open_video(data, films.whole(frames_per_second=1, **how)) as reader:
+        list(reader)
+    np.testing.assert_array_equal(reader.keyframes, outline.keyframes)
+    assert reader.period == outline.period == pytest.approx(0.05, rel=0.02)
+
+
 def test_a_keyframe_costs_one_packet(monkeypatch: pytest.MonkeyPatch) -> None:
     data = films.Film(ticks=tuple(range(1000)), options={"g": "100", "sc_threshold": "0"}).make()
     decoded = _count_decoded(monkeypatch)
