@@ -84,7 +84,7 @@ def read_source(text: str) -> OpenClipSource:
     tag, _, file = weights.partition(":")
     if tag not in tags:
         tag, file = "", weights
-    if file and not os.path.isfile(file):  # noqa: PTH113 - false where a name is no path at all
+    if file and not os.path.isfile(file):  # noqa: PTH113 - false where a name cannot be a path
         if os.path.isdir(file):  # noqa: PTH112 - as above
             raise EncoderError(
                 f"{file} is a folder",
