@@ -28,12 +28,7 @@ class TypedNetwork(nn.Module):
     def __init__(self, network: nn.Module, *, half: bool, policy: PrecisionPolicy) -> None:
         super().__init__()
         # A copy without the training flag: the caller's network keeps its own.
-        # Nor does it hold the weights again: no number of the caller's is changed.
-        shared: dict[int, Any] = {
-            id(weight): nn.Parameter(weight.detach(), requires_grad=False)
-            for weight in network.parameters()
-        }
-        self.network = copy.deepcopy(network, shared).eval()
+        self.network = copy.deepcopy(network).eval()
         self.half_precision = half
         if half:
             halve(self.network, policy)
