@@ -144,9 +144,10 @@ def _export(
     graph: ModelProto | None = None
     reference = remembered(torch_evaluate(module, network))
     made: list[ExportedNetwork] = []
+    plain = [precision for precision in options.precisions if precision != "fp16"]
     for precision in options.precisions:
         progress.step(f"{network} in {precision}")
-        if precision != "fp16" and graph is None:
+        if precision != "fp16" and graph is None and len(plain) > 1:
             graph = export_graph(typed_network(network, module), network, widths)
         exported = export_network(
             network, module, widths, precision, graph=graph, spared=spared, reference=reference

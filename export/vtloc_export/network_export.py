@@ -95,6 +95,7 @@ def export_network(
     plain = graph or export_graph(typed_network(network, module), network, widths)
     model = compact_graph(plain, network) if precision == "compact" else plain
     files = saved_graph(model, network, external_name(network, precision))
+    del plain, model  # ONNX Runtime is about to hold the weights once more.
     tried = probes(network, widths)
     parity = compare(network, onnxruntime_evaluate(files.opened()), reference, tried)
     check(parity, network=network, precision=precision, against="ONNX Runtime")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from vtloc.encoders.open_clip_source import create_model, read_source
 from vtloc.errors import EncoderError
 from vtloc_runtime.bundle.manifest import Preprocessing, SharedSpace
 
+_COLOURS = 3
 _RESIZE = {"shortest": "shorter-side", "squash": "squash"}
 
 
@@ -37,7 +39,7 @@ class ClipVisualEncoder(VisualEncoder):
         self.preprocessing = _preprocessing(settings, name)
         write_out_attention(tower)
         self.tower = merge_branches(tower)
-        mean, deviation = torch.tensor(settings["mean"]), torch.tensor(settings["std"])
+        mean, deviation = (_channels(settings, key, name) for key in ("mean", "std"))
         self.register_buffer("scale", 1 / (255 * deviation), persistent=False)
         self.register_buffer("offset", -mean / deviation, persistent=False)
         self.freeze()
@@ -100,7 +102,7 @@ def load_clip(source: str) -> tuple[ClipVisualEncoder, TextEncoder]:
 
 def _preprocessing(settings: dict[str, Any], name: str) -> Preprocessing:
     size = settings["size"]
-    sides = {size} if isinstance(size, int) else set(size)
+    sides = set(size) if isinstance(size, list | tuple) else {size}
     if len(sides) != 1:
         raise EncoderError(
             f"its pictures are not square: {'x'.join(str(side) for side in size)}",
@@ -119,3 +121,18 @@ def _preprocessing(settings: dict[str, Any], name: str) -> Preprocessing:
         resize="squash" if resize == "squash" else "shorter-side",
         interpolation="bicubic" if settings["interpolation"] == "bicubic" else "bilinear",
     )
+
+
+def _channels(settings: dict[str, Any], key: str, name: str) -> Tensor:
+    """The mean or the deviation of the three colours."""
+    values = settings[key]
+    numbers = isinstance(values, list | tuple) and all(
+        isinstance(one, int | float) and math.isfinite(one) for one in values
+    )
+    if not numbers or len(values) != _COLOURS or (key == "std" and min(values) <= 0):
+        raise EncoderError(
+            f"its pictures cannot be scaled by the {key} {values!r:.60}",
+            where=name,
+            remedy=f"Give {key} three numbers in the model's preprocess_cfg",
+        )
+    return torch.tensor(values, dtype=torch.float32)

@@ -30,6 +30,14 @@ def hub_tokenizer(wrapped: Any, *, context_length: int, name: str) -> tuple[Toke
         EncoderError: It does something that a ``tokenizer.json`` cannot.
     """
     fast = wrapped.tokenizer
+    sides = {getattr(fast, side, "right") for side in ("padding_side", "truncation_side")}
+    if sides != {"right"}:
+        raise EncoderError(
+            "its tokenizer fills up or cuts sentences on the left",
+            where=name,
+            remedy="Set padding_side and truncation_side to right in its tokenizer_config.json, "
+            "if the model was trained so",
+        )
     unusual = wrapped.tokenizer_mode or wrapped.strip_sep_token or hasattr(wrapped, "set_lang_fn")
     if unusual or not getattr(fast, "is_fast", False) or fast.pad_token_id is None:
         raise EncoderError(

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from vtloc.encoders.interface import TextEncoder, masked_mean, normalised
+from vtloc.encoders.loading_guards import check_finite, without_foreign_code
 from vtloc.errors import EncoderError
 from vtloc_runtime.errors import MissingExtraError
 from vtloc_runtime.system.text import first_line
@@ -118,17 +119,27 @@ def load_huggingface(source: str, *, name: str | None = None) -> HuggingFaceEnco
         ) from error
     _check_tokenizer_files(Path(source))
     try:
-        with _quietly():
-            model = AutoModel.from_pretrained(
-                source, attn_implementation="sdpa", dtype=torch.float32
+        with _quietly(), without_foreign_code(f"hf:{source}"):
+            model, found = AutoModel.from_pretrained(
+                source, attn_implementation="sdpa", dtype=torch.float32, output_loading_info=True
             )
+            check_finite(model)
             wrapped = AutoTokenizer.from_pretrained(source, use_fast=True)
+    except EncoderError:
+        raise
     except Exception as error:
         raise EncoderError(
             f"cannot load it: {first_line(error)}",
             where=f"hf:{source}",
             remedy="Give a directory that holds config.json, the weights and tokenizer.json",
         ) from error
+    # Transformers fills up with random numbers what a file lacks; nobody reads the pooler.
+    if lacking := sorted(one for one in found["missing_keys"] if "pooler" not in one):
+        raise EncoderError(
+            f"its weights are of another model: they lack {lacking[0]}",
+            where=f"hf:{source}",
+            remedy="Put the weights of the model there that config.json describes",
+        )
     if not getattr(wrapped, "is_fast", False):
         raise EncoderError(
             "it has no fast tokenizer, and only those run without Python", where=f"hf:{source}"

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import os
-import socket
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import torch
 
+from vtloc.encoders.loading_guards import (
+    OtherModelError,
+    UnusableWeightsError,
+    check_finite,
+    not_waiting,
+    quietly,
+    strict_weights,
+    without_foreign_code,
+)
 from vtloc.errors import EncoderError
 from vtloc_runtime.errors import MissingExtraError
 from vtloc_runtime.system.text import first_line
@@ -24,7 +29,6 @@ _SELF_DESCRIBED = ("local-dir:", "hf-hub:")
 """Models that a folder or a repository describes, weights and tokenizer included."""
 _PICTURE = ("mean", "std", "interpolation", "resize_mode")
 _NEAREST = 3
-_STRETCHERS = ("resize_pos_embed", "resize_text_pos_embed")
 _QUIET = 1e-3
 """Standard deviation of weights that training has not reached yet."""
 
@@ -81,6 +85,13 @@ def read_source(text: str) -> OpenClipSource:
     if tag not in tags:
         tag, file = "", weights
     if file and not os.path.isfile(file):  # noqa: PTH113 - false where a name cannot be a path
+        if os.path.isdir(file):  # noqa: PTH112 - as above
+            raise EncoderError(
+                f"{file} is a folder",
+                where=name,
+                remedy="Name the file of weights in it, or a folder with open_clip_config.json: "
+                f"open_clip:local-dir:{file}",
+            )
         looks_like_path = "/" in file or "." in file
         fault = f"there is no file {file}" if looks_like_path or tag else f"it has no tag {file!r}"
         raise EncoderError(
@@ -106,8 +117,15 @@ def create_model(source: OpenClipSource) -> Any:
     """
     open_clip = import_open_clip()
     trained = _training_settings(source)
+    random = not source.described and (source.file or source.tag) is None
     try:
-        with _quietly(), _not_waiting(), _unstretched(), torch.random.fork_rng(devices=[]):
+        with (
+            quietly(),
+            not_waiting(),
+            strict_weights(),
+            without_foreign_code(source.name),
+            torch.random.fork_rng(devices=[]),
+        ):
             torch.manual_seed(0)
             model = open_clip.create_model(
                 source.model,
@@ -118,11 +136,15 @@ def create_model(source: OpenClipSource) -> Any:
                 force_preprocess_cfg={
                     key: trained[key] for key in _PICTURE if trained.get(key) is not None
                 },
-                require_pretrained=source.described or (source.file or source.tag) is not None,
+                require_pretrained=not random,
             )
-            if not source.described and (source.file or source.tag) is None:
+            if random:
                 _rouse_head(model)
+            else:
+                check_finite(model)
             return model
+    except EncoderError:
+        raise
     except Exception as error:
         raise _load_error(source, error) from error
 
@@ -142,8 +164,10 @@ def create_tokenizer(source: OpenClipSource) -> Any:
     """
     open_clip = import_open_clip()
     try:
-        with _quietly(), _not_waiting():
+        with quietly(), not_waiting(), without_foreign_code(source.name):
             return open_clip.get_tokenizer(source.model)
+    except EncoderError:
+        raise
     except Exception as error:
         raise EncoderError(
             f"cannot load its tokenizer: {first_line(error)}",
@@ -190,14 +214,23 @@ def _training_settings(source: OpenClipSource) -> Mapping[str, Any]:
 
 
 def _load_error(source: OpenClipSource, error: Exception) -> EncoderError:
-    reason = first_line(error)
-    if source.file:
-        if isinstance(error, _OtherSizeError) or "state_dict" in str(error):
-            reason = "its weights are of another model"
+    if source.file and _is_of_another_model(error):
         return EncoderError(
-            f"cannot load {source.file}: {reason}",
+            f"cannot load {source.file}: its weights are of another model",
             where=source.name,
             remedy=f"Name the model that the file was saved from, instead of {source.model}",
+        )
+    if source.file:
+        return EncoderError(
+            f"cannot load {source.file}: {_content(Path(source.file)) or _reason(error)}",
+            where=source.name,
+            remedy="Copy or download it again: a .safetensors file, or a .pt file of weights alone",
+        )
+    if isinstance(error, UnusableWeightsError | OtherModelError | pickle.UnpicklingError):
+        return EncoderError(
+            f"cannot load its weights: {_reason(error)}",
+            where=source.name,
+            remedy="Download them again",
         )
     if source.model.startswith("hf-hub:"):
         return EncoderError(
@@ -208,7 +241,7 @@ def _load_error(source: OpenClipSource, error: Exception) -> EncoderError:
         )
     if source.tag is None:
         return EncoderError(
-            f"cannot load it: {reason}",
+            f"cannot load it: {first_line(error)}",
             where=source.name,
             remedy="Give a folder with open_clip_config.json and the weights, or a model's name",
         )
@@ -223,68 +256,38 @@ def _load_error(source: OpenClipSource, error: Exception) -> EncoderError:
     )
 
 
+def _is_of_another_model(error: Exception) -> bool:
+    return isinstance(error, OtherModelError) or "loading state_dict" in str(error)
+
+
+def _reason(error: Exception) -> str:
+    """Why weights cannot be used, without a library's advice to its programmers."""
+    if _is_of_another_model(error):
+        return "they are of another model"
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is no checkpoint, or holds more than weights"
+    if isinstance(error, AttributeError | StopIteration | TypeError):
+        return "it holds no weights by their names"
+    if isinstance(error, UnusableWeightsError | MemoryError | OSError):
+        return first_line(error)
+    return f"it is damaged ({first_line(error).partition('. ')[0].rstrip('.')})"
+
+
+def _content(path: Path) -> str | None:
+    """What lies in a file that is often found in the place of weights."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64).lstrip()
+    except OSError as error:
+        return error.strerror
+    if not head:
+        return "it is empty"
+    if head.startswith(b"version https://git-lfs"):
+        return "it is Git LFS's pointer to the weights, not the weights"
+    return "it is a web page" if head.startswith(b"<") else None
+
+
 def _suggested(name: str, known: list[str]) -> str:
     lowered = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), lowered, n=_NEAREST, cutoff=0.6)
     return f"; near it are {', '.join(lowered[one] for one in near)}" if near else ""
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    # open_clip logs every step of a failure that becomes one error here.
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
-
-
-class _OtherSizeError(Exception):
-    """Weights for pictures or sentences of another length."""
-
-
-@contextmanager
-def _unstretched() -> Iterator[None]:
-    """Refuse weights whose positions open_clip would stretch to another length without a word."""
-    from open_clip import factory
-
-    untyped: Any = factory
-    stretchers = {name: getattr(untyped, name) for name in _STRETCHERS}
-
-    def refuse(state: Any, model: Any, *_: Any, **__: Any) -> None:
-        own = model.state_dict()
-        for name, values in state.items():
-            if "pos" in name and name in own and values.shape != own[name].shape:
-                raise _OtherSizeError(name)
-
-    for name in stretchers:
-        setattr(untyped, name, refuse)
-    try:
-        yield
-    finally:
-        for name, function in stretchers.items():
-            setattr(untyped, name, function)
-
-
-@contextmanager
-def _not_waiting() -> Iterator[None]:
-    """Ask the hub for nothing where its host has no address: it would be tried for a minute."""
-    from huggingface_hub import constants
-
-    host = urlsplit(constants.ENDPOINT).hostname or ""
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or not (getproxies() or _has_address(host))
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-def _has_address(host: str) -> bool:
-    try:
-        return bool(socket.getaddrinfo(host, None))
-    except OSError:
-        return False

@@ -21,7 +21,11 @@ CLEANINGS: tuple[Cleaning, ...] = ("lower", "whitespace", "canonicalize")
 
 _CONTROLS = r"[\x00-\x08\x0b\x0e-\x1f\x7f\x{206a}-\x{206f}\x{feff}\x{fff9}-\x{fffc}]"
 _SINGLE_QUOTES, _DOUBLE_QUOTES = r"[\x{02bc}\x{2018}-\x{201b}]", r"[\x{201c}-\x{201f}]"
-_FINAL_SIGMA = r"(?<=\p{L})Σ(?!\p{L})"
+_FINAL_SIGMA = (
+    r"(?<=\p{Cased}|\p{Cased}\p{Case_Ignorable}|\p{Cased}\p{Case_Ignorable}{2})"
+    r"Σ(?!\p{Case_Ignorable}*\p{Cased})"
+)
+"""Unicode's rule, with two marks between the letters at most."""
 _ENTITIES = {
     "&lt;": "<",
     "&gt;": ">",

@@ -63,21 +63,24 @@ def saved_graph(
     weights = [tensor for tensor in model.graph.initializer if len(tensor.raw_data) >= _LEAST]
     if sum(len(tensor.raw_data) for tensor in weights) <= limit:
         return SavedGraph(_serialized(model, network))
-    external = bytearray()
+    external: list[bytes] = []
+    place = 0
     # Taken out and put back: a copy of the graph would hold every weight once more.
     taken = [(tensor, tensor.raw_data) for tensor in weights]
     try:
         for tensor, numbers in taken:
-            external += b"\0" * (-len(external) % _ALIGNED)
-            _point(tensor, location, len(external), len(numbers))
-            external += numbers
+            gap = -place % _ALIGNED
+            _point(tensor, location, place + gap, len(numbers))
+            external += [b"\0" * gap, numbers]
+            place += gap + len(numbers)
         content = _serialized(model, network)
+        joined = b"".join(external)
     finally:
         for tensor, numbers in taken:
             tensor.ClearField("external_data")
             tensor.ClearField("data_location")
             tensor.raw_data = numbers
-    return SavedGraph(content, bytes(external), location)
+    return SavedGraph(content, joined, location)
 
 
 def _point(tensor: TensorProto, location: str, offset: int, length: int) -> None:

@@ -16,15 +16,20 @@ from vtloc_export.errors import ExportError
 from vtloc_runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, TensorProto
 
 _POLYGRAPHY = "from polygraphy.tools import main; raise SystemExit(main())"
+_LARGE = 1 << 16
+"""Bytes of a constant that is a weight, and no shape or index."""
 _PATIENCE = 600
 """Seconds after which a lint counts as failed."""
 
 
 def sanitized(model: ModelProto) -> ModelProto:
     """Fold the constants of a graph, as ``polygraphy surgeon sanitize`` does.
+
+    Args:
+        model: The graph; it loses its weights to the result.
 
     Raises:
         MissingExtraError: Polygraphy is not installed.
@@ -36,13 +41,36 @@ def sanitized(model: ModelProto) -> ModelProto:
         raise MissingExtraError.for_package(
             "polygraphy", extra="export", purpose="sanitizing a graph"
         ) from error
+    weights = _take_weights(model)
     try:
         # Its logger writes hints for its own command line, whatever its verbosity.
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             folded: ModelProto = fold_constants(model)
     except Exception as error:
         raise ExportError(f"Polygraphy cannot fold its constants: {error}") from error
+    names = {tensor.name for tensor in weights}
+    given = [value for value in folded.graph.input if value.name not in names]
+    del folded.graph.input[:]
+    folded.graph.input.extend(given)
+    folded.graph.initializer.extend(weights)
     return folded
+
+
+def _take_weights(model: ModelProto) -> list[TensorProto]:
+    """Let a graph's large constants be inputs, in place, and give them.
+
+    Nothing is left to fold in them, and Polygraphy would hold each of them several times.
+    """
+    from onnx import helper
+
+    weights = [one for one in model.graph.initializer if len(one.raw_data) >= _LARGE]
+    rest = [one for one in model.graph.initializer if len(one.raw_data) < _LARGE]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(rest)
+    model.graph.input.extend(
+        helper.make_tensor_value_info(one.name, one.data_type, one.dims) for one in weights
+    )
+    return weights
 
 
 def lint(path: Path) -> tuple[str, ...]:

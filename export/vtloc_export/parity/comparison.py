@@ -14,8 +14,9 @@ from vtloc_export.parity.measures import BOUNDS, Bound, Difference, difference, 
 from vtloc_export.parity.probes import RANGED, Lengths, Probe, probes
 from vtloc_export.signatures import SIGNATURES, Precision, Signature
 from vtloc_runtime.bundle.onnx_file import OnnxFile
+from vtloc_runtime.errors import BundleError
 from vtloc_runtime.networks.interface import Array
-from vtloc_runtime.networks.onnxruntime_backend import session_options
+from vtloc_runtime.networks.onnxruntime_backend import open_session
 from vtloc_runtime.networks.onnxruntime_package import import_onnxruntime
 from vtloc_runtime.system.text import first_line
 
@@ -89,7 +90,7 @@ def remembered(evaluate: Evaluate) -> Evaluate:
 
 
 def onnxruntime_evaluate(model: OnnxFile | bytes, *, half: bool = False) -> Evaluate:
-    """Runs a graph with ONNX Runtime on the CPU.
+    """Runs a graph with ONNX Runtime on the CPU, in a session like the runtime's.
 
     Args:
         model: The network; bytes are an ONNX file that needs no other.
@@ -99,19 +100,14 @@ def onnxruntime_evaluate(model: OnnxFile | bytes, *, half: bool = False) -> Eval
         ExportError: ONNX Runtime does not take the graph.
         MissingExtraError: ONNX Runtime is not installed.
     """
-    onnxruntime = import_onnxruntime(extra="export", purpose="checking an export")
+    import_onnxruntime(extra="export", purpose="checking an export")
     file = model if isinstance(model, OnnxFile) else OnnxFile(model)
-    options = session_options(file)
-    if half:
-        # Its extended fusions fail on some FP16 convolutions, and nobody runs FP16 on a CPU for
-        # its speed.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     try:
-        session = onnxruntime.InferenceSession(
-            file.content, options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:
-        raise ExportError(f"ONNX Runtime refuses the graph: {first_line(error)}") from error
+        session = open_session(file, "cpu")
+    except BundleError as error:
+        raise ExportError(
+            f"ONNX Runtime refuses the graph: {first_line(error.__cause__ or error)}"
+        ) from error
     names = [output.name for output in session.get_outputs()]
 
     def evaluate(inputs: Mapping[str, Array]) -> dict[str, Array]:

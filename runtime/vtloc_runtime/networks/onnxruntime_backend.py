@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from functools import partial
@@ -22,6 +23,7 @@ from vtloc_runtime.networks.interface import (
 )
 from vtloc_runtime.networks.onnxruntime_package import (
     ERRORS_ONLY,
+    FATAL_ONLY,
     FIRST_WITH_EXTERNAL_DATA,
     import_onnxruntime,
     release,
@@ -51,6 +53,8 @@ DEFAULT_RUN_TIMEOUT = 300.0
 """Seconds after which a run is stopped; a batch takes seconds at most."""
 
 _watchdog = RunWatchdog()
+
+log = logging.getLogger("vtloc.onnxruntime")
 
 TF32_VARIABLE = "VTLOC_TF32"
 """Set to 1, it lets ONNX Runtime round FP32 products to TF32 on a GPU, which is faster."""
@@ -126,7 +130,7 @@ class OnnxRuntimeNetwork(Network):
         self.name = name
         self._timeout = timeout
         opened = file if isinstance(file, OnnxFile) else OnnxFile(file, where=name)
-        self._session: Any = _open_session(opened, device, threads)
+        self._session: Any = open_session(opened, device, threads)
         self.backend = f"onnxruntime:{device}"
         kind, _, ordinal = device.partition(":")
         self._place = None if kind == "cpu" else (kind, int(ordinal or 0))
@@ -238,7 +242,19 @@ def _require_safe_external_data(file: OnnxFile) -> None:
         )
 
 
-def _open_session(file: OnnxFile, device: str, threads: int | None) -> Any:
+def open_session(file: OnnxFile, device: str, threads: int | None = None) -> Any:
+    """Open a session of ONNX Runtime that serves one device and no other.
+
+    Args:
+        file: The network.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        threads: Threads that one run uses on the CPU; None takes what the process may use.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+        BackendError: This ONNX Runtime cannot serve the device.
+        BundleError: ONNX Runtime cannot load the network.
+    """
     onnxruntime = import_onnxruntime(extra="cpu", purpose="the onnxruntime backend")
     providers = _providers(onnxruntime, device)
     options = session_options(file)
@@ -247,10 +263,7 @@ def _open_session(file: OnnxFile, device: str, threads: int | None) -> Any:
     # Threads that wait by spinning take the processor from the decoder.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        # With its own fall-back, it would try other providers and print that on standard output.
-        session = onnxruntime.InferenceSession(
-            file.content, options, providers=providers, enable_fallback=0
-        )
+        session = _start(onnxruntime, file, options, providers)
     except Exception as error:
         if device != "cpu":
             raise BackendError(
@@ -271,6 +284,29 @@ def _open_session(file: OnnxFile, device: str, threads: int | None) -> Any:
             f"{install_command('gpu')}; vtloc-run doctor says more",
         )
     return session
+
+
+def _start(
+    onnxruntime: Any, file: OnnxFile, options: Any, providers: list[tuple[str, dict[str, Any]]]
+) -> Any:
+    """A session; one without ONNX Runtime's fusions where those break a sound graph.
+
+    Some of them fail on FP16: splitting attention's query, key and value as MobileCLIP does it.
+    """
+    # With its own fall-back, it would try other providers and print that on standard output.
+    start = partial(
+        onnxruntime.InferenceSession, file.content, options, providers=providers, enable_fallback=0
+    )
+    # What fails is raised; printed too, it would alarm where the second try succeeds.
+    options.log_severity_level = FATAL_ONLY
+    try:
+        return start()
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no other class
+        options.log_severity_level = ERRORS_ONLY
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        session = start()
+        log.info("%s runs without fusions: %s", file.where, first_line(error))
+        return session
 
 
 def _providers(onnxruntime: Any, device: str) -> list[tuple[str, dict[str, Any]]]:

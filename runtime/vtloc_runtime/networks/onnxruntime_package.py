@@ -8,8 +8,8 @@ from typing import Any
 from vtloc_runtime.errors import BackendError, MissingExtraError
 from vtloc_runtime.system.telemetry import disable_telemetry
 
-ERRORS_ONLY = 3
-"""The severity at which ONNX Runtime says something on standard error."""
+ERRORS_ONLY, FATAL_ONLY = 3, 4
+"""Severities at which ONNX Runtime says something on standard error."""
 
 FIRST_WITH_EXTERNAL_DATA = (1, 27)
 """The first release with all fixes of external data outside a network's folder."""
