@@ -144,6 +144,7 @@ CONVERSATIONS: dict[str, Talk] = {
     "keyframes that were not asked for": lambda d: (d.picture(0), d.finish(1, keyframes=3)),
     "keyframes without end": lambda d: (d.picture(0), d.finish(1, keyframes=2**40)),
     "fewer than no keyframes": lambda d: (d.picture(0), d.finish(1, keyframes=-1)),
+    "fewer than no hidden cuts": lambda d: (d.picture(0), d.finish(1, hidden_cuts=-1)),
     "a long reason": lambda d: d.refuse("x" * 10_000),
     "the end of the line": lambda d: d.line.shutdown(socket.SHUT_RDWR),
 }

@@ -62,6 +62,8 @@ class FrameReader:
         damaged: Packets that could not be decoded and were passed over.
         keyframes: ``[K]`` float64, the seconds at which decoding can begin, near enough to divide
             work by, at most two in the time of one sample; only the strategy ``outline`` fills it.
+        hidden_cuts: How many scenes seem to begin between keyframes; the strategy ``outline``
+            counts them where the file's index names every packet.
     """
 
     def __init__(self, source: VideoSource, options: VideoOptions) -> None:
@@ -70,6 +72,7 @@ class FrameReader:
         self.warnings: tuple[str, ...] = ()
         self.damaged = 0
         self.keyframes: NDArray[np.float64] = np.empty(0)
+        self.hidden_cuts = 0
         self._started = self._finished = False
         self._began = time.monotonic()
         self._notes: list[str] = []
@@ -98,6 +101,7 @@ class FrameReader:
                 self.damaged = self._sampler.damaged
                 if isinstance(self._sampler, KeyframeSampler):
                     self.keyframes = self._sampler.keyframes
+                    self.hidden_cuts = self._sampler.hidden_cuts
                 self.warnings = (*self._notes, *self._pass.warnings(self.damaged, end))
             self._pass.close()
         if self._source is not None:

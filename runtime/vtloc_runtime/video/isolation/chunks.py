@@ -44,11 +44,13 @@ class ReadingEnd:
         warnings: What the reader had to say.
         keyframes: ``[K]`` float64, seconds at which decoding can begin, where an outline was asked
             for; empty where the video has no index of them.
+        hidden_cuts: How many scenes seem to begin between them, where the index tells.
     """
 
     duration: float
     warnings: tuple[str, ...] = ()
     keyframes: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False)
+    hidden_cuts: int = 0
 
 
 Reading: TypeAlias = Generator[FrameChunk | ReadingEnd, None, None]
@@ -170,7 +172,7 @@ def read_here(source: Any, options: VideoOptions, size: int) -> Reading:
         if len(builder):
             yield builder.take()
         duration = max(last, float(reader.duration))
-        yield ReadingEnd(duration, tuple(reader.warnings), reader.keyframes)
+        yield ReadingEnd(duration, tuple(reader.warnings), reader.keyframes, reader.hidden_cuts)
 
 
 def is_same(image: NDArray[np.uint8], last: NDArray[np.uint8] | None) -> bool:

@@ -146,12 +146,14 @@ class Conversation(Exchange):
             warnings.append(_STARVED)
         keyframes = self._keyframes(message, deadline)
         self.over, self.near_limit = True, message.near_limit
-        return ReadingEnd(message.duration, tuple(warnings), keyframes)
+        return ReadingEnd(message.duration, tuple(warnings), keyframes, message.hidden_cuts)
 
     def _keyframes(self, message: End, deadline: Deadline) -> NDArray[np.float64]:
         """The times of keyframes that follow the end of an outline."""
         if not 0 <= message.keyframes <= self._most_keyframes:
             raise NonsenseError(f"{message.keyframes} keyframes were announced")
+        if message.hidden_cuts < 0:
+            raise NonsenseError(f"{message.hidden_cuts} hidden cuts were announced")
         keyframes = np.empty(message.keyframes, dtype=np.float64)
         if len(keyframes):
             self._channel.receive_into(keyframes.data.cast("B"), deadline)

@@ -262,7 +262,14 @@ def _read_whole(
         _end_on_lost_gpu(options)
         return _fault(error, memory), None
     keyframes = ending.keyframes
-    return End(ending.duration, ending.warnings, memory.near_limit(), len(keyframes)), keyframes
+    message = End(
+        ending.duration,
+        ending.warnings,
+        memory.near_limit(),
+        len(keyframes),
+        ending.hidden_cuts,
+    )
+    return message, keyframes
 
 
 def _deliver(
@@ -372,6 +379,7 @@ class _Ending(msgspec.Struct):
     duration: float
     warnings: list[str]
     keyframes: Any
+    hidden_cuts: int
 
 
 def _read(outbox: Outbox, source: VideoSource, options: VideoOptions) -> _Ending:
@@ -389,7 +397,8 @@ def _read(outbox: Outbox, source: VideoSource, options: VideoOptions) -> _Ending
             last, shown = frame.image, frame.time
         repeats.send()
     warnings = [one[:LONGEST_TEXT] for one in reader.warnings[:MOST_WARNINGS]]
-    return _Ending(max(shown, float(reader.duration)), warnings, reader.keyframes)
+    duration = max(shown, float(reader.duration))
+    return _Ending(duration, warnings, reader.keyframes, reader.hidden_cuts)
 
 
 def _fault(error: Exception, memory: Memory) -> Refusal:

@@ -75,12 +75,14 @@ class End(msgspec.Struct, frozen=True, tag="end"):
         warnings: What the reader had to say.
         near_limit: Whether the process came close to its limit of memory.
         keyframes: How many times of keyframes follow, where an outline was asked for.
+        hidden_cuts: How many scenes seem to begin between them.
     """
 
     duration: float
     warnings: list[str]
     near_limit: bool
     keyframes: int = 0
+    hidden_cuts: int = 0
 
 
 class Refusal(msgspec.Struct, frozen=True, tag="refusal"):

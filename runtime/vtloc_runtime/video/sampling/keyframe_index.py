@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, cast
 from vtloc_runtime.video.demux import DemuxPass
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vtloc_runtime.video.options import VideoOptions
     from vtloc_runtime.video.timestamps import DisplayClock
 
 _PAST_THE_END = 10
+
+SUDDEN = 0.5
+"""The share of a keyframe's bytes from which a picture after it is taken to begin a scene."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,26 @@ class KeyframeIndex:
     def between(self, earlier: Fraction, later: Fraction) -> bool:
         """Whether a keyframe comes on screen after one second and no later than another."""
         return later > earlier and self.at(earlier) != self.at(later)
+
+
+def hidden_cuts(packets: Iterable[tuple[int, int, bool]], second: int) -> int:
+    """How many scenes seem to begin between keyframes, by the size of packets alone.
+
+    The first picture of a scene has little in common with those before it, and takes nearly as
+    many bytes as a keyframe.
+
+    Args:
+        packets: Time in ticks, size in bytes and whether it is a keyframe, of every packet.
+        second: Ticks of a second.
+    """
+    found, last, whole = 0, None, 0
+    for tick, size, keyframe in packets:
+        if keyframe:
+            whole = size
+        elif whole and size > SUDDEN * whole:
+            found += last is None or 2 * (tick - last) > second
+            last = tick
+    return found
 
 
 def jump_to_end(stream_pass: DemuxPass) -> bool:

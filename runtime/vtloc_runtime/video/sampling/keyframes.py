@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vtloc_runtime.video.frame import Frame
 from vtloc_runtime.video.picture.scaling import PictureScaler
-from vtloc_runtime.video.sampling.keyframe_index import KeyframeIndex, jump_to_end
+from vtloc_runtime.video.sampling.keyframe_index import KeyframeIndex, hidden_cuts, jump_to_end
 from vtloc_runtime.video.sampling.sparse import SparseSampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from fractions import Fraction
 
     from av import VideoFrame
     from numpy.typing import NDArray
@@ -48,6 +48,7 @@ class KeyframeSampler:
         self._clock: DisplayClock | None = None
         self._index = KeyframeIndex((), ())
         self.keyframes: NDArray[np.float64] = np.empty(0)
+        self.hidden_cuts = 0
 
     @property
     def end(self) -> int | None:
@@ -79,6 +80,8 @@ class KeyframeSampler:
         if self._listing:
             within = [float(one) for one in index.seconds if one <= self._options.limits.seconds]
             self.keyframes = _thinned(within, 1 / (2 * float(self._options.rate)))
+            second = self._pass.timestamps.ticks(Fraction(1))
+            self.hidden_cuts = hidden_cuts(self._pass.indexed_packets(), second)
             return
         last: int | None = None
         shown = self._part.first - 1
