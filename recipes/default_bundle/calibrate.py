@@ -1,4 +1,4 @@
-"""Make a freshly exported default bundle the one that ships.
+"""Finish a freshly exported default bundle, ready to ship.
 
 ``python -m recipes.default_bundle.calibrate BUNDLE`` measures everything from what Python packages
 carry: INT8's ranges from stock footage, scores from composed timelines. With ``--labels`` and
@@ -34,7 +34,7 @@ from vtloc_calibration.scores.labelled import read_labelled, with_absent
 from vtloc_calibration.scores.report import Target, calibrate_scores
 from vtloc_export.errors import ParityError
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.cli.program import new_application, run_program
+from vtloc_runtime.cli.console.program import new_application, run_program
 from vtloc_runtime.errors import OutputError, UsageError
 from vtloc_runtime.localize.localizer import Localizer
 
@@ -205,7 +205,7 @@ def _ask_videos(
     localizer: Localizer, composed: ComposedVideos, labels: Path, videos: Path
 ) -> Answers:
     labelled = with_absent(read_labelled(labels, videos=videos), per_video=ABSENT_A_VIDEO)
-    # No picture's features ship: sentences are held against composed frames here, too.
+    # No picture's features ship: sentences are compared with composed frames here, too.
     with progress_bar("sentences", len(labelled)) as advance:
         return ask(localizer, labelled, reference=composed.reference(), progress=advance)
 

@@ -58,7 +58,7 @@ class ComposedVideos:
             bundle_encoders: Names of the bundle's frame and text encoders.
 
         Raises:
-            CalibrationError: The bundle stands on other encoders.
+            CalibrationError: The bundle has other encoders.
             VtlocError: The encoders cannot be loaded.
         """
         if bundle_encoders != (VISUAL_ENCODER, TEXT_ENCODER):
@@ -124,7 +124,7 @@ def ask_composed(
     Args:
         localizer: Opened on a bundle ``without_calibration``.
         composed: Composes the timelines.
-        reference: Frames that sentences are held against; None composes them.
+        reference: Frames that sentences are compared with; None composes them.
         count: Timelines of each kind.
         seed: Of everything that is drawn.
         progress: Called with the number of timelines done.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.localizer import Localizer
 
 LEAST_REFERENCE = 100
-"""Frames of other videos below which nearly all of them is no share to speak of."""
+"""Frames of other videos below which nearly all of them is not a useful share."""
 
 _REFERENCE = 512
 _REFERENCE_SUFFIX = ".reference.safetensors"
@@ -46,7 +46,7 @@ class Answers:
     Attributes:
         answers: One for each sentence whose video could be read.
         unreadable: Why each other video could not be, by its name.
-        reference: What the margins were held against; None where there are none.
+        reference: What the margins were compared with; None where there are none.
     """
 
     answers: tuple[ScoredAnswer, ...]
@@ -136,7 +136,7 @@ def ask_encoded(
     Args:
         localizer: Opened on a bundle ``without_calibration``.
         videos: Each with the sentences to ask it, present and absent.
-        reference: Frames that sentences are held against.
+        reference: Frames that sentences are compared with.
 
     Raises:
         VtlocError: The localizer failed.
@@ -268,7 +268,7 @@ def read_reference(path: Path) -> ReferenceFrames | None:
         path: The file of answers.
 
     Raises:
-        BundleError: The file is no such thing.
+        BundleError: The file is something else.
     """
     file = path.with_suffix(_REFERENCE_SUFFIX)
     return ReferenceFrames.from_bytes(file.read_bytes()) if file.is_file() else None

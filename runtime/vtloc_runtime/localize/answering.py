@@ -159,9 +159,7 @@ class Answering:
             boundaries = _boundaries_of(video, manifest.shared_space)
         silent = np.zeros(len(video))
         answers = []
-        for question, own, seen, wanted in zip(
-            questions, logits, compared, searched, strict=True
-        ):
+        for question, own, seen, wanted in zip(questions, logits, compared, searched, strict=True):
             asked = question.question
             answer = Localization(
                 asked.sentence,

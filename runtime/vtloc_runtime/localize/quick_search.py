@@ -40,7 +40,7 @@ _NEARLY_ALL = 0.7
 _LONGEST_GROUP = 30.0
 """Mean seconds between keyframes beyond which they tell too little of a video."""
 _HIDDEN = 0.1
-"""Scenes that begin between keyframes, for each keyframe, beyond which keyframes tell too little."""
+"""Scenes that begin between keyframes, for each keyframe, beyond which these tell too little."""
 _SHORT = 60.0
 """Seconds of a video that is looked at whole."""
 

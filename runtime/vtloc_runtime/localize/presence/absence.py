@@ -179,7 +179,7 @@ class ReferenceFrames:
         except (SafetensorError, KeyError) as error:
             raise BundleError(f"the file holds no reference frames: {error}") from error
         if frames.ndim != 2 or not np.isfinite(frames).all():
-            raise BundleError("the reference frames are no finite rows")
+            raise BundleError("the reference frames are not rows of finite numbers")
         tail = float(tensors.get(_TAIL, np.zeros(1)).sum())
         if not abs(tail) <= _STEEPEST:
             raise BundleError(f"the reference frames have an impossible tail, {tail:g}")

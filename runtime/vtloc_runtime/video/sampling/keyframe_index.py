@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
-from vtloc_runtime.video.demux import DemuxPass
+from vtloc_runtime.video.demuxing.demux import DemuxPass
 
 if TYPE_CHECKING:
+<<<<<<< HEAD
     from collections.abc import Iterable
 
+=======
+    from vtloc_runtime.video.demuxing.timestamps import DisplayClock
+>>>>>>> main
     from vtloc_runtime.video.options import VideoOptions
-    from vtloc_runtime.video.timestamps import DisplayClock
 
 _PAST_THE_END = 10
 

@@ -1,4 +1,4 @@
-"""A sentence that a video does not show gets no moment, told by how close frames come to it."""
+"""A sentence that a video does not show gets no moment, judged by how close frames come to it."""
 
 from __future__ import annotations
 
