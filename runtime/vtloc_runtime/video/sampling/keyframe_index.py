@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING, cast
 from vtloc_runtime.video.demuxing.demux import DemuxPass
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
     from collections.abc import Iterable
 
-=======
     from vtloc_runtime.video.demuxing.timestamps import DisplayClock
->>>>>>> main
     from vtloc_runtime.video.options import VideoOptions
 
 _PAST_THE_END = 10
