@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from vtloc.model import LocalizerNetwork
     from vtloc.training import TrainingListener, TrainingResult
 
-TRAINING_DATA = (
+COMPOSED = (
     "synthetic timelines: around EfficientNet-Lite0's class prototypes, asked for with words of "
-    "WordNet and of the project's own table of kinds and scenes, and of sentences from the "
-    "project's own grammar; no photographs, no videos, no captions"
+    "WordNet and of the project's own table of kinds and scenes"
 )
+DESCRIBED = ", and of sentences from the project's own grammar"
+NO_OTHERS = "; no photographs, no videos, no captions"
 
 _VALIDATION_SEED = 2
 
@@ -120,7 +121,7 @@ def train_default(
         metadata={
             "name": f"vtloc {recipe.name}",
             "license": "Apache-2.0",
-            "training_data": TRAINING_DATA,
+            "training_data": COMPOSED + (DESCRIBED if recipe.described.share else "") + NO_OTHERS,
             "decoding": msgspec.json.encode(recipe.decoding).decode(),
             "windows": msgspec.json.encode(recipe.windows).decode(),
         },

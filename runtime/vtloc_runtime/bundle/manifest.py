@@ -133,7 +133,8 @@ class Decoding(Entry, frozen=True, kw_only=True):
     Attributes:
         strategy: The default way; see ``vtloc_runtime.localize.spans.decoding``.
         similarity_weight: What a span that stands out perfectly from the curve of cosines is
-            worth beside its two logits; only ``combined`` reads it.
+            worth beside its two logits, which are shared out over the pieces of the video; only
+            ``combined`` reads it.
     """
 
     strategy: DecodingStrategy = "joint"

@@ -43,6 +43,9 @@ class Contrast:
         self._squares = np.concatenate([[0.0], np.cumsum(deviations**2)])
         self._length = len(curve)
         self._timeline = min(longest, len(curve))
+        known = 1 if boundaries is None else len(boundaries) - 1
+        self.pieces = max(1.0, known * self._timeline / len(curve))
+        """How many pieces a timeline has on average; 1 where none are known."""
         self._pieces = None if boundaries is None else _PieceMeans(self._sums, boundaries)
 
     def __call__(self, first: IntArray, stop: IntArray) -> FloatArray:

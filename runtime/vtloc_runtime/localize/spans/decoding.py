@@ -6,7 +6,7 @@ A span is an inclusive range of frames. Five strategies find spans for one sente
 * ``argmax``: equation 14 of the paper, start and end each on its own.
 * ``soft``: equation 15, the expectation under softmax.
 * ``similarity``: training-free, the span that the frame-to-sentence cosine draws most clearly.
-* ``combined``: ``joint`` and ``similarity`` weighed together.
+* ``combined``: ``joint`` and ``similarity`` weighed together, by how much each can know.
 """
 
 from __future__ import annotations
@@ -233,18 +233,23 @@ def combined(
     reach: IntArray | None = None,
     count: int = 1,
 ) -> tuple[Span, ...]:
-    """The spans with the highest sum of start logit, end logit and weighted contrast.
+    """The spans with the highest sum of shared logits and weighted contrast.
 
     The trained boundaries say where a moment may begin and end, the contrast of ``similarity``
-    what lies between them. A contrast of one half leaves the score of `joint` as it was.
+    what lies between them. Each piece of a video bears witness to a contrast, but a span has one
+    pair of logits, however long the video: so the pair is shared out over the pieces of the
+    timeline that `Contrast` looks at, and counts less where a contrast is better founded.
+
+    The score is the sigmoid of half of what the sum exceeds a contrast of one half by: with a
+    single piece, such a contrast leaves the score of `joint` as it was.
 
     Args:
         start_logits: ``[T]``.
         end_logits: ``[T]``.
         curve: ``[T]``, the cosine of each frame to the sentence.
-        weight: What a contrast of one is worth; 0 is `joint`.
-        boundaries: As for `similarity`.
-        longest: Frames in a span at most; None sets no limit.
+        weight: What a contrast of one is worth; at 0, spans are in the order of `joint`.
+        boundaries: As for `similarity`; None takes the video for one piece.
+        longest: Frames in a span at most.
         reach: As for `best_spans`, where frames are not evenly spaced; None: ``longest`` frames.
         count: Spans wanted at most.
 
@@ -256,9 +261,12 @@ def combined(
     limit = even_reach(length, longest) if reach is None else reach
     pieces = None if boundaries is None else cut_long_stretches(boundaries, limit)
     contrast = Contrast(values, longest=longest or length, boundaries=pieces)
+    share = 1 / contrast.pieces
     found = best_spans(
         np.arange(length + 1) if pieces is None else pieces,
-        lambda first, stop: starts[first] + ends[stop - 1] + weight * contrast(first, stop),
+        lambda first, stop: (
+            share * (starts[first] + ends[stop - 1]) + weight * contrast(first, stop)
+        ),
         reach=limit,
         count=count,
     )

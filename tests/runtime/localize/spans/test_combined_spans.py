@@ -70,6 +70,17 @@ def test_the_curve_decides_where_boundaries_cannot():
     assert (span.start, span.end) == (4, 6)
 
 
+@pytest.mark.parametrize(("step", "first"), [(40, 30), (4, 10)])
+def test_the_curve_outweighs_boundaries_in_a_video_of_many_pieces(step, first):
+    """The curve stands out more at the first of two stretches, the network prefers the second."""
+    curve = np.repeat([0.0, 1.0, 0.3, 0.7, 0.0], [10, 10, 10, 10, 40])
+    starts, ends = np.full(80, -6.0), np.full(80, -6.0)
+    starts[30] = ends[39] = 0.0
+    edges = np.array([0, 10, 20, 30, *range(40, 81, step)])
+    span = combined(starts, ends, curve, weight=6.0, boundaries=edges)[0]
+    assert (span.start, span.end) == (first, first + 9)
+
+
 def test_it_needs_a_shared_space():
     with pytest.raises(NetworkError, match="share"):
         decode("combined", [0.0], [0.0])

@@ -73,3 +73,12 @@ def test_no_span_bridges_what_does_not_match() -> None:
     silent = np.zeros(len(curve))
     weighed = combined(silent, silent, curve, weight=12.0, boundaries=edges, count=5)
     assert sorted((span.start, span.end) for span in weighed) == [(30, 41), (46, 57)]
+
+
+def test_pieces_are_those_of_a_timeline() -> None:
+    curve = np.arange(200.0)
+    edges = np.arange(0, 201, 10)
+    assert Contrast(curve, longest=200, boundaries=edges).pieces == 20
+    assert Contrast(curve, longest=50, boundaries=edges).pieces == 5
+    assert Contrast(curve, longest=4, boundaries=edges[[0, -1]]).pieces == 1
+    assert Contrast(curve, longest=50).pieces == 1
