@@ -110,7 +110,9 @@ def report(results: dict[str, dict[str, dict[str, float]]]) -> str:
 def versions() -> str:
     """What was measured with."""
     found = [f"Python {platform.python_version()}", f"{os.cpu_count()} CPUs"]
-    for package in ("av", "torchcodec", "decord", "eva-decord", "opencv-python-headless"):
+    for package in (
+        "av", "torchcodec", "decord", "eva-decord", "opencv-python-headless", "scenedetect"
+    ):  # fmt: skip
         try:
             found.append(f"{package} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:

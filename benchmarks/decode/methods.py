@@ -136,7 +136,8 @@ def scan_for_cuts(path: Path) -> int:
     """PySceneDetect's scan with its content detector: it gives cuts, not frames."""
     from scenedetect import ContentDetector, detect
 
-    return len(detect(str(path), ContentDetector()))
+    # A film without a cut is one scene then, rather than none.
+    return len(detect(str(path), ContentDetector(), start_in_scene=True))
 
 
 def read_ffmpeg(path: Path) -> int:

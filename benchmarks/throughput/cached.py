@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,23 +43,25 @@ PLACES = ("on a hill", "beside the river", "in a kitchen", "under the sky", "beh
 
 
 class Timed(WrappedNetwork):
-    """A network that adds up the time spent inside it."""
+    """A network that adds up the time spent inside it; it runs on the thread that calls it."""
 
     def __init__(self, network: Network) -> None:
         super().__init__(network)
         self._lock = threading.Lock()
         self.seconds = 0.0
+        self.processor = 0.0
 
     def run(
         self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
     ) -> dict[str, Array]:
         """Run the network by the clock."""
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.thread_time()
         try:
             return self._network.run(inputs, outputs)
         finally:
             with self._lock:
                 self.seconds += time.perf_counter() - began
+                self.processor += time.thread_time() - busy
 
 
 def sentences() -> Iterator[str]:
@@ -101,28 +103,46 @@ def _hash(localizer: Localizer) -> str:
     return next(iter(variants.values())).sha256
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one run took.
+
+    Attributes:
+        seconds: By the clock.
+        outside: The share of them that was spent outside the networks.
+        outside_processor: The same share of the processor's time.
+    """
+
+    seconds: float
+    outside: float
+    outside_processor: float
+
+
 def measure(
     localizer: Localizer,
     networks: Mapping[NetworkName, Timed],
     cache: FeatureCache,
     jobs: list[VideoJobs],
     out: Path,
-) -> tuple[float, float]:
-    """One run over everything.
-
-    Returns:
-        Its seconds, and those of them that a worker spent outside the networks.
-    """
+) -> Cost:
+    """One run over everything."""
     options = PipelineOptions(workers=1, cache=cache)
-    before = sum(network.seconds for network in networks.values())
-    began = time.perf_counter()
+    before = spent(networks)
+    began, busy = time.perf_counter(), time.process_time()
     with ResultsFile(out, run="measured") as results:
         for records in run_jobs(localizer, jobs, run="measured", options=options):
             if failed := [record.error for record in records if record.failed]:
                 raise SystemExit(str(failed[0]))
             results.append(records)
-    took = time.perf_counter() - began
-    return took, took - (sum(network.seconds for network in networks.values()) - before)
+    took, processor = time.perf_counter() - began, time.process_time() - busy
+    inside = [now - then for now, then in zip(spent(networks), before, strict=True)]
+    return Cost(took, 1 - inside[0] / took, 1 - inside[1] / processor)
+
+
+def spent(networks: Mapping[NetworkName, Timed]) -> tuple[float, float]:
+    """Seconds inside the networks so far, by the clock and of the processor."""
+    timed = networks.values()
+    return sum(one.seconds for one in timed), sum(one.processor for one in timed)
 
 
 def main() -> None:
@@ -133,8 +153,11 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="a bundle; without it the one that ships")
     options = parser.parse_args()
     bundle = Bundle.open(options.bundle)
-    print("| sentences a video | sentences a second | seconds | outside the networks |")
-    print("|--:|--:|--:|--:|", flush=True)
+    print(
+        "| sentences a video | sentences a second | seconds | outside the networks "
+        "| of processor time |"
+    )
+    print("|--:|--:|--:|--:|--:|", flush=True)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         precision = preferred_precision(bundle, "visual", backend="onnxruntime", device="cpu")
@@ -163,11 +186,12 @@ def main() -> None:
                 for path in paths
             ]
             out = folder / f"{number}.jsonl"
-            took, outside = measure(localizer, networks, cache, jobs, out)
+            cost = measure(localizer, networks, cache, jobs, out)
             total = count * len(paths)
             if number:
                 print(
-                    f"| {count} | {total / took:.1f} | {took:.1f} | {outside / took:.1%} |",
+                    f"| {count} | {total / cost.seconds:.1f} | {cost.seconds:.1f} "
+                    f"| {cost.outside:.1%} | {cost.outside_processor:.1%} |",
                     flush=True,
                 )
     print(

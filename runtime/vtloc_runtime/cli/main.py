@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: The arguments; None takes those of the process.
     """
+    # Workers keep the processors busy, and NumPy's own threads would wait for each other by
+    # spinning. It reads this once, as it is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = list(sys.argv[1:] if arguments is None else arguments)
     if completion_variable(PROGRAM) in os.environ:
         name = _completed_command()

@@ -137,23 +137,30 @@ class Answering:
         begins = video.begins
         longest = longest_span(begins, video.duration, manifest)
         reach = span_reach(begins, video.duration, manifest)
+        curved = self._strategy in _BY_SIMILARITY or any(not one.sentences for one in questions)
+        compared: list[Compared | None] = [None] * len(questions)
+        if self._comparison is not None and (curve or curved or self._comparison.tells_presence):
+            compared = [*self._comparison.compare(video, questions)]
+        # Most videos do not show most sentences: what only finds moments is left out for those.
+        searched = [always or seen is None or seen.shown for seen in compared]
         logits: list[FrameLogits | None] = [None] * len(questions)
         # By similarity alone the curve decides; the localizer network has nothing to say.
         if self._boundaries is not None and (alignment or self._strategy != "similarity"):
             logits = self._boundaries.of_wordings(
                 video.table,
-                [question.sentences for question in questions],
+                [
+                    one.sentences if wanted or alignment else ()
+                    for one, wanted in zip(questions, searched, strict=True)
+                ],
                 reach=longest,
                 alignment=alignment,
             )
-        curved = self._strategy in _BY_SIMILARITY or any(not one.sentences for one in questions)
-        compared: list[Compared | None] = [None] * len(questions)
-        if self._comparison is not None and (curve or curved or self._comparison.tells_presence):
-            compared = [*self._comparison.compare(video, questions)]
-        boundaries = _boundaries_of(video, manifest.shared_space) if curved else None
+        boundaries = None
+        if curved and any(searched):
+            boundaries = _boundaries_of(video, manifest.shared_space)
         silent = np.zeros(len(video))
         answers = []
-        for question, own, seen in zip(questions, logits, compared, strict=True):
+        for question, own, seen, wanted in zip(questions, logits, compared, searched, strict=True):
             asked = question.question
             answer = Localization(
                 asked.sentence,
@@ -170,7 +177,7 @@ class Answering:
                 if curve and seen is not None
                 else None,
             )
-            if seen is None or seen.shown or always:
+            if wanted:
                 # A picture has no tokens for the localizer network.
                 strategy = self._strategy if question.sentences else "similarity"
                 spans = decode(

@@ -39,6 +39,8 @@ _ROUNDS = 6
 _NEARLY_ALL = 0.7
 _LONGEST_GROUP = 30.0
 """Mean seconds between keyframes beyond which they tell too little of a video."""
+_HIDDEN = 0.1
+"""Scenes that begin between keyframes, for each keyframe, beyond which these tell too little."""
 _SHORT = 60.0
 """Seconds of a video that is looked at whole."""
 
@@ -108,6 +110,8 @@ class QuickEncoder:
         if outline.duration <= _SHORT or few:
             return None
         keyframes, cuts = chosen_keyframes(outline.keyframes, outline.duration)
+        if outline.hidden_cuts > max(int(cuts.sum()), _HIDDEN * len(outline.keyframes)):
+            return None
         frames = self._encode([float(second) for second in keyframes], keyframes=True)
         if len(frames) != len(keyframes):
             return None

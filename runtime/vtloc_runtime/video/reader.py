@@ -64,6 +64,8 @@ class FrameReader(Closing):
             work by, at most two in the time of one sample; empty where the file has no index of
             them, or instants were asked for, except with the strategy ``outline``.
         period: Seconds from one picture to the next as the header says, or 0.
+        hidden_cuts: How many scenes seem to begin between keyframes; the strategy ``outline``
+            counts them where the file's index names every packet.
     """
 
     def __init__(self, source: VideoSource, options: VideoOptions) -> None:
@@ -73,6 +75,7 @@ class FrameReader(Closing):
         self.damaged = 0
         self.keyframes: NDArray[np.float64] = np.empty(0)
         self.period = 0.0
+        self.hidden_cuts = 0
         self._started = self._finished = False
         self._began = time.monotonic()
         self._notes: list[str] = []
@@ -100,6 +103,8 @@ class FrameReader(Closing):
                 self.duration = self._sampler.duration
                 self.damaged = self._sampler.damaged
                 self.keyframes = self._sampler.keyframes
+                if isinstance(self._sampler, KeyframeSampler):
+                    self.hidden_cuts = self._sampler.hidden_cuts
                 self.warnings = (*self._notes, *self._pass.warnings(self.damaged, end))
             self._pass.close()
         if self._source is not None:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -22,7 +23,7 @@ from vtloc_runtime.localize.encoding.sketch import (
     sum_over_neighbours,
 )
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.video import VideoOptions
+from vtloc_runtime.video import VideoOptions, open_video
 from vtloc_runtime.video.isolation.chunks import Reading, read_here
 
 SCENES = [
@@ -64,6 +65,29 @@ def test_it_finds_the_exact_moment_from_a_part_of_the_frames(
     exact = localizer.localize(film, query)
     assert localizer.localize(video, query).best == exact.best
     assert localizer.localize(film, query, quick=True).best == exact.best
+
+
+def test_a_video_whose_scenes_begin_between_keyframes_is_looked_at_whole(
+    localizer: Localizer, tmp_path: Path
+) -> None:
+    # Each scene is a photograph's worth of detail, and keyframes come at fixed distances only.
+    path = tmp_path / "fixed.mp4"
+    chance = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=4)
+        stream.width = stream.height = 96
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"g": "40", "sc_threshold": "0"}
+        for _ in range(13):
+            picture = chance.integers(0, 256, (96, 96, 3), dtype=np.uint8)
+            for _ in range(7 * 4):
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with open_video(path, VideoOptions(strategy="outline")) as outline:
+        list(outline)
+    assert outline.hidden_cuts == 11  # One of the twelve cuts falls on a keyframe.
+    assert localizer.encode_quickly(path, ["green"]).seen is None
 
 
 def test_frames_that_were_looked_at_are_the_true_ones(localizer: Localizer, film: Path) -> None:

@@ -41,6 +41,25 @@ def test_it_computes(colour_bundle: Path) -> None:
     assert features.tolist() == [[0.5] * 3] * 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_does_not_grow_with_the_number_of_shapes(colour_bundle: Path) -> None:
+    def held() -> float:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("RssAnon:")[2].split()[0]) / 1024
+
+    chance, size = np.random.default_rng(0), 0
+    marks = []
+    with load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32", threads=1) as network:
+        for _ in range(3):
+            # Every shape is another, up to the same largest.
+            for count in (*chance.permutation(200)[:60], 200):
+                pictures = grey(int(count) + 1)
+                size = max(size, 4 * pictures.nbytes)
+                network.run({"frames": pictures})
+            marks.append(held())
+    assert marks[2] - marks[1] < size / 2**20
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [

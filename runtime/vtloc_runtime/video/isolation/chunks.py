@@ -45,12 +45,15 @@ class ReadingEnd:
         keyframes: ``[K]`` float64, seconds at which decoding can begin; empty where the video has
             no index of them, or instants were asked for.
         period: Seconds from one picture to the next as the header says, or 0.
+        hidden_cuts: How many scenes seem to begin between keyframes, where an outline was asked
+            for and the index tells.
     """
 
     duration: float
     warnings: tuple[str, ...] = ()
     keyframes: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False)
     period: float = 0.0
+    hidden_cuts: int = 0
 
 
 Reading: TypeAlias = Generator[FrameChunk | ReadingEnd, None, None]
@@ -172,7 +175,9 @@ def read_here(source: Any, options: VideoOptions, size: int) -> Reading:
         if len(builder):
             yield builder.take()
         duration = max(last, float(reader.duration))
-        yield ReadingEnd(duration, tuple(reader.warnings), reader.keyframes, reader.period)
+        yield ReadingEnd(
+            duration, tuple(reader.warnings), reader.keyframes, reader.period, reader.hidden_cuts
+        )
 
 
 def is_same(image: NDArray[np.uint8], last: NDArray[np.uint8] | None) -> bool:

@@ -148,12 +148,16 @@ class Conversation(Exchange):
             raise NonsenseError(f"pictures that come every {message.period} s were announced")
         keyframes = self._keyframes(message, deadline)
         self.over, self.near_limit = True, message.near_limit
-        return ReadingEnd(message.duration, tuple(warnings), keyframes, message.period)
+        return ReadingEnd(
+            message.duration, tuple(warnings), keyframes, message.period, message.hidden_cuts
+        )
 
     def _keyframes(self, message: End, deadline: Deadline) -> NDArray[np.float64]:
         """The times of keyframes that follow the end."""
         if not 0 <= message.keyframes <= self._most_keyframes:
             raise NonsenseError(f"{message.keyframes} keyframes were announced")
+        if message.hidden_cuts < 0:
+            raise NonsenseError(f"{message.hidden_cuts} hidden cuts were announced")
         keyframes = np.empty(message.keyframes, dtype=np.float64)
         if len(keyframes):
             self._channel.receive_into(keyframes.data.cast("B"), deadline)

@@ -116,8 +116,14 @@ def _read_whole(
         _end_on_lost_gpu(options)
         return _fault(error, memory), None
     keyframes = ending.keyframes
-    near = memory.near_limit()
-    end = End(ending.duration, ending.warnings, near, ending.period, len(keyframes))
+    end = End(
+        ending.duration,
+        ending.warnings,
+        memory.near_limit(),
+        ending.period,
+        len(keyframes),
+        ending.hidden_cuts,
+    )
     return end, keyframes
 
 
@@ -202,6 +208,7 @@ class _Ending(msgspec.Struct):
     warnings: list[str]
     period: float
     keyframes: Any
+    hidden_cuts: int
 
 
 def _read(outbox: Outbox, source: VideoSource, options: VideoOptions) -> _Ending:
@@ -220,7 +227,7 @@ def _read(outbox: Outbox, source: VideoSource, options: VideoOptions) -> _Ending
         repeats.send()
     warnings = [one[:LONGEST_TEXT] for one in reader.warnings[:MOST_WARNINGS]]
     duration = max(shown, float(reader.duration))
-    return _Ending(duration, warnings, reader.period, reader.keyframes)
+    return _Ending(duration, warnings, reader.period, reader.keyframes, reader.hidden_cuts)
 
 
 def _fault(error: Exception, memory: Memory) -> Refusal:

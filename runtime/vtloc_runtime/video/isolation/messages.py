@@ -76,6 +76,7 @@ class End(msgspec.Struct, frozen=True, tag="end"):
         near_limit: Whether the process came close to its limit of memory.
         period: Seconds from one picture to the next as the header says, or 0.
         keyframes: How many times of keyframes follow.
+        hidden_cuts: How many scenes seem to begin between them.
     """
 
     duration: float
@@ -83,6 +84,7 @@ class End(msgspec.Struct, frozen=True, tag="end"):
     near_limit: bool
     period: float = 0.0
     keyframes: int = 0
+    hidden_cuts: int = 0
 
 
 class Refusal(msgspec.Struct, frozen=True, tag="refusal"):

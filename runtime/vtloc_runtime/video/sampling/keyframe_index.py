@@ -12,12 +12,17 @@ import numpy as np
 from vtloc_runtime.video.demuxing.demux import DemuxPass
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from vtloc_runtime.video.demuxing.timestamps import DisplayClock
     from vtloc_runtime.video.options import VideoOptions
 
 _PAST_THE_END = 10
+
+SUDDEN = 0.5
+"""The share of a keyframe's bytes from which a picture after it is taken to begin a scene."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,26 @@ def indexed_keyframes(
     if not even or not stream_pass.seeks_exactly:
         return np.empty(0)
     return KeyframeIndex.read(stream_pass, options, clock, first).listed(options)
+
+
+def hidden_cuts(packets: Iterable[tuple[int, int, bool]], second: int) -> int:
+    """How many scenes seem to begin between keyframes, by the size of packets alone.
+
+    The first picture of a scene has little in common with those before it, and takes nearly as
+    many bytes as a keyframe.
+
+    Args:
+        packets: Time in ticks, size in bytes and whether it is a keyframe, of every packet.
+        second: Ticks of a second.
+    """
+    found, last, whole = 0, None, 0
+    for tick, size, keyframe in packets:
+        if keyframe:
+            whole = size
+        elif whole and size > SUDDEN * whole:
+            found += last is None or 2 * (tick - last) > second
+            last = tick
+    return found
 
 
 def jump_to_end(stream_pass: DemuxPass) -> bool:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from vtloc_runtime.video.frame import Frame
 from vtloc_runtime.video.picture.scaling import PictureScaler
-from vtloc_runtime.video.sampling.keyframe_index import KeyframeIndex, jump_to_end
+from vtloc_runtime.video.sampling.keyframe_index import KeyframeIndex, hidden_cuts, jump_to_end
 from vtloc_runtime.video.sampling.sampler import PassSampler
 from vtloc_runtime.video.sampling.sparse import SparseSampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from fractions import Fraction
 
     from av import VideoFrame
 
@@ -42,6 +42,7 @@ class KeyframeSampler(PassSampler):
         self._part = SparseSampler(stream_pass, options)
         self._scaler = PictureScaler(options.preprocessing)
         self._index = KeyframeIndex((), ())
+        self.hidden_cuts = 0
 
     @property
     def end(self) -> int | None:
@@ -61,6 +62,8 @@ class KeyframeSampler(PassSampler):
         self._index = index
         if self._listing:
             self.keyframes = index.listed(self._options)
+            second = self._pass.timestamps.ticks(Fraction(1))
+            self.hidden_cuts = hidden_cuts(self._pass.indexed_packets(), second)
             return
         last: int | None = None
         shown = self._part.first - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from vtloc_runtime.bundle.manifest import PresenceTest, ScoreCalibration
 from vtloc_runtime.errors import BundleError
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, FrameFeatures
 from vtloc_runtime.localize.presence.absence import PresenceCheck, ReferenceFrames
+from vtloc_runtime.networks.interface import Array
+from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork
 
 NAMES = list(COLOURS)
 
@@ -48,6 +51,33 @@ def write_bundle(folder: Path, reference: ReferenceFrames, *, threshold: float =
 @pytest.fixture
 def every_colour() -> ReferenceFrames:
     return ReferenceFrames.from_features(np.stack([colour(name) for name in NAMES]))
+
+
+def test_what_a_video_does_not_show_is_not_searched_for(
+    tmp_path: Path, every_colour: ReferenceFrames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    run = OnnxRuntimeNetwork.run
+
+    def counting(
+        network: OnnxRuntimeNetwork, inputs: Mapping[str, Array], outputs: Any = None
+    ) -> dict[str, Array]:
+        if network.name == "localizer":
+            asked.append(len(inputs["tokens"]))
+        return run(network, inputs, outputs)
+
+    monkeypatch.setattr(OnnxRuntimeNetwork, "run", counting)
+    video = shown(("red", 5), ("green", 4), ("red", 3))
+    bundle = write_bundle(tmp_path / "b", every_colour)
+    with Localizer.open(bundle, decoding="joint") as localizer:
+        answers = localizer.localize(video, ["blue", "green", "yellow"])
+        assert [bool(answer.moments) for answer in answers] == [False, True, False]
+        assert asked == [1]
+        assert not localizer.localize(video, "blue").moments
+        assert asked == [1]
+        # Its words are aligned with the frames all the same.
+        assert localizer.localize(video, "blue", alignment=True).alignment is not None
+        assert asked == [1, 1]
 
 
 def test_what_the_video_shows_is_found_and_what_it_does_not_is_not(
@@ -172,7 +202,7 @@ def test_frames_without_a_direction_are_left_out() -> None:
     ("content", "reason"),
     [
         (b"nothing of the kind", "no reference frames"),
-        (ReferenceFrames(np.full((3, 3), np.nan, np.float32)).to_bytes(), "no finite rows"),
+        (ReferenceFrames(np.full((3, 3), np.nan, np.float32)).to_bytes(), "rows of finite"),
         (ReferenceFrames(np.eye(5, dtype=np.float32)).to_bytes(), "width 5"),
     ],
 )

@@ -194,7 +194,7 @@ def test_keyframes_of_an_outline_arrive(tmp_path: Path) -> None:
     (tmp_path / "film.mp4").write_bytes(b"any")
 
     def talk(decoder: HostileDecoder) -> None:
-        decoder.finish(3.0, keyframes=2)
+        decoder.finish(3.0, keyframes=2, hidden_cuts=7)
         decoder.raw(np.array([0.0, 2.5]).tobytes())
 
     outline = replace(OPTIONS, strategy="outline")
@@ -202,3 +202,4 @@ def test_keyframes_of_an_outline_arrive(tmp_path: Path) -> None:
         (ending,) = decoder.read(str(tmp_path / "film.mp4"), outline, 4)
     assert isinstance(ending, ReadingEnd)
     assert ending.keyframes.tolist() == [0.0, 2.5]
+    assert ending.hidden_cuts == 7
