@@ -64,7 +64,8 @@ class FrameSequence:
     @property
     def period(self) -> float:
         """Seconds from one picture to the next, the middle of all; 0 for a single picture."""
-        return float(np.median(np.diff(self.times))) if len(self.times) > 1 else 0.0
+        steps = np.sort(np.diff(self.times))
+        return float(steps[len(steps) // 2]) if len(steps) else 0.0
 
     def sample(self, options: VideoOptions) -> Iterator[Frame]:
         """The picture on screen at each wanted instant.

@@ -251,7 +251,7 @@ def _warm_up() -> None:
     from vtloc_runtime.video.sampling import keyframes, parallel, seeking
 
     del encodings, tone_mapping, keyframes, parallel, seeking
-    black = FrameSequence(np.zeros((1, 16, 16, 3), dtype=np.uint8), [0.0])
+    black = FrameSequence(np.zeros((2, 16, 16, 3), dtype=np.uint8), [0.0, 1.0])
     for source in (black, _WARM_UP):
         with contextlib.suppress(VideoError):
             for _ in open_video(source, VideoOptions()):
