@@ -1,4 +1,4 @@
-"""The bank of ordinary sentences that a bundle without training compares queries with.
+"""The bank of ordinary sentences that a bundle compares queries with, to tell presence.
 
 The words are the project's own: ``sentences/`` holds 667 sentences about what videos show, 675
 nouns and nine templates.

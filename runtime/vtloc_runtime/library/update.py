@@ -90,7 +90,6 @@ class FilmReader:
             name=name,
             state=state,
             key=key,
-            looks=self.ranking.looks(encoded),
             middle=0.0 if ordinary is None else ordinary.middle,
             spread=0.0 if ordinary is None else ordinary.spread,
             frames=len(encoded),

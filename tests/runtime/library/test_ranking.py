@@ -24,8 +24,8 @@ from vtloc_runtime.library.closest import ERROR, closest_cosines
 from vtloc_runtime.library.feature_table import pack
 from vtloc_runtime.library.ranking import Ranking, bank_bounds
 from vtloc_runtime.library.search import Library, SearchOptions
-from vtloc_runtime.localize.presence.absence import ReferenceFrames
 from vtloc_runtime.localize.presence.bank_presence import WEIGHT, BankPresence
+from vtloc_runtime.localize.presence.reference_frames import ReferenceFrames
 from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
 from vtloc_runtime.localize.questions.question import Picture, Query
 from vtloc_runtime.localize.spans.similarity import cosine_curve

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from vtloc_runtime.errors import BundleError
-from vtloc_runtime.localize.presence.absence import ReferenceFrames
+from vtloc_runtime.localize.presence.reference_frames import ReferenceFrames
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
+from typer.testing import CliRunner
 
-from tests.support.colour_bank import banked
-from tests.support.colours import COLOURS
+from tests.support.colour_bank import EVERY_DIRECTION, banked
+from tests.support.colours import COLOURS, write_colour_bundle, write_colour_video
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import ReferenceEntry, SharedSpace
+from vtloc_runtime.cli.find import app
 from vtloc_runtime.errors import BundleError
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.localize.presence.absence import ReferenceFrames
 from vtloc_runtime.localize.presence.bank_presence import BankPresence, likelihood
+from vtloc_runtime.localize.presence.reference_frames import ReferenceFrames
 from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
 
 WIDTH = 32
@@ -203,3 +206,49 @@ def test_reference_frames_of_another_width_are_refused(tmp_path: Path) -> None:
     (folder / "frames").write_bytes(content)
     with pytest.raises(BundleError, match="reference frames of width 32"):
         Localizer.open(folder, threads=1)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of colours with its localizer, whose presence a bank tells."""
+    folder = tmp_path_factory.mktemp("trained") / "colours"
+    return banked(folder, EVERY_DIRECTION, localizer=True, mean_weight=0.0, threshold=1.0)
+
+
+def test_a_trained_bundle_turns_away_what_its_video_does_not_show(trained: Path) -> None:
+    video = colours(("red", 5), ("green", 4), ("red", 3))
+    with Localizer.open(trained, threads=1) as localizer:
+        found, absent = localizer.localize(video, ["green", "blue"], moments=3)
+    assert found.best is not None
+    assert (found.best.start, found.best.end) == (5.0, 9.0)
+    assert absent.moments == ()
+    assert found.presence is not None
+    assert absent.presence is not None
+    assert found.presence >= 1 > absent.presence
+
+
+def test_another_way_of_decoding_is_not_judged(trained: Path) -> None:
+    with Localizer.open(trained, threads=1, decoding="argmax") as localizer:
+        assert localizer.localize(colours(("red", 5), ("green", 4)), "blue").best is not None
+
+
+def test_scores_of_trained_boundaries_do_not_take_the_likelihood(
+    trained: Path, tmp_path: Path
+) -> None:
+    plain = write_colour_bundle(tmp_path / "plain")
+    video = colours(("red", 5), ("green", 4))
+    with Localizer.open(plain, threads=1) as without, Localizer.open(trained, threads=1) as beside:
+        scores = [one.localize(video, "green").best for one in (without, beside)]
+    assert scores[0] == scores[1]
+
+
+def test_the_command_can_be_told_to_answer_always(trained: Path, tmp_path: Path) -> None:
+    film = write_colour_video(tmp_path / "film.mp4", [("red", 5), ("green", 4)])
+    asked = [str(film), "-q", "magenta", "--bundle", str(trained), "--json", "--quiet"]
+    given = []
+    for options in ([], ["--always-answer"]):
+        result = CliRunner().invoke(app, [*asked, *options])
+        assert result.exit_code == 0, result.output
+        given.append(json.loads(result.stdout.splitlines()[-1])["moments"])
+    assert given[0] == []
+    assert len(given[1]) == 1
