@@ -167,7 +167,7 @@ def store_reference(bundle: Bundle, reference: ReferenceFrames) -> Bundle:
         raise CalibrationError(
             "the bundle has no sentence bank, beside which reference frames are used",
             where=bundle.path,
-            remedy="Calibrate it with labelled videos: vtloc-calibrate scores",
+            remedy="Export it again from its checkpoint: vtloc-export onnx",
         )
     content = reference.to_bytes()
     _write(bundle.resolve(REFERENCE_NAME), content)

@@ -38,6 +38,9 @@ def test_a_bundle_holds_every_network_in_every_precision(bundle):
     assert manifest.provenance.training_data == "nothing"
     assert manifest.shared_space is not None
     assert manifest.shared_space.stop == 32
+    # Its boundaries are trained, so nothing is turned away or scored by the bank before labels.
+    assert manifest.sentence_bank is not None
+    assert (manifest.sentence_bank.mean_weight, manifest.sentence_bank.threshold) == (0, None)
     assert manifest.preprocessing.size == 32
 
 

@@ -1,4 +1,4 @@
-"""Whether a video shows what a sentence describes, judged by ordinary sentences; no training.
+"""Whether a video shows what a sentence describes at all, judged by ordinary sentences.
 
 Frames that come close to everything say little. So a frame counts by how much closer it comes to
 the sentence than to the ordinary sentences that are nearest to it, and a video by its best frame.

@@ -90,18 +90,16 @@ class Comparison:
 
     @staticmethod
     def judged(question: EncodedQuestion) -> NDArray[np.floating]:
-        """The vector ``[Ds]`` whose presence is measured: its sentence, or else its picture.
+        """The vector ``[Ds]`` whose presence is measured.
 
         Args:
-            question: What is asked.
+            question: What is asked, in a sentence at least.
 
         Returns:
-            Shorter than 1 where several wordings or pictures are averaged; each cosine to it
-            counts so much less.
+            Shorter than 1 where several wordings are averaged; each cosine to it counts so much
+            less.
         """
-        if question.sentences or question.picture is None:
-            return _mean(question)
-        return question.picture
+        return _mean(question)
 
     def direction(self, question: EncodedQuestion) -> NDArray[np.float64]:
         """The vector ``[Ds]`` whose cosine rises and falls as a question's curve does, nearly.
