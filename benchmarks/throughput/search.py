@@ -54,7 +54,8 @@ def fill(index: LibraryIndex, *, hours: int, width: int) -> Snapshot:
             name=f"/{number}",
             key=str(number),
             middle=float(chance.uniform(-0.2, 0)),
-            spread=float(chance.uniform(0.05, 0.15)),
+            above=float(chance.uniform(0.05, 0.15)),
+            below=float(chance.uniform(0.05, 0.15)),
         )
         pending.append(Addition(film, pack(rows, chance.uniform(0.2, 0.4, size=len(rows)))))
         if len(pending) == 100 or number == films - 1:
@@ -120,11 +121,15 @@ def bounds_of(snapshot: Snapshot, sentences: NDArray[np.float32]) -> list[NDArra
     """What the index says about every film, for each sentence."""
     films = snapshot.catalogue.films
     ranges = [film.rows for film in films if film.rows is not None]
-    middle, spread = [film.middle for film in films], [film.spread for film in films]
+    scale = (
+        [film.middle for film in films],
+        [film.above for film in films],
+        [film.below for film in films],
+    )
     vectors = np.column_stack([sentences, np.full(len(sentences), -1.0)])
     reached = closest.closest_cosines(snapshot.table, ranges, vectors)
     return [
-        bank_bounds(row * np.linalg.norm(vector), middle, spread)
+        bank_bounds(row * np.linalg.norm(vector), *scale)
         for vector, row in zip(vectors, reached, strict=True)
     ]
 
@@ -137,7 +142,7 @@ def presence(snapshot: Snapshot, sentence: NDArray[np.float32], number: int) -> 
     part = snapshot.table[film.rows.first : film.rows.first + film.rows.count]
     rows, nearest = part[:, :-1].astype(np.float64), part[:, -1].astype(np.float64) / SCALE
     curve = rows @ sentence / np.linalg.norm(rows, axis=1)
-    return float(margins((curve - nearest).max(), film.middle, film.spread))
+    return float(margins((curve - nearest).max(), film.middle, film.above, film.below))
 
 
 def best_films(

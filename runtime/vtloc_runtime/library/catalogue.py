@@ -43,7 +43,8 @@ class Film(msgspec.Struct, frozen=True, kw_only=True):
         key: Its name in the feature cache, which follows from its content.
         rows: Where its frames lie; None if it cannot be read.
         middle: What half of the ordinary sentences reach in it, where presence comes from them.
-        spread: By how much more a tenth of them reach.
+        above: By how much more a tenth of them reach.
+        below: By how much less a tenth of them reach.
         frames: Number of frames.
         duration: Its length, seconds.
         failure: Why it cannot be read; None if it can.
@@ -54,7 +55,8 @@ class Film(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     rows: Rows | None = None
     middle: float = 0.0
-    spread: float = 0.0
+    above: float = 0.0
+    below: float = 0.0
     frames: int = 0
     duration: float = 0.0
     failure: Failure | None = None

@@ -115,7 +115,8 @@ class Ranking:
             return bank_bounds(
                 highest - mark,
                 [film.middle for film in films],
-                [film.spread for film in films],
+                [film.above for film in films],
+                [film.below for film in films],
             )
         return highest + ERROR
 
@@ -127,15 +128,19 @@ class Ranking:
 
 
 def bank_bounds(
-    reached: NDArray[np.floating], middle: Sequence[float], spread: Sequence[float]
+    reached: NDArray[np.floating],
+    middle: Sequence[float],
+    above: Sequence[float],
+    below: Sequence[float],
 ) -> NDArray[np.float64]:
     """As `Ranking.bounds`, for presence that ordinary sentences tell.
 
     Args:
         reached: ``[F]``, what the sentence reaches in each film, its mark subtracted.
         middle: ``[F]``, what half of the ordinary sentences reach.
-        spread: ``[F]``, by how much more a tenth of them reach.
+        above: ``[F]``, by how much more a tenth of them reach.
+        below: ``[F]``, by how much less a tenth of them reach.
     """
     # What is subtracted from a cosine is rounded too, and is at most so large.
     error = ERROR * (1 + bank_presence.WEIGHT)
-    return bank_presence.margins(np.asarray(reached) + error, middle, spread)
+    return bank_presence.margins(np.asarray(reached) + error, middle, above, below)

@@ -91,7 +91,8 @@ class FilmReader:
             state=state,
             key=key,
             middle=0.0 if ordinary is None else ordinary.middle,
-            spread=0.0 if ordinary is None else ordinary.spread,
+            above=0.0 if ordinary is None else ordinary.above,
+            below=0.0 if ordinary is None else ordinary.below,
             frames=len(encoded),
             duration=encoded.duration,
         )

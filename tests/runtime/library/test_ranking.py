@@ -92,14 +92,16 @@ def test_bank_bounds_are_never_below_the_presence_and_hardly_above(
             for film, ordinary in zip(films, known, strict=True)
         ]
     )
-    spread = np.array([ordinary.spread for ordinary in known])
+    above = [ordinary.above for ordinary in known]
+    below = [ordinary.below for ordinary in known]
     bounds = bank_bounds(
         cosines * np.linalg.norm(vector) - mark,
         [ordinary.middle for ordinary in known],
-        list(spread),
+        above,
+        below,
     )
     assert (bounds >= exact).all()
-    assert (bounds <= exact + 2 * ERROR * (1 + WEIGHT) / spread).all()
+    assert (bounds <= exact + 2 * ERROR * (1 + WEIGHT) / np.minimum(above, below)).all()
 
 
 @pytest.mark.parametrize("told_by", ["bank_bundle", "presence_bundle", "colour_bundle"])

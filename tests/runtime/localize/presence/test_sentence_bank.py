@@ -93,16 +93,43 @@ def test_a_sentence_that_a_frame_shows_stands_out() -> None:
     assert np.median(margins) == pytest.approx(0, abs=0.3)
 
 
-@pytest.mark.parametrize("count", [10, 100, 1000, 3600])
-def test_false_acceptance_does_not_depend_on_the_number_of_frames(count: int) -> None:
-    presence = BankPresence(random_bank(count=600))
+def test_a_margin_is_what_it_is_by_hand() -> None:
+    bank = SentenceBank.of_vectors(np.eye(2), np.zeros(2))
+    ordinary = BankPresence(bank).in_video(np.array([[3.0, 0.0]]), SharedSpace(start=0, stop=2))
+    # The frame is the first sentence: that reaches 1, and the other 0 - 0.75 * 1.
+    assert ordinary.nearest == pytest.approx([0.75])
+    assert ordinary.middle == pytest.approx(0.125)
+    assert ordinary.above == pytest.approx(0.825 - 0.125)
+    assert ordinary.below == pytest.approx(0.125 - -0.575)
+    assert ordinary.margin(np.array([1.0])) == pytest.approx((0.25 - 0.125) / 0.7)
+    assert ordinary.margin(np.array([1.0]), mark=0.1) == pytest.approx((0.15 - 0.125) / 0.7)
+
+
+@pytest.mark.parametrize("threshold", [-1.0, 0.0, 1.0])
+@pytest.mark.parametrize("compared", [False, True], ids=["bank", "bank and reference"])
+def test_false_acceptance_is_flat_from_10_to_3600_frames(
+    threshold: float, *, compared: bool
+) -> None:
+    """Sentences like the bank's, none of them shown, in films whose shots differ in length."""
+    reference = ReferenceFrames.from_features(frames(7, 512)) if compared else None
+    presence = BankPresence(random_bank(count=600), None, reference, mark_weight=1.0)
     absent = unit(np.random.default_rng(3).normal(size=(400, WIDTH))).astype(np.float32)
-    shares = []
-    for seed in range(3):
-        rows = frames(10 + seed, count)
-        ordinary = presence.in_video(rows, SHARED)
-        shares.append(np.mean([ordinary.margin(rows @ one) >= 1 for one in absent]))
-    assert np.mean(shares) == pytest.approx(0.1, abs=0.03)
+    marks = [presence.mark(one) for one in absent]
+    passed = []
+    for count in (10, 30, 60, 250, 1000, 3600):
+        shares = []
+        for seed in range(6):
+            shots = frames(10 + seed, count)
+            rows = np.repeat(shots, np.arange(count) % 4 + 1, axis=0)[:count]
+            ordinary = presence.in_video(rows, SHARED)
+            found = [
+                ordinary.margin(rows @ one, mark) for one, mark in zip(absent, marks, strict=True)
+            ]
+            shares.append(np.mean(np.array(found) >= threshold))
+        passed.append(float(np.mean(shares)))
+    assert max(passed) - min(passed) <= (0.06 if threshold == 0 else 0.03)
+    # Nine in ten of the bank's own sentences have a margin of -1, half of 0, one in ten of 1.
+    assert np.mean(passed) == pytest.approx(0.5 - 0.4 * threshold, abs=0.04)
 
 
 def test_a_video_of_one_look_decides_alike_however_long() -> None:
