@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
@@ -163,10 +164,42 @@ def test_every_source_file_that_is_named_exists(document: Path) -> None:
         assert {f"/{module.replace('.', '/')}{end}" for end in (".py", "/__main__.py")} & tree()
 
 
+def other_commands(text: str, program: str) -> Iterator[list[str]]:
+    """The words after ``make`` or ``pip install`` in the code blocks."""
+    for block in code_blocks(text):
+        for line in re.split(r"\n|&&|;", re.sub(r"\\\n\s*", " ", block)):
+            if match := re.match(rf"\s*(?:\$ )?(?:\S*/)?{program} (.+)", line):
+                yield shlex.split(match[1], comments=True)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_target_of_make_exists(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    targets = re.findall(
+        r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    named = [word for words in other_commands(text, "make") for word in words if "=" not in word]
+    for span in re.findall(r"`(?:\w+=\w+ )?make ([^`]+)`", _FENCE.sub("", text)):
+        named += [word for word in span.split() if "=" not in word]
+    assert set(named) <= set(targets)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_extra_that_is_installed_exists(document: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for words in other_commands(document.read_text(encoding="utf-8"), "pip install"):
+        for word in words:
+            if match := re.fullmatch(r"(?:\.|vtloc|\S*\.whl)\[(.+)\]", word):
+                assert set(match[1].split(",")) <= set(project["optional-dependencies"]), word
+
+
 def test_the_readme_and_the_guides_hold_commands() -> None:
     # So that a change of their markup cannot make the tests above pass by finding nothing.
     for page in ("README.md", "docs/runtime.md", "docs/export.md", "docs/training.md"):
         assert list(commands((ROOT / page).read_text(encoding="utf-8"))), page
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert ["demo"] in list(other_commands(readme, "make"))
+    assert [".[cpu]"] in list(other_commands(readme, "pip install"))
 
 
 @pytest.mark.parametrize(

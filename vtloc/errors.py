@@ -27,7 +27,7 @@ class EncoderError(VtlocError):
 
 
 class AnnotationError(VtlocError):
-    """Annotations that cannot be read as the benchmark they are said to be."""
+    """Annotations that cannot be read in the benchmark's format."""
 
     exit_code = 13
     kind = "annotation"

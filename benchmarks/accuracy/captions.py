@@ -1,7 +1,7 @@
 """QVHighlights' queries in videos seen through captions: the only real moments of a benchmark here.
 
-A caption's sentence vector stands for a frame, two seconds each, so this measures the localizer,
-the decoding and the scores, and says nothing about the visual network.
+A caption's sentence vector takes the place of a frame, two seconds each, so this measures the
+localizer, the decoding and the scores, and says nothing about the visual network.
 """
 
 from __future__ import annotations

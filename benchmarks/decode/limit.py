@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vtloc_runtime.video import VideoOptions
-from vtloc_runtime.video.demux import DemuxPass
+from vtloc_runtime.video.demuxing.demux import DemuxPass
+from vtloc_runtime.video.demuxing.source import Source
 from vtloc_runtime.video.picture.scaling import PictureScaler
 from vtloc_runtime.video.sampling.sparse import SparseSampler
-from vtloc_runtime.video.source import Source
 
 if TYPE_CHECKING:
     import av

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vtloc_runtime.batch.records import Failure, FoundMoment, Record, encode_record
-from vtloc_runtime.batch.results_file import ResultsFile
+from vtloc_runtime.batch.results.records import Failure, FoundMoment, Record, encode_record
+from vtloc_runtime.batch.results.results_file import ResultsFile
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.localize.encoding.feature_cache import FeatureCache

@@ -64,7 +64,7 @@ def network_cost(
         options = session_options(file)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        # As it stands in the file: fused operators would hide their products.
+        # As it is in the file: fused operators would hide their products.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = onnxruntime.InferenceSession(
             file.content, options, providers=["CPUExecutionProvider"]

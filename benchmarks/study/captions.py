@@ -229,7 +229,7 @@ def record(journal: TextIO, rows: list[Row], row: Row) -> None:
 
 
 def table(rows: Sequence[Row], arms: Sequence[str]) -> None:
-    """Print R@0.5, R@0.7 and mIoU of every arm, and how many runs stand behind them."""
+    """Print R@0.5, R@0.7 and mIoU of every arm, and how many runs there were."""
     heads = [f"{name} R@0.5 / R@0.7 / mIoU" for name in DECODINGS]
     print("\n| network | runs | " + " | ".join(heads) + " |\n|---" + "|---" * 3 + "|")
     for arm in arms:

@@ -24,9 +24,9 @@ import numpy as np
 from benchmarks.throughput.machine import machine_line
 from vtloc_runtime import Localizer
 from vtloc_runtime.batch.answer import run_jobs
-from vtloc_runtime.batch.jobs import Job, VideoJobs
-from vtloc_runtime.batch.results_file import ResultsFile
-from vtloc_runtime.batch.worker_pool import PipelineOptions
+from vtloc_runtime.batch.job_lists.jobs import Job, VideoJobs
+from vtloc_runtime.batch.results.results_file import ResultsFile
+from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.localize.encoding.feature_cache import FeatureCache

@@ -41,8 +41,8 @@ from vtloc_export.options import ExportOptions
 from vtloc_export.sources import ExportSource, load_source
 from vtloc_runtime import Localizer, UsageError
 from vtloc_runtime.batch.answer import run_jobs
-from vtloc_runtime.batch.jobs import Job, VideoJobs
-from vtloc_runtime.batch.worker_pool import PipelineOptions
+from vtloc_runtime.batch.job_lists.jobs import Job, VideoJobs
+from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
 from vtloc_runtime.localize.questions.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.spans.decoding import decode

@@ -23,8 +23,8 @@ from benchmarks.throughput.films import KINDS, write_film
 from benchmarks.throughput.machine import machine_line
 from vtloc_runtime import Localizer
 from vtloc_runtime.batch.answer import run_jobs
-from vtloc_runtime.batch.jobs import Job, VideoJobs
-from vtloc_runtime.batch.worker_pool import PipelineOptions
+from vtloc_runtime.batch.job_lists.jobs import Job, VideoJobs
+from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.isolation.chunks import FrameChunk
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess

@@ -25,7 +25,7 @@ from unittest.mock import patch
 from benchmarks.throughput.films import KINDS, QUERIES, write_film
 from benchmarks.throughput.machine import machine_line
 from vtloc_runtime import Localizer
-from vtloc_runtime.video.demux import DemuxPass
+from vtloc_runtime.video.demuxing.demux import DemuxPass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

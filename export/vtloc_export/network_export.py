@@ -25,13 +25,14 @@ from vtloc_export.parity.comparison import (
 )
 from vtloc_export.parity.probes import probes
 from vtloc_export.precision.graph_check import check_half_precision
-from vtloc_export.precision.islands import within_range
-from vtloc_export.precision.policy import POLICIES, TypedNetwork
+from vtloc_export.precision.island_search import within_range
+from vtloc_export.precision.policy import POLICIES
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
     from vtloc_export.precision.activation_ranges import LayerRange
+    from vtloc_export.precision.typed_network import TypedNetwork
     from vtloc_export.signatures import Precision
     from vtloc_runtime.bundle.manifest import NetworkName
 

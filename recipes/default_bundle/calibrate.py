@@ -1,4 +1,4 @@
-"""Make a freshly exported default bundle the one that ships.
+"""Finish a freshly exported default bundle, ready to ship.
 
 ``python -m recipes.default_bundle.calibrate BUNDLE`` measures everything from what Python packages
 carry: INT8's ranges from stock footage, scores from composed timelines. With ``--labels`` and
@@ -38,7 +38,7 @@ from vtloc_calibration.scores.report import Target, calibrate_scores
 from vtloc_export.errors import ParityError
 from vtloc_export.sentence_bank import noun_phrases, ordinary_sentences
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.cli.program import new_application, run_program
+from vtloc_runtime.cli.console.program import new_application, run_program
 from vtloc_runtime.errors import OutputError, UsageError
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.presence.sentence_bank import SentenceBank

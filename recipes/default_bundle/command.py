@@ -16,7 +16,7 @@ from recipes.default_bundle.source import TEXT_ENCODER, VISUAL_ENCODER, Encoders
 from vtloc.model import load_checkpoint
 from vtloc.training import seeded_network, train
 from vtloc.training.progress import ProgressDisplay
-from vtloc_runtime.cli.program import new_application, run_program
+from vtloc_runtime.cli.console.program import new_application, run_program
 
 if TYPE_CHECKING:
     from vtloc.model import LocalizerNetwork

@@ -58,7 +58,7 @@ class ComposedVideos:
             bundle_encoders: Names of the bundle's frame and text encoders.
 
         Raises:
-            CalibrationError: The bundle stands on other encoders.
+            CalibrationError: The bundle has other encoders.
             VtlocError: The encoders cannot be loaded.
         """
         if bundle_encoders != (VISUAL_ENCODER, TEXT_ENCODER):

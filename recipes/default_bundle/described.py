@@ -61,7 +61,7 @@ class DescribedConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigurationError(f"{name} must be between 0 and 1", where="described")
         if not 0 <= self.clarity[0] <= self.clarity[1] <= 1:
-            raise ConfigurationError("clarity is no range within 0 and 1", where="described")
+            raise ConfigurationError("clarity must be a range within 0 and 1", where="described")
         if self.topics < 2 or self.scene < 1 or self.shot < 1:
             raise ConfigurationError(
                 "topics must be at least 2, scene and shot at least 1", where="described"

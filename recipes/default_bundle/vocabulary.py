@@ -79,7 +79,7 @@ def held_out_classes() -> frozenset[int]:
 
 @cache
 def load_vocabulary(split: Split) -> Vocabulary:
-    """Gather the concepts of a split; phrases and classes never stand in both.
+    """Gather the concepts of a split; phrases and classes are never in both.
 
     Raises:
         MissingExtraError: The package with the class names or dictionary words is missing.

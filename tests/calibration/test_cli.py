@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
+from tests.support.command_line import invoke
 from vtloc_calibration.cli.main import app, main
 from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.samples.samples import Samples
@@ -19,13 +19,6 @@ from vtloc_runtime.errors import OutputError, UsageError, VtlocError
 from vtloc_runtime.localize.localizer import Localizer
 
 Videos = list[tuple[Path, list[str]]]
-
-
-def invoke(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(one) for one in arguments])
-    if result.exception is not None:
-        raise result.exception
-    return result.output
 
 
 @pytest.fixture
@@ -44,15 +37,15 @@ def test_samples_are_drawn_from_a_folder(
     folder = striped_videos[0][0].parent
     common = (weighted_bundle.path, "--videos", folder, "--out", out, "--network-precision", "fp32")
     with pytest.raises(CalibrationError, match="distinct sentences"):
-        # Letters are no words of this tokenizer: they all look alike to the network.
-        invoke("samples", *common, "--queries", sentences)
+        # This tokenizer has no letters as words: they all look alike to the network.
+        invoke(app, "samples", *common, "--queries", sentences)
     sentences.write_text(
         "\n".join(f"{start} {name}" for start in ("a", "the") for name in ("red", "blue", "cyan")),
         encoding="utf-8",
     )
     with pytest.raises(CalibrationError, match="6 distinct sentences"):
-        invoke("samples", *common, "--queries", sentences)
-    shown = invoke("samples", *common, "--labels", striped_labels)
+        invoke(app, "samples", *common, "--queries", sentences)
+    shown = invoke(app, "samples", *common, "--labels", striped_labels)
     assert "sentences" in shown
     assert len(Samples.load(out).frames) == 72
 
@@ -65,7 +58,7 @@ def test_int8_is_written_into_the_bundle(
     tmp_path: Path,
 ) -> None:
     folder, report = striped_videos[0][0].parent, tmp_path / "report"
-    invoke(
+    invoke(app,
         "int8", weighted_bundle.path, "--samples", sample_file, "--labels", striped_labels,
         "--videos", folder, "--report", report, "--ranges", "minmax",
     )  # fmt: skip
@@ -90,10 +83,10 @@ def test_sensitivity_chooses_islands(
     weighted_bundle: Bundle, sample_file: Path, tmp_path: Path
 ) -> None:
     common = (weighted_bundle.path, "--samples", sample_file, "--network", "visual")
-    shown = invoke("sensitivity", *common, "--dry-run")
+    shown = invoke(app, "sensitivity", *common, "--dry-run")
     assert "stem" in shown
     assert not Bundle.open(weighted_bundle.path).manifest.networks["visual"].islands
-    invoke("sensitivity", *common)
+    invoke(app, "sensitivity", *common)
     islands = Bundle.open(weighted_bundle.path).manifest.networks["visual"].islands
     assert islands == {"fp16": ()}
 
@@ -118,7 +111,15 @@ def test_scores_become_probabilities_in_the_bundle(
         encoding="utf-8",
     )  # fmt: skip
     shown = invoke(
-        "scores", weighted_bundle.path, "--answers", answers, "--report", report, "--keep", "0.8"
+        app,
+        "scores",
+        weighted_bundle.path,
+        "--answers",
+        answers,
+        "--report",
+        report,
+        "--keep",
+        "0.8",
     )
     assert "calibration error" in shown
     calibration = Bundle.open(weighted_bundle.path).manifest.score_calibration
@@ -141,7 +142,7 @@ def test_scores_are_asked_of_the_runtime(
     report = tmp_path / "report"
     # The answers are kept before they turn out to be too good to calibrate by.
     with pytest.raises(CalibrationError, match="every answer is right"):
-        invoke(
+        invoke(app,
             "scores", weighted_bundle.path, "--labels", twice, "--videos",
             striped_videos[0][0].parent, "--report", report, "--network-precision", "fp32",
             "--absent", "0", "--dry-run",
@@ -166,7 +167,7 @@ def test_too_few_labels_are_refused_before_videos_are_read(
 
     monkeypatch.setattr(Localizer, "open", refuse)
     with pytest.raises(CalibrationError, match="18 labelled sentences are too few"):
-        invoke(
+        invoke(app,
             "scores", weighted_bundle.path, "--labels", striped_labels, "--videos",
             striped_videos[0][0].parent, "--report", tmp_path / "report",
         )  # fmt: skip
@@ -180,7 +181,7 @@ def test_a_report_replaces_no_file_of_others(
     other = tmp_path / name
     other.write_text('{"video": "film.mp4", "query": "a dog"}\n', encoding="utf-8")
     with pytest.raises(OutputError, match="did not write"):
-        invoke(
+        invoke(app,
             "scores", weighted_bundle.path, "--labels", striped_labels, "--videos", tmp_path,
             "--report", tmp_path,
         )  # fmt: skip
@@ -196,7 +197,7 @@ def test_a_study_replaces_no_file_of_others(
     other = tmp_path / f"sensitivity.{precision}.{suffix}"
     other.write_text("mine", encoding="utf-8")
     with pytest.raises(OutputError, match="did not write"):
-        invoke(command, weighted_bundle.path, "--samples", sample_file, "--report", tmp_path)
+        invoke(app, command, weighted_bundle.path, "--samples", sample_file, "--report", tmp_path)
     assert other.read_text(encoding="utf-8") == "mine"
 
 
@@ -224,7 +225,7 @@ def test_options_that_cannot_be_meant_are_refused(
     out = tmp_path / "drawn.safetensors"
     known = {"BUNDLE": weighted_bundle.path, "SAMPLES": sample_file, "OUT": out}
     with pytest.raises(UsageError, match=message):
-        invoke(*(known.get(word, word) for word in arguments))
+        invoke(app, *(known.get(word, word) for word in arguments))
 
 
 def test_an_error_is_one_line_and_its_exit_code(

@@ -6,11 +6,11 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from tests.calibration.conftest import entry_line
 from tests.support.colour_bank import COLOUR_BANK
 from tests.support.colours import SIZE, write_colour_bundle
+from tests.support.command_line import invoke
 from tests.support.quantizable import mean_colour
 from vtloc_calibration.bundle_edit import store_variant
 from vtloc_calibration.cli.main import app
@@ -22,13 +22,6 @@ from vtloc_runtime.errors import UsageError
 from vtloc_runtime.localize.localizer import Localizer
 
 Videos = list[tuple[Path, list[str]]]
-
-
-def invoke(*arguments: object) -> str:
-    result = CliRunner().invoke(app, [str(one) for one in arguments])
-    if result.exception is not None:
-        raise result.exception
-    return result.output
 
 
 @pytest.fixture
@@ -51,11 +44,13 @@ def test_it_is_sampled_and_written_in_int8(
 ) -> None:
     folder, out = striped_videos[0][0].parent, tmp_path / "samples.safetensors"
     common = ("--labels", striped_labels, "--videos", folder)
-    shown = invoke("samples", encoders.path, *common, "--out", out, "--network-precision", "fp32")
+    shown = invoke(
+        app, "samples", encoders.path, *common, "--out", out, "--network-precision", "fp32"
+    )
     assert "localizer" not in shown
     assert set(Samples.load(out).calls) == {"visual", "text"}
     assert "localizer" not in Samples.load(out).summary
-    invoke("int8", encoders.path, "--samples", out, *common, "--ranges", "minmax")
+    invoke(app, "int8", encoders.path, "--samples", out, *common, "--ranges", "minmax")
     opened = Bundle.open(encoders.path)
     assert {"int8"} <= opened.manifest.networks["visual"].variants.keys()
     with Localizer.open(opened, precision="int8", threads=1) as localizer:
@@ -72,7 +67,7 @@ def test_a_network_that_it_lacks_is_named(
     command = ("--samples", tmp_path / "samples.safetensors", "--network", "localizer")
     for name in ("int8", "sensitivity"):
         with pytest.raises(UsageError, match="no network named localizer"):
-            invoke(name, encoders.path, *command)
+            invoke(app, name, encoders.path, *command)
 
 
 def test_samples_of_another_bundle_may_lack_a_network(
@@ -82,7 +77,7 @@ def test_samples_of_another_bundle_may_lack_a_network(
     del calls["localizer"]
     Samples(calls, striped_samples.summary).save(tmp_path / "samples.safetensors")
     with pytest.raises(CalibrationError, match="no inputs of the localizer network"):
-        invoke(
+        invoke(app,
             "sensitivity", weighted_bundle.path, "--samples", tmp_path / "samples.safetensors",
             "--network", "localizer",
         )  # fmt: skip
@@ -105,7 +100,7 @@ def test_its_scores_are_calibrated(
         )
     ]
     labels.write_text("\n".join(lines))
-    invoke("scores", encoders.path, "--labels", labels, "--videos", folder)
+    invoke(app, "scores", encoders.path, "--labels", labels, "--videos", folder)
     assert Bundle.open(encoders.path).manifest.score_calibration is not None
     with Localizer.open(encoders.path, threads=1) as localizer:
         path, names = striped_videos[0]
@@ -122,9 +117,9 @@ def test_frames_of_videos_are_kept_beside_the_bank(
     folder = striped_videos[0][0].parent
     broken = tmp_path / "broken.mp4"
     broken.write_text("not a video")
-    invoke("reference", encoders.path, folder, "--dry-run")
+    invoke(app, "reference", encoders.path, folder, "--dry-run")
     assert Bundle.open(encoders.path).digest == encoders.digest
-    assert "left out" in invoke("reference", encoders.path, folder, broken)
+    assert "left out" in invoke(app, "reference", encoders.path, folder, broken)
     bank = Bundle.open(encoders.path).manifest.sentence_bank
     assert bank is not None
     assert bank.reference is not None
@@ -138,6 +133,6 @@ def test_too_few_frames_and_bundles_without_a_bank_are_refused(
 ) -> None:
     folder = striped_videos[0][0].parent
     with pytest.raises(CalibrationError, match="100 are needed"):
-        invoke("reference", encoders.path, folder)
+        invoke(app, "reference", encoders.path, folder)
     with pytest.raises(CalibrationError, match="no sentence bank"):
-        invoke("reference", weighted_bundle.path, folder)
+        invoke(app, "reference", weighted_bundle.path, folder)

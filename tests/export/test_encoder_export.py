@@ -21,7 +21,7 @@ from vtloc_export.cli.onnx import read_source
 from vtloc_export.engines.build import EngineOptions, build_engines
 from vtloc_export.errors import ExportError
 from vtloc_export.options import ExportOptions
-from vtloc_export.parity.answers import tensor_parity, verify_bundle
+from vtloc_export.parity.verification import tensor_parity, verify_bundle
 from vtloc_export.sources import EncoderPair, load_source
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import EngineError, UsageError
@@ -114,7 +114,7 @@ def test_what_sentences_are_compared_with_is_exported_again_as_it_is(pair_bundle
 
 
 def test_an_fp16_file_that_computes_in_fp32_is_found(pair_bundle, names, tmp_path):
-    """As in ultralytics issue 21575: the engine answers in FP32, and nobody is told."""
+    """As in ultralytics issue 21575: the engine answers in FP32, and says nothing."""
     folder = tmp_path / "disguised"
     folder.mkdir()
     for file in pair_bundle.path.iterdir():

@@ -16,11 +16,10 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.fuzz.target import Input, Target
 from tests.fuzz.worker import Outcome, serve
+from vtloc_runtime.system.closing import Closing
 
 SLOWEST = 10.0
 """Seconds of processor time."""
@@ -28,7 +27,7 @@ LARGEST = 300 * 10**6
 """Bytes beyond what a good input takes."""
 
 _START_TIMEOUT = 300.0
-# Other work may keep the processors busy, so the wall's clock only finds what stands still.
+# Other work may keep the processors busy, so the wall's clock only finds what no longer moves.
 _HANG = 60.0
 _RENEWED_AFTER = 500
 
@@ -88,7 +87,7 @@ class Campaign:
         self.memory = max(self.memory, other.memory)
 
 
-class Worker:
+class Worker(Closing):
     """A worker process, and what is known of it."""
 
     def __init__(self, target: type[Target], *, hang: float = _HANG) -> None:
@@ -140,17 +139,6 @@ class Worker:
         self._process.join()
         self._line.close()
         self._folder.cleanup()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _given(self) -> Input:
         for path in Path(self._folder.name).glob("input*"):

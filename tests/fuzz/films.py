@@ -90,7 +90,7 @@ MARKS = (
     b"ANIM", b"ANMF", b"OggS", b"DKIF", b"FLV", b".RMF", b"MDPR", b"\x00\x00\x01\xb3",
     b"\x00\x00\x01\xba", b"\x00\x00\x01", b"GIF89a", b"!\xf9\x04", b"II*\x00", b"\xff\xd8", b"Exif",
 )  # fmt: skip
-"""Words of the formats, beside which sizes, counts and times stand."""
+"""Words of the formats, beside which sizes, counts and times are found."""
 
 
 @cache

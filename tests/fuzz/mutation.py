@@ -97,7 +97,7 @@ def _scatter(chance: Random, data: bytearray) -> None:
 
 
 def _by_a_mark(chance: Random, data: bytearray, marks: Sequence[bytes]) -> int:
-    """A place beside one of the format's words, where sizes and counts stand."""
+    """A place beside one of the format's words, where sizes and counts are found."""
     present = [mark for mark in marks if mark in data]
     if not present:
         return chance.randrange(min(len(data), 64))

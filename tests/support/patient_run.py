@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from vtloc_runtime.batch import answer
-from vtloc_runtime.batch.jobs import VideoJobs
-from vtloc_runtime.batch.records import Record
+from vtloc_runtime.batch.job_lists.jobs import VideoJobs
+from vtloc_runtime.batch.results.records import Record
 from vtloc_runtime.cli import find_run
 from vtloc_runtime.cli.main import main
 from vtloc_runtime.cluster import connection as cluster

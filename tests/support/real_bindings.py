@@ -130,7 +130,7 @@ def from_stubs(title: str, files: Iterable[Path]) -> Library:
 
 
 def _parse_stubs(text: str) -> ast.Module:
-    """Parse stubs, leaving open what a signature takes where it is not Python as it stands."""
+    """Parse stubs, leaving open what a signature takes where it is not Python."""
     return ast.parse("\n".join(map(_mended, text.splitlines())))
 
 

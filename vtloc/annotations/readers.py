@@ -1,7 +1,8 @@
 """Annotation files as splits of a benchmark, with the durations that scoring needs.
 
-``vtloc_runtime.batch.annotations`` has the formats and the ids of the queries. Charades-STA has no
-durations; they come from ``charades.json`` or a ``Charades_v1_*.csv`` beside it.
+``vtloc_runtime.batch.job_lists.annotations`` has the formats and the ids of the queries.
+Charades-STA has no durations; they come from ``charades.json`` or a ``Charades_v1_*.csv``
+beside it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ import msgspec
 from vtloc.annotations.examples import Example, Split, annotated
 from vtloc.errors import AnnotationError
 from vtloc.tensor_file import read_whole
-from vtloc_runtime.batch.annotations import Annotation, Benchmark, parse_annotations, recognize
+from vtloc_runtime.batch.job_lists.annotations import (
+    Annotation,
+    Benchmark,
+    parse_annotations,
+    recognize,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,14 +40,11 @@ class _CharadesVideo(msgspec.Struct):
     duration: float
 
 
-def read_split(
-    path: str | Path, *, benchmark: Benchmark | None = None, durations: str | Path | None = None
-) -> Split:
+def read_split(path: str | Path, *, durations: str | Path | None = None) -> Split:
     """Read one annotation file.
 
     Args:
-        path: The file as published.
-        benchmark: Its format; None recognizes it by its suffix and first line.
+        path: The file as published; its suffix and first line tell its format.
         durations: For Charades-STA, ``charades.json`` or a CSV with ``id`` and ``length``; None
             looks beside ``path``.
 
@@ -50,7 +53,7 @@ def read_split(
     """
     place = Path(path)
     text = _decode(read_whole(place, AnnotationError), place)
-    kind = benchmark or recognize(text, place.suffix.lower())
+    kind = recognize(text, place.suffix.lower())
     if kind is None:
         raise AnnotationError(
             "the file is in none of the known annotation formats",

@@ -9,7 +9,7 @@ from vtloc.cli.ablate import ablate
 from vtloc.cli.evaluate import evaluate
 from vtloc.cli.features import features
 from vtloc.cli.train import train
-from vtloc_runtime.cli.program import VersionOption, new_application, run_program
+from vtloc_runtime.cli.console.program import VersionOption, new_application, run_program
 
 app = new_application()
 

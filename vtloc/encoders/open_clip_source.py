@@ -80,7 +80,7 @@ def read_source(text: str) -> OpenClipSource:
     tag, _, file = weights.partition(":")
     if tag not in tags:
         tag, file = "", weights
-    if file and not os.path.isfile(file):  # noqa: PTH113 - false where a name is no path at all
+    if file and not os.path.isfile(file):  # noqa: PTH113 - false where a name cannot be a path
         looks_like_path = "/" in file or "." in file
         fault = f"there is no file {file}" if looks_like_path or tag else f"it has no tag {file!r}"
         raise EncoderError(

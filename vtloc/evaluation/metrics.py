@@ -66,7 +66,6 @@ def score(
     pairs: Iterable[tuple[Sequence[Moment], Sequence[Moment]]],
     *,
     thresholds: Sequence[float] = THRESHOLDS,
-    ranks: Sequence[int] = RANKS,
     strict: bool = False,
     precision: bool = False,
 ) -> Scores:
@@ -76,7 +75,6 @@ def score(
         pairs: For each query its true moments and its answer, best first. A moment's IoU is that
             with the true moment that it overlaps most; no answer has IoU zero.
         thresholds: IoU thresholds of recall.
-        ranks: How many moments of an answer count.
         strict: Whether a hit needs an IoU above the threshold, as 2D-TAN counts, not merely
             equal to it.
         precision: Whether average precision is computed too.
@@ -85,12 +83,12 @@ def score(
         AnnotationError: A query has no true moment, or there is no query.
     """
     firsts: list[float] = []
-    hits = {(rank, threshold): 0 for rank in ranks for threshold in thresholds}
+    hits = {(rank, threshold): 0 for rank in RANKS for threshold in thresholds}
     precisions: list[list[float]] = []
     for truth, answer in pairs:
         if not truth:
             raise AnnotationError("a query without labels cannot be judged")
-        overlaps = [max(moment.overlap(true) for true in truth) for moment in answer[: max(ranks)]]
+        overlaps = [max(moment.overlap(true) for true in truth) for moment in answer[: max(RANKS)]]
         firsts.append(overlaps[0] if overlaps else 0.0)
         for rank, threshold in hits:
             best = max(overlaps[:rank], default=-1.0)

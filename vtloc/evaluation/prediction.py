@@ -35,7 +35,6 @@ def answer(
     samples: Iterable[Sample],
     *,
     strategy: DecodingStrategy = "joint",
-    count: int = _ANSWERS,
     similarity_weight: float = 6.0,
     batch_size: int = 32,
 ) -> Iterator[tuple[Sample, tuple[Moment, ...]]]:
@@ -45,7 +44,6 @@ def answer(
         network: The localizer; it is left in the mode it came in.
         samples: What to ask.
         strategy: How logits become moments; see `vtloc_runtime.localize.spans.decoding`.
-        count: Moments an answer at most.
         similarity_weight: What a perfect contrast is worth in ``combined``.
         batch_size: Samples at once.
 
@@ -56,7 +54,7 @@ def answer(
         _answer_group,
         network,
         strategy=strategy,
-        count=count,
+        count=_ANSWERS,
         similarity_weight=similarity_weight,
     )
     group: list[Sample] = []

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from vtloc.tensor_file import read_whole
-from vtloc_runtime.batch.records import decode_record
+from vtloc_runtime.batch.results.records import decode_record
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.localize.spans.moments import Moment
 

@@ -1,4 +1,4 @@
-"""Tables of scores: the split and the way of counting stand in every title."""
+"""Tables of scores: every title names the split and the way of counting."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Row:
 def blind_rows(
     split: Split, *, train: Split | None, strict: bool = False, precision: bool = False
 ) -> list[Row]:
-    """The blind baselines of a split, to stand beside every result.
+    """The blind baselines of a split, for the table of results.
 
     Args:
         split: What is judged; queries without labels are passed over.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from vtloc.features.store import FramesEntry, FrameStore, TokensEntry, TokenStore
-from vtloc_runtime.batch.folder_listing import list_videos
+from vtloc_runtime.batch.job_lists.folder_listing import list_videos
 from vtloc_runtime.errors import UsageError, VideoError, VtlocError
 from vtloc_runtime.localize.encoding import video_encoder as visual
 from vtloc_runtime.localize.encoding.video_encoder import VideoEncoder

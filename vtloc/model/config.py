@@ -31,7 +31,7 @@ class LocalizerConfig:
         hidden_dim: Width that both are projected to (1, 2).
         kernel_sizes: Odd lengths k of the parallel convolutions (3).
         scale_dim: Channels of each of them.
-        multiscale: Whether the multi-scale encoder (3 to 6) stands before the fusion.
+        multiscale: Whether the multi-scale encoder (3 to 6) comes before the fusion.
         transformer_layers: Self-attention layers over frames, for the transformer baselines.
         routing: Whether the capsules (7 to 11) take part.
         capsules: How many capsules route at once.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 MASKED = -1e4
-"""Stands for minus infinity in logits: far below any real one, and still finite in FP16."""
+"""Minus infinity in logits: far below any real one, and still finite in FP16."""
 
 EPSILON = 1e-6
 """Keeps squares of norms away from zero, where their roots have no gradient."""

@@ -11,7 +11,7 @@ from vtloc.model.fp32_ops import MASKED
 
 _PRIOR = 0.05
 """Share of frames that begin a moment, about: where the head starts, so that training need not
-first learn that most frames are no boundary."""
+first learn that most frames are not a boundary."""
 
 
 class LocalizationHead(nn.Module):

@@ -104,7 +104,7 @@ class CapsuleRouting(nn.Module):
 
         real_keys = token_mask[:, None, :, None].to(gathered.dtype)
         gathered = gathered * real_keys
-        # A frame takes back what its tokens stand for: what was gathered, and the tokens.
+        # A frame takes back what its tokens hold: what was gathered, and the tokens.
         shares = self._shares(coupling, frame_mask, token_mask)
         mixture = torch.matmul(shares, gathered + keys * real_keys)
         return Routing(

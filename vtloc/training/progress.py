@@ -26,7 +26,7 @@ class ProgressDisplay(TrainingListener):
     """Shows steps as a bar and epochs as lines; a context manager.
 
     Args:
-        console: Where to show; a console that is no terminal gets the lines alone.
+        console: Where to show; a console that is not a terminal gets the lines alone.
     """
 
     def __init__(self, console: Console) -> None:

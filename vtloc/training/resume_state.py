@@ -68,7 +68,7 @@ def save_state(
 def load_state(
     path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]
 ) -> TrainingProgress:
-    """Bring network and optimizer to where a run stood.
+    """Bring network and optimizer to where a run stopped.
 
     Raises:
         CheckpointError: The file is damaged, or belongs to a run configured otherwise.

@@ -14,7 +14,8 @@ from vtloc_calibration.cli.console import print_message, progress_bar
 from vtloc_calibration.cli.precision import int8, sensitivity
 from vtloc_calibration.cli.reference import reference
 from vtloc_calibration.report_files import check_report_file, write_report
-from vtloc_runtime.cli.program import VersionOption, new_application, run_program
+from vtloc_runtime.batch.job_lists.job_files import read_sentences
+from vtloc_runtime.cli.console.program import VersionOption, new_application, run_program
 from vtloc_runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ def _sampled_videos(
 ) -> tuple[SampledVideo, ...]:
     from vtloc_calibration.samples.samples import SampledVideo
     from vtloc_calibration.scores.labelled import read_labelled
-    from vtloc_runtime.batch.folder_listing import list_videos
+    from vtloc_runtime.batch.job_lists.folder_listing import list_videos
 
     if (labels is None) == (queries is None):
         raise UsageError("give --labels or --queries, so that there are sentences to ask")
@@ -257,19 +258,8 @@ def _sampled_videos(
     files = list_videos(videos).videos
     if not files:
         raise UsageError("the folder contains no videos", where=videos)
-    sentences = _read_sentences(queries) if queries is not None else ()
+    sentences = tuple(dict.fromkeys(read_sentences(queries))) if queries is not None else ()
     return tuple(SampledVideo(Path(file), sentences) for file in files)
-
-
-def _read_sentences(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the sentences: {error}", where=path) from error
-    sentences = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    if not sentences:
-        raise UsageError("the file contains no sentences", where=path)
-    return sentences
 
 
 def _show_samples(summary: Mapping[str, Any]) -> None:

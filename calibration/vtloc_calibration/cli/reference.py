@@ -30,7 +30,7 @@ def reference(
     from vtloc_calibration.bundle_edit import store_reference
     from vtloc_calibration.scores.answers import without_calibration
     from vtloc_calibration.scores.reference import draw_reference
-    from vtloc_runtime.batch.jobs import read_videos
+    from vtloc_runtime.batch.job_lists.jobs import read_videos
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.localize.localizer import Localizer
 

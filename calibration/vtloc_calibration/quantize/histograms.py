@@ -115,7 +115,7 @@ def _least_information_lost(counts: NDArray[np.int64]) -> int:
 def _divergence(truth: NDArray[np.float64], model: NDArray[np.float64]) -> float:
     real = truth > 0
     p = truth[real] / truth.sum()
-    # A bin that the model empties would be infinitely surprising; a grain of mass stands in.
+    # A bin that the model empties would be infinitely surprising; it gets a grain of mass.
     q = np.maximum(model[real] / max(float(model.sum()), 1.0), 1e-12)
     return float(np.sum(p * np.log(p / q)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from vtloc_export.parity.bounds import MOVED_SECONDS
 from vtloc_export.parity.comparison import Evaluate, compare, onnxruntime_evaluate
 from vtloc_export.parity.probes import Probe
 from vtloc_runtime.errors import VideoError
+from vtloc_runtime.system.closing import Closing
 from vtloc_runtime.video.isolation.chunks import Read, ReadingEnd
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
@@ -59,7 +60,7 @@ class _Footage:
     queries: tuple[LabelledQuery, ...]
 
 
-class AnswerTrial:
+class AnswerTrial(Closing):
     """Asks a bundle the same sentences again and again, each time with another network.
 
     It holds networks open: use it in a ``with`` block, or call ``close``.
@@ -88,12 +89,6 @@ class AnswerTrial:
             self._read_videos(labelled, frames)
             self._before = self.answers({})
             self._opened = opened.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _read_videos(self, labelled: Sequence[LabelledQuery], frames: int) -> None:
         localizer = self._localizer(self._networks)

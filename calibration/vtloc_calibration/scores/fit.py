@@ -229,6 +229,10 @@ _FITS: dict[Method, Callable[[FloatArray, BoolArray], ScoreCalibration]] = {
 }
 
 
+FOLDS = 5
+"""Parts of a cross-validation; one is held out at a time."""
+
+
 def folds_by_group(groups: ArrayLike, *, folds: int, seed: int = 0) -> NDArray[np.int64]:
     """Which fold each answer belongs to; answers of one group (a video) share a fold.
 
@@ -276,7 +280,6 @@ def cross_validate(
     groups: ArrayLike,
     *,
     method: Method,
-    folds: int = 5,
     seed: int = 0,
 ) -> HeldOut:
     """Judge a method by answers of videos that its fit did not see.
@@ -286,14 +289,13 @@ def cross_validate(
         correct: ``[n]``, whether each answer was right.
         groups: ``[n]``, the video of each answer.
         method: How to fit.
-        folds: How many parts; one is held out at a time.
         seed: Of the folds.
 
     Raises:
         CalibrationError: A fold leaves too little to fit.
     """
     scores, right = checked_answers(raw, correct)
-    fold = folds_by_group(groups, folds=folds, seed=seed)
+    fold = folds_by_group(groups, folds=FOLDS, seed=seed)
     stated = np.full(len(scores), math.nan)
     for index in range(int(fold.max()) + 1):
         held = fold == index
@@ -303,7 +305,7 @@ def cross_validate(
 
 
 def choose_method(
-    raw: ArrayLike, correct: ArrayLike, groups: ArrayLike, *, folds: int = 5, seed: int = 0
+    raw: ArrayLike, correct: ArrayLike, groups: ArrayLike, *, seed: int = 0
 ) -> HeldOut:
     """The method with the lower Brier score on held-out videos.
 
@@ -311,7 +313,6 @@ def choose_method(
         raw: ``[n]``, 0 to 1.
         correct: ``[n]``, whether each answer was right.
         groups: ``[n]``, the video of each answer.
-        folds: How many parts.
         seed: Of the folds.
 
     Raises:
@@ -321,9 +322,7 @@ def choose_method(
     refused: CalibrationError | None = None
     for method in METHODS:
         try:
-            tried.append(
-                cross_validate(raw, correct, groups, method=method, folds=folds, seed=seed)
-            )
+            tried.append(cross_validate(raw, correct, groups, method=method, seed=seed))
         except CalibrationError as error:
             refused = error
     if not tried:

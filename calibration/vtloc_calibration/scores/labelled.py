@@ -12,7 +12,7 @@ import numpy as np
 from vtloc.errors import AnnotationError
 from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.scores.fit import MINIMUM_ANSWERS
-from vtloc_runtime.batch.folder_listing import NamedVideos
+from vtloc_runtime.batch.job_lists.folder_listing import NamedVideos
 from vtloc_runtime.localize.spans.moments import Moment
 
 # Words that say nothing about what is seen; longer ones are compared between sentences.

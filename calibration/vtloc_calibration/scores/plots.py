@@ -16,18 +16,17 @@ if TYPE_CHECKING:
     from vtloc_calibration.scores.report import ScoreReport
 
 _BEFORE, _AFTER, _QUIET, _ISLAND = "#b0b0b0", "#0b6e99", "#707070", "#c4572e"
+_PANEL_WIDTH = 4.6
+"""Inches."""
 
 
 @contextmanager
-def figure(
-    path: Path, *, panels: int = 1, width: float = 4.6, height: float = 4.2
-) -> Iterator[list[Any]]:
+def figure(path: Path, *, panels: int = 1, height: float = 4.2) -> Iterator[list[Any]]:
     """Axes side by side, saved when the block ends; no window, no global state.
 
     Args:
         path: Where to save; the suffix decides the format (``.svg``, ``.png``).
         panels: How many axes.
-        width: Of each, inches.
         height: Of all, inches.
 
     Raises:
@@ -42,7 +41,7 @@ def figure(
         raise MissingExtraError.for_package(
             "matplotlib", extra="calibration", purpose="a plot"
         ) from error
-    drawing = Figure(figsize=(width * panels, height), layout="constrained")
+    drawing = Figure(figsize=(_PANEL_WIDTH * panels, height), layout="constrained")
     FigureCanvasAgg(drawing)
     axes = [drawing.add_subplot(1, panels, index + 1) for index in range(panels)]
     for one in axes:

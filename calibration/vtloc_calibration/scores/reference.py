@@ -42,7 +42,6 @@ def draw_reference(
     localizer: Localizer,
     videos: Sequence[str],
     *,
-    frames: int = FRAMES,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> DrawnReference:
@@ -51,7 +50,6 @@ def draw_reference(
     Args:
         localizer: Encodes the videos.
         videos: Paths; they are decoded in a process of their own.
-        frames: How many frames to draw, in all.
         seed: The same videos and seed give the same frames.
         progress: Called with the number of videos done.
 
@@ -65,8 +63,8 @@ def draw_reference(
             "frames and sentences of the bundle share no space", where=localizer.bundle.path
         )
     random = np.random.default_rng(seed)
-    chosen = sorted(random.permutation(len(videos))[:frames])
-    each = -(-frames // max(1, len(chosen)))
+    chosen = sorted(random.permutation(len(videos))[:FRAMES])
+    each = -(-FRAMES // max(1, len(chosen)))
     unreadable: dict[str, str] = {}
     drawn = []
     with DecoderProcess() as decoder:

@@ -93,15 +93,12 @@ def reliability_bins(
     return tuple(found)
 
 
-def expected_calibration_error(
-    probability: ArrayLike, correct: ArrayLike, *, bins: int = 10
-) -> float:
+def expected_calibration_error(probability: ArrayLike, correct: ArrayLike) -> float:
     """Mean distance between stated probability and observed share, weighted by the bins' counts.
 
     Args:
         probability: ``[n]``, 0 to 1.
         correct: ``[n]``, whether each answer was right.
-        bins: Bins of equal width.
 
     Returns:
         0 (every bin keeps its word) to 1.
@@ -109,7 +106,7 @@ def expected_calibration_error(
     Raises:
         CalibrationError: The arrays do not fit each other.
     """
-    filled = [one for one in reliability_bins(probability, correct, bins=bins) if one.count]
+    filled = [one for one in reliability_bins(probability, correct) if one.count]
     total = sum(one.count for one in filled)
     return sum(one.count * abs(one.stated - one.observed) for one in filled) / total
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.report_files import finite
 from vtloc_calibration.scores.fit import (
+    FOLDS,
     MINIMUM_ANSWERS,
     Method,
     choose_method,
@@ -200,7 +201,6 @@ def calibrate_scores(
     method: Method | None = None,
     target: Target | None = None,
     iou: float = 0.5,
-    folds: int = 5,
     seed: int = 0,
 ) -> ScoreReport:
     """Fit the map and the threshold, and judge both on videos that they did not see.
@@ -213,7 +213,6 @@ def calibrate_scores(
         method: How to fit; None takes the better of the two by cross-validation.
         target: What the threshold is chosen for.
         iou: The overlap from which an answer counts as right.
-        folds: Parts of the cross-validation, by video.
         seed: Of the folds.
 
     Raises:
@@ -237,15 +236,15 @@ def calibrate_scores(
         raw = with_margin(raw, margins, weight)
     inside = raw[present], right[present], videos[present]
     held = (
-        choose_method(*inside, folds=folds, seed=seed)
+        choose_method(*inside, seed=seed)
         if method is None
-        else cross_validate(*inside, method=method, folds=folds, seed=seed)
+        else cross_validate(*inside, method=method, seed=seed)
     )
     fitted = fit(raw[present], right[present], method=held.method)
     fitted = msgspec.structs.replace(fitted, margin_weight=weight)
     evidence = probabilities(raw, fitted) if margins is None else margins
     threshold = _choose_threshold(evidence, right, present, wanted)
-    fold = folds_by_group(videos, folds=folds, seed=seed)
+    fold = folds_by_group(videos, folds=FOLDS, seed=seed)
     unseen_scores = _unseen_scores(raw, right, present, fold, held.method)
     unseen = unseen_scores if margins is None else margins
     unseen_thresholds = _unseen_thresholds(unseen, right, present, fold, wanted)

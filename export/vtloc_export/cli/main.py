@@ -9,7 +9,7 @@ from vtloc_export.cli.models import models_command
 from vtloc_export.cli.onnx import onnx_command
 from vtloc_export.cli.trt import trt_command
 from vtloc_export.cli.verify import verify_command
-from vtloc_runtime.cli.program import VersionOption, new_application, run_program
+from vtloc_runtime.cli.console.program import VersionOption, new_application, run_program
 
 app = new_application()
 

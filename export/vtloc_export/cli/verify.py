@@ -14,7 +14,7 @@ from vtloc_runtime.system.tables import print_table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from vtloc_export.parity.answers import ParityReport
+    from vtloc_export.parity.report import ParityReport
 
 
 def verify_command(
@@ -35,7 +35,7 @@ def verify_command(
     from rich.console import Console
 
     from vtloc_export.errors import ParityError
-    from vtloc_export.parity.answers import verify_bundle
+    from vtloc_export.parity.verification import verify_bundle
 
     console = Console(stderr=True)
     with console.status("opening the bundle") as status:

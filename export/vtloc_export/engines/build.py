@@ -100,7 +100,7 @@ def build_engines(
     Raises:
         EngineError: A network cannot be built for the target, and why.
         BundleError: The bundle lacks the precision, or a file of it was altered.
-        UsageError: The target or the traffic cannot be meant.
+        UsageError: The target or the traffic is invalid.
         OutputError: The bundle's folder cannot be written, or the timing cache is an input or
             another file.
     """

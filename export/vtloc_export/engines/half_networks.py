@@ -41,7 +41,7 @@ def networks_for_tensorrt(
     Args:
         bundle: The bundle.
         precision: ``"fp16"`` or ``"fp32"``.
-        progress: Told of every step of an export.
+        progress: Called with a line for every step of an export.
 
     Raises:
         BundleError: There is no such precision, or the bundle cannot be exported from.

@@ -17,7 +17,8 @@ from vtloc_export.graph.parameter_names import name_parameters
 from vtloc_export.graph.polygraphy_checks import sanitized
 from vtloc_export.graph.simplification import simplify
 from vtloc_export.parity.probes import Lengths, probes
-from vtloc_export.precision.policy import POLICIES, TypedNetwork
+from vtloc_export.precision.policy import POLICIES
+from vtloc_export.precision.typed_network import TypedNetwork
 from vtloc_export.signatures import DYNAMIC_AXES, FLOATING, SIGNATURES, Signature
 from vtloc_runtime.errors import MissingExtraError
 

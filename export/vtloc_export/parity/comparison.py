@@ -58,7 +58,7 @@ def torch_evaluate(module: torch.nn.Module, network: NetworkName) -> Evaluate:
     """Runs a PyTorch module: the network itself, or a typed one in its own precision."""
     import torch
 
-    from vtloc_export.precision.policy import TypedNetwork
+    from vtloc_export.precision.typed_network import TypedNetwork
 
     signature = SIGNATURES[network]
     half = isinstance(module, TypedNetwork) and module.half_precision

@@ -11,7 +11,7 @@ import numpy as np
 from vtloc.annotations.readers import read_split
 from vtloc.errors import AnnotationError
 from vtloc_export.parity.probes import Lengths, probes
-from vtloc_runtime.batch.folder_listing import NamedVideos
+from vtloc_runtime.batch.job_lists.folder_listing import NamedVideos
 from vtloc_runtime.video import FrameSequence
 
 if TYPE_CHECKING:

@@ -7,14 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from vtloc_export.errors import ExportError
-from vtloc_export.precision.policy import HALF_LIMIT, TypedNetwork
+from vtloc_export.precision.policy import HALF_LIMIT
+
+if TYPE_CHECKING:
+    from vtloc_export.precision.typed_network import TypedNetwork
 
 HEADROOM = 0.5
 """Share of half precision's range that a layer may use on probe inputs; real ones go further."""
@@ -69,7 +72,7 @@ class _Recorder(TorchFunctionMode):
 
     def _note(self, layer: str, values: Tensor) -> None:
         wide = values.detach().double()
-        # A number that is none counts as one that is too large.
+        # NaN counts as too large.
         wide = wide.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)
         self.largest[layer] = max(self.largest.get(layer, 0.0), float(wide.abs().max()))
         total, count = self.squares.get(layer, (0.0, 0))
@@ -81,7 +84,7 @@ def activation_ranges(
 ) -> tuple[LayerRange, ...]:
     """The range of every value that a network holds in half precision, largest first.
 
-    Of layers that overflow, the one that did so first comes first.
+    Of layers that overflow, the first to do so comes first.
 
     Args:
         typed: In half precision; what lies on its FP32 islands is not counted.
@@ -122,7 +125,7 @@ def check_ranges(ranges: Sequence[LayerRange], *, network: str) -> None:
             f"{item.layer} {reached}; half precision ends at {HALF_LIMIT:.0f}, "
             f"and {HEADROOM:.0%} of it is kept free",
             where=f"the {network} network in fp16",
-            remedy="Export it in fp32, or make the layer an island in precision/policy.py",
+            remedy="Export it in fp32, or make the layer an island in precision/islands.py",
         )
 
 

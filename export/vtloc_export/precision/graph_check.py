@@ -1,4 +1,4 @@
-"""A half-precision graph held against its policy, node by node."""
+"""Check a half-precision graph against its policy, node by node."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vtloc_export.errors import ExportError
+from vtloc_export.precision.policy import stays_single
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -136,8 +137,6 @@ def _node_violations(
 
 def _weight_violations(graph: GraphProto, policy: PrecisionPolicy) -> Iterator[Violation]:
     from onnx import TensorProto
-
-    from vtloc_export.precision.policy import stays_single  # needs PyTorch; the rest does not
 
     for item in graph.initializer:
         size = 1

@@ -1,104 +1,111 @@
-"""Modules that stay in FP32 because half precision cannot hold what they compute."""
+"""The islands of a half-precision network: functions that compute in FP32."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from vtloc_export.errors import ExportError
-from vtloc_export.precision.activation_ranges import (
-    HEADROOM,
-    LayerRange,
-    activation_ranges,
-    check_ranges,
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+MASKED = -30000.0
+"""Added to the score of a key that must not be seen; finite, also in half precision."""
+
+
+class Islands(TorchFunctionMode):
+    """Computes in FP32 what half precision would overflow or round away.
+
+    Attention is written out on the way, its softmax in FP32: exported as one operator it would
+    hide its own precision. In an FP32 network nothing else changes.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run one PyTorch function, on an island where it needs one."""
+        del types
+        named = dict(kwargs or {})
+        if func is functional.scaled_dot_product_attention:
+            return written_attention(*args, **named)
+        if func not in _ISLANDS:
+            return func(*args, **named)
+        given = next(item for item in (*args, *named.values()) if isinstance(item, Tensor))
+        result = func(*in_single(args), **in_single(named))
+        return result.to(given.dtype) if given.dtype == torch.float16 else result
+
+
+_ISLANDS: frozenset[Callable[..., Any]] = frozenset(
+    {
+        functional.layer_norm,
+        functional.group_norm,
+        functional.softmax,
+        functional.normalize,
+        functional.batch_norm,
+        functional.adaptive_avg_pool2d,
+        functional.avg_pool2d,
+        torch.softmax,
+        torch.layer_norm,
+        torch.mean,
+        torch.sum,
+        torch.norm,
+        torch.linalg.norm,
+        torch.linalg.vector_norm,
+        Tensor.softmax,
+        Tensor.mean,
+        Tensor.sum,
+        Tensor.norm,
+    }
 )
-from vtloc_export.precision.graph_check import LEAST_HALF
-
-if TYPE_CHECKING:
-    import torch
-
-    from vtloc_export.precision.policy import TypedNetwork
-
-_ROUNDS = 24
-_LARGEST_SHARE = 0.8 * (1 - LEAST_HALF)
-"""Share of the parameters that islands may hold: with more, the network is not half precision."""
 
 
-def within_range(
-    make: Callable[[Sequence[str]], TypedNetwork],
-    calls: Callable[[], Iterable[tuple[torch.Tensor, ...]]],
-    *,
-    network: str,
-    spared: Sequence[str] = (),
-) -> tuple[TypedNetwork, tuple[LayerRange, ...], tuple[str, ...]]:
-    """A network in half precision whose values fit, with as few modules in FP32 as that takes.
+def in_single(values: Any) -> Any:
+    """Values in half precision as FP32, however they are nested; all others as they are."""
+    if isinstance(values, Tensor):
+        return values.float() if values.dtype == torch.float16 else values
+    if isinstance(values, tuple):
+        return tuple(in_single(value) for value in values)
+    if isinstance(values, dict):
+        return {name: in_single(value) for name, value in values.items()}
+    return values
 
-    A module whose values come too close to the end of half precision's range computes in FP32. If
-    what it gives still does not fit, so does the module around it.
+
+def written_attention(  # noqa: PLR0917 - the arguments of the function it stands in for
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    **unused: object,
+) -> Tensor:
+    """Scaled dot-product attention from plain operations, its softmax in FP32.
 
     Args:
-        make: Gives the network in half precision, with some modules in FP32.
-        calls: Gives the inputs to measure on.
-        network: Which network, for messages.
-        spared: Modules that stay in FP32 from the start.
-
-    Returns:
-        The network, the range of every value that it holds in half precision, and the modules in
-        FP32.
-
-    Raises:
-        ExportError: Too much of the network would have to stay in FP32; the layer that does not
-            fit is named.
+        query: [..., Q, D]; it is scaled before the product, which half precision then holds.
+        key: [..., K, D].
+        value: [..., K, D].
+        attn_mask: Boolean (True is seen) or added to the scores.
+        dropout_p: Ignored: an exported network does not train.
+        is_causal: Whether position q sees only keys up to q.
+        scale: What the query is multiplied by; one over the root of D by default.
+        unused: Options of the fused function that change no number here.
     """
-    islands = tuple(spared)
-    first: tuple[LayerRange, ...] = ()
-    for _ in range(_ROUNDS):
-        typed = make(islands)
-        ranges = activation_ranges(typed, calls())
-        first = first or ranges
-        loud = [item for item in ranges if item.share > HEADROOM]
-        if not loud:
-            return typed, ranges, islands
-        modules = dict(typed.network.named_modules())
-        # Infinity spreads: of the layers that overflow, only the first is known to do so itself.
-        finite = [item for item in loud if item.share <= 1]
-        named = {_module_of(item.layer, modules) for item in finite or loud[:1]}
-        wider = _widened(islands, named)
-        if wider is None or _share(typed, wider) > _LARGEST_SHARE:
-            break
-        islands = wider
-    check_ranges(first, network=network)
-    raise ExportError(
-        f"{first[0].layer} does not fit half precision",
-        where=f"the {network} network in fp16",
-        remedy="Export it in fp32",
-    )
-
-
-def _module_of(layer: str, modules: dict[str, torch.nn.Module]) -> str:
-    """The module that a layer's values come from; "" for the network itself."""
-    name = layer.partition(":")[0]
-    return name if name in modules else ""
-
-
-def _widened(islands: tuple[str, ...], loud: set[str]) -> tuple[str, ...] | None:
-    """The islands with more modules; None where the whole network would be one."""
-    chosen = set(islands)
-    for name in loud:
-        # What an island gives is still too large for half precision: take what is around it.
-        while name and any(name == one or name.startswith(f"{one}.") for one in islands):
-            name = name.rpartition(".")[0]  # noqa: PLW2901 - climbs to the parent
-        if not name:
-            return None
-        chosen.add(name)
-    return tuple(sorted(one for one in chosen if not any(one.startswith(f"{o}.") for o in chosen)))
-
-
-def _share(typed: TypedNetwork, islands: Sequence[str]) -> float:
-    counts = {name: weight.numel() for name, weight in typed.network.named_parameters()}
-    inside = sum(
-        count
-        for name, count in counts.items()
-        if any(name.startswith(f"{island}.") for island in islands)
-    )
-    return inside / max(1, sum(counts.values()))
+    del dropout_p, unused
+    factor = query.shape[-1] ** -0.5 if scale is None else scale
+    scores = ((query * factor) @ key.transpose(-1, -2)).float()
+    if is_causal:
+        rows = torch.arange(query.shape[-2], device=query.device)
+        columns = torch.arange(key.shape[-2], device=query.device)
+        scores = scores + torch.where(rows[:, None] >= columns[None, :], 0.0, MASKED)
+    if attn_mask is not None:
+        hidden = attn_mask.dtype == torch.bool
+        added = torch.where(attn_mask, 0.0, MASKED) if hidden else attn_mask.float()
+        scores = scores + added
+    return torch.softmax(scores, dim=-1).to(value.dtype) @ value

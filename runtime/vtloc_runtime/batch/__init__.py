@@ -8,10 +8,16 @@ from vtloc_runtime.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.answer import run_jobs
-    from vtloc_runtime.batch.jobs import Job, VideoJobs, group_by_video, read_jobs, read_videos
-    from vtloc_runtime.batch.records import Failure, FoundMoment, Record
+    from vtloc_runtime.batch.job_lists.jobs import (
+        Job,
+        VideoJobs,
+        group_by_video,
+        read_jobs,
+        read_videos,
+    )
+    from vtloc_runtime.batch.results.records import Failure, FoundMoment, Record
     from vtloc_runtime.batch.run import Progress
-    from vtloc_runtime.batch.worker_pool import PipelineOptions
+    from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 
 __all__ = [
@@ -31,16 +37,16 @@ __all__ = [
 
 _HOMES = {
     "run_jobs": "vtloc_runtime.batch.answer",
-    "Job": "vtloc_runtime.batch.jobs",
-    "VideoJobs": "vtloc_runtime.batch.jobs",
-    "group_by_video": "vtloc_runtime.batch.jobs",
-    "read_jobs": "vtloc_runtime.batch.jobs",
-    "read_videos": "vtloc_runtime.batch.jobs",
-    "Failure": "vtloc_runtime.batch.records",
-    "FoundMoment": "vtloc_runtime.batch.records",
-    "Record": "vtloc_runtime.batch.records",
+    "Job": "vtloc_runtime.batch.job_lists.jobs",
+    "VideoJobs": "vtloc_runtime.batch.job_lists.jobs",
+    "group_by_video": "vtloc_runtime.batch.job_lists.jobs",
+    "read_jobs": "vtloc_runtime.batch.job_lists.jobs",
+    "read_videos": "vtloc_runtime.batch.job_lists.jobs",
+    "Failure": "vtloc_runtime.batch.results.records",
+    "FoundMoment": "vtloc_runtime.batch.results.records",
+    "Record": "vtloc_runtime.batch.results.records",
     "Progress": "vtloc_runtime.batch.run",
-    "PipelineOptions": "vtloc_runtime.batch.worker_pool",
+    "PipelineOptions": "vtloc_runtime.batch.workers.worker_pool",
     "FeatureCache": "vtloc_runtime.localize.encoding.feature_cache",
 }
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vtloc_runtime.batch.encode import encode_cached, encode_quickly_cached
-from vtloc_runtime.batch.records import FileState, Record, answer_record, failure_record
-from vtloc_runtime.batch.worker_pool import PipelineOptions, StoppedWorkError, run_tasks
+from vtloc_runtime.batch.results.records import FileState, Record, answer_record, failure_record
+from vtloc_runtime.batch.workers.worker_pool import PipelineOptions, StoppedWorkError, run_tasks
 from vtloc_runtime.errors import DeviceLostError, QueryError, UsageError
 from vtloc_runtime.system.text import unicode_name
 from vtloc_runtime.video.decoders.choice import PROCESSOR
 
 if TYPE_CHECKING:
-    from vtloc_runtime.batch.jobs import Job, VideoJobs
+    from vtloc_runtime.batch.job_lists.jobs import Job, VideoJobs
     from vtloc_runtime.batch.run import Progress
     from vtloc_runtime.errors import ClusterError
     from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
@@ -55,7 +55,7 @@ def run_jobs(
         UsageError: ``moments`` is not a whole number from 1 to 100.
     """
     # Imported here, because the localizer's module loads the networks' packages.
-    from vtloc_runtime.localize.localizer import check_moments
+    from vtloc_runtime.localize.limits import check_moments
 
     check_moments(moments)
     options = options or PipelineOptions()

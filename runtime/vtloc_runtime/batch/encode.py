@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.batch.records import Failure, describe
-from vtloc_runtime.batch.worker_pool import StoppedWorkError
+from vtloc_runtime.batch.results.records import Failure, describe
+from vtloc_runtime.batch.workers.worker_pool import StoppedWorkError
 from vtloc_runtime.errors import DecoderLostError, DeviceLostError, OutputError, VideoError
 from vtloc_runtime.system.text import unicode_name
 from vtloc_runtime.video.isolation.chunks import Read, read_here

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
-from vtloc_runtime.batch.worker_pool import PipelineOptions, run_tasks
+from vtloc_runtime.batch.workers.worker_pool import PipelineOptions, run_tasks
 from vtloc_runtime.system.processors import available_processors
 
 if TYPE_CHECKING:

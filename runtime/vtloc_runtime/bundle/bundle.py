@@ -105,7 +105,7 @@ class Bundle:
         return digest_of({MANIFEST_NAME: self.hashes[MANIFEST_NAME]})
 
     def require(self, digest: str) -> Bundle:
-        """The same bundle, once its digest was found to be the one that is wanted.
+        """The same bundle, once its digest is found to be the wanted one.
 
         Raises:
             BundleError: It has another digest.
@@ -201,8 +201,8 @@ class Bundle:
             file: One of the manifest's.
 
         Raises:
-            BundleError: A file is missing or altered, the network is no ONNX file or reads a file
-                that the manifest does not name, or it might never come to an end.
+            BundleError: A file is missing or altered, the network is not an ONNX file or reads a
+                file that the manifest does not name, or it might never come to an end.
         """
         folder = PurePosixPath(file.file).parent
         external = {}

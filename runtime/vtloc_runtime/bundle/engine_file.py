@@ -1,7 +1,7 @@
 """TensorRT engines inside a bundle: the sidecar's schema, its identity, and reading plans safely.
 
 A plan is a plain ``.plan`` file, as TensorRT writes it, so that NVIDIA's own tools take it. What
-it was made from, for which machine and with which settings stands beside it in a JSON file of the
+it was made from, for which machine and with which settings is in a JSON file beside it of the
 same name. Nothing is deserialized before its hash was checked against that file.
 """
 

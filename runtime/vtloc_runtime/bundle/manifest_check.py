@@ -47,7 +47,7 @@ _SIGNATURES: dict[NetworkName, tuple[dict[str, int], dict[str, int]]] = {
 
 
 def check_manifest(manifest: Manifest, folder: Path) -> None:
-    """Refuse a manifest with a value that cannot be meant, or that contradicts another.
+    """Refuse a manifest with a value that is invalid, or that contradicts another.
 
     Args:
         manifest: What was read.

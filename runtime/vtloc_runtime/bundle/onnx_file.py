@@ -33,7 +33,7 @@ _CHILDREN: Final[Mapping[_Kind, Mapping[int, _Kind]]] = {
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
 }
-"""Fields of ``onnx.proto`` that lead to tensors, by the message that they stand in."""
+"""Fields of ``onnx.proto`` that lead to tensors, by the message that they are in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class OnnxFile:
         where: Where it came from, for messages.
 
     Raises:
-        BundleError: The bytes are no ONNX file, name a file that is not among ``external``, or
+        BundleError: The bytes are not an ONNX file, name a file that is not among ``external``, or
             might never come to an end.
     """
 
@@ -119,8 +119,8 @@ def external_tensors(content: bytes, *, where: object = None) -> tuple[ExternalT
         where: Where they came from, for messages.
 
     Raises:
-        BundleError: The bytes are no ONNX file, or a node repeats a part of the network as often
-            as the network itself decides, which might be without end.
+        BundleError: The bytes are not an ONNX file, or a node repeats a part of the network as
+            often as the network itself decides, which might be without end.
     """
     if content[4:8] == _ORT_FORMAT:
         raise BundleError("the file is in ONNX Runtime's own format, not in ONNX", where=where)

@@ -9,9 +9,8 @@ import typer
 
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.bundle_names import bundle_names, bundles_folder, named_folder
-from vtloc_runtime.cli.main import PROGRAM
-from vtloc_runtime.cli.program import new_application
-from vtloc_runtime.cli.terminal import print_line
+from vtloc_runtime.cli.console.program import new_application
+from vtloc_runtime.cli.console.terminal import PROGRAM, print_line
 from vtloc_runtime.errors import BundleError
 from vtloc_runtime.system.tables import print_table
 from vtloc_runtime.system.text import plain

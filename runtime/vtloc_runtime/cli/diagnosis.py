@@ -46,7 +46,7 @@ class Finding:
 
     Attributes:
         subject: What it is.
-        state: ``ok``; ``absent``, where only some work needs it; ``problem``, to be mended.
+        state: ``ok``; ``absent``, where only some work needs it; ``problem``, to be fixed.
         detail: What was found.
         remedy: What can be done about it.
     """

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtloc_runtime.batch.jobs import read_videos
-from vtloc_runtime.batch.tally import speed_of
+from vtloc_runtime.batch.job_lists.jobs import read_videos
+from vtloc_runtime.batch.results.tally import speed_of
 from vtloc_runtime.bundle.user_folder import bundle_for
-from vtloc_runtime.cli.exit_codes import exit_code_of_failures
-from vtloc_runtime.cli.interrupts import Interruption
-from vtloc_runtime.cli.main import PROGRAM
+from vtloc_runtime.cli.console.exit_codes import exit_code_of_failures
+from vtloc_runtime.cli.console.interrupts import Interruption
+from vtloc_runtime.cli.console.program import new_application
+from vtloc_runtime.cli.console.progress import RunProgress
+from vtloc_runtime.cli.console.terminal import print_note, sandbox_note, write_lines
 from vtloc_runtime.cli.options import RunOptions, with_options
-from vtloc_runtime.cli.program import new_application
-from vtloc_runtime.cli.progress import RunProgress
-from vtloc_runtime.cli.terminal import print_line, sandbox_note, write_lines
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.system.text import ascii_json_controls
 
@@ -49,7 +48,7 @@ def encode(
     resumes after an interruption.
     """
     return encode_videos(
-        read_videos(videos, videos=options.videos_folder, notice=print_line), options
+        read_videos(videos, videos=options.videos_folder, notice=options.note), options
     )
 
 
@@ -106,8 +105,8 @@ def _end_on_loss(
     outcomes: Generator[EncodeOutcome, None, None],
 ) -> Generator[EncodeOutcome, None, None]:
     """End the run if the backend is lost, or the cache can no longer be written."""
-    from vtloc_runtime.batch.lost_backend import end_on_lost_backend
-    from vtloc_runtime.batch.records import PASSING_KINDS
+    from vtloc_runtime.batch.results.records import PASSING_KINDS
+    from vtloc_runtime.batch.workers.lost_backend import end_on_lost_backend
 
     kinds = PASSING_KINDS | {OutputError.kind}
     return end_on_lost_backend(outcomes, lambda outcome: outcome.error, kinds=kinds)
@@ -119,8 +118,8 @@ def _print_summary(
     failed = sum(outcome.error is not None for outcome in outcomes)
     frames = sum(outcome.frames for outcome in outcomes if not outcome.cached)
     length = sum(outcome.duration for outcome in outcomes if not outcome.cached)
-    print_line(
-        f"{PROGRAM}: {'stopped' if stopped else 'done'}: {len(outcomes) - failed} of {total} "
+    print_note(
+        f"{'stopped' if stopped else 'done'}: {len(outcomes) - failed} of {total} "
         f"videos are in the cache, {frames} frames encoded{speed_of(length, seconds)}"
         f"{sandbox_note()}"
     )

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from vtloc_runtime.cli.main import PROGRAM
+from vtloc_runtime.cli.console.program import new_application
+from vtloc_runtime.cli.console.terminal import print_note
 from vtloc_runtime.cli.options import with_options
 from vtloc_runtime.cli.outputs import OutputOptions
-from vtloc_runtime.cli.program import new_application
-from vtloc_runtime.cli.terminal import print_line
 from vtloc_runtime.errors import UsageError
 
 app = new_application()
@@ -32,9 +31,9 @@ def export(
 ) -> int:
     """Write finished results as a page, plots, clips, or a file for another program."""
     # Imported here, so that help does not load the packages of decoders.
-    from vtloc_runtime.batch.results_reader import read_results
+    from vtloc_runtime.batch.results.results_reader import read_results
+    from vtloc_runtime.cli.console.standard_input import StandardInput
     from vtloc_runtime.cli.output_writing import OutputSources, OutputWriter
-    from vtloc_runtime.cli.standard_input import StandardInput
 
     with StandardInput() as standard_input:
         records = read_results(standard_input.replace(results, kind="sentences"))
@@ -49,7 +48,7 @@ def export(
 
     def note(text: str) -> None:
         if not quiet:
-            print_line(f"{PROGRAM}: {text}")
+            print_note(text)
 
     written = OutputWriter(options, OutputSources(inputs=inputs), note).write(records)
     if written:

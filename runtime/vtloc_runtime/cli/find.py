@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from vtloc_runtime.cli.console.program import VersionOption, new_application
 from vtloc_runtime.cli.options import RunOptions, with_options
 from vtloc_runtime.cli.outputs import OutputOptions
-from vtloc_runtime.cli.program import VersionOption, new_application
 
 _EPILOG = """
 Other commands: vtloc-run search (search a library of videos), vtloc-run serve (a page and an HTTP

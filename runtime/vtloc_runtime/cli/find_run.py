@@ -12,29 +12,34 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from vtloc_runtime.batch.answer import AnswerVideos
-from vtloc_runtime.batch.fingerprint import run_fingerprint
-from vtloc_runtime.batch.jobs import Job, VideoJobs, group_by_video, input_files, read_jobs
-from vtloc_runtime.batch.lost_backend import end_on_lost_backend
-from vtloc_runtime.batch.records import Record, encode_record
-from vtloc_runtime.batch.results_file import ResultsFile
-from vtloc_runtime.batch.resume import take_done
-from vtloc_runtime.batch.sentences import read_sentences
-from vtloc_runtime.batch.tally import RunTally
+from vtloc_runtime.batch.job_lists.job_files import read_sentences
+from vtloc_runtime.batch.job_lists.jobs import (
+    Job,
+    VideoJobs,
+    group_by_video,
+    input_files,
+    read_jobs,
+)
+from vtloc_runtime.batch.results.fingerprint import run_fingerprint
+from vtloc_runtime.batch.results.records import Record, encode_record
+from vtloc_runtime.batch.results.results_file import ResultsFile
+from vtloc_runtime.batch.results.resume import take_done
+from vtloc_runtime.batch.results.tally import RunTally
+from vtloc_runtime.batch.workers.lost_backend import end_on_lost_backend
 from vtloc_runtime.bundle.user_folder import bundle_for
-from vtloc_runtime.cli.exit_codes import exit_code_of_failures
-from vtloc_runtime.cli.interrupts import Interruption, Stopped
-from vtloc_runtime.cli.main import PROGRAM
-from vtloc_runtime.cli.output_writing import OutputSources, OutputWriter
-from vtloc_runtime.cli.outputs import STANDARD_STREAM, OutputOptions
-from vtloc_runtime.cli.progress import RunProgress
-from vtloc_runtime.cli.standard_input import StandardInput
-from vtloc_runtime.cli.terminal import (
+from vtloc_runtime.cli.console.exit_codes import exit_code_of_failures
+from vtloc_runtime.cli.console.interrupts import Interruption, Stopped
+from vtloc_runtime.cli.console.progress import RunProgress
+from vtloc_runtime.cli.console.standard_input import StandardInput
+from vtloc_runtime.cli.console.terminal import (
     print_failures,
-    print_line,
+    print_note,
     print_records,
     sandbox_note,
     write_lines,
 )
+from vtloc_runtime.cli.output_writing import OutputSources, OutputWriter
+from vtloc_runtime.cli.outputs import STANDARD_STREAM, OutputOptions
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.questions.picture_encoder import check_shared
@@ -47,7 +52,7 @@ from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vtloc_runtime.batch.records import Failure
+    from vtloc_runtime.batch.results.records import Failure
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.cli.find import FindOptions
     from vtloc_runtime.cli.options import RunOptions
@@ -78,7 +83,6 @@ def run_find(
         if outputs.prints:
             raise UsageError("two outputs cannot both go to standard output")
         options = replace(options, out=None, json=True)
-    messages = _Messages(quiet=run_options.quiet)
     with StandardInput() as standard_input:
         queries = list(options.query or [])
         if options.queries is not None:
@@ -91,7 +95,7 @@ def run_find(
             queries,
             like=options.like or (),
             videos=run_options.videos_folder,
-            notice=messages.show,
+            notice=run_options.note,
             names=standard_input.names,
         )
         bundle = run_options.open_bundle()
@@ -108,28 +112,13 @@ def run_find(
             bundle = bundle.always_answering()
         named = [("a video or list of this run", one) for one in inputs]
         find_run = _FindRun(
-            bundle, jobs, options, outputs, run_options, messages, standard_input.names, named
+            bundle, jobs, options, outputs, run_options, standard_input.names, named
         )
         try:
             return find_run.run()
         except Stopped as interrupt:
-            print_line(f"{PROGRAM}: stopped")
+            print_note("stopped")
             return interrupt.exit_code
-
-
-@dataclass(frozen=True, slots=True)
-class _Messages:
-    """Lines for people on standard error.
-
-    Attributes:
-        quiet: Show none.
-    """
-
-    quiet: bool
-
-    def show(self, text: str) -> None:
-        if not self.quiet:
-            print_line(f"{PROGRAM}: {text}")
 
 
 @dataclass
@@ -141,7 +130,6 @@ class _FindRun:
     options: FindOptions
     outputs: OutputOptions
     run_options: RunOptions
-    messages: _Messages
     names: Mapping[str, str]
     """What records call videos whose path says nothing."""
     inputs: list[tuple[str, str]]
@@ -222,7 +210,7 @@ class _FindRun:
                 limits=self.run_options.decoder_limits,
                 paths=paths,
             )
-            return OutputWriter(self.outputs, sources, self.messages.show).write(ordered)
+            return OutputWriter(self.outputs, sources, self.run_options.note).write(ordered)
 
     def _answer(
         self, results: ResultsFile | None, fingerprint: str, cache: FeatureCache | None
@@ -291,7 +279,7 @@ class _FindRun:
                 print_records(records)
         videos = group_by_video(job for job in self.jobs if unicode_name(job.id) not in done)
         if done and videos:
-            self.messages.show(f"{len(done)} of {len(self.jobs)} sentences are answered already")
+            self.run_options.note(f"{len(done)} of {len(self.jobs)} sentences are answered already")
         return videos
 
     def _add(self, record: Record, *, earlier: bool = False) -> None:
@@ -316,14 +304,14 @@ class _FindRun:
     def _summarize(self, written: list[Path], *, stopped: bool) -> None:
         options = self.options
         if stopped:
-            self.messages.show(
+            self.run_options.note(
                 f"stopped: {self.tally.records} of {len(self.jobs)} sentences are answered; "
                 "run the same command again to resume"
             )
         elif options.out is not None or self.outputs.wanted or sys.stdout.isatty():
             paths = [str(path) for path in (options.out, *written) if path is not None]
             places = f", written to {' and '.join(paths)}" if paths else ""
-            self.messages.show(f"{self.tally}{places}{self.tally.speed}{sandbox_note()}")
+            self.run_options.note(f"{self.tally}{places}{self.tally.speed}{sandbox_note()}")
 
 
 @contextmanager
@@ -336,8 +324,8 @@ def _results_file(options: FindOptions, fingerprint: str) -> Iterator[ResultsFil
     ) as results:
         if results.kept_aside is not None:
             lines = "line was" if results.damaged == 1 else "lines were"
-            print_line(
-                f"{PROGRAM}: {options.out}: {results.damaged} damaged {lines} removed; "
+            print_note(
+                f"{options.out}: {results.damaged} damaged {lines} removed; "
                 f"the old file is {results.kept_aside}"
             )
         yield results

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from vtloc_runtime.cli.program import completion_variable, run_program
+from vtloc_runtime.cli.console.program import completion_variable, run_program
+from vtloc_runtime.cli.console.terminal import PROGRAM
 
 if TYPE_CHECKING:
     import typer
 
-PROGRAM = "vtloc-run"
 COMMANDS = ("encode", "search", "serve", "mcp", "doctor", "bench", "bundles", "export")
 """Commands, each in the module of its name; a video so named is given as ``./doctor``."""
 

@@ -20,7 +20,7 @@ import typer
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.bundle_names import find_bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME
-from vtloc_runtime.cli.terminal import print_line
+from vtloc_runtime.cli.console.terminal import print_note
 from vtloc_runtime.errors import BundleError, OutputError
 from vtloc_runtime.localize.encoding.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.system.cache_folder import DEFAULT_CACHE_BYTES, FOLDER_VARIABLE
@@ -28,7 +28,7 @@ from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.run import LocalRun, Progress, VideoWork
-    from vtloc_runtime.batch.worker_pool import PipelineOptions
+    from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
     from vtloc_runtime.cluster.launch import ClusterRun
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 
@@ -218,6 +218,11 @@ class RunOptions(NetworkOptions):
     ] = None
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress and no summary.")] = False
 
+    def note(self, text: str) -> None:
+        """Show people a line, unless the run is quiet."""
+        if not self.quiet:
+            print_note(text)
+
     def open_bundle(self) -> Bundle:
         """Open the bundle, with the frame rate that was asked for.
 
@@ -258,7 +263,7 @@ class RunOptions(NetworkOptions):
             BackendError: The sandbox is required, and not complete.
         """
         # Imported here and below, so that help does not load the packages of decoders and networks.
-        from vtloc_runtime.batch.worker_pool import PipelineOptions
+        from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
         from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
         if self.require_sandbox:
@@ -288,7 +293,7 @@ class RunOptions(NetworkOptions):
         except OutputError as error:
             if os.environ.get(FOLDER_VARIABLE):
                 raise
-            print_line(f"vtloc-run: warning: no feature cache: {error}")
+            print_note(f"warning: no feature cache: {error}")
             return None
 
     def localizer_options(self, decoding: str | None = None) -> dict[str, Any]:
@@ -333,11 +338,11 @@ class RunOptions(NetworkOptions):
         localizer = self.localizer_options(decoding)
         if self.ray is None:
             from vtloc_runtime.batch.run import LocalRun
-            from vtloc_runtime.batch.worker_decoders import describe_decoders
+            from vtloc_runtime.batch.workers.worker_decoders import describe_decoders
 
-            if self.decoder != "cpu" and not self.quiet:
+            if self.decoder != "cpu":
                 workers = pipeline.decoders()[: pipeline.workers_for(len(tasks))]
-                print_line(f"vtloc-run: decoding: {describe_decoders(workers)}")
+                self.note(f"decoding: {describe_decoders(workers)}")
             return LocalRun(
                 bundle, tasks, work, localizer=localizer, options=pipeline, progress=progress
             )

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vtloc_runtime import __version__
-from vtloc_runtime.cli.main import PROGRAM
+from vtloc_runtime.cli.console.terminal import PROGRAM, print_note, write_lines
 from vtloc_runtime.cli.outputs import STANDARD_STREAM, OutputOptions
-from vtloc_runtime.cli.terminal import print_line, write_lines
 from vtloc_runtime.errors import OutputError, VideoError
 from vtloc_runtime.handover.clips import cut_clips, plan_clips
 from vtloc_runtime.handover.file_names import unique_names
@@ -27,7 +26,7 @@ from vtloc_runtime.system.atomic_write import atomic_write
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:
-    from vtloc_runtime.batch.records import Record
+    from vtloc_runtime.batch.results.records import Record
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.video.film_facts import FilmFacts
     from vtloc_runtime.video.isolation.limits import DecoderLimits
@@ -157,7 +156,7 @@ class OutputWriter:
             for outcome in cut_clips(jobs, folder, decoder):
                 if outcome.error is not None:
                     failed += 1
-                    print_line(f"{PROGRAM}: clip {outcome.job.name}: {outcome.error}")
+                    print_note(f"clip {outcome.job.name}: {outcome.error}")
         self.note(f"{len(jobs) - failed} of {len(jobs)} clips were cut")
         if jobs and failed == len(jobs):
             raise OutputError("no clip could be cut", where=path)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtloc_runtime.batch.results_file import holds_results
+from vtloc_runtime.batch.results.results_file import holds_results
 from vtloc_runtime.errors import MissingExtraError, OutputError, UsageError
 from vtloc_runtime.handover.file_names import CLIP_FIELDS, CLIP_TEMPLATE, check_template
 from vtloc_runtime.handover.folder import OutputFolder

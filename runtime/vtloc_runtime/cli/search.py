@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from vtloc_runtime.cli.console.program import new_application
 from vtloc_runtime.cli.options import RunOptions, with_options
 from vtloc_runtime.cli.outputs import OutputOptions
-from vtloc_runtime.cli.program import new_application
 
 app = new_application()
 

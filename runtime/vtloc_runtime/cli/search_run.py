@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.batch.jobs import check_pictures, input_files, read_videos
-from vtloc_runtime.batch.records import Record, encode_record
+from vtloc_runtime.batch.job_lists.jobs import check_pictures, input_files, read_videos
+from vtloc_runtime.batch.results.records import Record, encode_record
 from vtloc_runtime.bundle.user_folder import bundle_for
-from vtloc_runtime.cli.exit_codes import exit_code_of_failures
-from vtloc_runtime.cli.interrupts import Interruption
-from vtloc_runtime.cli.main import PROGRAM
+from vtloc_runtime.cli.console.exit_codes import exit_code_of_failures
+from vtloc_runtime.cli.console.interrupts import Interruption
+from vtloc_runtime.cli.console.progress import RunProgress
+from vtloc_runtime.cli.console.terminal import (
+    print_note,
+    print_ranking,
+    sandbox_note,
+    write_lines,
+)
 from vtloc_runtime.cli.output_writing import OutputSources, OutputWriter
-from vtloc_runtime.cli.progress import RunProgress
-from vtloc_runtime.cli.terminal import print_line, print_ranking, sandbox_note, write_lines
 from vtloc_runtime.errors import OutputError, UsageError
 from vtloc_runtime.library.search import Library, SearchOptions
-from vtloc_runtime.localize.localizer import Localizer, check_moments
+from vtloc_runtime.localize.limits import check_moments
+from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.questions.question import Picture, Query
 from vtloc_runtime.localize.questions.tokenizer import clean_query
 from vtloc_runtime.report.evidence import Evidence, read_evidence
@@ -30,7 +35,7 @@ from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vtloc_runtime.batch.worker_pool import PipelineOptions
+    from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.cli.options import RunOptions
     from vtloc_runtime.cli.outputs import OutputOptions
@@ -61,8 +66,7 @@ def run_search(
             "a library is searched on one machine",
             remedy="Encode the films on the cluster first: vtloc-run encode LIBRARY --ray ADDRESS",
         )
-    notice = _notice(options)
-    videos = read_videos(library, videos=options.videos_folder, notice=notice)
+    videos = read_videos(library, videos=options.videos_folder, notice=options.note)
     bundle = options.open_bundle()
     inputs = [*input_files(library), *videos, *(request.like or ())]
     most = min(len(videos), request.top * len(queries))
@@ -79,16 +83,16 @@ def run_search(
             pipeline.cache,
             pipeline=pipeline,
             listing=lambda: videos,
-            notice=notice,
+            notice=options.note,
         )
         run = _SearchRun(
             localizer, pipeline.cache, films, queries, request, outputs, options, inputs
         )
-        return run.run(notice)
+        return run.run()
 
 
 def _read_request(request: SearchRequest, outputs: OutputOptions) -> list[Query]:
-    """The questions; refuses what cannot be meant, before anything is opened."""
+    """The questions; refuses invalid ones before anything is opened."""
     sentences = request.query or []
     for sentence in sentences:
         clean_query(sentence)
@@ -133,7 +137,7 @@ class _SearchRun:
     options: RunOptions
     inputs: list[str]
 
-    def run(self, notice: Callable[[str], None]) -> int:
+    def run(self) -> int:
         """Search, show the films, write the outputs, and return the exit code."""
         self._check_queries()
         interrupted = self._update()
@@ -147,8 +151,8 @@ class _SearchRun:
             if self.outputs.wanted:
                 found += records
         if self.outputs.wanted:
-            for path in self._write(found, notice):
-                notice(f"written to {path}")
+            for path in self._write(found):
+                self.options.note(f"written to {path}")
         if not self.options.quiet:
             _summarize(self.films)
         failures = Counter(failure.kind for failure in self.films.failures.values())
@@ -183,14 +187,14 @@ class _SearchRun:
                 stop=lambda: interruption.asked,
             )
         if interruption.asked and films.waiting:
-            print_line(
-                f"{PROGRAM}: stopped: {len(films.waiting)} films are not indexed yet; run the "
+            print_note(
+                f"stopped: {len(films.waiting)} films are not indexed yet; run the "
                 "same command again to resume"
             )
             return interruption.exit_code
         return None
 
-    def _write(self, records: Sequence[Record], notice: Callable[[str], None]) -> list[Path]:
+    def _write(self, records: Sequence[Record]) -> list[Path]:
         """Write the page, and whatever else was asked for; films keep their order."""
         asked = self.request.query or [""]
         questions = {
@@ -209,15 +213,7 @@ class _SearchRun:
                 limits=self.options.decoder_limits,
                 paths={unicode_name(video): video for video in self.films.films},
             )
-            return OutputWriter(self.outputs, sources, notice).write(records)
-
-
-def _notice(options: RunOptions) -> Callable[[str], None]:
-    def show(line: str) -> None:
-        if not options.quiet:
-            print_line(f"{PROGRAM}: {line}")
-
-    return show
+            return OutputWriter(self.outputs, sources, self.options.note).write(records)
 
 
 def _show(records: list[Record], *, json: bool) -> None:
@@ -230,7 +226,7 @@ def _show(records: list[Record], *, json: bool) -> None:
 def _summarize(films: Library) -> None:
     for video, failure in films.failures.items():
         advice = f". {failure.remedy}" if failure.remedy else ""
-        print_line(f"{PROGRAM}: {failure.kind} error: {video}: {failure.what}{advice}")
+        print_note(f"{failure.kind} error: {video}: {failure.what}{advice}")
     readable = len(films.films) - len(films.failures)
     seconds = sum(film.duration for film in films.films.values())
-    print_line(f"{PROGRAM}: searched {readable} films, {seconds / 3600:.1f} hours{sandbox_note()}")
+    print_note(f"searched {readable} films, {seconds / 3600:.1f} hours{sandbox_note()}")

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vtloc_runtime.bundle.user_folder import bundle_for
-from vtloc_runtime.cli.main import PROGRAM
+from vtloc_runtime.cli.console.program import new_application
+from vtloc_runtime.cli.console.terminal import print_note
 from vtloc_runtime.cli.options import NetworkOptions, with_options
-from vtloc_runtime.cli.program import new_application
-from vtloc_runtime.cli.terminal import print_line
 from vtloc_runtime.errors import MissingExtraError
 from vtloc_runtime.system.cache_folder import DEFAULT_CACHE_BYTES
 from vtloc_runtime.system.processors import available_processors
@@ -80,7 +79,7 @@ def serve(
     """Serve a page and an HTTP API that find moments in the videos of some folders.
 
     Only videos below the folders are served, and links are not followed. There are no passwords:
-    anybody who reaches the port can watch the videos.
+    anyone who reaches the port can watch the videos.
     """
     # Imported here, so that help does not load the packages of the service.
     try:
@@ -107,8 +106,8 @@ def serve(
         limits=DecoderLimits(require_sandbox=options.require_sandbox),
     )
     if not chosen.is_local:
-        print_line(
-            f"{PROGRAM}: warning: {options.host} is reachable from other machines, and there are "
+        print_note(
+            f"warning: {options.host} is reachable from other machines, and there are "
             "no passwords; put a proxy with passwords and TLS in front of the service"
         )
     bundle = bundle_for(network.open_bundle(), network.backend)
@@ -130,5 +129,5 @@ def serve(
         folders,
         cache,
         chosen,
-        ready=lambda address: print_line(f"{PROGRAM}: serving at {address}"),
+        ready=lambda address: print_note(f"serving at {address}"),
     )

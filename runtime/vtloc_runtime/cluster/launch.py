@@ -13,7 +13,7 @@ from vtloc_runtime.video.decoders.choice import PROCESSOR
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.run import VideoWork
-    from vtloc_runtime.batch.worker_pool import PipelineOptions
+    from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.cluster.connection import Cluster
 

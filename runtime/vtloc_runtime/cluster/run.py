@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from vtloc_runtime.batch.worker_pool import in_task_order
+from vtloc_runtime.batch.workers.worker_pool import in_task_order
 from vtloc_runtime.cluster.start_counter import StartCounter
 from vtloc_runtime.cluster.worker import FAULT, Worker, WorkerPlan, check_node
 from vtloc_runtime.errors import ClusterError, UsageError

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from vtloc_runtime.batch.worker_decoders import AUTO, open_readers, worker_decoders
+from vtloc_runtime.batch.workers.worker_decoders import AUTO, open_readers, worker_decoders
 from vtloc_runtime.errors import ClusterError, DeviceLostError
 from vtloc_runtime.video.decoders.choice import PROCESSOR
 

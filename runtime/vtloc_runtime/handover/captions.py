@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vtloc_runtime.system.text import plain
 
 if TYPE_CHECKING:
-    from vtloc_runtime.batch.records import Record
+    from vtloc_runtime.batch.results.records import Record
 
 _WEBVTT = "WEBVTT - moments found by vtloc"
 _SHORTEST = 0.001
@@ -23,7 +23,7 @@ def format_time(seconds: float, separator: str = ".") -> str:
 
     Args:
         seconds: 0 or more.
-        separator: What stands before the milliseconds.
+        separator: What comes before the milliseconds.
     """
     milliseconds = round(seconds * 1000)
     minutes, rest = divmod(milliseconds, 60_000)

@@ -12,7 +12,7 @@ from vtloc_runtime.handover.captions import cue_text
 from vtloc_runtime.system.text import unicode_name
 
 if TYPE_CHECKING:
-    from vtloc_runtime.batch.records import Record
+    from vtloc_runtime.batch.results.records import Record
 
 _FFMETADATA = ";FFMETADATA1\n; moments found by vtloc\n"
 _SPECIAL = re.compile(r"([=;#\\])")

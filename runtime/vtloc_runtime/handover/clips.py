@@ -14,7 +14,7 @@ from vtloc_runtime.video.cutting import CutOptions, Muxer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vtloc_runtime.batch.records import Record
+    from vtloc_runtime.batch.results.records import Record
     from vtloc_runtime.handover.folder import OutputFolder
     from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 

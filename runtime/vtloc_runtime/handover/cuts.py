@@ -15,7 +15,7 @@ from vtloc_runtime.handover.captions import cue_text
 from vtloc_runtime.system.text import plain
 
 if TYPE_CHECKING:
-    from vtloc_runtime.batch.records import Record
+    from vtloc_runtime.batch.results.records import Record
     from vtloc_runtime.video.film_facts import FilmFacts
 
 _NTSC = Fraction(1000, 1001)

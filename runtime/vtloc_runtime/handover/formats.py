@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.batch.results_file import holds_results
+from vtloc_runtime.batch.results.results_file import holds_results
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.handover import captions, chapters, fcpxml, tables, timelines
 from vtloc_runtime.handover.file_names import unique_names
 
 if TYPE_CHECKING:
-    from vtloc_runtime.batch.records import Record
+    from vtloc_runtime.batch.results.records import Record
     from vtloc_runtime.handover.cuts import Cut, FrameRate
     from vtloc_runtime.video.film_facts import FilmFacts
 

@@ -7,12 +7,12 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.batch.records import encode_record
+from vtloc_runtime.batch.results.records import encode_record
 from vtloc_runtime.handover.captions import format_time
 from vtloc_runtime.system.text import plain
 
 if TYPE_CHECKING:
-    from vtloc_runtime.batch.records import Record
+    from vtloc_runtime.batch.results.records import Record
 
 _COLUMNS = (
     "id", "video", "query", "rank", "start", "end", "score", "start_time", "end_time", "presence",
@@ -22,7 +22,7 @@ _HEADING = ",".join(_COLUMNS).encode() + b"\r\n"
 
 
 def write_json_lines(records: Sequence[Record]) -> bytes:
-    """Records as they stand in a results file."""
+    """Records as they are in a results file."""
     return b"".join(encode_record(record) for record in records)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from vtloc_runtime.batch.records import Failure  # noqa: TC001 - msgspec reads the types
+from vtloc_runtime.batch.results.records import Failure  # noqa: TC001 - msgspec reads the types
 from vtloc_runtime.errors import FeatureError
 from vtloc_runtime.localize.encoding.file_identity import FileState  # noqa: TC001 - likewise
 from vtloc_runtime.system.atomic_write import atomic_write

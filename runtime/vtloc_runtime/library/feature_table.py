@@ -118,7 +118,7 @@ def map_table(path: Path, total: int, width: int) -> NDArray[np.float16]:
         ``[total, width]``.
 
     Raises:
-        FeatureError: It is no table of this width, or ends too soon.
+        FeatureError: It is not a table of this width, or ends too soon.
         OSError: It cannot be opened.
     """
     with path.open("rb") as file:

@@ -17,8 +17,8 @@ import numpy as np
 
 import vtloc_runtime
 from vtloc_runtime.batch.answer import AnswerVideos
-from vtloc_runtime.batch.jobs import Job, VideoJobs, read_videos
-from vtloc_runtime.batch.worker_pool import PipelineOptions
+from vtloc_runtime.batch.job_lists.jobs import Job, VideoJobs, read_videos
+from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.library.closest import closest_cosines
 from vtloc_runtime.library.index import LibraryIndex, Snapshot
@@ -31,7 +31,7 @@ from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from vtloc_runtime.batch.records import Failure, Record
+    from vtloc_runtime.batch.results.records import Failure, Record
     from vtloc_runtime.batch.run import Progress
     from vtloc_runtime.library.catalogue import Film
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
@@ -206,15 +206,12 @@ class Library:
         self,
         queries: Query | Iterable[Query],
         options: SearchOptions | None = None,
-        *,
-        run: str = "",
     ) -> Iterator[list[Record]]:
         """Search the films that are in the index.
 
         Args:
             queries: One question, or several in a list, as ``Localizer.localize`` takes them.
             options: What to return.
-            run: Fingerprint of everything that answers depend on; it is copied into the records.
 
         Yields:
             The records of one question, the film that shows it most clearly first. Each is the
@@ -235,7 +232,6 @@ class Library:
             self._cache,
             self._pipeline,
             chosen,
-            run,
             self._notice,
         ) as questions:
             encoded = questions.encode(asked)
@@ -260,7 +256,6 @@ class _Questions:
     cache: FeatureCache
     pipeline: PipelineOptions
     options: SearchOptions
-    run: str
     notice: Callable[[str], None]
     readers: queue.SimpleQueue[Read] = field(default_factory=queue.SimpleQueue)
 
@@ -311,7 +306,7 @@ class _Questions:
         return [record for record in kept if record is not None]
 
     def _ask(self, video: str, question: Question) -> Record:
-        work = AnswerVideos(self.options.moments, self.run, self.cache)
+        work = AnswerVideos(self.options.moments, "", self.cache)
         jobs = VideoJobs(video, (Job.from_question(video, question),))
         with self._reader() as read:
             return work.do(self.localizer, jobs, read)[0]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from vtloc_runtime.batch.encode import encode_with_retry
-from vtloc_runtime.batch.lost_backend import end_on_lost_backend
-from vtloc_runtime.batch.records import PASSING_KINDS, describe
-from vtloc_runtime.batch.worker_pool import PipelineOptions, StoppedWorkError, run_tasks
+from vtloc_runtime.batch.results.records import PASSING_KINDS, describe
+from vtloc_runtime.batch.workers.lost_backend import end_on_lost_backend
+from vtloc_runtime.batch.workers.worker_pool import PipelineOptions, StoppedWorkError, run_tasks
 from vtloc_runtime.errors import DecoderLostError, DeviceLostError, VideoError
 from vtloc_runtime.library.catalogue import Film, film_name
 from vtloc_runtime.library.feature_table import pack

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.digest import DIGEST_VARIABLE
@@ -19,6 +18,7 @@ from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.localize.encoding.frame_dedup import DEFAULT_REUSE
 from vtloc_runtime.localize.encoding.video_encoder import Observer, VideoEncoder, notify
 from vtloc_runtime.localize.fine_ends import STEP, instants_around, refine
+from vtloc_runtime.localize.limits import check_moments, check_names, check_numbers
 from vtloc_runtime.localize.questions.picture_encoder import PictureEncoder
 from vtloc_runtime.localize.questions.question import (
     EncodedQuestion,
@@ -30,18 +30,15 @@ from vtloc_runtime.localize.questions.question_encoder import QuestionEncoder
 from vtloc_runtime.localize.questions.text_encoder import DEFAULT_KEPT, SentenceEncoder
 from vtloc_runtime.localize.questions.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.quick_search import QuickEncoder
-from vtloc_runtime.localize.spans.span_times import (
-    longest_moment,
-)
+from vtloc_runtime.localize.spans.span_times import longest_moment
 from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.load import Placement, open_networks
 from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
-from vtloc_runtime.system.arguments import check_real, check_text, check_whole
+from vtloc_runtime.system.closing import Closing
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
     from vtloc_runtime.bundle.manifest import NetworkName
     from vtloc_runtime.localize.spans.moments import Localization
@@ -50,15 +47,20 @@ if TYPE_CHECKING:
 
 _BATCH_ON_CPU = 16
 _BATCH_ON_GPU = 64
-_MOST_THREADS = 4096
-_LARGEST_BATCH = 65_536
-_MOST_KEPT = 10**9
-_LONGEST_RUN = 10.0**6
-MOST_MOMENTS = 100
-"""Moments of one sentence that can be asked for."""
 
 
-class Localizer:
+class AnswerOptions(TypedDict, total=False):
+    """The options of :meth:`Localizer.localize`, which describes them."""
+
+    moments: int
+    alignment: bool
+    quick: bool
+    curve: bool
+    fine: bool
+    read: Read
+
+
+class Localizer(Closing):
     """Finds the moments of videos that sentences describe; safe to call from several threads.
 
     Open one with :meth:`open`; the networks are loaded once and shared.
@@ -72,7 +74,7 @@ class Localizer:
         decoding: How logits become moments; None does as the bundle says.
         decoder: What decodes videos where a call does not say.
         kept_sentences: Distinct sentences whose encoding is remembered.
-        observer: Told of each stage as it ends.
+        observer: Called with each stage as it ends.
     """
 
     def __init__(
@@ -163,26 +165,19 @@ class Localizer:
                 thread ran it; the stages are ``decode``, ``encode`` and ``localize``.
 
         Raises:
-            UsageError: An argument cannot be meant; the message names it.
+            UsageError: An argument is invalid; the message names it.
             BundleError: The bundle is missing, altered, of another digest, or lacks the precision.
             BackendError: The backend is unknown or cannot serve here.
             EngineError: No TensorRT engine fits this machine.
             UsageError: ``fps`` or ``decoding`` makes no sense.
             MissingExtraError: The backend's package is not installed.
         """
-        _check_options(
+        check_numbers(
             threads=threads, batch=batch, reuse=reuse, kept=kept_sentences, timeout=run_timeout
         )
-        names = {
-            "backend": backend,
-            "device": device,
-            "precision": precision,
-            "decoding": decoding,
-            "decoder": decoder,
-        }
-        for option, text in names.items():
-            if text is not None:
-                check_text(text, option)
+        check_names(
+            backend=backend, device=device, precision=precision, decoding=decoding, decoder=decoder
+        )
         if decoder != "cpu":
             from vtloc_runtime.video.decoders.choice import require_decoder
 
@@ -271,7 +266,7 @@ class Localizer:
         Args:
             source: A path, bytes, an open binary file, or frames with their times.
             options: How to read it; sampling and preprocessing come from the bundle.
-            progress: Told the time of the last encoded frame, seconds, now and then.
+            progress: Called with the time of the last encoded frame, seconds, now and then.
             timeout: Seconds, by the wall's clock, after which the video is given up; None waits
                 as long as it takes.
             known: What a quick search has seen of the same video: only the rest is encoded.
@@ -322,16 +317,7 @@ class Localizer:
 
     @overload
     def localize(
-        self,
-        video: Any,
-        queries: Query,
-        *,
-        moments: int = 1,
-        alignment: bool = False,
-        quick: bool = False,
-        curve: bool = False,
-        fine: bool = False,
-        read: Read = read_here,
+        self, video: Any, queries: Query, **options: Unpack[AnswerOptions]
     ) -> Localization: ...
 
     @overload
@@ -339,13 +325,7 @@ class Localizer:
         self,
         video: Any,
         queries: list[Query] | list[str] | Iterable[Query],
-        *,
-        moments: int = 1,
-        alignment: bool = False,
-        quick: bool = False,
-        curve: bool = False,
-        fine: bool = False,
-        read: Read = read_here,
+        **options: Unpack[AnswerOptions],
     ) -> list[Localization]: ...
 
     def localize(
@@ -491,17 +471,6 @@ class Localizer:
         for network in self._networks.values():
             network.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _check_features(self, video: EncodedVideo) -> None:
         visual = self.bundle.manifest.networks["visual"]
         width = visual.dims.get("feature", video.rows.shape[1])
@@ -514,28 +483,3 @@ class Localizer:
             )
         # Else they would pass for a video that does not show what is asked for.
         check_finite(video.rows, what="video's features", network="visual")
-
-
-def _check_options(
-    *, threads: object, batch: object, reuse: object, kept: object, timeout: object
-) -> None:
-    if threads is not None:
-        check_whole(threads, "threads", least=1, most=_MOST_THREADS)
-    if batch is not None:
-        check_whole(batch, "batch", least=1, most=_LARGEST_BATCH)
-    check_real(reuse, "reuse", least=0, most=255)
-    check_whole(kept, "kept_sentences", least=0, most=_MOST_KEPT)
-    check_real(timeout, "run_timeout", least=0.001, most=_LONGEST_RUN)
-
-
-def check_moments(moments: object) -> int:
-    """How many moments of one sentence are wanted, once that can be meant.
-
-    Raises:
-        UsageError: It is not a whole number from 1 to ``MOST_MOMENTS``.
-    """
-    if isinstance(moments, numbers.Integral) and not 1 <= int(moments) <= MOST_MOMENTS:
-        raise UsageError(
-            f"{moments} moments cannot be found", remedy=f"Ask for 1 to {MOST_MOMENTS}"
-        )
-    return check_whole(moments, "moments", least=1, most=MOST_MOMENTS)

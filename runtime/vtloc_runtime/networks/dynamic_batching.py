@@ -16,9 +16,9 @@ Run: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 class DynamicBatcher:
     """Runs a network over frames, joining the batches that wait while it is busy.
 
-    No thread of its own and no waiting for company: whoever finds the network free runs all that
-    has come in so far, and hands the others their part. A network that nobody else wants runs at
-    once.
+    It has no thread of its own and never waits for more: a thread that finds the network free runs
+    all that has come in so far, and hands the others their part. A network that nobody else wants
+    runs at once.
 
     Args:
         run: Takes frames ``[B, S, S, 3]``, gives features ``[B, Dv]``.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vtloc_runtime.errors import NetworkError
+from vtloc_runtime.system.closing import Closing
 
 Array = NDArray[np.generic]
-"""Any numpy array; what it holds stands in the tensor's specification."""
+"""Any numpy array; the tensor's specification says what it holds."""
 
 _OUTPUT_REMEDY = "The network does not do what its file says; export the bundle again"
 
@@ -77,7 +77,7 @@ class TensorSpec:
         return 1, None
 
 
-class Network(Protocol):
+class Network(Closing, Protocol):
     """A graph that is ready to run.
 
     Implementations are safe to call from several threads, know their names, dtypes and shape
@@ -119,17 +119,6 @@ class Network(Protocol):
         """Free what the network holds; a second call does nothing."""
         ...
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 class WrappedNetwork(Network):
     """A network around another: everything is the other's, but for what is overridden.
@@ -159,7 +148,7 @@ class WrappedNetwork(Network):
 def check_inputs(
     specs: Mapping[str, TensorSpec], inputs: Mapping[str, Array], *, network: str
 ) -> None:
-    """Hold a call's inputs against the specifications, every axis name meaning one length.
+    """Check a call's inputs against the specifications; every axis name means one length.
 
     Raises:
         NetworkError: An input is missing, unknown, of another dtype, or out of limits.

@@ -201,7 +201,7 @@ def resolve_device(backend: str, device: str | None) -> str:
     """The device, or several, that a backend runs on, once both are known to go together.
 
     Raises:
-        BackendError: The backend is unknown, it does not run on that device, or a device stands
+        BackendError: The backend is unknown, it does not run on that device, or a device is named
             twice.
     """
     if backend not in BACKENDS:
@@ -221,7 +221,7 @@ def resolve_device(backend: str, device: str | None) -> str:
         )
     ordinals = [int(one.partition(":")[2] or 0) for one in several]
     if len(set(ordinals)) < len(ordinals):
-        raise BackendError(f"a device stands twice in {device!r}", remedy="Name each one once")
+        raise BackendError(f"a device is named twice in {device!r}", remedy="Name each one once")
     return device
 
 

@@ -111,7 +111,7 @@ class OnnxRuntimeNetwork(Network):
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
         BackendError: This ONNX Runtime cannot serve the device.
-        BundleError: The bytes are no network that ONNX Runtime can load, or name other files.
+        BundleError: The bytes are not a network that ONNX Runtime can load, or name other files.
     """
 
     def __init__(

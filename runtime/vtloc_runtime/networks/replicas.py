@@ -66,7 +66,7 @@ class ReplicatedNetwork(Network):
     @contextmanager
     def _least_busy(self) -> Iterator[Network]:
         with self._lock:
-            # Among equals, whoever was given least: short runs would all go to the first.
+            # Among equals the one with the fewest calls: short runs would all go to the first.
             chosen = min(
                 range(len(self.copies)), key=lambda at: (self._busy[at], self._given[at], at)
             )

@@ -62,7 +62,7 @@ def read_evidence(
     """Ask a cached video again, for its evidence this time.
 
     Args:
-        localizer: The one that answered.
+        localizer: The localizer that answered.
         video: The video's path.
         questions: What was asked, by its text.
         cache: Holds the encoded video; without it there is no evidence.

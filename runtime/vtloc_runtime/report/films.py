@@ -17,7 +17,7 @@ from vtloc_runtime.report.model import Answer, Film, Span
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:
-    from vtloc_runtime.batch.records import Record
+    from vtloc_runtime.batch.results.records import Record
     from vtloc_runtime.video.isolation.chunks import Read
     from vtloc_runtime.video.isolation.limits import DecoderLimits
 

@@ -18,7 +18,7 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
 import vtloc_runtime
-from vtloc_runtime.batch.records import describe
+from vtloc_runtime.batch.results.records import describe
 from vtloc_runtime.errors import (
     BackendError,
     BundleError,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
-from vtloc_runtime.batch.folder_listing import VIDEO_SUFFIXES
+from vtloc_runtime.batch.job_lists.folder_listing import VIDEO_SUFFIXES
 from vtloc_runtime.errors import UsageError, VideoError
 from vtloc_runtime.localize.encoding.file_identity import FileState
 

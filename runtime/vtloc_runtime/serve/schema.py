@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vtloc_runtime.localize.localizer import MOST_MOMENTS
+from vtloc_runtime.localize.limits import MOST_MOMENTS
 from vtloc_runtime.serve.service import LONGEST_QUERY, MOST_QUERIES
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the service does, whoever asks: find moments, search all videos, describe videos."""
+"""What the service does for people and programs: find moments, search and describe videos."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from vtloc_runtime.batch.worker_pool import PipelineOptions
+from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
 from vtloc_runtime.errors import BackendError, UsageError
 from vtloc_runtime.library.search import Library, SearchOptions
 from vtloc_runtime.serve.recent_videos import RecentVideos
@@ -22,7 +22,7 @@ from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 if TYPE_CHECKING:
-    from vtloc_runtime.batch.records import Record
+    from vtloc_runtime.batch.results.records import Record
     from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer

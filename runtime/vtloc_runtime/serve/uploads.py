@@ -8,13 +8,13 @@ import secrets
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 import anyio.to_thread
 
-from vtloc_runtime.batch.folder_listing import VIDEO_SUFFIXES
+from vtloc_runtime.batch.job_lists.folder_listing import VIDEO_SUFFIXES
 from vtloc_runtime.errors import OutputError, UsageError
+from vtloc_runtime.system.closing import Closing
 
 FOLDER = "uploads"
 """The name under which uploads are served."""
@@ -28,7 +28,7 @@ class TooLargeError(UsageError):
     kind = "too-large"
 
 
-class Uploads:
+class Uploads(Closing):
     """Keeps uploads. The oldest are removed when they outgrow their bound.
 
     Args:
@@ -92,17 +92,6 @@ class Uploads:
         """Remove all uploads."""
         with contextlib.suppress(OSError):
             self._folder.cleanup()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     async def _write(self, file: IO[bytes], content: AsyncIterator[bytes]) -> int:
         size, block = 0, bytearray()

@@ -57,7 +57,7 @@ class WorkQueue:
         """Run work in its turn.
 
         Args:
-            work: What to do. It is not interrupted: when time is up, the caller is told so, and the
+            work: What to do. It is not interrupted: when time is up, the caller learns it, and the
                 work keeps its place until it ends.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Arguments of the public API: refused by name where they cannot be meant."""
+"""Arguments of the public API: invalid ones are refused by name."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def unicode_name(name: str) -> str:
         try:
             return os.fsencode(name).decode("utf-8", "backslashreplace")
         except UnicodeEncodeError:
-            # Surrogates that stand for no byte, as broken JSON brings them.
+            # Surrogates that are no file name's bytes, as broken JSON brings them.
             return name.encode("utf-8", "backslashreplace").decode()
     return name
 

@@ -31,20 +31,19 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _Value = TypeVar("_Value")
 
 
-def read_json(path: Path, type_: type[_Value], *, fail: Fail, limit: int = LARGEST_FILE) -> _Value:
+def read_json(path: Path, type_: type[_Value], *, fail: Fail) -> _Value:
     """Read a JSON file as a type.
 
     Args:
         path: The file.
         type_: What it must hold: anything that ``msgspec.convert`` takes.
         fail: Makes the error to raise from what is wrong.
-        limit: Most bytes that the file may have.
 
     Raises:
         VtlocError: As ``fail`` makes it: the file cannot be read, is not valid JSON, or has another
             type.
     """
-    return decode_json(read_file(path, fail=fail, limit=limit), type_, fail=fail)
+    return decode_json(read_file(path, fail=fail), type_, fail=fail)
 
 
 def read_file(path: Path, *, fail: Fail, limit: int = LARGEST_FILE) -> bytes:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import av
 
 from vtloc_runtime.errors import VideoError
+from vtloc_runtime.video.demuxing.stream_choice import choose_stream
+from vtloc_runtime.video.demuxing.timestamps import DisplayClock
 from vtloc_runtime.video.options import VideoOptions
-from vtloc_runtime.video.stream_choice import choose_stream
-from vtloc_runtime.video.timestamps import DisplayClock
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-    from vtloc_runtime.video.source import Source
+    from vtloc_runtime.video.demuxing.source import Source
 
 Muxer = Literal["mp4", "mov", "webm", "matroska"]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.video.stream_choice import choose_stream
+from vtloc_runtime.video.demuxing.stream_choice import choose_stream
 
 if TYPE_CHECKING:
+    from vtloc_runtime.video.demuxing.source import Source
     from vtloc_runtime.video.options import VideoOptions
-    from vtloc_runtime.video.source import Source
 
 _MICROSECOND = Fraction(1, 1_000_000)
 _RATE = Fraction(25)

@@ -7,14 +7,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from vtloc_runtime.errors import UsageError, VideoError, VtlocError
-from vtloc_runtime.video.demux import DemuxPass
-from vtloc_runtime.video.diagnosis import ENCRYPTED
+from vtloc_runtime.system.closing import Closing
+from vtloc_runtime.video.demuxing.demux import DemuxPass
+from vtloc_runtime.video.demuxing.diagnosis import ENCRYPTED
+from vtloc_runtime.video.demuxing.source import Source
 from vtloc_runtime.video.frame_sequence import FrameSequence
 from vtloc_runtime.video.options import VideoOptions
 from vtloc_runtime.video.sampling.full import FullSampler
@@ -23,14 +24,13 @@ from vtloc_runtime.video.sampling.parallel import ParallelSampler
 from vtloc_runtime.video.sampling.read_ahead import ReadAheadSampler
 from vtloc_runtime.video.sampling.seeking import SeekingSampler
 from vtloc_runtime.video.sampling.sparse import SparseSampler
-from vtloc_runtime.video.source import Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from vtloc_runtime.video.demuxing.shared_bytes import Readable
     from vtloc_runtime.video.frame import Frame
     from vtloc_runtime.video.sampling.sampler import Sampler
-    from vtloc_runtime.video.shared_bytes import Readable
 
 VideoSource: TypeAlias = "str | os.PathLike[str] | bytes | Readable | FrameSequence"
 """A path, an allowed URL, a file's bytes, an open binary file, or pictures with times."""
@@ -50,7 +50,7 @@ def open_video(source: VideoSource, options: VideoOptions | None = None) -> Fram
     return FrameReader(source, options or VideoOptions())
 
 
-class FrameReader:
+class FrameReader(Closing):
     """The frames of one video, in the order of their instants; read once, then closed.
 
     Iterating yields ``Frame``s. What the attributes say is final when iteration has ended.
@@ -103,17 +103,6 @@ class FrameReader:
         if self._source is not None:
             self._source.close()
         self._sampler = self._pass = self._source = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _open(self, source: str | os.PathLike[str] | bytes | Readable) -> None:
         with _one_error(_name_of(source)):

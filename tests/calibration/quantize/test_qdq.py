@@ -163,7 +163,7 @@ def test_thresholds_lie_within_what_was_seen(batches: list[list[float]]) -> None
         histogram.add(np.array(batch, dtype=np.float32))
     largest = max(abs(np.float32(value)) for batch in batches for value in batch)
     assert histogram.largest == pytest.approx(largest)
-    # A subnormal range is no range: nothing there can be told apart from zero.
+    # A subnormal range holds nothing: nothing there differs from zero.
     if largest > 1e-30:
         assert histogram.counts.sum() == sum(np.float32(v) != 0 for b in batches for v in b)
         for method in RANGE_METHODS:

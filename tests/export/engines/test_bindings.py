@@ -1,7 +1,7 @@
 """Every name and call that the code uses exists in the real libraries, and in no other form.
 
 The code is read, not run: each expression that holds an object of TensorRT or cuda-core is listed
-with its class, and each attribute and call on it is held against TensorRT-RTX, TensorRT 10's
+with its class, and each attribute and call on it is compared with TensorRT-RTX, TensorRT 10's
 stubs, TensorRT's own bindings and cuda-core's stubs. So are the doubles.
 """
 
@@ -117,7 +117,7 @@ RTX_ONLY = {
     "CudaGraphStrategy",
     "cuda_graph_strategy",
 }
-# Names of a module that are no classes or functions of their own in its stubs.
+# Names of a module that are neither classes nor functions of their own in its stubs.
 SUBMODULES = {"utils", "system", "__version__"}
 
 

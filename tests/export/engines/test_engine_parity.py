@@ -1,4 +1,4 @@
-"""``vtloc-export verify`` holds engines, too, against PyTorch; a GPU's double runs them."""
+"""``vtloc-export verify`` compares engines, too, with PyTorch; a GPU's double runs them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vtloc_export.engines import builder as engine_build  # noqa: E402
 from vtloc_export.engines.build import EngineOptions, build_engines  # noqa: E402
 from vtloc_export.engines.profiles import parse_traffic  # noqa: E402
 from vtloc_export.options import ExportOptions  # noqa: E402
-from vtloc_export.parity.answers import verify_bundle  # noqa: E402
+from vtloc_export.parity.verification import verify_bundle  # noqa: E402
 from vtloc_runtime.bench.video import write_bench_video  # noqa: E402
 from vtloc_runtime.bundle.bundle import Bundle  # noqa: E402
 

@@ -16,7 +16,7 @@ from vtloc_export.bundle_export import ExportReport
 from vtloc_export.cli.trt import trt_command
 from vtloc_export.engines.half_networks import networks_for_tensorrt
 from vtloc_export.staging import staged_bundle
-from vtloc_runtime.batch.fingerprint import run_fingerprint
+from vtloc_runtime.batch.results.fingerprint import run_fingerprint
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.bundle.user_folder import bundle_for, is_installed, user_folder
@@ -150,7 +150,7 @@ def test_a_pinned_digest_holds_for_what_was_made_from_the_bundle(
     found = bundle_for(pinned, "tensorrt")
     assert found.pinned
     assert found.path == made.path
-    # Whoever opens it again does not ask for the source's digest once more.
+    # Opening it again does not ask for the source's digest once more.
     monkeypatch.setenv("VTLOC_BUNDLE_DIGEST", installed.digest)
     with tensorrt_double.installed(), pytest.raises(EngineError, match="no fp16 engine"):
         Localizer.open(found, backend="tensorrt")

@@ -14,8 +14,9 @@ from onnx import numpy_helper
 from vtloc.errors import AnnotationError
 from vtloc_export.cli.main import main
 from vtloc_export.errors import ParityError
-from vtloc_export.parity.answers import answer_parity, verify_bundle
+from vtloc_export.parity.answers import answer_parity
 from vtloc_export.parity.questions import Question, labelled_questions, synthetic_questions
+from vtloc_export.parity.verification import verify_bundle
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.spans.moments import Localization, Moment
 

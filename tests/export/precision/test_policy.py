@@ -25,7 +25,8 @@ from vtloc_export.parity.comparison import (
 from vtloc_export.parity.probes import Lengths, probes
 from vtloc_export.precision.activation_ranges import activation_ranges, check_ranges
 from vtloc_export.precision.graph_check import check_half_precision, value_types, violations
-from vtloc_export.precision.policy import POLICIES, Islands, written_attention
+from vtloc_export.precision.islands import Islands, written_attention
+from vtloc_export.precision.policy import POLICIES
 
 NETWORKS = ("visual", "text", "localizer")
 

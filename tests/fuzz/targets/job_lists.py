@@ -9,7 +9,7 @@ from random import Random
 from tests.fuzz.mutation import dump_json, mutate_json, mutate_text
 from tests.fuzz.target import Input, Target, attempt
 from vtloc.annotations import read_split
-from vtloc_runtime.batch.jobs import group_by_video, read_jobs, read_videos
+from vtloc_runtime.batch.job_lists.jobs import group_by_video, read_jobs, read_videos
 
 _LISTS = (
     Input(b"a.mp4\n# a comment\nb.mkv\n", ".txt"),

@@ -14,7 +14,7 @@ from tests.fuzz.mutation import dump_json, mutate_json, mutate_text
 from tests.fuzz.target import Input, Target
 from tests.support.answers import check_answer
 from tests.support.colours import SIZE, write_colour_bundle
-from vtloc_runtime.batch.fingerprint import run_fingerprint
+from vtloc_runtime.batch.results.fingerprint import run_fingerprint
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import ReferenceEntry, ScoreCalibration, SentenceBankEntry
 from vtloc_runtime.localize.localizer import Localizer

@@ -10,10 +10,16 @@ from typing import Any
 
 from tests.fuzz.mutation import dump_json, mutate_bytes, mutate_json, mutate_text
 from tests.fuzz.target import Input, Target
-from vtloc_runtime.batch.jobs import Job
-from vtloc_runtime.batch.records import Failure, FoundMoment, Record, decode_record, encode_record
-from vtloc_runtime.batch.results_file import ResultsFile
-from vtloc_runtime.batch.resume import take_done
+from vtloc_runtime.batch.job_lists.jobs import Job
+from vtloc_runtime.batch.results.records import (
+    Failure,
+    FoundMoment,
+    Record,
+    decode_record,
+    encode_record,
+)
+from vtloc_runtime.batch.results.results_file import ResultsFile
+from vtloc_runtime.batch.results.resume import take_done
 from vtloc_runtime.errors import OutputError
 
 _RUN = "0123456789ab"

@@ -245,5 +245,5 @@ def test_a_damaged_sidecar_is_one_error(tmp_path: Path, content: bytes) -> None:
 
 
 def test_the_shipped_bundle_is_the_one_that_was_released() -> None:
-    """Whoever changes the shipped bundle changes this constant with it."""
+    """A change of the shipped bundle changes this constant, too."""
     assert Bundle.open().digest == DEFAULT_BUNDLE_DIGEST

@@ -1,4 +1,4 @@
-"""Bundles by name: where they are looked for, and what is said where there is none."""
+"""Bundles by name: where they are looked for, and the error where there is none."""
 
 from __future__ import annotations
 

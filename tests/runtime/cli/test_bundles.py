@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.colours import write_colour_bundle
-from vtloc_runtime.cli.main import main
+from tests.support.command_line import run
 
 
 @pytest.fixture
@@ -18,14 +18,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        main(["bundles", *arguments])
-    return int(caught.value.code or 0)
-
-
 def test_it_says_how_to_make_the_first_one(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run() == 0
+    assert run("bundles") == 0
     assert "vtloc-export onnx MODEL --name NAME" in capsys.readouterr().err
 
 
@@ -34,11 +28,11 @@ def test_it_lists_bundles_with_what_they_are_made_of(
 ) -> None:
     write_colour_bundle(home / "plain", localizer=False)
     write_colour_bundle(home / "trained")
-    assert run() == 0
+    assert run("bundles") == 0
     shown = capsys.readouterr().out
     for word in ("plain", "trained", "mean colour", "lookup", "fp16 fp32", "Apache-2.0"):
         assert word in shown
-    assert run("--json") == 0
+    assert run("bundles", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert [(one["name"], one["localizer"]) for one in found] == [
         ("plain", False),
@@ -52,7 +46,7 @@ def test_a_damaged_bundle_is_said_to_be(home: Path, capsys: pytest.CaptureFixtur
     write_colour_bundle(home / "halved")
     (home / "halved" / "text.fp32.onnx").unlink()
     (home / "stray").mkdir()
-    assert run() == 5
+    assert run("bundles") == 5
     captured = capsys.readouterr()
     assert "whole" in captured.out
     assert "halved is damaged: a file of the bundle is missing" in captured.err
@@ -64,6 +58,6 @@ def test_altered_files_are_found_by_their_hashes(
 ) -> None:
     file = write_colour_bundle(home / "bent") / "visual.fp16.onnx"
     file.write_bytes(file.read_bytes()[:-1])
-    assert run() == 0
-    assert run("--verify") == 5
+    assert run("bundles") == 0
+    assert run("bundles", "--verify") == 5
     assert "bent is damaged: the file was altered" in capsys.readouterr().err

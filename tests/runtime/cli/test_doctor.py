@@ -173,7 +173,7 @@ def test_every_extra_that_an_error_may_name_exists() -> None:
                 and name != "dev"
             ):
                 assert "<" in requirement, f"{name} takes any later {requirement}"
-            # A package of one CUDA never stands beside one of the other.
+            # A package of one CUDA is never beside a package of the other.
             assert not (name.endswith("-cu12") and "cu13" in requirement)
             assert not (name.endswith("-cu13") and "cu12" in requirement)
 

@@ -12,22 +12,8 @@ from typing import Any
 import pytest
 import webvtt
 
+from tests.support.command_line import run
 from tests.support.page_reading import PageReader
-from vtloc_runtime.cli.main import main
-
-
-@pytest.fixture
-def bundle(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """The bundle's path; the test runs in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    return str(colour_bundle)
-
-
-@pytest.fixture
-def film(colour_video: Path, bundle: str, tmp_path: Path) -> str:
-    """A video in the folder that the test runs in."""
-    shutil.copy(colour_video, tmp_path / "film.mp4")
-    return "film.mp4"
 
 
 @pytest.fixture
@@ -35,13 +21,6 @@ def results(film: str, bundle: str) -> str:
     """Results of two sentences about the film."""
     assert run(film, "-q", "green", "-q", "blue", "-b", bundle, "-o", "found.jsonl") == 0
     return "found.jsonl"
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        main(arguments)
-    assert isinstance(left.value.code, int)
-    return left.value.code
 
 
 def page(path: str = "page.html") -> dict[str, Any]:
@@ -313,7 +292,7 @@ def test_results_go_to_standard_output_on_request(
         (b"\n\n", ["film.mp4", "--queries", "-"], "holds no sentence"),
         (b"\xff", ["film.mp4", "--queries", "-"], "not UTF-8"),
         (b"x", ["film.mp4", "-q", "red", "--out", "-", "--format", "csv"], "cannot both"),
-        (b"x", ["film.mp4", "--queries", "gone.txt"], "cannot read the sentences"),
+        (b"x", ["film.mp4", "--queries", "gone.txt"], "cannot read the file of sentences"),
     ],
 )
 def test_standard_input_that_cannot_be_used_is_one_line(

@@ -17,36 +17,13 @@ from typing import Any
 import pytest
 
 from tests.support.colours import write_colour_video
+from tests.support.command_line import lines, run
 from vtloc_runtime import errors
-from vtloc_runtime.cli import exit_codes, find_run
-from vtloc_runtime.cli.main import COMMANDS, main
+from vtloc_runtime.cli import find_run
+from vtloc_runtime.cli.console import exit_codes
+from vtloc_runtime.cli.main import COMMANDS
 
 PROGRAM = [sys.executable, "-c", "from vtloc_runtime.cli.main import main; main()"]
-
-
-@pytest.fixture
-def bundle(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """The bundle's path; the test runs in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    return str(colour_bundle)
-
-
-@pytest.fixture
-def film(colour_video: Path, bundle: str, tmp_path: Path) -> str:
-    """A video in the folder that the test runs in."""
-    shutil.copy(colour_video, tmp_path / "film.mp4")
-    return "film.mp4"
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        main(arguments)
-    assert isinstance(left.value.code, int)
-    return left.value.code
-
-
-def lines(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
 
 
 def test_it_finds_moments_and_prints_json_into_a_pipe(

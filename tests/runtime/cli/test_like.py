@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +10,13 @@ import pytest
 from PIL import Image
 
 from tests.support.colours import COLOURS, write_colour_bundle
-from vtloc_runtime.cli.main import main
-
-
-@pytest.fixture
-def bundle(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """The bundle's path; the test runs in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    return str(colour_bundle)
-
-
-@pytest.fixture
-def film(colour_video: Path, bundle: str) -> str:
-    shutil.copy(colour_video, "film.mp4")
-    return "film.mp4"
+from tests.support.command_line import lines, run
 
 
 @pytest.fixture
 def blue(film: str) -> str:
     Image.new("RGB", (50, 30), COLOURS["blue"]).save("blue.png")
     return "blue.png"
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        main(arguments)
-    return int(left.value.code or 0)
-
-
-def lines(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
 
 
 def asked(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

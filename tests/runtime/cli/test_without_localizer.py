@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.colour_bank import banked
-from vtloc_runtime.cli.main import main
+from tests.support.command_line import run
 
 
 @pytest.fixture
@@ -18,12 +18,6 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour_video: Path) 
     monkeypatch.chdir(tmp_path)
     shutil.copy(colour_video, "film.mp4")
     return str(banked(tmp_path / "encoders"))
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as left:
-        main(arguments)
-    return int(left.value.code or 0)
 
 
 def test_it_finds_encodes_and_reports(bundle: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.colours import write_colour_video
 from tests.support.ray_nodes import RayNodes
-from vtloc_runtime.cli.exit_codes import INTERRUPTED
+from vtloc_runtime.cli.console.exit_codes import INTERRUPTED
 
 pytest.importorskip("ray.data", reason="needs the ray extra")
 
@@ -293,7 +293,7 @@ def test_a_cluster_of_this_machine_alone_says_what_the_command_without_one_says(
 ) -> None:
     arguments = ("--no-cache", "--in-order")
     without = Run(scene.films, scene.bundle, *arguments).end()
-    # Standard error too: one line for the file that is no film, and nothing of Ray's.
+    # Standard error too: one line for the file that is not a film, and nothing of Ray's.
     assert Run(scene.films, scene.bundle, *arguments, "--ray", "local").end() == without
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from tests.support.colours import edit_manifest
 from vtloc_runtime.batch.answer import AnswerVideos
-from vtloc_runtime.batch.jobs import Job, VideoJobs
-from vtloc_runtime.batch.worker_pool import in_task_order
+from vtloc_runtime.batch.job_lists.jobs import Job, VideoJobs
+from vtloc_runtime.batch.workers.worker_pool import in_task_order
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.cli.main import main
 from vtloc_runtime.cluster.bundle_transfer import BundleTransfer

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtloc_runtime.batch.records import FoundMoment, Record
+from vtloc_runtime.batch.results.records import FoundMoment, Record
 from vtloc_runtime.errors import OutputError, UsageError, VideoError
 from vtloc_runtime.handover.clips import cut_clips, plan_clips
 from vtloc_runtime.handover.file_names import CLIP_FIELDS, check_template, safe_name, unique_names
@@ -159,7 +159,7 @@ def test_a_film_longer_than_memory_may_hold_is_refused(
     film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from vtloc_runtime.video import VideoOptions
-    from vtloc_runtime.video.source import Source
+    from vtloc_runtime.video.demuxing.source import Source
 
     monkeypatch.setattr(cutting, "LARGEST_CLIP", 1000)
     for exact in (False, True):

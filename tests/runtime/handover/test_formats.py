@@ -18,7 +18,7 @@ import webvtt
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vtloc_runtime.batch.records import Failure, FoundMoment, Record, decode_record
+from vtloc_runtime.batch.results.records import Failure, FoundMoment, Record, decode_record
 from vtloc_runtime.errors import UsageError, VideoError
 from vtloc_runtime.handover.captions import cue_text, format_time
 from vtloc_runtime.handover.cuts import FrameRate, plan_cuts

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from vtloc_runtime.batch.records import Failure
+from vtloc_runtime.batch.results.records import Failure
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.library.catalogue import Film
 from vtloc_runtime.library.feature_table import pack

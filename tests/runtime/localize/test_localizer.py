@@ -1,4 +1,4 @@
-"""The localizer end to end, on a bundle whose answers can be told beforehand."""
+"""The localizer end to end, on a bundle whose answers are known beforehand."""
 
 from __future__ import annotations
 

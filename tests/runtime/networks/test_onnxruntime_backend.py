@@ -160,7 +160,7 @@ def broken_graph() -> bytes:
 
 @pytest.fixture
 def cuda_session(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """ONNX Runtime's own session on the CPU, in CUDA's place; what CUDA was told is kept."""
+    """ONNX Runtime's own session on the CPU, in CUDA's place; what CUDA was asked is kept."""
     import onnxruntime
 
     real = onnxruntime.InferenceSession

@@ -99,8 +99,8 @@ def test_several_gpus_are_named_with_commas(devices: str) -> None:
 @pytest.mark.parametrize(
     ("devices", "message"),
     [
-        ("cuda:0,cuda:0", "stands twice"),
-        ("cuda,cuda:0", "stands twice"),
+        ("cuda:0,cuda:0", "named twice"),
+        ("cuda,cuda:0", "named twice"),
         ("cpu,cuda:0", "does not run on the device"),
         ("cpu,cpu", "does not run on the device"),
         ("cuda:0,", "does not run on the device"),

@@ -1,4 +1,4 @@
-"""Runs that take too long are told to stop, and only those."""
+"""Runs that take too long are asked to stop, and only those."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.browser import running_browser, write_webm
-from vtloc_runtime.batch.records import Failure, FoundMoment, Record
+from vtloc_runtime.batch.results.records import Failure, FoundMoment, Record
 from vtloc_runtime.report import Answer, Film, Frame, Live, Page, Span
 from vtloc_runtime.report.evidence import Evidence, SentenceEvidence
 from vtloc_runtime.report.films import CarriedFilms, build_films

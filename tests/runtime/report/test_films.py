@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vtloc_runtime.video
-from vtloc_runtime.batch.records import Failure, FoundMoment, Record
+from vtloc_runtime.batch.results.records import Failure, FoundMoment, Record
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.report import films
 from vtloc_runtime.report.films import CarriedFilms, build_films, film_address

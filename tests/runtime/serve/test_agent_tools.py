@@ -87,7 +87,7 @@ def test_standard_output_holds_the_protocol_alone(films: Path, shared_bundle: Pa
         '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18",'
         '"capabilities":{},"clientInfo":{"name":"test","version":"1"}}}\n'
         '{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
-        "this is no message\n"
+        "this is not a message\n"
         '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"find","arguments":'
         '{"video":"films/more/blue.mp4","sentence":"blue"}}}\n'
     )

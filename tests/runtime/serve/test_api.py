@@ -235,7 +235,7 @@ def test_an_upload_can_be_asked_about(client: TestClient, films: Path) -> None:
     found = ask(client, name, "green").json()
     assert found["answers"][0]["moments"][0]["start"] == pytest.approx(3, abs=0.2)
     assert client.get(f"/v1/media/{name}").content == (films / "red, green.mp4").read_bytes()
-    # Nobody else is told of it.
+    # Nobody else hears of it.
     assert name not in client.get("/v1/videos").json()["videos"]
 
 

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,6 +44,21 @@ class Process:
     def ask(self, video: str = "films/more/blue.mp4") -> httpx.Response:
         body = {"video": video, "queries": ["blue"]}
         return httpx.post(f"{self.address}/v1/moments", json=body, timeout=60)
+
+    def in_progress(self) -> float:
+        """Requests that it has accepted and not answered."""
+        text = httpx.get(f"{self.address}/metrics").text
+        found = re.search(r"^vtloc_requests_in_progress (\S+)$", text, re.MULTILINE)
+        assert found is not None, text
+        return float(found[1])
+
+    def refuses(self) -> bool:
+        """Whether it takes no more connections."""
+        try:
+            self.ask()
+        except httpx.ConnectError:
+            return True
+        return False
 
     def end(self) -> int:
         code = self.process.wait(timeout=60)
@@ -73,11 +89,9 @@ def test_a_signal_ends_accepted_work_and_refuses_new(
     threads = [threading.Thread(target=lambda: answers.append(service.ask())) for _ in range(2)]
     for thread in threads:
         thread.start()
-    time.sleep(0.8)
+    eventually(lambda: service.in_progress() == 2)
     service.process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
-    with pytest.raises(httpx.ConnectError):
-        service.ask()
+    eventually(service.refuses)
     for thread in threads:
         thread.join()
     assert [answer.status_code for answer in answers] == [200, 200]

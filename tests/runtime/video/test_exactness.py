@@ -19,7 +19,7 @@ VARIABLE_RATE = ("h264 with B-frames", "h264 matroska", "hevc", "vp9", "av1", "h
 
 
 def on_screen(film: films.Film, reader: FrameReader) -> None:
-    """Read all, and hold every number and time against what the film was made of."""
+    """Read all, and compare every number and time with what the film was made of."""
     frames = list(reader)
     asked = [Fraction(frame.asked).limit_denominator(10**6) for frame in frames]
     assert films.numbers(frames) == [film.on_screen(instant) for instant in asked]

@@ -12,8 +12,9 @@ import pytest
 
 from tests.support import films
 from vtloc_runtime.errors import VideoError
-from vtloc_runtime.video import FrameSequence, Limits, VideoOptions, decode_budget, open_video
-from vtloc_runtime.video.decode_budget import DecodeBudget
+from vtloc_runtime.video import FrameSequence, Limits, VideoOptions, open_video
+from vtloc_runtime.video.demuxing import decode_budget
+from vtloc_runtime.video.demuxing.decode_budget import DecodeBudget
 from vtloc_runtime.video.options import DecodeStrategy
 
 DAY = 24 * 3600

@@ -239,7 +239,7 @@ def films(*paths: str) -> dict[str, Any]:
 
 def shared_decoding(workers: str, *paths: str) -> dict[str, Any]:
     """Films through a GPU's one process, several at once; what became of each."""
-    from vtloc_runtime.batch.worker_pool import PipelineOptions, run_tasks
+    from vtloc_runtime.batch.workers.worker_pool import PipelineOptions, run_tasks
     from vtloc_runtime.errors import VideoError
     from vtloc_runtime.video import VideoOptions, open_video
     from vtloc_runtime.video.isolation.decoder_process import DecoderLimits

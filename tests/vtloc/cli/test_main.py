@@ -15,7 +15,7 @@ from vtloc.features.sources import open_frames, open_tokens
 from vtloc.model import load_checkpoint
 from vtloc.model.samples import StoredSamples
 from vtloc.training.experiment import Experiment
-from vtloc_runtime.batch.records import FoundMoment, Record, encode_record
+from vtloc_runtime.batch.results.records import FoundMoment, Record, encode_record
 
 
 def call(*words: object) -> int:

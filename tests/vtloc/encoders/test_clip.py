@@ -1,4 +1,4 @@
-"""open_clip's towers, held against open_clip itself."""
+"""open_clip's towers, compared with open_clip itself."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ import pytest
 
 from vtloc.annotations import Example, read_split
 from vtloc.evaluation.result_matching import match_records
-from vtloc_runtime.batch.jobs import read_jobs
-from vtloc_runtime.batch.records import FoundMoment, Record, encode_record
+from vtloc_runtime.batch.job_lists.jobs import read_jobs
+from vtloc_runtime.batch.results.records import FoundMoment, Record, encode_record
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.localize.spans.moments import Moment
 

@@ -84,7 +84,7 @@ def run(folder: Path, config: TrainingConfig = SHORT, **options):
 
 
 class StopAfter(TrainingListener):
-    """Stands for a kill: raises in the middle of an epoch."""
+    """As a kill does, raises in the middle of an epoch."""
 
     def __init__(self, epoch: int, step: int) -> None:
         self.at = (epoch, step)

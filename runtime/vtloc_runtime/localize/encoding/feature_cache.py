@@ -124,7 +124,7 @@ class FeatureCache:
     def key(
         self, video: str | Path, signature: str, *, stop: Callable[[], bool] | None = None
     ) -> str | None:
-        """The name of an entry; None where the video is no regular file that can be read.
+        """The name of an entry; None where the video is not a regular file that can be read.
 
         A file is known by the hash of its content, so a copy or a new name is the same video. One
         of more than 4 GiB, or that takes more than a minute to read, is known by its ends, its

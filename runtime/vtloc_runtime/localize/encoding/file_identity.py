@@ -88,7 +88,7 @@ def identify(
         stop: Asked now and then; once it says True the file is given up.
 
     Returns:
-        None where it is no regular file that can be read, changed meanwhile, or was given up.
+        None where it is not a regular file that can be read, changed meanwhile, or was given up.
 
     Raises:
         VideoError: The storage did not answer in time.

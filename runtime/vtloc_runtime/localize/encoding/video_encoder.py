@@ -78,7 +78,7 @@ class VideoEncoder:
         combine: Let threads that encode at the same time share batches. Worth it on a GPU; on a
             CPU it would only make answers depend on company.
         decoder: What decodes videos where the caller does not say.
-        observer: Told how long decoding and encoding took.
+        observer: Called with the time that decoding and encoding took.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class VideoEncoder:
         Args:
             source: Whatever ``vtloc_runtime.video.open_video`` takes.
             options: How to read it; sampling and preprocessing come from the bundle.
-            progress: Told the time of the last encoded frame, seconds, after each batch.
+            progress: Called with the time of the last encoded frame, seconds, after each batch.
             timeout: Seconds, by the wall's clock, after which the video is given up; None does
                 as the options say.
             instants: Seconds to look at, ascending, instead of the bundle's own sampling.

@@ -58,5 +58,5 @@ class ReferenceFrames:
         except (SafetensorError, KeyError) as error:
             raise BundleError(f"the file holds no reference frames: {error}") from error
         if frames.ndim != 2 or not len(frames) or not np.isfinite(frames).all():
-            raise BundleError("the reference frames are no finite rows")
+            raise BundleError("the reference frames are not rows of finite numbers")
         return cls.from_features(frames)

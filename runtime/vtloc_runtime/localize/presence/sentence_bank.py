@@ -20,7 +20,7 @@ _LARGEST_FILE = 2**28
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SentenceBank:
-    """What a bundle's text network says of sentences that anybody might ask.
+    """What a bundle's text network says of ordinary sentences.
 
     Attributes:
         sentences: ``[S, Ds]``, ordinary sentences, of length 1 each.

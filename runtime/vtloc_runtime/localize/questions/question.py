@@ -144,7 +144,7 @@ def read_questions(queries: object) -> tuple[list[Question], bool]:
         queries: One question, or any number of them in a list.
 
     Raises:
-        QueryError: One of them is no question.
+        QueryError: One of them is not a question.
     """
     if isinstance(queries, str | Picture | PurePath | tuple):
         return [Question.parse(queries)], True

@@ -99,7 +99,7 @@ class QueryTokenizer:
         pad_id: The id that fills up a batch.
 
     Raises:
-        BundleError: The content is no tokenizer.
+        BundleError: The content is not a tokenizer.
     """
 
     def __init__(self, content: bytes, *, max_tokens: int, pad_id: int) -> None:

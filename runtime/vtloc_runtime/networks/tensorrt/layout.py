@@ -1,4 +1,4 @@
-"""What an engine takes and gives, read from the engine itself and held against its sidecar."""
+"""What an engine takes and gives, read from the engine itself and checked against its sidecar."""
 
 from __future__ import annotations
 

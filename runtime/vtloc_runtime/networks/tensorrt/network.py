@@ -252,7 +252,7 @@ def _deserialize(api: TensorrtApi, messages: Messages, engine: Engine) -> tuple[
     plan = engine.read_plan()
     runtime = api.module.Runtime(messages.logger)
     # A plan may carry code for the host, and files for TensorRT to write and load; ours carry
-    # neither. It narrows what a plan can do, and is no sandbox: a plan is as trusted as a program.
+    # neither. It narrows what a plan can do, but is not a sandbox: trust a plan like a program.
     runtime.engine_host_code_allowed = False
     runtime.tempfile_control_flags = 0
     cuda_engine = runtime.deserialize_cuda_engine(plan)

@@ -51,7 +51,7 @@ class Deadline:
             DeadlineError: There are none.
         """
         now = time.monotonic()
-        # Whoever waits looks every second: a longer step was spent asleep.
+        # The waiting side looks every second: a longer step was spent asleep.
         self._left -= min(now - self._mark, 2 * _LOOK)
         self._mark = now
         if self._left <= 0:

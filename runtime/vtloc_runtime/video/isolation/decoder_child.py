@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import queue
 import socket
 import sys
 import threading
@@ -23,16 +22,16 @@ from vtloc_runtime.errors import DeviceLostError, VideoError, VtlocError
 from vtloc_runtime.video import FrameSequence, VideoOptions, open_video
 from vtloc_runtime.video.cutting import CutOptions, cut_clip
 from vtloc_runtime.video.decoders.choice import PROCESSOR
+from vtloc_runtime.video.demuxing.source import Source
 from vtloc_runtime.video.film_facts import read_facts
 from vtloc_runtime.video.isolation.chunks import is_same
+from vtloc_runtime.video.isolation.descriptor_file import DescriptorFile
+from vtloc_runtime.video.isolation.memory import Memory
 from vtloc_runtime.video.isolation.messages import (
-    HEADER,
     LARGEST_PIECE,
     LONGEST_TEXT,
     MOST_WARNINGS,
     NEW_LINE,
-    REQUEST,
-    Again,
     ClipEnd,
     End,
     Facts,
@@ -42,8 +41,9 @@ from vtloc_runtime.video.isolation.messages import (
     Ready,
     Refusal,
 )
+from vtloc_runtime.video.isolation.outbox import Outbox, Repeats, UnwantedError, send_message
+from vtloc_runtime.video.isolation.requests import next_request
 from vtloc_runtime.video.isolation.sandbox import end_with_parent, enter_sandbox
-from vtloc_runtime.video.source import Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,154 +51,8 @@ if TYPE_CHECKING:
     from vtloc_runtime.video import VideoSource
 
 _SECONDS_BETWEEN_LOOKS = 5.0
-_NEAR = 0.75
-_SOON = 0.2
-_STATUS_SIZE = 4096
 # A raw film of one grey picture of 16 x 16 pixels: it takes the reader through all its parts.
 _WARM_UP = b"YUV4MPEG2 W16 H16 F1:1 C420\nFRAME\n" + bytes([128]) * 384
-
-
-class DescriptorFile:
-    """A file object over a descriptor, with its own position.
-
-    Args:
-        descriptor: An open file; closed by ``close``.
-        size: Its bytes.
-        name: What formats may go by.
-    """
-
-    def __init__(self, descriptor: int, size: int, name: str) -> None:
-        self.name = name
-        self._descriptor = descriptor
-        self._size = size
-        self._position = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        """At most ``size`` bytes, none at the end."""
-        data = os.pread(self._descriptor, self._size if size < 0 else size, self._position)
-        self._position += len(data)
-        return data
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place; gives where that is."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}.get(whence, self._size)
-        self._position = max(0, base + offset)
-        return self._position
-
-    def tell(self) -> int:
-        """The place of the next byte that is read."""
-        return self._position
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self._descriptor)
-
-
-class UnwantedError(Exception):
-    """The parent does not want this video any more."""
-
-
-class Outbox:
-    """Sends messages from a thread, so that decoding continues while the parent works.
-
-    Args:
-        line: The socket to the parent.
-        number: The request that they answer.
-        room: Messages that may wait at most.
-        shared: Other videos are read at the same time, so the process outlives the line.
-    """
-
-    def __init__(
-        self, line: socket.socket, number: int, room: int, *, shared: bool = False
-    ) -> None:
-        self._line = line
-        self._number = number
-        self._shared = shared
-        self._unwanted = False
-        self._waiting: queue.Queue[tuple[Message, NDArray[Any] | None] | None] = queue.Queue(room)
-        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
-        self._thread.start()
-
-    def put(self, message: Message, picture: NDArray[Any] | None = None) -> None:
-        """Send a message, and the bytes that follow it, after those that wait already.
-
-        Raises:
-            UnwantedError: The parent has closed the line.
-        """
-        if self._unwanted:
-            raise UnwantedError
-        self._waiting.put((message, picture))
-
-    def finish(self) -> None:
-        """Wait until all is sent."""
-        self._waiting.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            while (item := self._waiting.get()) is not None:
-                message, picture = item
-                send_message(self._line, self._number, message)
-                if picture is not None:
-                    self._line.sendall(picture.data.cast("B"))
-        except OSError:
-            # The parent has gone, or no longer wants this video.
-            if not self._shared:
-                os._exit(0)
-            self._unwanted = True
-            # Whoever waits for room goes on, and finds out.
-            while self._waiting.get() is not None:
-                pass
-
-
-class Memory:
-    """The address space of this process, and its limit.
-
-    Args:
-        limit: The limit, bytes; 0 where there is none.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._rest = 0
-        self._status = -1
-        if limit > 0:
-            with contextlib.suppress(OSError):
-                # The sandbox lets no file be opened, but an open one be read again.
-                self._status = os.open("/proc/self/status", os.O_RDONLY)
-
-    def apply(self) -> None:
-        """Set the limit."""
-        if self._limit > 0:
-            import resource
-
-            with contextlib.suppress(OSError, ValueError):
-                resource.setrlimit(resource.RLIMIT_AS, (self._limit, self._limit))
-
-    def settle(self) -> None:
-        """Take what the process has by now for what it takes without a video."""
-        self._rest = self._peak()
-
-    def near_limit(self) -> bool:
-        """Whether the limit may have been hit.
-
-        FFmpeg passes over what it finds no memory for, as it does over damage. The peak is the
-        process's, so the parent replaces a process that came so close.
-        """
-        return self._peak() - self._rest > _NEAR * (self._limit - self._rest)
-
-    def _peak(self) -> int:
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            if self._status >= 0:
-                status = os.pread(self._status, _STATUS_SIZE, 0)
-                return 1024 * int(status.split(b"VmPeak:")[1].split()[0])
-        return self._rest
-
-
-def send_message(line: socket.socket, number: int, message: Message) -> None:
-    """Send one message."""
-    body = msgspec.msgpack.encode(message)
-    line.sendall(HEADER.pack(number, len(body)) + body)
 
 
 def serve(line: socket.socket, memory: Memory, *, shared: bool = False) -> None:
@@ -209,7 +63,7 @@ def serve(line: socket.socket, memory: Memory, *, shared: bool = False) -> None:
         memory: What is known of this process's memory.
         shared: Other lines are served at the same time.
     """
-    while (request := _next_request(line)) is not None:
+    while (request := next_request(line)) is not None:
         number, content, descriptor = request
         if number == NEW_LINE and descriptor is not None:
             _serve_beside(socket.socket(fileno=descriptor), memory)
@@ -341,33 +195,6 @@ def _serve_beside(line: socket.socket, memory: Memory) -> None:
     threading.Thread(target=work, name="reader", daemon=True).start()
 
 
-class _Repeats:
-    """Counts frames that repeat the one before, and reports them at intervals."""
-
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
-        self._time = 0.0
-        self._count = 0
-        self._said = time.monotonic()
-
-    def add(self, seconds: float) -> None:
-        """Count one more frame, which came on screen at a time."""
-        if seconds != self._time:
-            self.send()
-        self._time = seconds
-        self._count += 1
-        # The parent waits for frames, and gives a video up that shows none for long.
-        if time.monotonic() - self._said > _SOON:
-            self.send()
-
-    def send(self) -> None:
-        """Say what has been counted."""
-        if self._count:
-            self._outbox.put(Again(self._time, self._count))
-        self._count = 0
-        self._said = time.monotonic()
-
-
 class _Ending(msgspec.Struct):
     duration: float
     warnings: list[str]
@@ -378,7 +205,7 @@ def _read(outbox: Outbox, source: VideoSource, options: VideoOptions) -> _Ending
     """Send a video's frames as they come."""
     last: NDArray[Any] | None = None
     shown = 0.0
-    repeats = _Repeats(outbox)
+    repeats = Repeats(outbox)
     with open_video(source, options) as reader:
         for frame in reader:
             if is_same(frame.image, last):
@@ -398,31 +225,6 @@ def _fault(error: Exception, memory: Memory) -> Refusal:
         return Refusal(what, None, near_limit=True)
     what = f"{type(error).__name__}: {error}"
     return Refusal(what[:LONGEST_TEXT], None, memory.near_limit())
-
-
-def _next_request(line: socket.socket) -> tuple[int, bytes, int | None] | None:
-    """The number, the content and the descriptor of the next request; None at the end."""
-    try:
-        header, descriptors, _, _ = socket.recv_fds(line, REQUEST.size, 1)
-        header += _exactly(line, REQUEST.size - len(header)) if header else b""
-        if not header:
-            return None
-        number, length = REQUEST.unpack(header)
-        content = _exactly(line, length)
-    except (OSError, EOFError):
-        return None
-    return number, content, descriptors[0] if descriptors else None
-
-
-def _exactly(line: socket.socket, size: int) -> bytes:
-    content = bytearray(size)
-    room = memoryview(content)
-    while room:
-        got = line.recv_into(room)
-        if not got:
-            raise EOFError
-        room = room[got:]
-    return bytes(content)
 
 
 def _warm_up() -> None:

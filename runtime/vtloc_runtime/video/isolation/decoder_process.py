@@ -5,31 +5,28 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vtloc_runtime.errors import (
     BackendError,
-    DecoderLostError,
-    DeviceLostError,
     UsageError,
     VideoError,
     VtlocError,
 )
-from vtloc_runtime.video.decoders.nvdec.api import refusal
+from vtloc_runtime.system.closing import Closing
 from vtloc_runtime.video.isolation.channel import Channel, Deadline, DeadlineError, NonsenseError
 from vtloc_runtime.video.isolation.conversation import Conversation
 from vtloc_runtime.video.isolation.delivery import Delivery
 from vtloc_runtime.video.isolation.launch import start_child
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 from vtloc_runtime.video.isolation.messages import NEW_LINE, Ready
+from vtloc_runtime.video.isolation.process_loss import lost_at_start, lost_with_video
 from vtloc_runtime.video.isolation.sandbox import SandboxReport
 from vtloc_runtime.video.isolation.video_file import VideoFile, open_video_file
 from vtloc_runtime.video.options import VideoOptions
@@ -45,8 +42,6 @@ __all__ = ["DecoderLimits", "DecoderProcess", "sandbox_in_force"]
 _START_TIMEOUT = 120.0
 _END_TIMEOUT = 5.0
 _REMEMBERED = 64
-_LONGEST_WORDS = 300
-_FROM_OUTSIDE = {signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGINT}
 
 _PIECES = 4
 """Pieces of a clip that may wait in the process until they are received."""
@@ -64,7 +59,7 @@ def sandbox_in_force() -> SandboxReport | None:
     return min(list(_seen), key=lambda report: len(report.held), default=None)
 
 
-class DecoderProcess:
+class DecoderProcess(Closing):
     """A child process that reads one video at a time; it is restarted when it is lost.
 
     It begins with the first video, so that a run whose videos are all cached starts none. A second
@@ -186,17 +181,6 @@ class DecoderProcess:
             finally:
                 self._busy.release()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Do one thing at a time."""
@@ -290,30 +274,10 @@ class DecoderProcess:
         process, channel = self._process, self._channel
         if self._closed or process is None or channel is None:
             return VideoError("reading was stopped", where=name)
-        try:
+        code = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
             code = process.wait(timeout=_END_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            return VideoError(
-                "the decoder closed its connection and was stopped",
-                where=name,
-                remedy="The file is damaged or hostile; do not trust it",
-            )
-        if code == DeviceLostError.exit_code:
-            return refusal(f"decoding it failed: {_plain(channel.last_words())}", name)
-        if -code in _FROM_OUTSIDE:
-            return DecoderLostError(
-                f"the decoder process was ended from outside (by {signal.Signals(-code).name})",
-                where=name,
-                remedy="Try it again; where memory is short, lower --decoder-memory or --workers",
-            )
-        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        if words := _plain(channel.last_words()):
-            how += f": {words}"
-        return VideoError(
-            f"decoding it crashed the decoder (ended {how})",
-            where=name,
-            remedy="The file is damaged or hostile; repair it, or raise --decoder-memory",
-        )
+        return lost_with_video(code, "" if code is None else channel.last_words(), name)
 
     def _started(self, *, gpu: bool) -> Channel:
         """The connection to a process that is ready."""
@@ -376,16 +340,7 @@ class DecoderProcess:
         code = 0
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = process.wait(timeout=_END_TIMEOUT)
-        if -code in _FROM_OUTSIDE:
-            return DecoderLostError(
-                f"the decoder process was ended from outside (by {signal.Signals(-code).name})",
-                remedy="Try it again; where memory is short, lower --decoder-memory or --workers",
-            )
-        words = _plain(channel.last_words()) or f"it ended with exit code {code}"
-        return BackendError(
-            f"the decoder process does not start: {words}",
-            remedy="See what vtloc-run doctor says about video decoding, or raise --decoder-memory",
-        )
+        return lost_at_start(code, channel.last_words())
 
     def _stop(self) -> None:
         """End the process; threads that still read from it see its end."""
@@ -418,7 +373,3 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def _echo(said: bytes) -> None:
     sys.stderr.write(said.decode("utf-8", "replace"))
-
-
-def _plain(text: str) -> str:
-    return "".join(one for one in text if one.isprintable())[:_LONGEST_WORDS]

@@ -11,10 +11,10 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from vtloc_runtime.errors import BackendError, VideoError
+from vtloc_runtime.system.closing import Closing
 from vtloc_runtime.video.isolation.channel import DeadlineError
 from vtloc_runtime.video.isolation.conversation import Conversation
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits, DecoderProcess
@@ -39,7 +39,7 @@ class _Generation:
     retired: bool = False
 
 
-class GpuDecoderProcess:
+class GpuDecoderProcess(Closing):
     """A child process that reads any number of videos at once on one GPU.
 
     Where it is lost, the videos in work are read again, one at a time, each in a process of its
@@ -111,17 +111,6 @@ class GpuDecoderProcess:
             for process in processes:
                 stack.callback(process.close)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _read_beside_others(
         self, video: VideoFile, options: VideoOptions, size: int, begun: float
     ) -> Reading:
@@ -168,7 +157,7 @@ class GpuDecoderProcess:
                     self._open.discard(process)
 
     def _open_line(self, generation: _Generation) -> Channel:
-        # Whoever comes while it starts waits: all need the same process.
+        # Callers that come while it starts wait: all need the same process.
         with self._starting:
             try:
                 return generation.process.open_line()

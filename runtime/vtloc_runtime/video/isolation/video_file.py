@@ -16,8 +16,7 @@ from pathlib import PurePath
 from typing import IO, TYPE_CHECKING, Any
 
 from vtloc_runtime.errors import VideoError
-from vtloc_runtime.video.frame_sequence import FrameSequence
-from vtloc_runtime.video.source import (
+from vtloc_runtime.video.demuxing.source import (
     LARGEST_COPY,
     Source,
     cannot_open,
@@ -25,6 +24,7 @@ from vtloc_runtime.video.source import (
     is_remote,
     reason_of,
 )
+from vtloc_runtime.video.frame_sequence import FrameSequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,7 +17,7 @@ class PartEnd:
 
     Attributes:
         ended: Whether the video ends in it.
-        lost: Whether it cannot be planned; the frames so far stand.
+        lost: Whether it cannot be planned; the frames so far are right.
     """
 
     ended: bool

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vtloc_runtime.video.demuxing.timestamps import DisplayClock
 from vtloc_runtime.video.frame import Frame, Image
 from vtloc_runtime.video.picture.scaling import PictureScaler
+from vtloc_runtime.video.sampling.sampler import PassSampler
 from vtloc_runtime.video.sampling.sequential import SequentialDecoder, Shown
-from vtloc_runtime.video.timestamps import DisplayClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from fractions import Fraction
 
-    from vtloc_runtime.video.demux import DemuxPass
+    from vtloc_runtime.video.demuxing.demux import DemuxPass
     from vtloc_runtime.video.options import VideoOptions
 
 
-class FullSampler:
+class FullSampler(PassSampler):
     """Samples one pass by decoding all of it: the reference that every shortcut must equal.
 
     Args:
@@ -26,26 +27,13 @@ class FullSampler:
     """
 
     def __init__(self, stream_pass: DemuxPass, options: VideoOptions) -> None:
-        self._pass = stream_pass
-        self._options = options
+        super().__init__(stream_pass, options)
         self._decoder = SequentialDecoder(stream_pass)
-        self._clock: DisplayClock | None = None
 
     @property
     def end(self) -> int | None:
         """The tick at which the last picture leaves the screen."""
         return self._decoder.end
-
-    @property
-    def duration(self) -> float:
-        """When the last picture leaves the screen, seconds on the shown clock."""
-        end = self.end
-        return 0.0 if self._clock is None or end is None else self._clock.seconds(end)
-
-    @property
-    def damaged(self) -> int:
-        """Packets that could not be decoded."""
-        return self._pass.stats.damaged
 
     def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:
         """The frame on screen at each of some ascending instants, up to the video's end.
@@ -71,9 +59,6 @@ class FullSampler:
             if image is None or shown is not last:
                 image, last = scaler.scale(shown.picture, self._pass.geometry(shown.picture)), shown
             yield Frame(image, clock.seconds(shown.pts), float(target))
-
-    def close(self) -> None:
-        """Nothing to give back: the pass belongs to the caller."""
 
     def finish(self) -> None:
         """Read the rest of the file without decoding it, so that ``duration`` is the video's."""

@@ -9,6 +9,7 @@ import numpy as np
 from vtloc_runtime.video.frame import Frame
 from vtloc_runtime.video.picture.scaling import PictureScaler
 from vtloc_runtime.video.sampling.keyframe_index import KeyframeIndex, jump_to_end
+from vtloc_runtime.video.sampling.sampler import PassSampler
 from vtloc_runtime.video.sampling.sparse import SparseSampler
 
 if TYPE_CHECKING:
@@ -18,14 +19,13 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from numpy.typing import NDArray
 
-    from vtloc_runtime.video.demux import DemuxPass
+    from vtloc_runtime.video.demuxing.demux import DemuxPass
     from vtloc_runtime.video.options import VideoOptions
-    from vtloc_runtime.video.timestamps import DisplayClock
 
 _PACKETS_OF_A_PICTURE = 4
 
 
-class KeyframeSampler:
+class KeyframeSampler(PassSampler):
     """For each instant, the last keyframe that the file's index places no later.
 
     Each keyframe comes once, however many instants it is the last for, and with the time at which
@@ -40,12 +40,10 @@ class KeyframeSampler:
     def __init__(
         self, stream_pass: DemuxPass, options: VideoOptions, *, listing: bool = False
     ) -> None:
-        self._pass = stream_pass
-        self._options = options
+        super().__init__(stream_pass, options)
         self._listing = listing
         self._part = SparseSampler(stream_pass, options)
         self._scaler = PictureScaler(options.preprocessing)
-        self._clock: DisplayClock | None = None
         self._index = KeyframeIndex((), ())
         self.keyframes: NDArray[np.float64] = np.empty(0)
 
@@ -53,17 +51,6 @@ class KeyframeSampler:
     def end(self) -> int | None:
         """The tick at which the last picture leaves the screen."""
         return self._part.end
-
-    @property
-    def duration(self) -> float:
-        """When the last picture leaves the screen, seconds on the shown clock."""
-        end = self.end
-        return 0.0 if self._clock is None or end is None else self._clock.seconds(end)
-
-    @property
-    def damaged(self) -> int:
-        """Packets that could not be decoded."""
-        return self._pass.stats.damaged
 
     def frames(self, targets: Iterator[Fraction]) -> Iterator[Frame]:
         """The keyframe of each of some ascending instants.
@@ -98,9 +85,6 @@ class KeyframeSampler:
         if self._pass.seeks_exactly and not self._index.is_behind(self._pass.end):
             jump_to_end(self._pass)
         self._part.finish()
-
-    def close(self) -> None:
-        """Nothing to give back: the pass belongs to the caller."""
 
     def _decode(self) -> VideoFrame | None:
         """The keyframe that was jumped to; None where none comes out there."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vtloc_runtime.video.packets import TimedPacket
+    from vtloc_runtime.video.demuxing.packets import TimedPacket
 
 REORDERING = 17
 """No codec lets more pictures than this (less one) overtake another."""

@@ -8,17 +8,18 @@ from bisect import bisect_right
 from itertools import chain, count, islice, repeat
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.video.demux import DemuxPass
+from vtloc_runtime.video.demuxing.demux import DemuxPass
 from vtloc_runtime.video.sampling.channel import Channel, PartEnd
+from vtloc_runtime.video.sampling.sampler import PassSampler
 from vtloc_runtime.video.sampling.sparse import SparseSampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from fractions import Fraction
 
+    from vtloc_runtime.video.demuxing.timestamps import DisplayClock
     from vtloc_runtime.video.frame import Frame
     from vtloc_runtime.video.options import VideoOptions
-    from vtloc_runtime.video.timestamps import DisplayClock
 
 # A part that starts in the middle of a group of pictures should be worth several of them; one that
 # starts with a group may be shorter.
@@ -29,7 +30,7 @@ _EARLY_CUT = 4
 _SEEK_MARGIN = 1
 
 
-class ParallelSampler:
+class ParallelSampler(PassSampler):
     """Decodes parts of an indexed file in several threads, and gives the frames in order.
 
     Each thread has its own container and takes every n-th part, so memory stays bounded by the
@@ -41,10 +42,8 @@ class ParallelSampler:
     """
 
     def __init__(self, stream_pass: DemuxPass, options: VideoOptions) -> None:
-        self._pass = stream_pass
-        self._options = options
+        super().__init__(stream_pass, options)
         self._whole = SparseSampler(stream_pass, options)
-        self._clock: DisplayClock | None = None
         self._part = _part_samples(options)
         self._starts: list[Fraction] = []
         self._channels = [Channel(self._part) for _ in range(options.workers)]
@@ -58,12 +57,6 @@ class ParallelSampler:
         """The tick at which the last picture leaves the screen."""
         ends = [*self._ends.values(), self._whole.end]
         return max((end for end in ends if end is not None), default=None)
-
-    @property
-    def duration(self) -> float:
-        """When the last picture leaves the screen, seconds on the shown clock."""
-        end = self.end
-        return 0.0 if self._clock is None or end is None else self._clock.seconds(end)
 
     @property
     def damaged(self) -> int:

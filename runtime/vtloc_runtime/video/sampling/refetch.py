@@ -5,14 +5,14 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.video.demux import DemuxPass
+from vtloc_runtime.video.demuxing.demux import DemuxPass
 from vtloc_runtime.video.sampling.sequential import SequentialDecoder, Shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vtloc_runtime.video.demuxing.source import Source
     from vtloc_runtime.video.options import VideoOptions
-    from vtloc_runtime.video.source import Source
 
 _REACH_SECONDS = Fraction(12)
 _REACH_GROWTH = 4

@@ -6,23 +6,24 @@ from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.video.demux import DemuxPass
+from vtloc_runtime.video.demuxing.demux import DemuxPass
 from vtloc_runtime.video.sampling.keyframe_index import KeyframeIndex, jump_to_end
+from vtloc_runtime.video.sampling.sampler import PassSampler
 from vtloc_runtime.video.sampling.sparse import SparseSampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from vtloc_runtime.video.demuxing.timestamps import DisplayClock
     from vtloc_runtime.video.frame import Frame
     from vtloc_runtime.video.options import VideoOptions
-    from vtloc_runtime.video.timestamps import DisplayClock
 
 _WORTH_A_JUMP = Fraction(4)
 # Indexes go by decode time, which runs ahead of the picture's.
 _MARGIN = 1
 
 
-class SeekingSampler:
+class SeekingSampler(PassSampler):
     """Samples an indexed file without reading what lies between instants that are far apart.
 
     Each group of instants is decoded from the keyframe before it. The frames are those of the
@@ -34,11 +35,9 @@ class SeekingSampler:
     """
 
     def __init__(self, stream_pass: DemuxPass, options: VideoOptions) -> None:
-        self._pass = stream_pass
-        self._options = options
+        super().__init__(stream_pass, options)
         self._part = SparseSampler(stream_pass, options)
         self._again: DemuxPass | None = None
-        self._clock: DisplayClock | None = None
         self._index = KeyframeIndex((), ())
         self._end: int | None = None
 
@@ -47,12 +46,6 @@ class SeekingSampler:
         """The tick at which the last picture leaves the screen."""
         ends = (self._end, self._part.end)
         return max((end for end in ends if end is not None), default=None)
-
-    @property
-    def duration(self) -> float:
-        """When the last picture leaves the screen, seconds on the shown clock."""
-        end = self.end
-        return 0.0 if self._clock is None or end is None else self._clock.seconds(end)
 
     @property
     def damaged(self) -> int:

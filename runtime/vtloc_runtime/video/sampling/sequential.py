@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import av
 
-    from vtloc_runtime.video.demux import DemuxPass
+    from vtloc_runtime.video.demuxing.demux import DemuxPass
 
 
 _MOST_TIMES = 1024

@@ -9,21 +9,22 @@ from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from vtloc_runtime.video.codecs.random_access import SkipMode
+from vtloc_runtime.video.demuxing.packets import NO_PACKET
+from vtloc_runtime.video.demuxing.timestamps import DisplayClock
 from vtloc_runtime.video.frame import Frame, Image
-from vtloc_runtime.video.packets import NO_PACKET
 from vtloc_runtime.video.picture.scaling import PictureScaler
 from vtloc_runtime.video.sampling.packet_planner import PacketPlanner
 from vtloc_runtime.video.sampling.refetch import Refetcher
-from vtloc_runtime.video.timestamps import DisplayClock
+from vtloc_runtime.video.sampling.sampler import PassSampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import av
 
-    from vtloc_runtime.video.demux import DemuxPass
+    from vtloc_runtime.video.demuxing.demux import DemuxPass
+    from vtloc_runtime.video.demuxing.packets import TimedPacket
     from vtloc_runtime.video.options import VideoOptions
-    from vtloc_runtime.video.packets import TimedPacket
     from vtloc_runtime.video.sampling.packet_planner import DecodeStep
     from vtloc_runtime.video.sampling.sequential import Shown
 
@@ -44,7 +45,7 @@ class _Sample:
     missing: bool = False
 
 
-class SparseSampler:
+class SparseSampler(PassSampler):
     """Samples one pass with a planner ahead of the decoder.
 
     Args:
@@ -61,14 +62,12 @@ class SparseSampler:
     def __init__(
         self, stream_pass: DemuxPass, options: VideoOptions, clock: DisplayClock | None = None
     ) -> None:
-        self._pass = stream_pass
-        self._options = options
+        super().__init__(stream_pass, options, clock)
         self._scaler = PictureScaler(options.preprocessing)
         self._packets = stream_pass.packets()
         self._midway = clock is not None
         self._planner = PacketPlanner(self._packets, midway=self._midway)
         self._skip_mode = stream_pass.bitstream.skip_mode
-        self._clock = clock
         self._refetcher: Refetcher | None = None
         self._waiting: deque[_Sample] = deque()
         self._recent: deque[tuple[int, av.VideoFrame]] = deque(maxlen=_REMEMBERED_PICTURES)
@@ -88,12 +87,6 @@ class SparseSampler:
         """The tick at which the last picture leaves the screen."""
         ends = (self._pass.end, self._refetcher.end if self._refetcher else None)
         return max((end for end in ends if end is not None), default=None)
-
-    @property
-    def duration(self) -> float:
-        """When the last picture leaves the screen, seconds on the shown clock."""
-        end = self.end
-        return 0.0 if self._clock is None or end is None else self._clock.seconds(end)
 
     @property
     def damaged(self) -> int:
@@ -143,9 +136,6 @@ class SparseSampler:
             yield from self._ready(clock, refetcher)
         finally:
             refetcher.close()
-
-    def close(self) -> None:
-        """Nothing to give back: the pass belongs to the caller."""
 
     def finish(self) -> None:
         """Read the rest of the file without decoding it, so that ``duration`` is the video's."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vtloc_runtime.batch.fingerprint import run_fingerprint
+from vtloc_runtime.batch.results.fingerprint import run_fingerprint
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.localize.encoding.frame_dedup import (
     DEFAULT_REUSE,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support.colours import COLOURS, write_colour_bundle, write_colour_video
-from vtloc_runtime.batch.worker_pool import PipelineOptions, run_tasks
+from vtloc_runtime.batch.workers.worker_pool import PipelineOptions, run_tasks
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.localize.encoding import parted_encoding
 from vtloc_runtime.localize.encoding.frame_features import PART
@@ -107,7 +107,7 @@ def test_a_file_without_an_index_is_read_whole(
 def test_parts_that_disagree_are_read_again_as_a_whole(
     localizer: Localizer, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vtloc_runtime.batch import worker_pool
+    from vtloc_runtime.batch.workers import worker_pool
 
     def odd(source: Any, options: VideoOptions, size: int) -> Reading:
         for part in parted_read(source, options, size):

@@ -33,8 +33,8 @@ def test_frames_without_a_direction_are_left_out() -> None:
     ("content", "reason"),
     [
         (b"nothing of the kind", "no reference frames"),
-        (ReferenceFrames(np.full((3, 3), np.nan, np.float32)).to_bytes(), "no finite rows"),
-        (ReferenceFrames(np.ones((0, 3), np.float32)).to_bytes(), "no finite rows"),
+        (ReferenceFrames(np.full((3, 3), np.nan, np.float32)).to_bytes(), "not rows of finite"),
+        (ReferenceFrames(np.ones((0, 3), np.float32)).to_bytes(), "not rows of finite"),
     ],
 )
 def test_a_file_that_holds_no_frames_is_refused(content: bytes, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""What can be asked: sentences, several wordings, pictures, and what is no question."""
+"""What can be asked: sentences, several wordings, pictures, and what cannot be asked."""
 
 from __future__ import annotations
 

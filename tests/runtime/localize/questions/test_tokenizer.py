@@ -111,7 +111,7 @@ def broken(**changes: object) -> bytes:
     return json.dumps({**fields, **changes}).encode()
 
 
-# A panic in Rust raises an exception that is no Exception.
+# A panic in Rust raises an exception outside Exception.
 PANICS = {
     "at load": broken(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
     "at use": broken(

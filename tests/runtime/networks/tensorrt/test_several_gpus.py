@@ -12,8 +12,8 @@ import pytest
 
 from tests.support import tensorrt_double
 from vtloc_runtime.batch.answer import run_jobs
-from vtloc_runtime.batch.jobs import group_by_video, read_jobs
-from vtloc_runtime.batch.worker_pool import PipelineOptions
+from vtloc_runtime.batch.job_lists.jobs import group_by_video, read_jobs
+from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
 from vtloc_runtime.bench.video import write_bench_video
 from vtloc_runtime.errors import BackendError
 from vtloc_runtime.localize.localizer import Localizer

@@ -135,7 +135,7 @@ def test_only_what_is_wanted_leaves_the_gpu(gpu: tensorrt_double.Gpu) -> None:
     with open_video(data, films.whole(decoder="nvdec")) as reader:
         frames = list(reader)
     assert films.numbers(frames) == list(range(0, 200, 20))
-    # The first picture is also fetched to be held against FFmpeg's, and each stays in ours.
+    # The first picture is also fetched to be compared with FFmpeg's, and each stays in ours.
     assert gpu.copies <= 2 * len(frames) + 2
 
 

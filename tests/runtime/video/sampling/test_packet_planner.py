@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from tests.support import films
 from vtloc_runtime.video import VideoOptions
-from vtloc_runtime.video.demux import DemuxPass
-from vtloc_runtime.video.packets import TimedPacket
+from vtloc_runtime.video.demuxing.demux import DemuxPass
+from vtloc_runtime.video.demuxing.packets import TimedPacket
+from vtloc_runtime.video.demuxing.source import Source
 from vtloc_runtime.video.sampling.packet_planner import REORDERING, PacketPlanner, ReorderHorizon
 from vtloc_runtime.video.sampling.sparse import SparseSampler
-from vtloc_runtime.video.source import Source
 
 
 def packets(pts: list[int], starts: set[int], dts: list[int | None]) -> list[TimedPacket]:

@@ -88,7 +88,7 @@ def test_the_outline_of_a_file_without_an_index_names_no_keyframe(kind: str) -> 
 
 
 def _count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    from vtloc_runtime.video.demux import DemuxPass
+    from vtloc_runtime.video.demuxing.demux import DemuxPass
 
     decoded: list[int] = []
     decode = DemuxPass.decode

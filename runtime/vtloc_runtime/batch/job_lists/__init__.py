@@ -1,0 +1,1 @@
+"""What to do: arguments, lists, annotations and folders to jobs."""

@@ -1,0 +1,1 @@
+"""Records of jobs: written, read, and resumed from."""

@@ -1,0 +1,1 @@
+"""Workers side by side, each with its decoder."""

@@ -1,0 +1,1 @@
+"""The terminal: what is shown, read and caught there."""

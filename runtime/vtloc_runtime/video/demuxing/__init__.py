@@ -1,0 +1,1 @@
+"""A file to packets: its source, its streams and its timestamps."""
