@@ -205,6 +205,8 @@ def test_an_index_belongs_to_one_bank(tmp_path: Path, colour_bundle: Path) -> No
 
 
 def test_a_film_of_one_look_is_bounded(tmp_path: Path) -> None:
-    # No ordinary sentence stands out from another: the spread is nothing.
-    assert list(bank_bounds(np.array([0.1, -0.5]), [0.0, 0.0], [0.0, 0.0])) == [10.0, -10.0]
-    assert Film(name="film").spread == 0.0
+    # No ordinary sentence stands out from another: both spreads are nothing.
+    nothing = [0.0, 0.0]
+    assert list(bank_bounds(np.array([0.1, -0.5]), nothing, nothing, nothing)) == [10.0, -10.0]
+    film = Film(name="film")
+    assert film.above == film.below == 0.0
