@@ -2,8 +2,10 @@
 
 Makes some films, has ``vtloc-run serve`` encode them, then lets eight callers ask about them over
 HTTP, in turn with eight threads that call ``Localizer.localize`` on the same encoded films. Rounds
-alternate, because other programs may share the machine; the processor's own time is counted beside
-the clock's.
+alternate, because other programs may share the machine. Processor time is counted beside the
+clock's: that of the process that answers, and apart from it that of the callers' program, which
+takes the same processors. Rates compare only on a machine without other work: elsewhere, eight
+threads get more of it than the service's two.
 
     python -m benchmarks.throughput.serving --requests 2000
 """
@@ -54,12 +56,14 @@ class Round:
         middle: The time that half of the requests stayed below, milliseconds.
         high: The time that 99 of 100 stayed below.
         cost: Processor time of a request, milliseconds.
+        callers: Processor time of the program that asks for it, milliseconds.
     """
 
     rate: float
     middle: float
     high: float
     cost: float
+    callers: float = 0.0
 
 
 def make_films(folder: Path, *, count: int, seconds: int) -> None:
@@ -92,7 +96,7 @@ def memory(process: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def summary(times: list[float], elapsed: float, processor: float) -> Round:
+def summary(times: list[float], elapsed: float, processor: float, callers: float = 0.0) -> Round:
     """A round's figures from the seconds of each request."""
     ordered = sorted(times)
     return Round(
@@ -100,6 +104,7 @@ def summary(times: list[float], elapsed: float, processor: float) -> Round:
         1000 * ordered[len(ordered) // 2],
         1000 * ordered[int(len(ordered) * 0.99)],
         1000 * processor / len(times),
+        1000 * callers / len(times),
     )
 
 
@@ -161,9 +166,14 @@ def ask_service(address: str, process: int, names: list[str], requests: int) -> 
     async def everybody() -> None:
         await asyncio.gather(*(call() for _ in range(CALLERS)))
 
-    before, began = processor_seconds(process), time.perf_counter()
+    before, own, began = processor_seconds(process), time.process_time(), time.perf_counter()
     asyncio.run(everybody())
-    return summary(times, time.perf_counter() - began, processor_seconds(process) - before)
+    return summary(
+        times,
+        time.perf_counter() - began,
+        processor_seconds(process) - before,
+        time.process_time() - own,
+    )
 
 
 def start(folder: Path, cache: Path) -> tuple[subprocess.Popen[str], str]:
@@ -187,6 +197,13 @@ def print_rounds(name: str, rounds: list[Round]) -> None:
         values = [getattr(one, field) for one in rounds]
         cells.append(f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})")
     print(f"| {name} | {' | '.join(cells)} |")
+
+
+def interval(ratios: list[float]) -> str:
+    """The median ratio of pairs of rounds, and its 95 % interval."""
+    resampled = np.random.default_rng(0).choice(ratios, (10_000, len(ratios)))
+    low, high = np.quantile(np.median(resampled, 1), [0.025, 0.975])
+    return f"{statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})"
 
 
 def main() -> None:
@@ -223,13 +240,13 @@ def main() -> None:
     print("|---|---|---|---|---|")
     print_rounds("the class, 8 threads", direct)
     print_rounds("the service, 8 callers", served)
-    more = statistics.median(
-        one.cost / other.cost for one, other in zip(served, direct, strict=True)
-    )
-    slower = statistics.median(
-        other.rate / one.rate for one, other in zip(served, direct, strict=True)
-    )
-    print(f"\nThe service takes {more:.2f} times the processor time, {slower:.2f} times the time.")
+    pairs = list(zip(served, direct, strict=True))
+    more = interval([one.cost / other.cost for one, other in pairs])
+    slower = interval([other.rate / one.rate for one, other in pairs])
+    print(f"\nThe service takes {more} times the processor time, {slower} times the time.")
+    asking = statistics.median(one.callers for one in served)
+    print(f"The callers' program takes {asking:.2f} ms of the processor for a request.")
+    print("Ratios of processor time:", *(f"{one.cost / other.cost:.2f}" for one, other in pairs))
     print(f"Memory before and after each {each} requests, MiB: {[round(one) for one in held]}")
     print(machine_line("onnxruntime", "fastapi", "uvicorn"))
 

@@ -15,8 +15,6 @@ from rich.progress import (
 from vtloc.training.loop import TrainingListener
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from rich.console import Console
 
     from vtloc.training.loop import EpochReport
@@ -47,12 +45,7 @@ class ProgressDisplay(TrainingListener):
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def stepped(self, epoch: int, step: int, steps: int, loss: float) -> None:

@@ -219,21 +219,12 @@ def calibrate_scores(
         CalibrationError: The answers are too few, all of one kind, or the target is out of reach.
     """
     wanted = target or Target()
-    raw = np.array([one.raw for one in answers], dtype=np.float64)
-    present = np.array([one.present for one in answers], dtype=bool)
-    right = present & np.array([one.overlap >= iou for one in answers], dtype=bool)
-    videos = np.array([one.video for one in answers])
+    plain, present, right, videos = _columns(answers, iou)
     margins = _margins(answers)
-    if present.sum() < MINIMUM_ANSWERS:
-        raise CalibrationError(
-            f"{int(present.sum())} sentences that are in their video are too few; "
-            f"at least {MINIMUM_ANSWERS} are needed",
-            remedy="Label more moments; a few hundred make a score worth trusting",
-        )
-    plain, weight = raw, 0.0
+    raw, weight = plain, 0.0
     if margins is not None and present.any():
-        weight = margin_weight(raw[present], margins[present], right[present])
-        raw = with_margin(raw, margins, weight)
+        weight = margin_weight(plain[present], margins[present], right[present])
+        raw = with_margin(plain, margins, weight)
     inside = raw[present], right[present], videos[present]
     held = (
         choose_method(*inside, seed=seed)
@@ -274,6 +265,22 @@ def calibrate_scores(
         curve=_curve(unseen, present),
         curve_of_scores=_curve(unseen_scores, present),
     )
+
+
+def _columns(
+    answers: Sequence[ScoredAnswer], iou: float
+) -> tuple[FloatArray, BoolArray, BoolArray, NDArray[np.str_]]:
+    """Each answer's raw score, whether its sentence is present, whether it is right, its video."""
+    raw = np.array([one.raw for one in answers], dtype=np.float64)
+    present = np.array([one.present for one in answers], dtype=bool)
+    right = present & np.array([one.overlap >= iou for one in answers], dtype=bool)
+    if present.sum() < MINIMUM_ANSWERS:
+        raise CalibrationError(
+            f"{int(present.sum())} sentences that are in their video are too few; "
+            f"at least {MINIMUM_ANSWERS} are needed",
+            remedy="Label more moments; a few hundred make a score worth trusting",
+        )
+    return raw, present, right, np.array([one.video for one in answers])
 
 
 def _margins(answers: Sequence[ScoredAnswer]) -> FloatArray | None:

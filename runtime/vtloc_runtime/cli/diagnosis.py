@@ -135,7 +135,7 @@ def _packages() -> Iterator[Finding]:
             "engines for RTX GPUs, and compile checks without a GPU",
         ),
         ("cuda-core", ("cuda-core",), "tensorrt", "running engines"),
-        ("opentimelineio", ("opentimelineio",), "editing", "--format otio and edl"),
+        ("opentimelineio", ("opentimelineio",), "editing", "--format otio"),
         ("matplotlib", ("matplotlib",), "plot", "--plot"),
     ):
         found = [f"{name} {is_there}" for name in names if (is_there := installed_version(name))]

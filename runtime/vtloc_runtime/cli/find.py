@@ -38,6 +38,14 @@ class FindOptions:
         Path | None,
         typer.Option(metavar="FILE", help="File of sentences, one per line; - is standard input."),
     ] = None
+    rewrite: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rewrite",
+            metavar="SENTENCE",
+            help="Another wording of the one sentence; repeatable. Wordings are averaged.",
+        ),
+    ] = None
     like: Annotated[
         list[str] | None,
         typer.Option(

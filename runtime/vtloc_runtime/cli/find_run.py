@@ -77,22 +77,18 @@ def run_find(
     Raises:
         VtlocError: The work cannot begin, or its results cannot be written.
     """
-    if options.out is None and (options.overwrite or options.retry_failed or options.repair):
-        raise UsageError("--overwrite, --retry-failed and --repair need --out")
-    if options.out == STANDARD_STREAM:
-        if outputs.prints:
-            raise UsageError("two outputs cannot both go to standard output")
-        options = replace(options, out=None, json=True)
+    options = _checked(options, outputs)
     with StandardInput() as standard_input:
         queries = list(options.query or [])
         if options.queries is not None:
             queries += read_sentences(standard_input.replace(options.queries, kind="sentences"))
-        for sentence in queries:
+        for sentence in (*queries, *(options.rewrite or ())):
             clean_query(sentence)
         given = [standard_input.replace_word(word) for word in videos]
         jobs = read_jobs(
             given,
             queries,
+            rewrites=options.rewrite or (),
             like=options.like or (),
             videos=run_options.videos_folder,
             notice=run_options.note,
@@ -119,6 +115,17 @@ def run_find(
         except Stopped as interrupt:
             print_note("stopped")
             return interrupt.exit_code
+
+
+def _checked(options: FindOptions, outputs: OutputOptions) -> FindOptions:
+    """The options, ``--out -`` written out; refuses what contradicts itself."""
+    if options.out is None and (options.overwrite or options.retry_failed or options.repair):
+        raise UsageError("--overwrite, --retry-failed and --repair need --out")
+    if options.out != STANDARD_STREAM:
+        return options
+    if outputs.prints:
+        raise UsageError("two outputs cannot both go to standard output")
+    return replace(options, out=None, json=True)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vtloc_runtime.batch.results.results_file import holds_results
+from vtloc_runtime.batch.results.results_beginning import holds_results
 from vtloc_runtime.errors import MissingExtraError, OutputError, UsageError
 from vtloc_runtime.handover.file_names import CLIP_FIELDS, CLIP_TEMPLATE, check_template
 from vtloc_runtime.handover.folder import OutputFolder
@@ -19,7 +19,7 @@ from vtloc_runtime.report.page import is_page
 from vtloc_runtime.system.output_check import check_distinct, check_output
 
 if TYPE_CHECKING:
-    from vtloc_runtime.handover.cuts import FrameRate
+    from vtloc_runtime.handover.timecode import FrameRate
 
 STANDARD_STREAM = Path("-")
 """Stands for standard input or standard output."""
@@ -112,7 +112,7 @@ class OutputOptions:
         Raises:
             UsageError: It is not a rate.
         """
-        from vtloc_runtime.handover.cuts import FrameRate
+        from vtloc_runtime.handover.timecode import FrameRate
 
         return None if self.rate is None else FrameRate.parse(self.rate)
 
@@ -169,8 +169,8 @@ class OutputOptions:
             else:
                 check_output(self.to, inputs=read, ours=form.ours)
                 check_place(self.to, "the file")
-        if self.format in ("edl", "otio"):
-            _check_package("opentimelineio", "editing", "An editor's timeline")
+        if self.format == "otio":
+            _check_package("opentimelineio", "editing", "An OpenTimelineIO file")
 
     def _check_options(self, films: int) -> None:
         if self.embed and self.report is None:

@@ -27,6 +27,14 @@ class SearchRequest:
             "brought up to date and nothing is searched.",
         ),
     ] = None
+    rewrite: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rewrite",
+            metavar="SENTENCE",
+            help="Another wording of the one sentence; repeatable. Wordings are averaged.",
+        ),
+    ] = None
     like: Annotated[
         list[str] | None,
         typer.Option(

@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.batch.job_lists.jobs import check_pictures, input_files, read_videos
+from vtloc_runtime.batch.job_lists.jobs import (
+    check_pictures,
+    check_rewrites,
+    input_files,
+    read_videos,
+)
 from vtloc_runtime.batch.results.records import Record, encode_record
 from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.cli.console.exit_codes import exit_code_of_failures
@@ -93,13 +98,14 @@ def run_search(
 
 def _read_request(request: SearchRequest, outputs: OutputOptions) -> list[Query]:
     """The questions; refuses invalid ones before anything is opened."""
-    sentences = request.query or []
-    for sentence in sentences:
+    sentences, rewrites = request.query or [], tuple(request.rewrite or ())
+    for sentence in (*sentences, *rewrites):
         clean_query(sentence)
+    check_rewrites(sentences, rewrites)
     check_pictures(request.like or ())
     check_moments(request.moments)
     pictures = tuple(map(Picture, request.like or ()))
-    queries: list[Query] = [(sentence, *pictures) for sentence in sentences]
+    queries: list[Query] = [(sentence, *rewrites, *pictures) for sentence in sentences]
     if pictures and not queries:
         queries = [pictures]
     if outputs.wanted and not queries:

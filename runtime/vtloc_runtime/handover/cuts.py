@@ -5,78 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from vtloc_runtime.errors import UsageError, VideoError
 from vtloc_runtime.handover.captions import cue_text
+from vtloc_runtime.handover.timecode import FrameRate, Timecode
 from vtloc_runtime.system.text import plain
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.results.records import Record
     from vtloc_runtime.video.film_facts import FilmFacts
 
-_NTSC = Fraction(1000, 1001)
-_CLOSE = Fraction(1, 200)
-_FASTEST = 1000
-_DROPPED = {30: 2, 60: 4}
-"""Labels that drop-frame timecode leaves out each minute but every tenth, by nominal rate."""
-
-
-@dataclass(frozen=True, slots=True)
-class FrameRate:
-    """Frames a second, exactly.
-
-    Attributes:
-        value: Such as ``Fraction(24000, 1001)``.
-    """
-
-    value: Fraction
-
-    @classmethod
-    def parse(cls, value: Fraction | float | str) -> FrameRate:
-        """The exact rate that is meant: 23.976 and 29.97 are 24000/1001 and 30000/1001.
-
-        Raises:
-            UsageError: It is not a rate from 1 to 1,000.
-        """
-        try:
-            given = Fraction(value)
-        except (ValueError, ZeroDivisionError, OverflowError, TypeError) as error:
-            raise UsageError(
-                f"{value!r} is not a frame rate", remedy="Write 25, 23.976 or 24000/1001"
-            ) from error
-        if not 1 <= given <= _FASTEST:
-            raise UsageError(f"a frame rate of {float(given):g} is out of range")
-        whole = Fraction(round(given))
-        ntsc = Fraction(round(given / _NTSC)) * _NTSC
-        for exact in (whole, ntsc):
-            if abs(given - exact) <= _CLOSE:
-                return cls(exact)
-        return cls(given.limit_denominator(1001))
-
-    @property
-    def nominal(self) -> int:
-        """Frames that a second of timecode counts: 24 for 23.976."""
-        return round(self.value)
-
-    @property
-    def drops(self) -> bool:
-        """Whether its timecode leaves out labels, so that it keeps up with the clock."""
-        return self.value != self.nominal and self.nominal in _DROPPED
-
-    def frames(self, seconds: float) -> int:
-        """The frame that comes on screen at a time, the first one being 0."""
-        return round(Fraction(seconds) * self.value)
-
-    def seconds(self, frames: int) -> Fraction:
-        """When a frame comes on screen."""
-        return frames / self.value
-
-    def __str__(self) -> str:
-        return f"{float(self.value):.5g}"
+TITLE = "vtloc moments"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +54,36 @@ class Cut:
     width: int
     height: int
     sound: bool
+
+    def first_frame(self, rate: FrameRate) -> int:
+        """The number of the film's first frame by its own timecode; 0 without one.
+
+        Args:
+            rate: The timeline's frame rate.
+        """
+        found = Timecode.of_label(self.timecode, rate)
+        # A timecode of another rate, or a damaged one, says nothing.
+        return 0 if found is None else found[1]
+
+    def timecode_at(self, rate: FrameRate) -> Timecode:
+        """The film's kind of timecode; without one of its own, drop-frame where there is such.
+
+        Args:
+            rate: The timeline's frame rate.
+        """
+        found = Timecode.of_label(self.timecode, rate)
+        return Timecode(rate, rate.may_drop) if found is None else found[0]
+
+
+def timecodes(cuts: Sequence[Cut], rate: FrameRate) -> set[Timecode]:
+    """The kinds of timecode of films, those without one aside if others have one.
+
+    Args:
+        cuts: The cuts; one at least.
+        rate: The timeline's frame rate.
+    """
+    own = {cut.timecode_at(rate) for cut in cuts if Timecode.of_label(cut.timecode, rate)}
+    return own or {Timecode(rate, rate.may_drop)}
 
 
 def plan_cuts(

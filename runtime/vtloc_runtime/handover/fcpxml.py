@@ -11,10 +11,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from vtloc_runtime.handover.timelines import TITLE
+from vtloc_runtime.handover.cuts import TITLE, timecodes
 
 if TYPE_CHECKING:
-    from vtloc_runtime.handover.cuts import Cut, FrameRate
+    from vtloc_runtime.handover.cuts import Cut
+    from vtloc_runtime.handover.timecode import FrameRate, Timecode
 
 _MARK = "<!-- moments found by vtloc -->"
 _HEAD = f'<?xml version="1.0" encoding="UTF-8"?>\n{_MARK}\n<!DOCTYPE fcpxml>\n'
@@ -40,7 +41,7 @@ def write_fcpxml(cuts: Sequence[Cut], rate: FrameRate) -> bytes:
             "asset",
             id=assets[cut.path],
             name=cut.name,
-            start="0s",
+            start=_time(rate.seconds(cut.first_frame(rate))),
             duration=_time(rate.seconds(max(one.length for one in cuts if one.path == cut.path))),
             hasVideo="1",
             format="r1",
@@ -56,7 +57,8 @@ def write_fcpxml(cuts: Sequence[Cut], rate: FrameRate) -> bytes:
         "sequence",
         format="r1",
         tcStart="0s",
-        tcFormat="DF" if rate.drops else "NDF",
+        # Of films that differ, drop-frame keeps up with the clock.
+        tcFormat=_format(max(timecodes(cuts, rate), key=lambda one: one.drop)),
         duration=_time(rate.seconds(whole)),
     )
     spine = ET.SubElement(sequence, "spine")
@@ -68,8 +70,9 @@ def write_fcpxml(cuts: Sequence[Cut], rate: FrameRate) -> bytes:
             ref=assets[cut.path],
             name=cut.text,
             offset=_time(rate.seconds(offset)),
-            start=_time(rate.seconds(cut.start)),
+            start=_time(rate.seconds(cut.first_frame(rate) + cut.start)),
             duration=_time(rate.seconds(cut.end - cut.start)),
+            tcFormat=_format(cut.timecode_at(rate)),
         )
         ET.SubElement(clip, "note").text = f"{cut.name}, score {cut.score:.2f}"
         offset += cut.end - cut.start
@@ -84,6 +87,10 @@ def is_fcpxml(beginning: bytes) -> bool:
 
 def _paths(cuts: Sequence[Cut]) -> list[str]:
     return list(dict.fromkeys(cut.path for cut in cuts))
+
+
+def _format(timecode: Timecode) -> str:
+    return "DF" if timecode.drop else "NDF"
 
 
 def _time(seconds: Fraction) -> str:

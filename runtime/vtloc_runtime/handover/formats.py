@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.batch.results.results_file import holds_results
+from vtloc_runtime.batch.results.results_beginning import holds_results
 from vtloc_runtime.errors import UsageError
-from vtloc_runtime.handover import captions, chapters, fcpxml, tables, timelines
+from vtloc_runtime.handover import captions, chapters, edl, fcpxml, tables, timelines
 from vtloc_runtime.handover.file_names import unique_names
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.results.records import Record
-    from vtloc_runtime.handover.cuts import Cut, FrameRate
+    from vtloc_runtime.handover.cuts import Cut
+    from vtloc_runtime.handover.timecode import FrameRate
     from vtloc_runtime.video.film_facts import FilmFacts
 
 WriteRecords = Callable[[Sequence["Record"]], bytes]
@@ -50,7 +51,7 @@ FORMATS: Mapping[str, Format] = {
     ),
     "llc": Format(".llc", chapters.is_losslesscut, of_records=chapters.write_losslesscut,
                   one_film=True),
-    "edl": Format(".edl", timelines.is_edl, of_cuts=timelines.write_edl),
+    "edl": Format(".edl", edl.is_edl, of_cuts=edl.write_edl),
     "otio": Format(".otio", timelines.is_otio, of_cuts=timelines.write_otio),
     "fcpxml": Format(".fcpxml", fcpxml.is_fcpxml, of_cuts=fcpxml.write_fcpxml),
 }  # fmt: skip

@@ -18,6 +18,8 @@ _COLUMNS = (
     "id", "video", "query", "rank", "start", "end", "score", "start_time", "end_time", "presence",
     "duration", "error",
 )  # fmt: skip
+# With the full-width forms; https://owasp.org/www-community/attacks/CSV_Injection.
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 _HEADING = ",".join(_COLUMNS).encode() + b"\r\n"
 
 
@@ -56,6 +58,5 @@ def is_table(beginning: bytes) -> bool:
 
 def _cell(text: str) -> str:
     shown = plain(text)
-    # https://owasp.org/www-community/attacks/CSV_Injection; some programs skip blanks first.
-    risky = shown.lstrip()[:1] in tuple("=+-@") if shown.strip() else False
-    return f"'{shown}" if risky else shown
+    # Some programs skip blanks first.
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown

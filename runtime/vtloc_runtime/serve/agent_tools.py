@@ -15,7 +15,7 @@ import vtloc_runtime
 from vtloc_runtime.errors import VtlocError
 from vtloc_runtime.library.search import SearchOptions
 from vtloc_runtime.localize.limits import MOST_MOMENTS
-from vtloc_runtime.serve.schema import MomentsAnswer, SearchResult, Sentence
+from vtloc_runtime.serve.schema import Like, MomentsAnswer, Rewrites, SearchResult, Sentence
 
 if TYPE_CHECKING:
     from vtloc_runtime.serve.service import Service
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 _LISTED = 500
 _PATIENCE = 20.0
 """Seconds that a search waits for new videos to be indexed."""
+
+_Asked = Annotated[
+    Sentence | None,
+    Field(description='What is seen, such as "a red car"; may be left out with pictures.'),
+]
+_Moments = Annotated[
+    int, Field(ge=1, le=MOST_MOMENTS, description="Maximum number of moments of a video.")
+]
 
 _INSTRUCTIONS = """\
 Finds moments in videos: give a sentence that describes what is seen, get start and end in seconds.
@@ -56,18 +64,27 @@ def create_server(service: Service) -> MCPServer[None]:
 
     def find(
         video: Annotated[str, Field(description="A name that describe lists.", max_length=4096)],
-        sentence: Annotated[Sentence, Field(description='What is seen, such as "a red car".')],
-        moments: Annotated[
-            int, Field(ge=1, le=MOST_MOMENTS, description="Maximum number of moments.")
-        ] = 1,
+        sentence: _Asked = None,
+        rewrites: Rewrites = (),
+        like: Like = (),
+        moments: _Moments = 1,
     ) -> MomentsAnswer:
         """Find the moments of one video that a sentence describes, in seconds, best first."""
         with _tool_errors():
-            return MomentsAnswer.from_answers(service.find(video, [sentence], moments=moments))
+            queries = [] if sentence is None else [sentence]
+            found = service.find(video, queries, rewrites=rewrites, like=like, moments=moments)
+            return MomentsAnswer.from_answers(found)
 
     def search(
-        sentence: Annotated[Sentence, Field(description='What is seen, such as "a red car".')],
+        *,
+        sentence: _Asked = None,
+        rewrites: Rewrites = (),
+        like: Like = (),
         top: Annotated[int, Field(ge=1, le=100, description="Maximum number of videos.")] = 10,
+        moments: _Moments = 1,
+        min_score: Annotated[
+            float, Field(ge=0, le=1, description="Leave out moments with a lower score.")
+        ] = 0.0,
         found_only: Annotated[
             bool, Field(description="Leave out videos that do not show it.")
         ] = True,
@@ -78,8 +95,9 @@ def create_server(service: Service) -> MCPServer[None]:
         how many.
         """
         with _tool_errors():
-            options = SearchOptions(top, found_only=found_only)
-            return SearchResult.from_answer(service.search(sentence, options, wait=_PATIENCE))
+            options = SearchOptions(top, moments, min_score, found_only)
+            found = service.search(sentence, options, rewrites=rewrites, like=like, wait=_PATIENCE)
+            return SearchResult.from_answer(found)
 
     def describe(
         video: Annotated[

@@ -1,24 +1,33 @@
-"""The folders whose videos are served, and nothing outside of them.
+"""The folders whose videos and pictures are served, and nothing outside of them.
 
-A video is named by its folder and its path there: ``films/2024/a.mp4``. Names are opened step by
+A file is named by its folder and its path there: ``films/2024/a.mp4``. Names are opened step by
 step from the folder's own descriptor and never through a link, so no name leads anywhere else, even
 if the folders change meanwhile.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
-from vtloc_runtime.batch.job_lists.folder_listing import VIDEO_SUFFIXES
-from vtloc_runtime.errors import UsageError, VideoError
+from vtloc_runtime.batch.job_lists.folder_listing import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from vtloc_runtime.errors import BackendError, QueryError, UsageError, VideoError
 from vtloc_runtime.localize.encoding.file_identity import FileState
+from vtloc_runtime.localize.questions.question import Picture
 
+LARGEST_PICTURE = 16 * 2**20
+"""Bytes of a picture that asks."""
+
+STILLS = PICTURE_SUFFIXES - {".m4s"} | {".bmp", ".gif", ".jpeg", ".jpg", ".tif", ".tiff"}
+"""Endings of pictures that can ask."""
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # A pipe in a file's place must not be waited for.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -29,6 +38,13 @@ class UnknownVideoError(VideoError):
 
     def __init__(self, name: str) -> None:
         super().__init__("there is no such video", where=name[:200])
+
+
+class UnknownPictureError(QueryError):
+    """A name that no served picture has."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("there is no such picture", where=name[:200])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +116,59 @@ class ServedFolders:
         Raises:
             UnknownVideoError: There is no such video below the folders.
         """
-        folder, *parts = name.split("/")
-        root = self._roots.get(folder)
-        if root is None or not parts or not all(map(_is_plain, parts)) or not _is_video(parts[-1]):
+        found = self._open(name, VIDEO_SUFFIXES)
+        if found is None:
             raise UnknownVideoError(name)
-        try:
-            descriptor = _open_below(root, parts)
-        except (OSError, ValueError):
-            raise UnknownVideoError(name) from None
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            os.close(descriptor)
-            raise UnknownVideoError(name)
+        path, descriptor = found
         # The name is what messages about the video say.
         with open(name, "rb", opener=lambda *_: descriptor) as file:
-            yield ServedVideo(name, os.path.join(root, *parts), file, FileState.from_stat(state))
+            yield ServedVideo(name, path, file, FileState.from_stat(os.fstat(descriptor)))
+
+    def read_picture(self, name: str) -> Picture:
+        """Read a picture to ask with.
+
+        Args:
+            name: Its folder and its path there.
+
+        Raises:
+            UnknownPictureError: There is no such picture below the folders.
+            QueryError: It is empty or too large.
+        """
+        found = self._open(name, STILLS)
+        if found is None:
+            raise UnknownPictureError(name)
+        with open(found[1], "rb") as file:
+            content = file.read(LARGEST_PICTURE + 1)
+        if not content or len(content) > LARGEST_PICTURE:
+            most = LARGEST_PICTURE // 2**20
+            what = f"has more than {most} MiB" if content else "holds no bytes"
+            raise QueryError(f"the picture {what}", where=name[:200])
+        return Picture(content)
+
+    def _open(self, name: str, suffixes: Collection[str]) -> tuple[str, int] | None:
+        """The path and a descriptor of a file; None if there is none of these endings.
+
+        Raises:
+            BackendError: No more files can be opened.
+        """
+        folder, *parts = name.split("/")
+        root = self._roots.get(folder)
+        if root is None or not parts or not all(map(_is_plain, parts)):
+            return None
+        if not _ends_as(parts[-1], suffixes):
+            return None
+        try:
+            descriptor = _open_below(root, parts)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+                raise BackendError(
+                    f"no file can be opened: {error.strerror}", remedy="Ask again later"
+                ) from error
+            return None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            return None
+        return os.path.join(root, *parts), descriptor
 
     def _listing(self) -> dict[str, str]:
         found = {}
@@ -126,7 +180,7 @@ class ServedFolders:
                     inside.pop()
                 for file in files:
                     path = os.path.join(place, file)
-                    if _is_plain(file) and _is_video(file) and _is_file(path):
+                    if _is_plain(file) and _ends_as(file, VIDEO_SUFFIXES) and _is_file(path):
                         found["/".join((*inside, file))] = path
         return found
 
@@ -150,8 +204,8 @@ def _is_plain(part: str) -> bool:
     return True
 
 
-def _is_video(file: str) -> bool:
-    return os.path.splitext(file)[1].lower() in VIDEO_SUFFIXES
+def _ends_as(file: str, suffixes: Collection[str]) -> bool:
+    return os.path.splitext(file)[1].lower() in suffixes
 
 
 def _is_file(path: str) -> bool:

@@ -15,7 +15,8 @@ from vtloc_runtime.report.page import encode_model, render_page
 from vtloc_runtime.serve.uploads import FOLDER
 
 if TYPE_CHECKING:
-    from vtloc_runtime.serve.service import Service, VideoAnswers
+    from vtloc_runtime.serve.answers import VideoAnswers
+    from vtloc_runtime.serve.service import Service
 
 _MOMENTS = 5
 _LISTED = 10_000

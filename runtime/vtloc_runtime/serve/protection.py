@@ -44,8 +44,8 @@ class Protection:
         app: Answers those that pass.
         hosts: Names by which the service may be called, in lower case.
         addresses: Whether it may be called by any IP address.
-        largest: Gives the most bytes that the body of a request may have, by its path.
-        timeout: Seconds in which a body must arrive.
+        bounds: Gives the bytes that the body of a request may have, and the seconds in which it
+            must arrive, by its path.
         metrics: Counts the requests.
     """
 
@@ -55,15 +55,13 @@ class Protection:
         *,
         hosts: Collection[str],
         addresses: bool,
-        largest: Callable[[str], int],
-        timeout: float,
+        bounds: Callable[[str], tuple[int, float]],
         metrics: Metrics,
     ) -> None:
         self._app = app
         self._hosts = frozenset(hosts)
         self._addresses = addresses
-        self._largest = largest
-        self._timeout = timeout
+        self._bounds = bounds
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,6 +95,9 @@ class Protection:
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
+        if len(headers.getlist("host")) > 1:
+            # A proxy may have gone by the other one.
+            return _error(400, "request", "the request names more than one host")
         if not self._is_ours(_name(f"//{host}")):
             return _error(
                 421, "host", "this service is not known by that name; see vtloc-run serve --name"
@@ -106,7 +107,7 @@ class Protection:
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()):
             return _error(400, "request", "the Content-Length is not a number")
-        if len(length) > 18 or int(length) > self._largest(scope["path"]):
+        if len(length) > 18 or int(length) > self._bounds(scope["path"])[0]:
             return _error(413, "too-large", "the request is too large")
         return None
 
@@ -123,8 +124,8 @@ class Protection:
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """Receive a body that may be neither larger nor slower than allowed."""
-        left = self._largest(scope["path"])
-        deadline = time.monotonic() + self._timeout
+        left, seconds = self._bounds(scope["path"])
+        deadline = time.monotonic() + seconds
         whole = False
 
         async def bounded() -> Message:

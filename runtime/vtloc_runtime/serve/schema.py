@@ -7,13 +7,27 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from vtloc_runtime.localize.limits import MOST_MOMENTS
-from vtloc_runtime.serve.service import LONGEST_QUERY, MOST_QUERIES
+from vtloc_runtime.serve.request_bounds import LONGEST_QUERY, MOST_PICTURES, MOST_QUERIES
 
 if TYPE_CHECKING:
     from vtloc_runtime.localize.spans.moments import Localization, Moment
-    from vtloc_runtime.serve.service import SearchAnswer, VideoAnswers
+    from vtloc_runtime.serve.answers import SearchAnswer, VideoAnswers
 
 Sentence = Annotated[str, Field(min_length=1, max_length=LONGEST_QUERY)]
+
+Name = Annotated[str, Field(min_length=1, max_length=4096)]
+Rewrites = Annotated[
+    tuple[Sentence, ...],
+    Field(max_length=MOST_QUERIES - 1, description="Other wordings of the one sentence."),
+]
+Like = Annotated[
+    tuple[Name, ...],
+    Field(
+        max_length=MOST_PICTURES,
+        description="Pictures to resemble: each a folder's name and the path below it, such as "
+        "films/dog.jpg, or a name that an upload was given. With a sentence, both ask together.",
+    ),
+]
 
 _MOST_FILMS = 1000
 
@@ -25,12 +39,14 @@ class _Request(BaseModel):
 class MomentsRequest(_Request):
     """A question about one video."""
 
-    video: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
+    video: Name = Field(
         description="A name that GET /v1/videos lists, or that an upload was given."
     )
-    queries: list[Sentence] = Field(
-        min_length=1, max_length=MOST_QUERIES, description="Sentences to find."
+    queries: tuple[Sentence, ...] = Field(
+        (), max_length=MOST_QUERIES, description="Sentences to find; may be empty with pictures."
     )
+    rewrites: Rewrites = ()
+    like: Like = ()
     moments: int = Field(
         1, ge=1, le=MOST_MOMENTS, description="Maximum number of moments per sentence."
     )
@@ -39,19 +55,25 @@ class MomentsRequest(_Request):
 class PageQuestion(_Request):
     """A question from the page."""
 
-    video: Annotated[str, Field(min_length=1, max_length=4096)]
+    video: Name
     query: Sentence
 
 
 class SearchRequest(_Request):
     """A question about all videos."""
 
-    query: Sentence = Field(description="A sentence to search for.")
+    query: Sentence | None = Field(
+        None, description="A sentence to search for; may be left out with pictures."
+    )
+    rewrites: Rewrites = ()
+    like: Like = ()
     top: int = Field(20, ge=1, le=_MOST_FILMS, description="Maximum number of videos.")
     moments: int = Field(
         1, ge=1, le=MOST_MOMENTS, description="Maximum number of moments per video."
     )
-    min_score: float = Field(0.0, ge=0, le=1, description="Leave out moments with a lower score.")
+    min_score: float = Field(
+        0.0, ge=0, le=1, allow_inf_nan=False, description="Leave out moments with a lower score."
+    )
     found_only: bool = Field(
         False, description="Leave out videos that do not show what the sentence describes."
     )
@@ -75,7 +97,7 @@ class FoundMoment(BaseModel):
 class Answer(BaseModel):
     """The answer to one sentence."""
 
-    query: str
+    query: str = Field(description="The sentence; empty where pictures alone asked.")
     moments: list[FoundMoment] = Field(description='Best first; empty for "no such moment".')
     presence: float | None = Field(
         description="How clearly the video shows what the sentence describes; videos can be ranked "
@@ -170,6 +192,12 @@ class Uploaded(BaseModel):
     """A video that was uploaded."""
 
     video: str = Field(description="The name to ask for; it is known to the uploader only.")
+
+
+class UploadedPicture(BaseModel):
+    """A picture that was uploaded."""
+
+    picture: str = Field(description="The name to ask with; it is known to the uploader only.")
 
 
 class Health(BaseModel):

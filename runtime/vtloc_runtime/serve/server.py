@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.encoding.video_encoder import Observer
     from vtloc_runtime.localize.localizer import Localizer
 
-_CONNECTIONS = 1000
+# Each may hold a file too, and a process may open 1,024 by default.
+_CONNECTIONS = 400
 _KEPT_ALIVE = 15
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -47,7 +48,7 @@ class ServerOptions:
         uploads: Whether to take uploads.
         upload_bytes: Bytes of one upload, at most.
         uploads_bytes: Bytes of all uploads, at most.
-        upload_timeout: Seconds in which a request must arrive.
+        upload_timeout: Seconds in which an upload must arrive.
         limits: Limits of each decoder process.
     """
 
@@ -102,6 +103,8 @@ def serve(
     """
     import uvicorn
 
+    from vtloc_runtime.serve.connection import BoundedConnection
+
     served = ServedFolders(folders)
     metrics = Metrics()
     at_once = options.at_once or available_processors()
@@ -140,7 +143,10 @@ def serve(
             service.update()
         config = uvicorn.Config(
             create_app(parts),
+            http=BoundedConnection,
             log_config=None,
+            # Callers could fill a log with warnings about what they send.
+            log_level="error",
             access_log=False,
             ws="none",
             server_header=False,

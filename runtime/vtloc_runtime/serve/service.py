@@ -7,95 +7,35 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
-from vtloc_runtime.errors import BackendError, UsageError
+from vtloc_runtime.errors import BackendError
 from vtloc_runtime.library.search import Library, SearchOptions
+from vtloc_runtime.serve.answers import SearchAnswer, VideoAnswers, VideoDescription
 from vtloc_runtime.serve.recent_videos import RecentVideos
+from vtloc_runtime.serve.request_bounds import check_request
 from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.video.isolation.chunks import read_here
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 if TYPE_CHECKING:
-    from vtloc_runtime.batch.results.records import Record
     from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.spans.moments import Localization
+    from vtloc_runtime.localize.questions.question import Query
     from vtloc_runtime.report.filmstrip import Filmstrip
     from vtloc_runtime.serve.folders import ServedFolders, ServedVideo
     from vtloc_runtime.video.isolation.chunks import Read
-
-MOST_QUERIES = 64
-"""Sentences of one request."""
-LONGEST_QUERY = 2000
-"""Characters of one sentence."""
 
 _RECENT = 256 * 2**20
 _LISTED = 10.0
 """Seconds after which the folders are looked at again before a search."""
 _STRIPES = 64
-
-
-@dataclass(frozen=True, slots=True)
-class VideoAnswers:
-    """What was found in one video.
-
-    Attributes:
-        video: The video's name.
-        duration: Its length, seconds.
-        answers: One for each sentence.
-        warnings: Warnings from reading it.
-        encoded: The video as the localizer sees it.
-    """
-
-    video: str
-    duration: float
-    answers: tuple[Localization, ...]
-    warnings: tuple[str, ...]
-    encoded: EncodedVideo = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class SearchAnswer:
-    """What was found in all videos.
-
-    Attributes:
-        query: The sentence.
-        records: The answer of each video, the one that shows it most clearly first; ``video`` is
-            the video's name.
-        searched: Number of videos that were searched.
-        waiting: Number of videos that are not indexed yet.
-        unreadable: Number of videos that cannot be read.
-    """
-
-    query: str
-    records: tuple[Record, ...]
-    searched: int
-    waiting: int
-    unreadable: int
-
-
-@dataclass(frozen=True, slots=True)
-class VideoDescription:
-    """A video that can be asked about.
-
-    Attributes:
-        video: Its name.
-        size: Bytes.
-        duration: Seconds; None before it was first encoded.
-        problem: Why it cannot be read; None if it can, or was not tried.
-    """
-
-    video: str
-    size: int
-    duration: float | None = None
-    problem: str | None = None
 
 
 class Service:
@@ -141,35 +81,47 @@ class Service:
         self._updated = 0.0
 
     def find(
-        self, video: str, queries: Sequence[str], *, moments: int = 1, evidence: bool = False
+        self,
+        video: str,
+        queries: Sequence[str],
+        *,
+        rewrites: Sequence[str] = (),
+        like: Sequence[str] = (),
+        moments: int = 1,
+        evidence: bool = False,
     ) -> VideoAnswers:
         """Find moments in one video.
 
         Args:
             video: The video's name.
-            queries: Sentences, at most `MOST_QUERIES`.
+            queries: Sentences, at most ``request_bounds.MOST_QUERIES``.
+            rewrites: Other wordings of the one sentence.
+            like: Names of pictures that ask with each sentence, or alone.
             moments: Moments to return for each sentence, at most.
             evidence: Whether to say, too, why each moment was chosen: similarity and alignment.
 
         Raises:
             UnknownVideoError: There is no such video.
             VideoError: It cannot be read in time.
-            QueryError: A sentence cannot be searched for.
+            UnknownPictureError: There is no such picture.
+            QueryError: A sentence or a picture cannot be searched for.
             UsageError: There are too many sentences, or they are too long.
         """
-        check_queries(queries)
-        for query in queries:
-            self.localizer.check_query(query)
+        asked = self._questions(queries, rewrites, like)
         with self.folders.open(video) as opened:
             encoded = self._encoded(opened)
         networks = self.localizer.bundle.manifest.networks
-        answers = self.localizer.localize(
-            encoded,
-            list(queries),
-            moments=moments,
-            alignment=evidence and "localizer" in networks,
-            curve=evidence,
-        )
+        with ExitStack() as stack:
+            # Pictures are untrusted as videos are.
+            read = stack.enter_context(self._reader()) if like else read_here
+            answers = self.localizer.localize(
+                encoded,
+                asked,
+                moments=moments,
+                alignment=evidence and "localizer" in networks,
+                curve=evidence,
+                read=read,
+            )
         return VideoAnswers(video, encoded.duration, tuple(answers), encoded.warnings, encoded)
 
     def pictures(self, video: str, instants: Sequence[float]) -> Filmstrip:
@@ -189,35 +141,46 @@ class Service:
             return read_filmstrip(opened.file, instants, read=read)
 
     def search(
-        self, query: str, options: SearchOptions | None = None, *, wait: float = 1.0
+        self,
+        query: str | None,
+        options: SearchOptions | None = None,
+        *,
+        rewrites: Sequence[str] = (),
+        like: Sequence[str] = (),
+        wait: float = 1.0,
     ) -> SearchAnswer:
         """Search all videos.
 
         Args:
-            query: A sentence.
+            query: A sentence; None where pictures alone ask.
             options: What to return.
+            rewrites: Other wordings of the sentence.
+            like: Names of pictures that ask with it, or alone.
             wait: Seconds to wait for new videos to be encoded; the rest is done meanwhile.
 
         Raises:
             BackendError: The bundle cannot rank videos.
-            QueryError: The sentence cannot be searched for.
+            UnknownPictureError: There is no such picture.
+            QueryError: The sentence or a picture cannot be searched for.
             UsageError: The sentence is too long.
         """
-        check_queries([query])
-        self.localizer.check_query(query)
+        asked = self._questions([] if query is None else [query], rewrites, like)
         library = self.update(wait=wait)
         names = {path: name for name, path in self._paths.items()}
-        (found,) = library.search([query], options)
+        # Counted first, so that no video is taken for searched that came in meanwhile.
+        unreadable, waiting = len(library.failures), len(library.waiting)
+        searched = len(library.films) - unreadable
+        (found,) = library.search(asked, options)
         return SearchAnswer(
-            query,
+            query or "",
             tuple(
                 msgspec.structs.replace(record, video=names[record.video])
                 for record in found
                 if record.video in names
             ),
-            searched=len(library.films) - len(library.failures),
-            waiting=len(library.waiting),
-            unreadable=len(library.failures),
+            searched=searched,
+            waiting=waiting,
+            unreadable=unreadable,
         )
 
     def update(self, *, wait: float = 0.0) -> Library:
@@ -260,6 +223,24 @@ class Service:
         self._closed.set()
         for decoder in self._decoders:
             decoder.close()
+
+    def _questions(
+        self, queries: Sequence[str], rewrites: Sequence[str], like: Sequence[str]
+    ) -> list[Query]:
+        """The questions of a request.
+
+        Raises:
+            UnknownPictureError: There is no such picture.
+            QueryError: A sentence or a picture cannot be searched for.
+            UsageError: There are too many of them, or a sentence is too long.
+        """
+        check_request(queries, rewrites, like)
+        pictures = tuple(map(self.folders.read_picture, like))
+        asked: list[Query] = [(query, *rewrites, *pictures) for query in queries]
+        asked = asked or [pictures]
+        for question in asked:
+            self.localizer.check_query(question)
+        return asked
 
     def _encoded(self, opened: ServedVideo) -> EncodedVideo:
         known = self._recent.get(opened.name, opened.state)
@@ -314,16 +295,3 @@ class Service:
             library.update(stop=self._closed.is_set)
         finally:
             self._updated = time.monotonic()
-
-
-def check_queries(queries: Sequence[str]) -> None:
-    """Refuse a request with too many sentences, or too long ones.
-
-    Raises:
-        UsageError: It has.
-    """
-    if not 1 <= len(queries) <= MOST_QUERIES:
-        raise UsageError(f"{len(queries)} sentences were given; give 1 to {MOST_QUERIES}")
-    longest = max(map(len, queries))
-    if longest > LONGEST_QUERY:
-        raise UsageError(f"a sentence has {longest} characters; at most {LONGEST_QUERY} are read")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from vtloc_runtime.errors import BackendError
 
@@ -32,6 +33,12 @@ class LateError(BackendError):
     kind = "timeout"
 
 
+class GoneError(BackendError):
+    """Nobody waits for the work any more."""
+
+    kind = "gone"
+
+
 class WorkQueue:
     """Runs work in threads, on behalf of an event loop.
 
@@ -53,17 +60,21 @@ class WorkQueue:
         """Calls that wait or run."""
         return self._held
 
-    async def run(self, work: Callable[[], _Result]) -> _Result:
+    async def run(
+        self, work: Callable[[], _Result], *, gone: Callable[[], Awaitable[object]] | None = None
+    ) -> _Result:
         """Run work in its turn.
 
         Args:
             work: What to do. It is not interrupted: when time is up, the caller learns it, and the
                 work keeps its place until it ends.
+            gone: Returns once the caller has gone. Work that still waits then loses its place.
 
         Raises:
             BusyError: Too many calls wait already, its turn did not come in time, or the service
                 is stopping.
             LateError: It took too long.
+            GoneError: The caller has gone.
         """
         if self._closed:
             raise BusyError("the service is stopping", 5)
@@ -71,21 +82,32 @@ class WorkQueue:
             raise BusyError(f"{self._held} requests are in progress already", 1)
         self._held += 1
         loop = asyncio.get_running_loop()
+        result: asyncio.Future[_Result] = loop.create_future()
         future = self._pool.submit(work)
-        future.add_done_callback(lambda _: _call(loop, self._release))
-        result = asyncio.wrap_future(future)
-        # If nobody waits any more, nobody needs to hear of an error.
-        result.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # One call of the loop for each piece of work: every one wakes it.
+        future.add_done_callback(lambda done: _call(loop, lambda: self._finish(done, result)))
+        watch = asyncio.ensure_future(gone()) if gone is not None else None
+        awaited: set[asyncio.Future[Any]] = {result} if watch is None else {result, watch}
         try:
-            # Shielded, because a thread that runs cannot be cancelled.
-            return await asyncio.wait_for(asyncio.shield(result), self._timeout)
-        except TimeoutError:
-            if future.cancel():
-                raise BusyError("the request had to wait too long", 5) from None
+            done, _ = await asyncio.wait(
+                awaited, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if result in done:
+                return result.result()
+            begun = not future.cancel()
+            if done:
+                raise GoneError("nobody waits for the answer any more")
+            if not begun:
+                raise BusyError("the request had to wait too long", 5)
             raise LateError(
                 f"the request took more than {self._timeout:g} s",
                 remedy="Ask about a shorter video, or encode it first: vtloc-run encode",
-            ) from None
+            )
+        finally:
+            # An error that comes now is nobody's.
+            result.cancel()
+            if watch is not None:
+                watch.cancel()
 
     def close(self, *, finish: bool = True) -> None:
         """Refuse new work.
@@ -97,10 +119,18 @@ class WorkQueue:
         self._closed = True
         self._pool.shutdown(wait=finish, cancel_futures=not finish)
 
-    def _release(self) -> None:
+    def _finish(self, done: Future[_Result], result: asyncio.Future[_Result]) -> None:
         self._held -= 1
+        if result.done() or done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            result.set_result(done.result())
+        else:
+            result.set_exception(error)
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    if not loop.is_closed():
+    # The loop may close at any time.
+    with suppress(RuntimeError):
         loop.call_soon_threadsafe(function)

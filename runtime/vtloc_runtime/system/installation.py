@@ -15,7 +15,6 @@ from vtloc_runtime.system.nvidia_driver import fitting_extra
 EXTRAS = {
     "onnxruntime": "cpu",
     "opentimelineio": "editing",
-    "otio_cmx3600_adapter": "editing",
     "ray": "ray",
     "fastapi": "serve",
     "pydantic": "serve",

@@ -51,6 +51,24 @@ def test_pictures_ask_with_every_sentence(
     assert first["moments"][0]["start"] == pytest.approx(7, abs=0.2)
 
 
+def test_wordings_ask_together_with_one_sentence(
+    film: str, blue: str, bundle: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("-q", "blue", "--rewrite", "a blue screen", "--rewrite", "the blue", "--like", blue)
+    for command in ((film,), ("search", film)):
+        assert run(*command, *words, "-b", bundle) == 0
+        (record,) = asked(capsys)
+        assert record["query"] == "blue"
+        assert record["rewrites"] == ["a blue screen", "the blue"]
+        assert record["moments"][0]["start"] == pytest.approx(7, abs=0.2)
+        assert run(*command, "-q", "blue", "-q", "red", "--rewrite", "a", "-b", bundle) == 2
+        assert run(*command, "--like", blue, "--rewrite", "a", "-b", bundle) == 2
+        assert run(*command, "-q", "blue", "--rewrite", " ", "-b", bundle) == 4
+        said = capsys.readouterr().err
+        assert "other wordings of one sentence" in said
+        assert "Traceback" not in said
+
+
 def test_a_run_with_pictures_resumes_and_notices_a_new_picture(
     film: str,
     blue: str,

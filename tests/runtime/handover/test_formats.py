@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree as ET
@@ -21,10 +20,12 @@ from hypothesis import strategies as st
 from vtloc_runtime.batch.results.records import Failure, FoundMoment, Record, decode_record
 from vtloc_runtime.errors import UsageError, VideoError
 from vtloc_runtime.handover.captions import cue_text, format_time
-from vtloc_runtime.handover.cuts import FrameRate, plan_cuts
+from vtloc_runtime.handover.cuts import plan_cuts
+from vtloc_runtime.handover.edl import write_edl
 from vtloc_runtime.handover.fcpxml import write_fcpxml
 from vtloc_runtime.handover.formats import FORMATS, find_format, write_documents
-from vtloc_runtime.handover.timelines import write_edl, write_otio
+from vtloc_runtime.handover.timecode import FrameRate, Timecode
+from vtloc_runtime.handover.timelines import write_otio
 from vtloc_runtime.system.text import plain
 from vtloc_runtime.video.film_facts import FilmFacts
 
@@ -53,7 +54,9 @@ hostile = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sa
     [
         "=1+1", "+1", "-q", "@SUM(A1)", "\t=1", "\r\n=1", "a --> b", "1\n\n00:00:01,000 --> x",
         "<b>&amp;</b>", "NOTE x", "[CHAPTER]", "a=b;c#d\\e", "\\", "]]>", "a\u2028b", 'say "hi"',
-        "{\\an8}", "STYLE\n::cue{}", "\ufeff", "",
+        "{\\an8}", "STYLE\n::cue{}", "\ufeff", "", "\uff1d1", "\ufeff=1", "a, b;c\td",
+        "long " * 2000,
+        "* FROM CLIP NAME: x", "001  AX V C 00:00:00:00", "<![CDATA[x", "\u202eabc", "\x00", "'=1",
     ]
 )  # fmt: skip
 
@@ -76,7 +79,7 @@ def test_a_table_has_a_row_a_moment_and_no_formula(query: str) -> None:
     for row in (first, second):
         assert row["query"].removeprefix("'") == plain(query).removeprefix("'")
         for cell in (row["query"], row["id"], row["video"]):
-            assert not cell.lstrip().startswith(("=", "+", "-", "@", "\t", "\r"))
+            assert not cell.lstrip().startswith((*"=+-@\uff1d\uff0b\uff0d\uff20", "\t", "\r"))
 
 
 def test_a_table_shows_what_was_not_found_and_what_failed() -> None:
@@ -210,15 +213,97 @@ def test_edit_lists_keep_every_frame(rate: Fraction) -> None:
     assert [(r.start_time.value, r.end_time_exclusive().value) for r in found] == FRAMES
 
 
-def test_an_edit_list_is_this(tmp_path: Path) -> None:
-    pytest.importorskip("opentimelineio")
+def test_an_edit_list_is_this() -> None:
     cuts, shared = plan_cuts(
         [cut_records(NTSC, [(1799, 1801)], "a dog")], facts(NTSC, timecode="01:00:00;00"), None
     )
-    head, mode, _, event, *_ = write_edl(cuts, shared).decode().splitlines()
-    assert (head, mode) == ("TITLE: vtloc moments", "FCM: DROP FRAME")
+    head, mode, _, event, *comments = write_edl(cuts, shared).decode().splitlines()
+    assert head == "TITLE: vtloc moments, 29.97 drop-frame"
+    assert mode == "FCM: DROP FRAME"
     # Frame 1800 of a minute has the label ;02.
-    assert event.split()[-4:] == ["01:00:59;29", "01:01:00;03", "00:00:00;00", "00:00:00;02"]
+    assert event.split() == [
+        "001", "film", "V", "C", "01:00:59;29", "01:01:00;03", "00:00:00;00", "00:00:00;02",
+    ]  # fmt: skip
+    assert comments == [
+        "* FROM CLIP NAME:  film.mp4",
+        f"* FROM CLIP: {cuts[0].address}",
+        "* COMMENT: a dog",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rate", "timecode", "mode", "label", "format_"),
+    [
+        (NTSC, "01:00:00;00", "DROP FRAME", "01:00:59;29", "DF"),
+        (NTSC, "01:00:00:00", "NON-DROP FRAME", "01:00:59:29", "NDF"),
+        (NTSC, "", "DROP FRAME", "00:00:59;29", "DF"),
+        (NTSC, "99:99:99:99", "DROP FRAME", "00:00:59;29", "DF"),
+        (Fraction(60000, 1001), "01:00:00:00", "NON-DROP FRAME", "01:00:29:59", "NDF"),
+        (Fraction(60000, 1001), "", "DROP FRAME", "00:00:29;59", "DF"),
+        (PAL, "01:00:00:00", "NON-DROP FRAME", "01:01:11:24", "NDF"),
+        (PAL, "01:00:00;00", "NON-DROP FRAME", "00:01:11:24", "NDF"),
+        (NTSC_FILM, "01:00:00:00", "NON-DROP FRAME", "01:01:14:23", "NDF"),
+    ],
+)
+def test_the_films_own_timecode_decides(
+    rate: Fraction, timecode: str, mode: str, label: str, format_: str
+) -> None:
+    known = facts(rate, timecode=timecode)
+    cuts, shared = plan_cuts([cut_records(rate, [(1799, 1801)], "a dog")], known, None)
+    text = write_edl(cuts, shared).decode()
+    assert f"\nFCM: {mode}\n" in text
+    assert f" {label} " in text
+    root = ET.fromstring(write_fcpxml(cuts, shared))
+    formats = [one.get("tcFormat") for one in root.iter() if one.get("tcFormat")]
+    assert formats == [format_, format_]
+
+
+def test_films_of_both_kinds_of_timecode_share_no_edit_list() -> None:
+    records = [record("a dog", (1.0, 2.0)), record("a dog", (1.0, 2.0), video="other.mp4")]
+    kinds = {
+        **facts(NTSC, timecode="01:00:00:00"),
+        **facts(NTSC, "other.mp4", timecode="00:00:00;00"),
+    }
+    cuts, shared = plan_cuts(records, kinds, None)
+    with pytest.raises(UsageError, match="drop-frame timecode"):
+        write_edl(cuts, shared)
+    clips = ET.fromstring(write_fcpxml(cuts, shared)).findall(".//asset-clip")
+    assert [clip.get("tcFormat") for clip in clips] == ["NDF", "DF"]
+    # Final Cut finds the media by its own timecode, here frame 108,000.
+    assert Fraction((clips[0].get("start") or "").removesuffix("s")) == 108_030 / NTSC
+    # A film without timecode goes with the others.
+    kinds |= facts(NTSC, "other.mp4")
+    cuts, shared = plan_cuts(records, kinds, None)
+    assert b"FCM: NON-DROP FRAME" in write_edl(cuts, shared)
+
+
+@given(
+    st.sampled_from([(NTSC, True), (NTSC, False), (Fraction(60000, 1001), True), (PAL, False)]),
+    st.integers(0, 24 * 3600 * 25 - 1),
+)
+def test_labels_are_those_of_opentimelineio(kind: tuple[Fraction, bool], frame: int) -> None:
+    time = pytest.importorskip("opentimelineio").opentime
+    rate, drop = kind
+    timecode = Timecode(FrameRate(rate), drop)
+    label = timecode.label(frame)
+    assert label == time.to_timecode(time.RationalTime(frame, float(rate)), float(rate), drop)
+    assert Timecode.of_label(label, timecode.rate) == (timecode, frame)
+
+
+def test_reels_tell_films_apart() -> None:
+    names = [
+        "a long name 1.mp4",
+        "a long name 2.mp4",
+        "\u732b.mp4",
+        "b/\u72ac.mp4",
+        "x" * 300 + ".mp4",
+    ]
+    known = {name: one for name in names for one in facts(PAL, name).values()}
+    cuts, shared = plan_cuts([record("a", (1, 2), video=name) for name in names], known, None)
+    lines = write_edl(cuts, shared).decode("ascii").splitlines()
+    assert [line.split()[1] for line in lines if " V " in line] == [
+        "alongnam", "alongna2", "AX", "AX2", "xxxxxxxx",
+    ]  # fmt: skip
 
 
 @settings(max_examples=40, deadline=None)
@@ -232,10 +317,10 @@ def test_timelines_are_read_back(query: str, rate: Fraction) -> None:
     assert [(r.start_time.value, r.end_time_exclusive().value) for r in ranges] == FRAMES
     assert {r.start_time.rate for r in ranges} == {float(rate)}
     assert clips[0].metadata["vtloc"]["query"] == cue_text(query)
-    edl = otio.adapters.read_from_string(
-        write_edl(cuts, shared).decode(), "cmx_3600", rate=float(rate)
-    )
+    text = write_edl(cuts, shared).decode("ascii")
+    edl = otio.adapters.read_from_string(text, "cmx_3600", rate=float(rate))
     assert len(list(edl.find_clips())) == len(FRAMES)
+    assert len(text.splitlines()) == 2 + 5 * len(FRAMES)
 
 
 @settings(max_examples=40, deadline=None)
@@ -250,6 +335,7 @@ def test_final_cut_projects_hold_whole_frames(query: str, rate: Fraction) -> Non
 
     clips = root.findall(".//spine/asset-clip")
     found = [(frames(one.get("start")), frames(one.get("duration"))) for one in clips]
+    assert frames(root.findall(".//asset")[0].get("start")) == 0
     assert found == [(Fraction(start), Fraction(end - start)) for start, end in FRAMES]
     assert frames(clips[1].get("offset")) == 1
     assert clips[0].get("name") == cue_text(query)
@@ -287,7 +373,6 @@ def test_a_film_that_cannot_be_read_has_no_frame_rate() -> None:
 
 
 def test_a_rate_without_timecode_is_refused_for_an_edit_list() -> None:
-    pytest.importorskip("opentimelineio")
     cuts, shared = plan_cuts([record("a dog", (1.0, 2.0))], facts(Fraction(8)), None)
     with pytest.raises(UsageError, match="no timecode for 8 frames"):
         write_edl(cuts, shared)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from mcp import Client, StdioServerParameters
+from PIL import Image
 
 
 def use(
@@ -32,24 +33,30 @@ def use(
 
 def test_an_agent_finds_searches_and_describes(films: Path, shared_bundle: Path) -> None:
     blue, both = "films/more/blue.mp4", "films/red, green.mp4"
-    tools, (listed, found, searched, described) = use(
+    Image.new("RGB", (64, 48), (0, 255, 0)).save(films / "green.png")
+    picture = {"video": both, "like": ["films/green.png"]}
+    tools, (listed, found, seen, searched, alike, described) = use(
         films,
         shared_bundle,
         [
             ("describe", {}),
-            ("find", {"video": both, "sentence": "green"}),
-            ("search", {"sentence": "blue", "top": 1}),
+            ("find", {"video": both, "sentence": "green", "rewrites": ["a green screen"]}),
+            ("find", picture),
+            ("search", {"sentence": "blue", "top": 1, "moments": 2, "min_score": 0.1}),
+            ("search", {"like": ["films/green.png"], "top": 1}),
             ("describe", {"video": blue}),
         ],
     )
     assert {tool.name for tool in tools} == {"find", "search", "describe"}
     assert all(tool.description and tool.output_schema for tool in tools)
     assert listed.structured_content["videos"] == ["films/broken.mp4", blue, both]
-    moment = found.structured_content["answers"][0]["moments"][0]
-    assert (moment["start"], moment["end"]) == (
-        pytest.approx(3, abs=0.2),
-        pytest.approx(6, abs=0.2),
-    )
+    for answer in (found, seen):
+        moment = answer.structured_content["answers"][0]["moments"][0]
+        assert (moment["start"], moment["end"]) == (
+            pytest.approx(3, abs=0.2),
+            pytest.approx(6, abs=0.2),
+        )
+    assert [one["video"] for one in alike.structured_content["videos"]] == [both]
     assert [one["video"] for one in searched.structured_content["videos"]] == [blue]
     assert described.structured_content["duration"] == pytest.approx(4, abs=0.2)
 
@@ -63,6 +70,9 @@ def test_errors_are_told_to_the_agent_and_name_no_place(films: Path, shared_bund
         {"video": "films/more/blue.mp4", "sentence": "   "},
         {"video": "films/more/blue.mp4", "sentence": ""},
         {"video": "films/more/blue.mp4", "sentence": "blue", "moments": 0},
+        {"video": "films/more/blue.mp4", "like": ["/etc/passwd"]},
+        {"video": "films/more/blue.mp4", "like": ["films/../green.png"]},
+        {"video": "films/more/blue.mp4"},
         {},
     ]
     _, answers = use(films, shared_bundle, [("find", one) for one in bad])

@@ -20,9 +20,9 @@ pytestmark = pytest.mark.xdist_group("browser")
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[str]:
-    """The address of an application while it runs."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
+def running(app: FastAPI, **options: Any) -> Iterator[str]:
+    """The address of an application while it runs; ``options`` are those of uvicorn."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, **options))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

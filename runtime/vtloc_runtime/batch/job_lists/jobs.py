@@ -97,6 +97,7 @@ def read_jobs(
     inputs: Sequence[str],
     queries: Sequence[str] = (),
     *,
+    rewrites: Sequence[str] = (),
     like: Sequence[str] = (),
     videos: Path | None = None,
     notice: Callable[[str], None] | None = None,
@@ -108,6 +109,7 @@ def read_jobs(
         inputs: Paths of videos, folders, patterns such as ``clips/*.mp4``, or lists, as
             ``vtloc_runtime.batch.job_lists.job_files`` reads them.
         queries: Sentences for every video that has no question of its own.
+        rewrites: Other wordings of the one sentence.
         like: Pictures that ask with each of these sentences, or alone.
         videos: Folder with the videos of a benchmark's annotations.
         notice: Called with a line about files that were skipped.
@@ -117,9 +119,11 @@ def read_jobs(
 
     Raises:
         JobError: A list cannot be read, or is empty.
-        UsageError: A video has no sentence, or a picture does not exist.
+        UsageError: A video has no sentence, a picture does not exist, or wordings are given of
+            several sentences.
     """
     check_pictures(like)
+    check_rewrites(queries, rewrites)
     jobs: list[Job] = []
     given: set[str] = set()
     repeated: Counter[str] = Counter()
@@ -129,6 +133,7 @@ def read_jobs(
     for line in _lines(inputs, videos, notice):
         own = line.queries or line.like
         asked, pictures = (line.queries, line.like) if own else (tuple(queries), tuple(like))
+        wordings = line.rewrites if own else tuple(rewrites)
         if not asked and not pictures:
             raise _no_sentence(line.video, inputs)
         video = known.setdefault(line.video, line.video)
@@ -136,14 +141,14 @@ def read_jobs(
         for index, query in enumerate(asked or ("",)):
             if line.id is not None:
                 name = line.id if len(asked) < 2 else f"{line.id}.{index + 1}"
-            elif (name := job_id(called, query, line.rewrites, pictures, digests)) in given:
+            elif (name := job_id(called, query, wordings, pictures, digests)) in given:
                 repeated[name] += 1
                 name = f"{name}-{repeated[name] + 1}"
             if name in given:
                 raise JobError(f"two jobs have the id {name!r}", where=video)
             given.add(name)
             sentence = known.setdefault(query, query)
-            jobs.append(Job(name, video, sentence, line.rewrites, pictures))
+            jobs.append(Job(name, video, sentence, wordings, pictures))
     return jobs
 
 
@@ -195,6 +200,23 @@ def check_pictures(paths: Sequence[str]) -> None:
                 where=path,
                 remedy="Give --like the path of a JPEG, PNG or WebP file",
             )
+
+
+def check_rewrites(queries: Sequence[str], rewrites: Sequence[str]) -> None:
+    """Refuse wordings that are not those of one sentence.
+
+    Args:
+        queries: The sentences.
+        rewrites: The wordings.
+
+    Raises:
+        UsageError: There is no sentence, or several.
+    """
+    if rewrites and len(queries) != 1:
+        raise UsageError(
+            f"rewrites are other wordings of one sentence, and there are {len(queries)}",
+            remedy="Give one sentence with them; others are questions of their own",
+        )
 
 
 def job_id(

@@ -15,21 +15,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.batch.results.records import Record, decode_record, encode_record, is_record
+from vtloc_runtime.batch.results.locked_file import (
+    REMEDY,
+    append_only,
+    lock,
+    open_locked,
+    unwritable,
+)
+from vtloc_runtime.batch.results.records import Record, decode_record, encode_record
+from vtloc_runtime.batch.results.results_beginning import (
+    BEGINNING,
+    BOM,
+    holds_results,
+    may_begin_a_record,
+)
 from vtloc_runtime.errors import OutputError
-from vtloc_runtime.system.atomic_write import atomic_write, sync_folder
+from vtloc_runtime.system.atomic_write import atomic_write
 from vtloc_runtime.system.closing import Closing
-from vtloc_runtime.system.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-_REMEDY = "Choose another place with --out"
-_BOM = b"\xef\xbb\xbf"
-_TRIES = 10
-
-BEGINNING = 2**16
-"""Bytes of a file that show whether vtloc wrote it."""
 
 
 class ResultsFile(Closing):
@@ -62,7 +67,7 @@ class ResultsFile(Closing):
         self.path = Path(path)
         self.damaged = 0
         self.kept_aside: Path | None = None
-        self._descriptor = _open_locked(self.path)
+        self._descriptor = open_locked(self.path)
         try:
             self._regular = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
             self._size = os.fstat(self._descriptor).st_size
@@ -78,7 +83,7 @@ class ResultsFile(Closing):
         if self._regular and not self._overwrite:
             for _, line in self._lines():
                 with contextlib.suppress(OutputError):
-                    yield decode_record(line.removeprefix(_BOM), checked=True)
+                    yield decode_record(line.removeprefix(BOM), checked=True)
 
     def append(self, records: Iterable[Record]) -> None:
         """Write records to the disk: all of them, or none.
@@ -99,7 +104,7 @@ class ResultsFile(Closing):
             raise
         except OSError as error:
             self._undo()
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
         self._size += len(content)
 
     def drop(self, ids: set[str]) -> None:
@@ -127,7 +132,7 @@ class ResultsFile(Closing):
             raise OutputError(
                 "the file holds something other than results; it is left alone",
                 where=self.path,
-                remedy=_REMEDY,
+                remedy=REMEDY,
             )
         if overwrite:
             self._overwrite = self._size > 0
@@ -150,14 +155,14 @@ class ResultsFile(Closing):
         """Where the last complete line ends, and the numbers of damaged lines."""
         complete, damaged = 0, []
         for number, content in self._lines():
-            line = content.removeprefix(_BOM)
+            line = content.removeprefix(BOM)
             whole = line.endswith(b"\n")
             complete += len(content) if whole else 0
             if not line.strip():
                 continue
             if not whole:
                 # The rest of an interrupted write is removed; anything else is damage.
-                if not _may_begin_a_record(line.strip(b"\0")):
+                if not may_begin_a_record(line.strip(b"\0")):
                     damaged.append(number)
                 continue
             try:
@@ -181,7 +186,7 @@ class ResultsFile(Closing):
                 yield from enumerate(file, start=1)
         except OSError as error:
             raise OutputError(
-                f"cannot read the results: {error.strerror}", where=self.path, remedy=_REMEDY
+                f"cannot read the results: {error.strerror}", where=self.path, remedy=REMEDY
             ) from error
 
     def _cut(self, size: int) -> None:
@@ -189,7 +194,7 @@ class ResultsFile(Closing):
         try:
             os.ftruncate(self._descriptor, size)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
         self._size = size
 
     def _keep_aside(self) -> Path:
@@ -205,7 +210,7 @@ class ResultsFile(Closing):
                     shutil.copymode(target, aside)
                     return aside
         except OSError as error:
-            raise _unwritable(aside, error) from error
+            raise unwritable(aside, error) from error
         raise OutputError("the folder has too many damaged files", where=target.parent)
 
     def _rewrite(self, dropped: set[str]) -> None:
@@ -221,13 +226,13 @@ class ResultsFile(Closing):
                 size = file.tell()
                 # The copy shares the file's lock, and outlives the block.
                 descriptor = os.dup(file.fileno())
-                _lock(descriptor, self.path)
-                _append_only(descriptor)
+                lock(descriptor, self.path)
+                append_only(descriptor)
         except BaseException as error:
             if descriptor >= 0:
                 os.close(descriptor)
             if isinstance(error, OSError):
-                raise _unwritable(self.path, error) from error
+                raise unwritable(self.path, error) from error
             raise
         os.close(self._descriptor)
         self._descriptor, self._size = descriptor, size
@@ -263,98 +268,3 @@ class ResultsFile(Closing):
         if self._regular:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, self._size)
-
-
-def holds_results(beginning: bytes) -> bool:
-    """Whether a file holds results that vtloc wrote, or nothing yet.
-
-    Args:
-        beginning: The file's first ``BEGINNING`` bytes.
-    """
-    *complete, torn = beginning.removeprefix(_BOM).split(b"\n")
-    if any(is_record(line) for line in complete):
-        return True
-    # The first append may have been torn, or may be longer than the part that was read.
-    return not any(line.strip() for line in complete) and _may_begin_a_record(torn.strip(b"\0"))
-
-
-def _may_begin_a_record(text: bytes) -> bool:
-    """Whether a line may be an incomplete record."""
-    for key in (b'{"id":"', b'","video":"', b'","query":"'):
-        if not text.startswith(key):
-            return key.startswith(text)
-        text = text[len(key) :]
-        end = _end_of_string(text)
-        if end < 0:
-            return True
-        text = text[end:]
-    return True
-
-
-def _end_of_string(text: bytes) -> int:
-    """Where a JSON string's closing quotation mark is; -1 where there is none."""
-    index = 0
-    while (index := text.find(b'"', index)) >= 0:
-        before = text[:index]
-        if (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:
-            return index
-        index += 1
-    return -1
-
-
-def _open_locked(path: Path) -> int:
-    """Open and lock a file; try again if it is replaced meanwhile."""
-    for _ in range(_TRIES):
-        descriptor = _open(path)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return descriptor
-            _lock(descriptor, path)
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                    return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-    raise OutputError("another run keeps replacing this file", where=path, remedy=_REMEDY)
-
-
-def _open(path: Path) -> int:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        known = os.path.exists(path)
-        special = known and not path.is_file() and not path.is_dir()
-        how = os.O_WRONLY if special else os.O_RDWR | os.O_CREAT | os.O_APPEND
-        descriptor = os.open(path, how | os.O_CLOEXEC, 0o666)
-    except (OSError, ValueError) as error:
-        raise _unwritable(path, error) from error
-    if not known:
-        sync_folder(os.path.dirname(os.path.realpath(path)))
-    return descriptor
-
-
-def _append_only(descriptor: int) -> None:
-    import fcntl
-
-    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OutputError(
-            "another run is writing to this file", where=path, remedy=_REMEDY
-        ) from error
-    except OSError:
-        # Some network file systems have no locks; two runs on one file cannot be detected then.
-        return
-
-
-def _unwritable(path: Path, error: OSError | ValueError) -> OutputError:
-    reason = getattr(error, "strerror", None) or error
-    return OutputError(f"cannot write results: {plain(str(reason))}", where=path, remedy=_REMEDY)

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.failing_calls import failing_disk
-from vtloc_runtime.batch.results import results_file as module
+from vtloc_runtime.batch.results import locked_file
 from vtloc_runtime.batch.results.records import Failure, Record, encode_record
 from vtloc_runtime.batch.results.results_file import ResultsFile
 from vtloc_runtime.errors import OutputError
@@ -276,7 +276,7 @@ def test_a_file_that_was_replaced_while_it_was_opened_is_opened_again(
 ) -> None:
     path = tmp_path / "results.jsonl"
     path.write_bytes(encode_record(record("1")))
-    lock = module._lock
+    lock = locked_file.lock
     raced: list[bool] = []
 
     def replaced_first(descriptor: int, name: Path) -> None:
@@ -286,7 +286,7 @@ def test_a_file_that_was_replaced_while_it_was_opened_is_opened_again(
             (tmp_path / "other").replace(path)
         lock(descriptor, name)
 
-    monkeypatch.setattr(module, "_lock", replaced_first)
+    monkeypatch.setattr(locked_file, "lock", replaced_first)
     with ResultsFile(path, run="r") as results:
         results.append([record("3")])
     with ResultsFile(path, run="r") as results:
