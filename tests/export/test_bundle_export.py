@@ -118,7 +118,8 @@ def keep_precision(bundle, folder, precision):
         kept = network["variants"][precision]
         network["variants"] = {precision: kept}
         (folder / kept["file"]).write_bytes((bundle.path / kept["file"]).read_bytes())
-    (folder / "tokenizer.json").write_bytes((bundle.path / "tokenizer.json").read_bytes())
+    for file in ("tokenizer.json", manifest["sentence_bank"]["file"]):
+        (folder / file).write_bytes((bundle.path / file).read_bytes())
     (folder / "bundle.json").write_text(json.dumps(manifest))
     return folder
 
