@@ -81,13 +81,12 @@ def scores_step(bundle: Bundle, out: Path) -> None:
     """Calibrate on composed timelines and on one half; judge both, and the bundle, on the other."""
     provenance = bundle.manifest.provenance
     composed = ComposedVideos.load((provenance.visual_encoder, provenance.text_encoder))
-    reference = composed.reference()
     found = {}
     with Localizer.open(without_calibration(bundle)) as localizer:
-        found["composed timelines"] = ask_composed(localizer, composed, reference=reference)
+        found["composed timelines"] = ask_composed(localizer, composed)
         for half in HALVES:
             labelled = with_absent(labels_of(out, half), per_video=ABSENT_A_VIDEO)
-            found[half] = ask(localizer, labelled, reference=reference, progress=_count)
+            found[half] = ask(localizer, labelled, progress=_count)
             write_answers(found[half], out / f"answers.{half}.jsonl")
     judging = found.pop("judging").answers
     print("\n| fitted on | sentences | error before | error after | Brier before | after |")
@@ -103,8 +102,9 @@ def scores_step(bundle: Bundle, out: Path) -> None:
         for scores_only in (True, False):
             for share in KEPT:
                 print_threshold(title, answers.answers, judging, share, scores_only=scores_only)
-    if bundle.presence is not None and bundle.presence.threshold is not None:
-        least = bundle.presence.threshold
+    bank = bundle.manifest.sentence_bank
+    if bank is not None and bank.threshold is not None:
+        least = bank.threshold
         given = [one.margin is None or one.margin >= least for one in judging]
         print_kept("as the bundle ships | margin |", judging, given)
     print_areas(judging)

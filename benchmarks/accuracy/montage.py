@@ -152,6 +152,34 @@ def write(path: Path, parts: list[list[NDArray[np.uint8]]]) -> None:
         container.mux(stream.encode(None))
 
 
+def write_labelled(media: Path, folder: Path, count: int, seed: int) -> Path:
+    """Write montages of free footage; gives the file of their labels, beside them.
+
+    Args:
+        media: Where the real videos lie.
+        folder: Where the films go.
+        count: How many films.
+        seed: Of everything that is drawn.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
+        json.dumps(
+            {
+                "qid": example.id,
+                "vid": path.name,
+                "query": example.query,
+                "duration": example.duration,
+                "relevant_windows": [[one.start, one.end] for one in example.moments],
+            }
+        )
+        for path, examples in montages(media, folder, count, seed, free=True)
+        for example in examples
+    ]
+    labels = folder / "labels.jsonl"
+    labels.write_text("".join(line + "\n" for line in lines))
+    return labels
+
+
 def main() -> None:
     """Write films of free footage, and their labels beside them."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -163,22 +191,7 @@ def main() -> None:
     if options.media is None:
         print("montage: skipped, no folder of real files (set VTLOC_TEST_MEDIA)")
         return
-    options.out.mkdir(parents=True, exist_ok=True)
-    videos = Path(options.media) / "videos"
-    lines = [
-        json.dumps(
-            {
-                "qid": example.id,
-                "vid": path.name,
-                "query": example.query,
-                "duration": example.duration,
-                "relevant_windows": [[one.start, one.end] for one in example.moments],
-            }
-        )
-        for path, examples in montages(videos, options.out, options.films, options.seed, free=True)
-        for example in examples
-    ]
-    (options.out / "labels.jsonl").write_text("".join(line + "\n" for line in lines))
+    write_labelled(Path(options.media) / "videos", options.out, options.films, options.seed)
 
 
 if __name__ == "__main__":

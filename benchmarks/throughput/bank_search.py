@@ -80,7 +80,11 @@ def main() -> None:
         [pack(film, one.nearest) for film, one in zip(films, known, strict=True)]
     )
     ranges = [Rows(number * FRAMES, FRAMES, 0) for number in range(len(films))]
-    middle, spread = [one.middle for one in known], [one.spread for one in known]
+    scale = (
+        [one.middle for one in known],
+        [one.above for one in known],
+        [one.below for one in known],
+    )
     least = np.array([one.nearest.min() for one in known])
     by_index, by_cosine = [], []
     for caption in captions[searched[: options.sentences]]:
@@ -88,9 +92,9 @@ def main() -> None:
         curves = [cosine_curve(film, caption, shared) for film in films]
         presences = np.array([one.margin(curve) for one, curve in zip(known, curves, strict=True)])
         reached = closest_cosines(table, ranges, vector[None])[0] * np.linalg.norm(vector)
-        by_index.append(asked_films(bank_bounds(reached, middle, spread), presences))
+        by_index.append(asked_films(bank_bounds(reached, *scale), presences))
         highest = np.array([curve.max() for curve in curves]) - least
-        by_cosine.append(asked_films(bank_bounds(highest, middle, spread), presences))
+        by_cosine.append(asked_films(bank_bounds(highest, *scale), presences))
     print(f"| films asked for the best {TOP} of {len(films)} | median | most |\n|---|--:|--:|")
     for name, counts in (("by the index", by_index), ("by the highest cosine alone", by_cosine)):
         print(f"| {name} | {np.median(counts):.0f} | {max(counts)} |")

@@ -27,10 +27,10 @@ import numpy as np
 from benchmarks.throughput.machine import machine_line
 from vtloc_runtime.library import closest
 from vtloc_runtime.library.catalogue import Film
-from vtloc_runtime.library.feature_table import SCALE
+from vtloc_runtime.library.feature_table import SCALE, pack
 from vtloc_runtime.library.index import Addition, LibraryIndex, Snapshot
-from vtloc_runtime.library.ranking import presence_bounds
-from vtloc_runtime.localize.presence.absence import PresenceCheck, ReferenceFrames
+from vtloc_runtime.library.ranking import bank_bounds
+from vtloc_runtime.localize.presence.bank_presence import margins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,9 +50,14 @@ def fill(index: LibraryIndex, *, hours: int, width: int) -> Snapshot:
     for number in range(films):
         topic = chance.standard_normal(width, dtype=np.float32)
         rows = noise[chance.permutation(len(noise))] + topic / np.linalg.norm(topic)
-        rows *= np.float32(SCALE) / np.linalg.norm(rows, axis=1, keepdims=True)
-        film = Film(name=f"/{number}", key=str(number), looks=float(chance.integers(20, 600)))
-        pending.append(Addition(film, rows.astype(np.float16)))
+        film = Film(
+            name=f"/{number}",
+            key=str(number),
+            middle=float(chance.uniform(-0.2, 0)),
+            above=float(chance.uniform(0.05, 0.15)),
+            below=float(chance.uniform(0.05, 0.15)),
+        )
+        pending.append(Addition(film, pack(rows, chance.uniform(0.2, 0.4, size=len(rows)))))
         if len(pending) == 100 or number == films - 1:
             snapshot = index.commit(pending)
             pending = []
@@ -86,7 +91,7 @@ class Measured:
 
 
 def measure(
-    snapshot: Snapshot, check: PresenceCheck, sentences: NDArray[np.float32], *, repeats: int
+    snapshot: Snapshot, sentences: NDArray[np.float32], *, repeats: int
 ) -> dict[str, Measured]:
     """Search with NumKong and with NumPy in turn."""
     measured = {"NumKong": Measured(), "NumPy": Measured()}
@@ -96,12 +101,12 @@ def measure(
             choose = find_spec if name == "NumKong" else lambda _name: None
             with mock.patch.object(closest, "find_spec", choose):
                 began, processor = time.perf_counter(), time.process_time()
-                found.bounds = bounds_of(snapshot, check, sentences[:1])
+                found.bounds = bounds_of(snapshot, sentences[:1])
                 found.one.append(time.perf_counter() - began)
                 found.processor.append(time.process_time() - processor)
                 if not repeat:
                     processor = time.process_time()
-                    bounds_of(snapshot, check, sentences)
+                    bounds_of(snapshot, sentences)
                     found.sixteen = time.process_time() - processor
             found.memory = memory() - before
     return measured
@@ -112,36 +117,36 @@ def spread(seconds: list[float]) -> str:
     return f"{statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})"
 
 
-def bounds_of(
-    snapshot: Snapshot, check: PresenceCheck, sentences: NDArray[np.float32]
-) -> list[NDArray[np.float64]]:
+def bounds_of(snapshot: Snapshot, sentences: NDArray[np.float32]) -> list[NDArray[np.float64]]:
     """What the index says about every film, for each sentence."""
     films = snapshot.catalogue.films
     ranges = [film.rows for film in films if film.rows is not None]
-    looks = [film.looks for film in films]
-    cosines = closest.closest_cosines(snapshot.table, ranges, sentences)
+    scale = (
+        [film.middle for film in films],
+        [film.above for film in films],
+        [film.below for film in films],
+    )
+    vectors = np.column_stack([sentences, np.full(len(sentences), -1.0)])
+    reached = closest.closest_cosines(snapshot.table, ranges, vectors)
     return [
-        presence_bounds(check, sentence, row, looks)
-        for sentence, row in zip(sentences, cosines, strict=True)
+        bank_bounds(row * np.linalg.norm(vector), *scale)
+        for vector, row in zip(vectors, reached, strict=True)
     ]
 
 
-def presence(
-    snapshot: Snapshot, check: PresenceCheck, sentence: NDArray[np.float32], number: int
-) -> float:
+def presence(snapshot: Snapshot, sentence: NDArray[np.float32], number: int) -> float:
     """What asking one film gives."""
     film = snapshot.catalogue.films[number]
     if film.rows is None:
         return -np.inf
     part = snapshot.table[film.rows.first : film.rows.first + film.rows.count]
-    rows = part.astype(np.float64)
-    curve = rows @ sentence / np.linalg.norm(rows, axis=1) / np.linalg.norm(sentence)
-    return check.margin(curve, sentence, film.looks)
+    rows, nearest = part[:, :-1].astype(np.float64), part[:, -1].astype(np.float64) / SCALE
+    curve = rows @ sentence / np.linalg.norm(rows, axis=1)
+    return float(margins((curve - nearest).max(), film.middle, film.above, film.below))
 
 
 def best_films(
     snapshot: Snapshot,
-    check: PresenceCheck,
     sentence: NDArray[np.float32],
     bounds: NDArray[np.float64],
 ) -> tuple[set[int], int]:
@@ -150,14 +155,14 @@ def best_films(
     for number in np.argsort(-bounds, kind="stable"):
         if len(found) >= TOP and bounds[number] < sorted(found)[-TOP][0]:
             break
-        found.append((presence(snapshot, check, sentence, int(number)), int(number)))
+        found.append((presence(snapshot, sentence, int(number)), int(number)))
     return {number for _, number in sorted(found)[-TOP:]}, len(found)
 
 
-def every_film(snapshot: Snapshot, check: PresenceCheck, sentence: NDArray[np.float32]) -> set[int]:
+def every_film(snapshot: Snapshot, sentence: NDArray[np.float32]) -> set[int]:
     """The best films by asking every one of them."""
     count = len(snapshot.catalogue.films)
-    found = [(presence(snapshot, check, sentence, number), number) for number in range(count)]
+    found = [(presence(snapshot, sentence, number), number) for number in range(count)]
     return {number for _, number in sorted(found)[-TOP:]}
 
 
@@ -170,8 +175,6 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path)
     chosen = parser.parse_args()
     chance = np.random.default_rng(1)
-    reference = ReferenceFrames.from_features(chance.normal(size=(500, chosen.width)))
-    check = PresenceCheck(reference, 0.5, 0.0)
     print(
         "| hours | frames | file, MiB | multiplied by | one sentence, s | its processor s | "
         "for sixteen | more memory, MiB | films asked | recall |"
@@ -181,13 +184,14 @@ def main() -> None:
         if chosen.scratch is not None:
             chosen.scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=chosen.scratch) as folder:
-            index = LibraryIndex(Path(folder) / "index", "made up", chosen.width)
+            index = LibraryIndex(Path(folder) / "index", "made up", chosen.width + 1)
             snapshot = fill(index, hours=hours, width=chosen.width)
             sentences = chance.normal(size=(16, chosen.width)).astype(np.float32)
-            measured = measure(snapshot, check, sentences, repeats=chosen.repeats)
-            right = every_film(snapshot, check, sentences[0])
+            sentences /= np.linalg.norm(sentences, axis=1, keepdims=True)
+            measured = measure(snapshot, sentences, repeats=chosen.repeats)
+            right = every_film(snapshot, sentences[0])
             for name, found in measured.items():
-                best, asked = best_films(snapshot, check, sentences[0], found.bounds[0])
+                best, asked = best_films(snapshot, sentences[0], found.bounds[0])
                 print(
                     f"| {hours:,} | {len(snapshot.table):,} | {snapshot.table.nbytes / 2**20:,.0f} "
                     f"| {name} | {spread(found.one)} | {spread(found.processor)} | "

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from vtloc_calibration.errors import CalibrationError
 from vtloc_export.parity.bounds import promises
+from vtloc_export.sentence_bank import SENTENCE_BANK_NAME
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import (
     MANIFEST_NAME,
@@ -18,13 +19,16 @@ from vtloc_runtime.bundle.manifest import (
     Manifest,
     NetworkFile,
     NetworkName,
-    PresenceTest,
     ReferenceEntry,
     ScoreCalibration,
+    SentenceBankEntry,
 )
 from vtloc_runtime.errors import BundleError, OutputError
-from vtloc_runtime.localize.presence.absence import SHARE, ReferenceFrames
 from vtloc_runtime.system.atomic_write import atomic_write
+
+if TYPE_CHECKING:
+    from vtloc_runtime.localize.presence.reference_frames import ReferenceFrames
+    from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
 
 REFERENCE_NAME = "reference.safetensors"
 """Where a bundle keeps the frames that sentences are compared with."""
@@ -97,7 +101,7 @@ def store_scores(
     calibration: ScoreCalibration,
     *,
     measured: dict[str, Any],
-    presence: tuple[ReferenceFrames, float] | None = None,
+    least_margin: float | None = None,
 ) -> Bundle:
     """Store a calibration of scores in a bundle.
 
@@ -105,33 +109,46 @@ def store_scores(
         bundle: The bundle to change.
         calibration: From raw scores to probabilities.
         measured: Figures of the calibration; kept as ``accuracy["scores"]``.
-        presence: Reference frames, and the threshold: a sentence with a smaller margin over
-            them gets "no such moment".
+        least_margin: A sentence with a smaller margin of presence gets "no such moment"; None
+            never says so because of a margin.
 
     Raises:
         OutputError: The bundle cannot be written.
     """
-    if presence is not None:
-        reference, threshold = presence
-        content = reference.to_bytes()
-        _write(bundle.resolve(REFERENCE_NAME), content)
-        test = PresenceTest(
-            file=REFERENCE_NAME,
-            sha256=hashlib.sha256(content).hexdigest(),
-            share=SHARE,
-            threshold=threshold,
-        )
-        calibration = msgspec.structs.replace(calibration, presence=test)
-    provenance = bundle.manifest.provenance
+    provenance, bank = bundle.manifest.provenance, bundle.manifest.sentence_bank
+    if bank is not None:
+        bank = msgspec.structs.replace(bank, threshold=least_margin)
     accuracy = {**provenance.accuracy, "scores": measured}
     return store_manifest(
         bundle,
         msgspec.structs.replace(
             bundle.manifest,
             score_calibration=calibration,
+            sentence_bank=bank,
             provenance=msgspec.structs.replace(provenance, accuracy=accuracy),
         ),
     )
+
+
+def store_bank(bundle: Bundle, bank: SentenceBank, *, mean_weight: float) -> Bundle:
+    """Store a sentence bank in a bundle, in place of its own; nothing is turned away by it yet.
+
+    Args:
+        bundle: The bundle to change.
+        bank: The bank, of the bundle's own text network.
+        mean_weight: How much of the mean text queries lose.
+
+    Raises:
+        OutputError: The bundle cannot be written.
+    """
+    content = bank.to_bytes()
+    _write(bundle.resolve(SENTENCE_BANK_NAME), content)
+    entry = SentenceBankEntry(
+        file=SENTENCE_BANK_NAME,
+        sha256=hashlib.sha256(content).hexdigest(),
+        mean_weight=mean_weight,
+    )
+    return store_manifest(bundle, msgspec.structs.replace(bundle.manifest, sentence_bank=entry))
 
 
 def store_reference(bundle: Bundle, reference: ReferenceFrames) -> Bundle:
@@ -150,7 +167,7 @@ def store_reference(bundle: Bundle, reference: ReferenceFrames) -> Bundle:
         raise CalibrationError(
             "the bundle has no sentence bank, beside which reference frames are used",
             where=bundle.path,
-            remedy="Calibrate it with labelled videos: vtloc-calibrate scores",
+            remedy="Export it again from its checkpoint: vtloc-export onnx",
         )
     content = reference.to_bytes()
     _write(bundle.resolve(REFERENCE_NAME), content)

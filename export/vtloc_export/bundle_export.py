@@ -109,7 +109,7 @@ def export_bundle(
                 progress=stages,
             )
         bank = loaded.sentence_bank
-        if bank is None and networks.localizer is None:
+        if bank is None and networks.shared_space is not None:
             stages.step("encoding the sentence bank")
             bank = _write_sentence_bank(networks, folder)
         stages.step("writing the bundle")
@@ -167,6 +167,9 @@ def _export(
 
 def _write_sentence_bank(networks: BundleNetworks, folder: Path) -> SentenceBankEntry:
     """Encode the bank of two encoders."""
+    if networks.localizer is not None:
+        # Trained boundaries go with plain cosines; labels tell what margin is enough.
+        return write_sentence_bank(networks.text, folder, mean_weight=0.0, threshold=None)
     if networks.visual.name != networks.text.name:
         # The frames were laid into the sentences' own space: no gap lies between them.
         return write_sentence_bank(networks.text, folder, mean_weight=0.0)

@@ -1,4 +1,4 @@
-"""The bank of ordinary sentences that a bundle without training compares queries with.
+"""The bank of ordinary sentences that a bundle compares queries with, to tell presence.
 
 The words are the project's own: ``sentences/`` holds 667 sentences about what videos show, 675
 nouns and nine templates.
@@ -66,7 +66,11 @@ def build_sentence_bank(encoder: TextEncoder) -> SentenceBank:
 
 
 def write_sentence_bank(
-    encoder: TextEncoder, folder: Path, *, mean_weight: float = MEAN_WEIGHT
+    encoder: TextEncoder,
+    folder: Path,
+    *,
+    mean_weight: float = MEAN_WEIGHT,
+    threshold: float | None = THRESHOLD,
 ) -> SentenceBankEntry:
     """Write the bank of an encoder into a bundle's folder, and describe it for the manifest.
 
@@ -75,6 +79,7 @@ def write_sentence_bank(
         folder: The bundle's directory.
         mean_weight: How much of the mean text queries lose; 0 where one encoder makes frames and
             sentences.
+        threshold: Least margin of a video that shows a sentence; None answers every sentence.
     """
     content = build_sentence_bank(encoder).to_bytes()
     (folder / SENTENCE_BANK_NAME).write_bytes(content)
@@ -82,7 +87,7 @@ def write_sentence_bank(
         file=SENTENCE_BANK_NAME,
         sha256=hashlib.sha256(content).hexdigest(),
         mean_weight=mean_weight,
-        threshold=THRESHOLD,
+        threshold=threshold,
     )
 
 

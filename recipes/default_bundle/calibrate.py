@@ -12,14 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
+import numpy as np
 import typer
 
 from recipes.default_bundle.composed import ComposedVideos, ask_composed
 from recipes.default_bundle.stock_footage import stock_footage
 from vtloc_calibration.bundle_edit import (
     share_variant,
+    store_bank,
     store_islands,
     store_parity,
+    store_reference,
     store_scores,
     store_variant,
 )
@@ -33,10 +36,12 @@ from vtloc_calibration.scores.answers import ask, without_calibration, write_ans
 from vtloc_calibration.scores.labelled import read_labelled, with_absent
 from vtloc_calibration.scores.report import Target, calibrate_scores
 from vtloc_export.errors import ParityError
+from vtloc_export.sentence_bank import noun_phrases, ordinary_sentences
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.cli.console.program import new_application, run_program
 from vtloc_runtime.errors import OutputError, UsageError
 from vtloc_runtime.localize.localizer import Localizer
+from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
 
 if TYPE_CHECKING:
     from vtloc_calibration.samples.samples import Samples
@@ -106,7 +111,7 @@ def ship(
     bundle = Bundle.open(path)
     with tempfile.TemporaryDirectory() as scratch:
         bundle = add_int8(bundle, _stock_samples(bundle, Path(scratch)))
-    bundle = _calibrate(bundle, labels, videos, data=data, report=report)
+    bundle = calibrate(bundle, labels, videos, data=data, report=report)
     size = sum(bundle.resolve(file).stat().st_size for file in bundle.files())
     if size > LARGEST:
         raise OutputError(f"the bundle takes {size} bytes; {LARGEST} may ship", where=path)
@@ -162,16 +167,51 @@ def add_int8(bundle: Bundle, samples: Samples) -> Bundle:
     return store_parity(bundle, "int8", measured)
 
 
-def _calibrate(
-    bundle: Bundle, labels: Path | None, videos: Path | None, *, data: str, report: Path | None
+def add_bank(bundle: Bundle, composed: ComposedVideos) -> Bundle:
+    """Give the bundle what tells presence: ordinary sentences and nouns, and composed frames.
+
+    Its frames are made of nouns, so nouns are half of the bank. No picture's features ship.
+
+    Args:
+        bundle: Where to.
+        composed: Composes the frames.
+    """
+    texts = (*ordinary_sentences()[::2], *noun_phrases()[::4])
+    with Localizer.open(bundle, precision=_BASE) as localizer:
+        vectors = [one.sentence for one in localizer.sentences.encode(texts)]
+    # Frames were laid into the sentences' space: there is no gap, and so no mean to take away.
+    bank = SentenceBank.of_vectors(vectors, np.mean(vectors, axis=0))
+    return store_reference(store_bank(bundle, bank, mean_weight=0.0), composed.reference())
+
+
+def calibrate(
+    bundle: Bundle,
+    labels: Path | None = None,
+    videos: Path | None = None,
+    *,
+    data: str = "labelled videos",
+    report: Path | None = None,
 ) -> Bundle:
+    """Give a bundle its bank, and fit its scores and its threshold.
+
+    Args:
+        bundle: A bundle of the default encoders.
+        labels: Labelled moments; None composes timelines.
+        videos: The folder of their videos.
+        data: What the videos are, for the manifest.
+        report: Where answers, figures and plots go; None keeps none.
+
+    Raises:
+        VtlocError: A package is missing, or the answers are too few.
+    """
     provenance = bundle.manifest.provenance
     composed = ComposedVideos.load((provenance.visual_encoder, provenance.text_encoder))
+    bundle = add_bank(bundle, composed)
     with Localizer.open(without_calibration(bundle), precision=_BASE) as localizer:
         found = (
             _ask_composed(localizer, composed)
             if labels is None or videos is None
-            else _ask_videos(localizer, composed, labels, videos)
+            else _ask_videos(localizer, labels, videos)
         )
     calibrated = calibrate_scores(found.answers, method="temperature", target=Target("keep", KEPT))
     measured = {"data": COMPOSED if labels is None else data, **calibrated.summary()}
@@ -191,7 +231,10 @@ def _calibrate(
             f"{held.kept:.1%} of present sentences kept, {held.rejected:.1%} of absent rejected"
         )
     return store_scores(
-        bundle, calibrated.calibration, measured=measured, presence=found.presence(calibrated)
+        bundle,
+        calibrated.calibration,
+        measured=measured,
+        least_margin=calibrated.least_margin,
     )
 
 
@@ -201,13 +244,10 @@ def _ask_composed(localizer: Localizer, composed: ComposedVideos) -> Answers:
         return ask_composed(localizer, composed, count=count, progress=advance)
 
 
-def _ask_videos(
-    localizer: Localizer, composed: ComposedVideos, labels: Path, videos: Path
-) -> Answers:
+def _ask_videos(localizer: Localizer, labels: Path, videos: Path) -> Answers:
     labelled = with_absent(read_labelled(labels, videos=videos), per_video=ABSENT_A_VIDEO)
-    # No picture's features ship: sentences are compared with composed frames here, too.
     with progress_bar("sentences", len(labelled)) as advance:
-        return ask(localizer, labelled, reference=composed.reference(), progress=advance)
+        return ask(localizer, labelled, progress=advance)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -22,7 +22,7 @@ from vtloc_calibration.errors import CalibrationError
 from vtloc_calibration.scores.answers import ask_encoded
 from vtloc_calibration.scores.labelled import LabelledQuery
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
-from vtloc_runtime.localize.presence.absence import ReferenceFrames
+from vtloc_runtime.localize.presence.reference_frames import ReferenceFrames
 
 if TYPE_CHECKING:
     from vtloc_calibration.scores.answers import Answers
@@ -114,7 +114,6 @@ def ask_composed(
     localizer: Localizer,
     composed: ComposedVideos,
     *,
-    reference: ReferenceFrames | None = None,
     count: int = 400,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
@@ -124,7 +123,6 @@ def ask_composed(
     Args:
         localizer: Opened on a bundle ``without_calibration``.
         composed: Composes the timelines.
-        reference: Frames that sentences are compared with; None composes them.
         count: Timelines of each kind.
         seed: Of everything that is drawn.
         progress: Called with the number of timelines done.
@@ -140,4 +138,4 @@ def ask_composed(
                     if progress is not None:
                         progress(done)
 
-    return ask_encoded(localizer, asked(), reference=reference or composed.reference())
+    return ask_encoded(localizer, asked())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 import numpy as np
@@ -20,7 +19,6 @@ from vtloc_export.sources import load_source
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import BundleError, OutputError
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.localize.presence.absence import ReferenceFrames
 from vtloc_runtime.video import FrameSequence
 
 QUICK = ExportOptions(precisions=("fp32",), lint=False)
@@ -40,6 +38,9 @@ def test_a_bundle_holds_every_network_in_every_precision(bundle):
     assert manifest.provenance.training_data == "nothing"
     assert manifest.shared_space is not None
     assert manifest.shared_space.stop == 32
+    # Its boundaries are trained, so nothing is turned away or scored by the bank before labels.
+    assert manifest.sentence_bank is not None
+    assert (manifest.sentence_bank.mean_weight, manifest.sentence_bank.threshold) == (0, None)
     assert manifest.preprocessing.size == 32
 
 
@@ -91,33 +92,18 @@ def test_a_bundle_is_exported_again_from_its_own_weights(bundle, checkpoint, tmp
 
 
 def test_what_calibration_chose_goes_along(bundle, tmp_path):
-    reference = ReferenceFrames.from_features(
-        np.random.default_rng(0).normal(size=(9, 8))
-    ).to_bytes()
     (tmp_path / "calibrated").mkdir()
     folder = keep_precision(bundle, tmp_path / "calibrated", "fp32")
-    (folder / "reference.safetensors").write_bytes(reference)
     manifest = json.loads((folder / "bundle.json").read_text())
     manifest["networks"]["localizer"]["islands"] = {"fp16": ["head.hidden"]}
     manifest["score_calibration"] = {
         "raw": [0.0, 1.0],
         "probability": [0.1, 0.9],
-        "presence": {
-            "file": "reference.safetensors",
-            "sha256": hashlib.sha256(reference).hexdigest(),
-            "share": 0.99,
-            "threshold": -0.1,
-        },
-    }
-    manifest["shared_space"] = {
-        "start": 0,
-        "stop": manifest["networks"]["text"]["dims"]["sentence"],
     }
     (folder / "bundle.json").write_text(json.dumps(manifest))
     half = ExportOptions(precisions=("fp16",), lint=False)
     again = export_bundle(folder, tmp_path / "again", half).bundle
     assert again.manifest.score_calibration == Bundle.open(folder).manifest.score_calibration
-    assert (again.path / "reference.safetensors").read_bytes() == reference
     assert again.manifest.networks["localizer"].islands == {"fp16": ("head.hidden",)}
     graph = onnx.load(again.path / "localizer.fp16.onnx").graph
     kinds = {item.name: item.data_type for item in graph.initializer}
@@ -132,7 +118,8 @@ def keep_precision(bundle, folder, precision):
         kept = network["variants"][precision]
         network["variants"] = {precision: kept}
         (folder / kept["file"]).write_bytes((bundle.path / kept["file"]).read_bytes())
-    (folder / "tokenizer.json").write_bytes((bundle.path / "tokenizer.json").read_bytes())
+    for file in ("tokenizer.json", manifest["sentence_bank"]["file"]):
+        (folder / file).write_bytes((bundle.path / file).read_bytes())
     (folder / "bundle.json").write_text(json.dumps(manifest))
     return folder
 

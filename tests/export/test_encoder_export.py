@@ -26,7 +26,7 @@ from vtloc_export.sources import EncoderPair, load_source
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import EngineError, UsageError
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.localize.presence.absence import ReferenceFrames
+from vtloc_runtime.localize.presence.reference_frames import ReferenceFrames
 from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
 from vtloc_runtime.video import FrameSequence
 

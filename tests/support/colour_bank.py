@@ -19,13 +19,20 @@ COLOUR_BANK = SentenceBank.of_vectors(
 )
 """Each colour, and three more directions."""
 
+EVERY_DIRECTION = SentenceBank.of_vectors(
+    np.random.default_rng(0).normal(size=(200, 3)), np.zeros(3)
+)
+"""Beside it, a colour that a video shows has a margin above 1, and any other colour one below."""
 
-def banked(folder: Path, bank: SentenceBank = COLOUR_BANK, **fields: Any) -> Path:
-    """Write the bundle of colours without a localizer, with a bank of sentences."""
+
+def banked(
+    folder: Path, bank: SentenceBank = COLOUR_BANK, *, localizer: bool = False, **fields: Any
+) -> Path:
+    """Write the bundle of colours with a bank of sentences; by default without a localizer."""
     content = bank.to_bytes()
     folder.mkdir(parents=True)
     (folder / "bank.safetensors").write_bytes(content)
     entry = SentenceBankEntry(
         file="bank.safetensors", sha256=hashlib.sha256(content).hexdigest(), **fields
     )
-    return write_colour_bundle(folder, localizer=False, sentence_bank=entry)
+    return write_colour_bundle(folder, localizer=localizer, sentence_bank=entry)

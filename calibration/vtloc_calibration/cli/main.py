@@ -92,9 +92,7 @@ def scores(
     from vtloc_calibration.bundle_edit import store_scores
     from vtloc_calibration.scores.answers import (
         Answers,
-        answer_files,
         read_answers,
-        read_reference,
         write_answers,
     )
     from vtloc_calibration.scores.report import calibrate_scores
@@ -104,11 +102,10 @@ def scores(
     opened = Bundle.open(bundle)
     if report is not None:
         inputs = [] if labels is None else [("the labels", labels)]
-        kept = answer_files(report / "answers.jsonl")
-        for file in (*kept, report / "scores.json", report / "scores.svg"):
-            check_report_file(file, inputs=inputs)
+        for name in ("answers.jsonl", "scores.json", "scores.svg"):
+            check_report_file(report / name, inputs=inputs)
     if answers is not None:
-        found = Answers(read_answers(answers), {}, read_reference(answers))
+        found = Answers(read_answers(answers), {})
     elif labels is None or videos is None:
         raise UsageError("give --labels and --videos, or --answers of an earlier run")
     else:
@@ -136,7 +133,7 @@ def scores(
             opened,
             calibrated.calibration,
             measured=calibrated.summary(),
-            presence=found.presence(calibrated),
+            least_margin=calibrated.least_margin,
         )
         print_message(f"Scores of {bundle} are probabilities now.")
 

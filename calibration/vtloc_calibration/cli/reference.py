@@ -25,7 +25,7 @@ def reference(
 ) -> None:
     """Tell "no such moment" better, with frames of your videos; no labels are needed.
 
-    For bundles without training, which compare sentences with a bank of ordinary ones.
+    For bundles that compare sentences with a bank of ordinary ones.
     """
     from vtloc_calibration.bundle_edit import store_reference
     from vtloc_calibration.scores.answers import without_calibration
@@ -39,7 +39,7 @@ def reference(
         raise CalibrationError(
             "the bundle has no sentence bank, beside which reference frames are used",
             where=opened.path,
-            remedy="Calibrate it with labelled videos: vtloc-calibrate scores",
+            remedy="Export it again from its checkpoint: vtloc-export onnx",
         )
     found = read_videos(videos, notice=print_message)
     with (
@@ -53,3 +53,7 @@ def reference(
     if not dry_run:
         store_reference(opened, drawn.frames)
         print_message(f"Sentences are compared with them in {bundle} now.")
+        if opened.manifest.score_calibration is not None:
+            print_message(
+                "Its scores were fitted to other margins: run vtloc-calibrate scores again."
+            )

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vtloc_calibration.errors import CalibrationError
-from vtloc_calibration.scores.answers import LEAST_REFERENCE
 from vtloc_runtime.errors import VideoError
-from vtloc_runtime.localize.presence.absence import ReferenceFrames
+from vtloc_runtime.localize.presence.reference_frames import ReferenceFrames
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
 
 FRAMES = 512
 """Frames that are drawn, in all."""
+
+LEAST_REFERENCE = 100
+"""Of fewer, one in a hundred is no frame to speak of."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

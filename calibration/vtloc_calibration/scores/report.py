@@ -56,8 +56,8 @@ class ScoredAnswer:
         overlap: Its IoU with the closest labelled span; 0 for an absent sentence.
         start: Where the best moment starts, seconds.
         end: Where it ends, seconds.
-        margin: By how much the video's closest frame exceeds the sentence's mark; None where
-            frames and sentences share no space.
+        margin: By how much the sentence stands out from ordinary ones in the video; None where
+            the bundle has no sentence bank.
     """
 
     video: str
@@ -105,8 +105,8 @@ class ScoreReport:
 
     Attributes:
         calibration: The map, with the threshold where scores decide about presence.
-        evidence: What decides about presence: the margin of the closest frame where every
-            answer has one, else the score.
+        evidence: What decides about presence: the margin where every answer has one, else the
+            score.
         threshold: Below it the answer is "no such moment"; None never says so.
         method: How the map was fitted.
         iou: The overlap from which an answer counts as right.
@@ -147,6 +147,11 @@ class ScoreReport:
     held_out: Rejection | None
     curve: RejectionCurve | None
     curve_of_scores: RejectionCurve | None
+
+    @property
+    def least_margin(self) -> float | None:
+        """The threshold, where margins decide; None where scores do, or nothing."""
+        return self.threshold if self.evidence == "margin" else None
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values; what was not measured is null."""

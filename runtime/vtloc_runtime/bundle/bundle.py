@@ -20,7 +20,6 @@ from vtloc_runtime.bundle.manifest import (
     Manifest,
     NetworkFile,
     NetworkName,
-    PresenceTest,
     ReferenceEntry,
     SentenceBankEntry,
 )
@@ -37,10 +36,9 @@ from vtloc_runtime.system.untrusted_json import convert, decode_json, read_file
 
 DEFAULT_BUNDLE = Path(__file__).parent / "default"
 """The bundle that ships with the project."""
-DEFAULT_BUNDLE_DIGEST = "sha256:dedf42f8c625fbdf859d1e32c7fdc76403dd242937205a98f556e186b7615c0f"
+DEFAULT_BUNDLE_DIGEST = "sha256:1e17d8cfed23e7c4649330beac5c692734d41c9a1ddd682785ee44f3879b3ce7"
 """Its digest, for programs that pin it, and to tell whether it is still as it was shipped."""
 
-_FRAMES_BEFORE = 40
 _EXPORT_AGAIN = "Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE"
 _LARGEST_MANIFEST = 16 * 2**20
 _LARGEST_TOKENIZER = 256 * 2**20
@@ -135,12 +133,13 @@ class Bundle:
             *(entry.file for entry in self.compared_files()),
         )
 
-    def compared_files(self) -> Iterator[PresenceTest | SentenceBankEntry | ReferenceEntry]:
+    def compared_files(self) -> Iterator[SentenceBankEntry | ReferenceEntry]:
         """What sentences are compared with beside a video's frames."""
         bank = self.manifest.sentence_bank
-        for entry in (self.presence, bank, None if bank is None else bank.reference):
-            if entry is not None:
-                yield entry
+        if bank is not None:
+            yield bank
+            if bank.reference is not None:
+                yield bank.reference
 
     def resolve(self, file: str) -> Path:
         """Where a file of the manifest lies.
@@ -249,20 +248,11 @@ class Bundle:
         entry = self.manifest.tokenizer
         return self.read(entry.file, entry.sha256, limit=_LARGEST_TOKENIZER)
 
-    @property
-    def presence(self) -> PresenceTest | None:
-        """The test for videos that do not show what a sentence describes; None without one."""
-        calibration = self.manifest.score_calibration
-        return None if calibration is None else calibration.presence
-
     def always_answering(self) -> Bundle:
         """The same bundle, giving every sentence its best moment however unlikely it is."""
         calibration, bank = self.manifest.score_calibration, self.manifest.sentence_bank
         if calibration is not None:
-            presence = calibration.presence
-            if presence is not None:
-                presence = msgspec.structs.replace(presence, threshold=None)
-            calibration = msgspec.structs.replace(calibration, threshold=None, presence=presence)
+            calibration = msgspec.structs.replace(calibration, threshold=None)
         if bank is not None:
             bank = msgspec.structs.replace(bank, threshold=None)
         manifest = msgspec.structs.replace(
@@ -350,15 +340,12 @@ def _decode_manifest(content: bytes, path: Path) -> Manifest:
 
 def _of_today(values: dict[str, Any]) -> dict[str, Any]:
     """A manifest of any readable schema in today's words."""
-    if values["schema"] >= 3:
-        return values
-    decoding = values.get("decoding")
-    if isinstance(decoding, dict):
+    schema = values["schema"]
+    decoding, calibration = values.get("decoding"), values.get("score_calibration")
+    if schema < 3 and isinstance(decoding, dict):
         # Moments of one answer might overlap by so much; today they share nothing.
         decoding.pop("overlap", None)
-    calibration = values.get("score_calibration")
-    presence = calibration.get("presence") if isinstance(calibration, dict) else None
-    if isinstance(presence, dict) and isinstance(presence.get("share"), (int, float)):
-        # It was the share of single frames, whatever the length, and fitted at some 40 frames.
-        presence["share"] = presence["share"] ** _FRAMES_BEFORE
+    if schema < 4 and isinstance(calibration, dict) and calibration.pop("presence", None):
+        # Frames of other videos told presence, and scores were fitted to margins over them.
+        calibration["margin_weight"] = 0.0
     return values

@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 import msgspec
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """What is written. 2 may say when a video does not show what a sentence describes; 3 how long a
-moment may be, and what scores depend on; it may have no localizer, and a sentence bank."""
-READABLE_VERSIONS = (1, 2, 3)
+moment may be, and what scores depend on; it may have no localizer, and a sentence bank. In 4 the
+sentence bank alone tells presence, in every bundle that has one."""
+READABLE_VERSIONS = (1, 2, 3, 4)
 MANIFEST_NAME = "bundle.json"
 
 NetworkName = Literal["visual", "text", "localizer"]
@@ -157,24 +158,6 @@ class Windows(Entry, frozen=True, kw_only=True):
     seconds: float | None = None
 
 
-class PresenceTest(Entry, frozen=True, kw_only=True):
-    """When a video is taken not to show what a sentence describes at all.
-
-    Attributes:
-        file: Path inside the bundle of the frames that sentences are compared with.
-        sha256: Hash of the file's bytes.
-        share: The share of videos like those frames, as long as the one in question, whose
-            closest frame stays below a sentence's mark.
-        threshold: A video whose closest frame exceeds that mark by less shows no such moment;
-            None never says so, and the margin only ranks videos.
-    """
-
-    file: str
-    sha256: str
-    share: float
-    threshold: float | None
-
-
 class ScoreCalibration(Entry, frozen=True, kw_only=True):
     """The map from raw scores to probabilities, fitted on labelled moments.
 
@@ -183,15 +166,12 @@ class ScoreCalibration(Entry, frozen=True, kw_only=True):
             added to their log-odds.
         probability: The probability that belongs to each; between them it is linear.
         threshold: Below this probability the answer is "no such moment"; None never says so.
-        presence: The same decided by how close the frames come to the sentence, which tells
-            better; None leaves it to the threshold.
         margin_weight: What a margin of one adds to the log-odds of a raw score.
     """
 
     raw: tuple[float, ...]
     probability: tuple[float, ...]
     threshold: float | None = None
-    presence: PresenceTest | None = None
     margin_weight: float = 0.0
 
 

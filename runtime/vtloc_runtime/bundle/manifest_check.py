@@ -114,9 +114,7 @@ def _faults(manifest: Manifest) -> Iterator[str]:
     if manifest.sentence_bank is not None:
         yield from _bank_faults(manifest.sentence_bank, shared=manifest.shared_space is not None)
     if manifest.score_calibration is not None:
-        yield from _calibration_faults(
-            manifest.score_calibration, shared=manifest.shared_space is not None
-        )
+        yield from _calibration_faults(manifest.score_calibration)
 
 
 def _missing_localizer_faults(manifest: Manifest) -> Iterator[str]:
@@ -222,8 +220,8 @@ def _shared_space_faults(manifest: Manifest) -> Iterator[str]:
         yield "the shared space does not fit the networks' widths"
 
 
-def _calibration_faults(calibration: ScoreCalibration, *, shared: bool) -> Iterator[str]:
-    raw, probability, presence = calibration.raw, calibration.probability, calibration.presence
+def _calibration_faults(calibration: ScoreCalibration) -> Iterator[str]:
+    raw, probability = calibration.raw, calibration.probability
     if (
         not raw
         or len(raw) != len(probability)
@@ -240,14 +238,3 @@ def _calibration_faults(calibration: ScoreCalibration, *, shared: bool) -> Itera
     yield from _ranges(
         ("score_calibration.margin_weight", calibration.margin_weight, 0, _LARGEST_WEIGHT)
     )
-    if presence is None:
-        return
-    if not shared:
-        yield "telling presence by cosine needs a shared space"
-    yield from _file_faults(presence.file, presence.sha256)
-    if not 0 < presence.share < 1:
-        yield f"a share of {presence.share:g} of videos is impossible"
-    if presence.threshold is not None:
-        yield from _ranges(
-            ("presence.threshold", presence.threshold, -_LARGEST_MARGIN, _LARGEST_MARGIN)
-        )

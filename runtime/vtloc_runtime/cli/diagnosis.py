@@ -14,8 +14,7 @@ import numpy as np
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE_DIGEST, Bundle
 from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.errors import VtlocError
-from vtloc_runtime.localize.presence.absence import PresenceCheck
-from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
+from vtloc_runtime.localize.presence.comparison import Comparison
 from vtloc_runtime.networks.onnxruntime_package import (
     FIRST_WITH_EXTERNAL_DATA,
     import_onnxruntime,
@@ -302,8 +301,7 @@ def _bundle(path: str | Path | None, digest: str | None) -> tuple[Bundle | None,
             for variant in network.variants.values():
                 bundle.onnx(variant)
         bundle.tokenizer()
-        PresenceCheck.from_bundle(bundle)
-        SentenceBank.from_bundle(bundle)
+        Comparison.of_bundle(bundle)
     except VtlocError as error:
         detail = f"{error.where}: {error.what}" if error.where else error.what
         return None, [Finding("bundle", "problem", detail, error.remedy or "")]

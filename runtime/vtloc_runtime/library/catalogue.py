@@ -42,9 +42,9 @@ class Film(msgspec.Struct, frozen=True, kw_only=True):
             again.
         key: Its name in the feature cache, which follows from its content.
         rows: Where its frames lie; None if it cannot be read.
-        looks: How many different looks its frames amount to, as the presence check counts them.
         middle: What half of the ordinary sentences reach in it, where presence comes from them.
-        spread: By how much more a tenth of them reach.
+        above: By how much more a tenth of them reach.
+        below: By how much less a tenth of them reach.
         frames: Number of frames.
         duration: Its length, seconds.
         failure: Why it cannot be read; None if it can.
@@ -54,9 +54,9 @@ class Film(msgspec.Struct, frozen=True, kw_only=True):
     state: FileState | None = None
     key: str = ""
     rows: Rows | None = None
-    looks: float = 1.0
     middle: float = 0.0
-    spread: float = 0.0
+    above: float = 0.0
+    below: float = 0.0
     frames: int = 0
     duration: float = 0.0
     failure: Failure | None = None

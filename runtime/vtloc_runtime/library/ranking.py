@@ -1,15 +1,13 @@
 """The rule by which films are ranked, and what the index can say about it without the films.
 
 Films are ranked by presence. The index knows each film's closest frame to within `ERROR`, and what
-else presence depends on: the film's looks (`PresenceCheck`), or what ordinary sentences reach in it
-and take from each frame's cosine (`BankPresence`). So it gives an upper bound of the presence that
-is hardly above it; a search asks films in the order of their bounds, until none can be among the
-best any more.
+else presence depends on: what ordinary sentences reach in the film and take from each frame's
+cosine. So it gives an upper bound of the presence that is hardly above it; a search asks films in
+the order of their bounds, until none can be among the best any more.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,11 +25,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.library.catalogue import Film
     from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
-    from vtloc_runtime.localize.presence.absence import PresenceCheck
     from vtloc_runtime.localize.questions.question import EncodedQuestion
-
-_STEP = 1.05
-"""Films whose looks differ by less than this factor share a mark."""
 
 
 class Ranking:
@@ -55,13 +49,8 @@ class Ranking:
             )
         self._shared = shared
         self._comparison = comparison
-        self._frames = comparison.by_frames
-        self._bank = None if self._frames is not None else comparison.by_bank
-        self._parts: tuple[object, ...] = (
-            shared.start,
-            shared.stop,
-            None if bundle.presence is None else bundle.presence.sha256,
-        )
+        self._bank = comparison.by_bank
+        self._parts: tuple[object, ...] = (shared.start, shared.stop)
         entry = bundle.manifest.sentence_bank
         if self._bank is not None and entry is not None:
             self._parts += (
@@ -86,12 +75,6 @@ class Ranking:
     def frames(self, video: EncodedVideo) -> NDArray[np.floating]:
         """The part of a film's features that is compared with sentences, ``[M, Ds]``."""
         return video.rows[:, self._shared.start : self._shared.stop]
-
-    def looks(self, video: EncodedVideo) -> float:
-        """How many different looks a film's frames amount to; 1 where that does not matter."""
-        if self._frames is None:
-            return 1.0
-        return float(self._frames.looks(video.table, self._shared))
 
     def ordinary(self, video: EncodedVideo) -> bank_presence.OrdinaryMargins | None:
         """What ordinary sentences reach in a film; None where that does not matter."""
@@ -125,60 +108,39 @@ class Ranking:
         Returns:
             ``[F]``.
         """
-        judged = self._judged(question)
         # Cosines are of vectors of length 1.
         highest = np.asarray(cosines, dtype=np.float64) * np.linalg.norm(self.vector(question))
         if self._bank is not None and question.sentences:
-            mark = self._bank.mark(judged)
+            mark = self._bank.mark(self._judged(question))
             return bank_bounds(
                 highest - mark,
                 [film.middle for film in films],
-                [film.spread for film in films],
+                [film.above for film in films],
+                [film.below for film in films],
             )
-        return presence_bounds(self._frames, judged, highest, [film.looks for film in films])
+        return highest + ERROR
 
     def _judged(self, question: EncodedQuestion) -> NDArray[np.floating]:
         """The vector that films are ranked by, ``[Ds]``."""
-        if self._frames is not None or (self._bank is not None and question.sentences):
+        if self._bank is not None and question.sentences:
             return self._comparison.judged(question)
         return self._comparison.direction(question)
 
 
 def bank_bounds(
-    reached: NDArray[np.floating], middle: Sequence[float], spread: Sequence[float]
+    reached: NDArray[np.floating],
+    middle: Sequence[float],
+    above: Sequence[float],
+    below: Sequence[float],
 ) -> NDArray[np.float64]:
     """As `Ranking.bounds`, for presence that ordinary sentences tell.
 
     Args:
         reached: ``[F]``, what the sentence reaches in each film, its mark subtracted.
         middle: ``[F]``, what half of the ordinary sentences reach.
-        spread: ``[F]``, by how much more a tenth of them reach.
+        above: ``[F]``, by how much more a tenth of them reach.
+        below: ``[F]``, by how much less a tenth of them reach.
     """
     # What is subtracted from a cosine is rounded too, and is at most so large.
     error = ERROR * (1 + bank_presence.WEIGHT)
-    return bank_presence.margins(np.asarray(reached) + error, middle, spread)
-
-
-def presence_bounds(
-    presence: PresenceCheck | None,
-    sentence: NDArray[np.floating],
-    cosines: NDArray[np.floating],
-    looks: Sequence[float],
-) -> NDArray[np.float64]:
-    """As `Ranking.bounds`, for a presence check.
-
-    Args:
-        presence: The bundle's presence check; None where it has none.
-        sentence: ``[Ds]``.
-        cosines: ``[F]``.
-        looks: ``[F]``.
-    """
-    bounds = np.asarray(cosines, dtype=np.float64) + ERROR
-    if presence is None:
-        return bounds
-    # The mark grows with looks, so that of fewer looks keeps it a bound.
-    values = np.maximum(np.asarray(looks, dtype=np.float64), 1.0)
-    steps, film = np.unique(np.floor(np.log(values) / math.log(_STEP)), return_inverse=True)
-    fewer = np.maximum(_STEP ** (steps - 1e-9), 1.0)
-    at_zero = [presence.margin([0.0], sentence, float(one)) for one in fewer]
-    return np.asarray(bounds + np.array(at_zero)[film])
+    return bank_presence.margins(np.asarray(reached) + error, middle, above, below)

@@ -336,7 +336,7 @@ def _outcome(snapshot: Snapshot, before: Update) -> Update:
 
 
 def _signature(localizer: Localizer, ranking: Ranking) -> str:
-    # Another version may count looks in another way.
+    # Another version may judge presence in another way.
     parts = (vtloc_runtime.__version__, localizer.encoder.signature, ranking.parts)
     return msgspec.json.encode(parts).decode()
 

@@ -90,9 +90,9 @@ class FilmReader:
             name=name,
             state=state,
             key=key,
-            looks=self.ranking.looks(encoded),
             middle=0.0 if ordinary is None else ordinary.middle,
-            spread=0.0 if ordinary is None else ordinary.spread,
+            above=0.0 if ordinary is None else ordinary.above,
+            below=0.0 if ordinary is None else ordinary.below,
             frames=len(encoded),
             duration=encoded.duration,
         )

@@ -191,7 +191,7 @@ class Answering:
                     count=moments,
                     similarity_weight=manifest.decoding.similarity_weight,
                 )
-                if seen is not None:
+                if seen is not None and strategy == "similarity":
                     spans = tuple(
                         replace(span, score=span.score * seen.likelihood) for span in spans
                     )

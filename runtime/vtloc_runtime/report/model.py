@@ -30,7 +30,7 @@ class Answer:
     Attributes:
         query: The sentence.
         moments: Best first; empty for "no such moment".
-        presence: How far the closest frames exceed those of films that do not show the sentence.
+        presence: By how much the sentence stands out from ordinary ones in the film.
         curve: The similarity of the film to the sentence at each of the film's ``times``.
         words: The sentence's words, in their order.
         weights: How much each second has to do with each word: base64 of uint8

@@ -1,23 +1,20 @@
-"""Answers come with margins over frames of other videos, and are kept and read back with them."""
+"""Answers come with margins of presence, and are kept and read back with them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.support.colour_bank import EVERY_DIRECTION, banked
 from tests.support.colours import COLOURS
 from vtloc_calibration.bundle_edit import share_variant, store_scores
-from vtloc_calibration.errors import CalibrationError
-from vtloc_calibration.scores import answers as asking
 from vtloc_calibration.scores.answers import (
     Answers,
     ask,
     ask_encoded,
     read_answers,
-    read_reference,
     without_calibration,
     write_answers,
 )
@@ -26,7 +23,6 @@ from vtloc_calibration.scores.report import Target, calibrate_scores
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.localize.presence.absence import ReferenceFrames
 
 Videos = list[tuple[Path, list[str]]]
 NAMES = list(COLOURS)
@@ -52,64 +48,52 @@ def encoded(number: int) -> tuple[EncodedVideo, list[LabelledQuery]]:
     )
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory, colour_bundle: Bundle) -> Answers:
-    with Localizer.open(without_calibration(colour_bundle)) as localizer:
+@pytest.fixture
+def banked_bundle(tmp_path: Path) -> Bundle:
+    """The bundle of colours with a bank of sentences, which a test may change."""
+    folder = tmp_path / "banked"
+    return Bundle.open(banked(folder, EVERY_DIRECTION, localizer=True, mean_weight=0.0))
+
+
+@pytest.fixture
+def found(banked_bundle: Bundle) -> Answers:
+    with Localizer.open(without_calibration(banked_bundle)) as localizer:
         return ask_encoded(localizer, (encoded(number) for number in range(60)))
 
 
 def test_what_is_shown_has_the_larger_margin(found: Answers) -> None:
     margins = np.array([one.margin for one in found.answers], dtype=np.float64)
     present = np.array([one.present for one in found.answers])
-    assert found.reference is not None
-    assert len(found.reference.frames) >= asking.LEAST_REFERENCE
     assert margins[present].mean() > margins[~present].mean() + 0.1
 
 
-def test_a_sentence_is_not_held_against_its_own_video(colour_bundle: Bundle) -> None:
-    def shown(number: int, name: str) -> tuple[EncodedVideo, list[LabelledQuery]]:
-        features = np.tile(colour(name), (200, 1))
-        video = EncodedVideo(features, np.arange(200.0), 200.0)
-        return video, [LabelledQuery(Path(f"{number}.mp4"), str(number), f"a {name}", ((0, 9),))]
-
-    with Localizer.open(without_calibration(colour_bundle)) as localizer:
-        lone = ask_encoded(localizer, [shown(0, "red"), shown(1, "cyan"), shown(2, "cyan")])
-    # Only its own frames come close to red; of cyan another video shows as much.
-    assert [(one.margin or 0) > 1 for one in lone.answers] == [True, False, False]
-
-
-def test_few_frames_of_other_videos_give_no_margin(
+def test_a_bundle_without_a_bank_gives_no_margin(
     colour_bundle: Bundle, striped_videos: Videos, striped_labels: Path
 ) -> None:
     labelled = read_labelled(striped_labels, videos=striped_videos[0][0].parent)
     with Localizer.open(without_calibration(colour_bundle), precision="fp32") as localizer:
-        few = ask(localizer, labelled)
-        given = ask(localizer, labelled, reference=ReferenceFrames.from_features(np.eye(3)))
-    assert few.reference is None
-    assert all(one.margin is None for one in few.answers)
-    assert all(one.margin is not None for one in given.answers)
+        answers = ask(localizer, labelled)
+    assert all(one.margin is None for one in answers.answers)
 
 
 def test_answers_are_kept_and_read_back(found: Answers, tmp_path: Path) -> None:
     file = tmp_path / "answers.jsonl"
     write_answers(found, file)
     assert read_answers(file) == found.answers
-    again = read_reference(file)
-    assert again is not None
-    assert found.reference is not None
-    np.testing.assert_allclose(again.frames, found.reference.frames, atol=1e-3)
-    assert read_reference(tmp_path / "others.jsonl") is None
 
 
 def test_the_runtime_turns_away_what_calibration_says(
-    found: Answers, weighted_bundle: Bundle
+    found: Answers, banked_bundle: Bundle
 ) -> None:
     report = calibrate_scores(found.answers, target=Target("keep", 0.9))
-    presence = found.presence(report)
-    assert presence is not None
-    store_scores(weighted_bundle, report.calibration, measured=report.summary(), presence=presence)
-    changed = Bundle.open(weighted_bundle.path)
-    assert changed.presence is not None
+    changed = store_scores(
+        banked_bundle,
+        report.calibration,
+        measured=report.summary(),
+        least_margin=report.least_margin,
+    )
+    assert changed.manifest.sentence_bank is not None
+    assert changed.manifest.sentence_bank.threshold == report.threshold
     kept: dict[bool, list[bool]] = {True: [], False: []}
     with Localizer.open(changed) as localizer:
         for number in range(60):
@@ -119,12 +103,6 @@ def test_the_runtime_turns_away_what_calibration_says(
                 kept[query.present].append(bool(answer.moments))
     assert np.mean(kept[True]) == pytest.approx(0.9, abs=0.03)
     assert np.mean(kept[False]) < 0.7
-
-
-def test_margins_without_their_frames_cannot_be_stored(found: Answers) -> None:
-    report = calibrate_scores(found.answers)
-    with pytest.raises(CalibrationError, match="reference frames"):
-        replace(found, reference=None).presence(report)
 
 
 def test_two_precisions_may_share_a_file(weighted_bundle: Bundle) -> None:

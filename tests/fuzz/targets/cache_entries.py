@@ -15,7 +15,7 @@ from tests.fuzz.target import Input, Target
 from vtloc_runtime.localize.encoding import feature_file
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
-from vtloc_runtime.localize.presence.absence import ReferenceFrames
+from vtloc_runtime.localize.presence.reference_frames import ReferenceFrames
 
 _KEY = "ab" + "0" * 62
 _ENTRY, _SEALED, _NOTE, _FRAMES = ".entry", ".sealed", ".note", ".frames"

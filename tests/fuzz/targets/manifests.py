@@ -16,9 +16,10 @@ from tests.support.answers import check_answer
 from tests.support.colours import SIZE, write_colour_bundle
 from vtloc_runtime.batch.results.fingerprint import run_fingerprint
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.bundle.manifest import PresenceTest, ScoreCalibration
+from vtloc_runtime.bundle.manifest import ReferenceEntry, ScoreCalibration, SentenceBankEntry
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.localize.presence.absence import ReferenceFrames
+from vtloc_runtime.localize.presence.reference_frames import ReferenceFrames
+from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
 from vtloc_runtime.networks.load import Placement
 from vtloc_runtime.video import FrameSequence
 
@@ -35,23 +36,28 @@ class Manifests(Target):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         chance = np.random.default_rng(0)
-        frames = ReferenceFrames.from_features(chance.normal(size=(40, 3))).to_bytes()
+        files = {
+            "bank.safetensors": SentenceBank.of_vectors(chance.normal(size=(40, 3)), np.zeros(3)),
+            "reference.safetensors": ReferenceFrames.from_features(chance.normal(size=(40, 3))),
+        }
+        hashes = {}
+        for name, part in files.items():
+            (folder / name).write_bytes(part.to_bytes())
+            hashes[name] = hashlib.sha256(part.to_bytes()).hexdigest()
+        bank, frames = files
         write_colour_bundle(
             folder,
             schema=2,
             score_calibration=ScoreCalibration(
-                raw=(0.0, 0.5, 1.0),
-                probability=(0.1, 0.4, 0.9),
-                threshold=0.05,
-                presence=PresenceTest(
-                    file="reference.safetensors",
-                    sha256=hashlib.sha256(frames).hexdigest(),
-                    share=0.99,
-                    threshold=-1.0,
-                ),
+                raw=(0.0, 0.5, 1.0), probability=(0.1, 0.4, 0.9), threshold=0.05
+            ),
+            sentence_bank=SentenceBankEntry(
+                file=bank,
+                sha256=hashes[bank],
+                threshold=-1.0,
+                reference=ReferenceEntry(file=frames, sha256=hashes[frames]),
             ),
         )
-        (folder / "reference.safetensors").write_bytes(frames)
         self._manifest = json.loads((folder / "bundle.json").read_bytes())
         pictures = chance.integers(0, 256, (_SECONDS, SIZE, SIZE, 3), dtype=np.uint8)
         self._film = FrameSequence(pictures, np.arange(float(_SECONDS)))

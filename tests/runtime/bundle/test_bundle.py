@@ -71,12 +71,6 @@ BAD_VALUES = {
     "raw falls": calibration(raw=[1.0, 0.0]),
     "raw repeats": calibration(raw=[1.0, 1.0]),
     "threshold": calibration(threshold=2.0),
-    "share": calibration(
-        presence={"file": "r", "sha256": "0" * 64, "share": 1.5, "threshold": 0.0}
-    ),
-    "presence threshold": calibration(
-        presence={"file": "r", "sha256": "0" * 64, "share": 0.5, "threshold": 1e308}
-    ),
     "no precision": put("networks", "text", "variants", value={}),
     "no output": put(*VISUAL, "outputs", value=[]),
     "more inputs": lambda manifest: manifest["networks"]["visual"]["variants"]["fp32"][

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.support.colours import COLOURS, write_colour_bundle, write_colour_video
+from tests.support.colour_bank import EVERY_DIRECTION, banked
+from tests.support.colours import write_colour_video
 from tests.support.small_bundle import write_small_bundle
-from vtloc_runtime.bundle.manifest import PresenceTest, ScoreCalibration
-from vtloc_runtime.localize.presence.absence import ReferenceFrames
 
 
 @pytest.fixture(scope="session")
 def presence_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of colours, which compares with frames of every colour; not to be changed."""
+    """The bundle of colours with a bank of sentences; not to be changed."""
     folder = tmp_path_factory.mktemp("presence") / "colours"
-    content = ReferenceFrames.from_features(np.array(list(COLOURS.values())) / 255 - 0.5).to_bytes()
-    test = PresenceTest(
-        file="reference.safetensors",
-        sha256=hashlib.sha256(content).hexdigest(),
-        share=0.5,
-        threshold=1.6,
-    )
-    folder.mkdir(parents=True)
-    (folder / test.file).write_bytes(content)
-    calibration = ScoreCalibration(raw=(0.0, 1.0), probability=(0.0, 1.0), presence=test)
-    return write_colour_bundle(folder, score_calibration=calibration)
+    return banked(folder, EVERY_DIRECTION, localizer=True, mean_weight=0.0, threshold=1.0)
 
 
 @pytest.fixture(scope="session")

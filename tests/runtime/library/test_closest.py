@@ -11,8 +11,6 @@ from vtloc_runtime.errors import FeatureError
 from vtloc_runtime.library.catalogue import Rows
 from vtloc_runtime.library.closest import ERROR, closest_cosines
 from vtloc_runtime.library.feature_table import pack
-from vtloc_runtime.library.ranking import presence_bounds
-from vtloc_runtime.localize.presence.absence import PresenceCheck, ReferenceFrames
 
 
 def ranges_of(counts: list[int], gaps: list[int]) -> tuple[list[Rows], int]:
@@ -65,28 +63,3 @@ def test_impossible_cosines_are_damage() -> None:
     table[2] = np.float16(1000)
     with pytest.raises(FeatureError, match="damaged"):
         closest_cosines(table, [Rows(0, 4, 0)], np.ones((1, 8)))
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 10_000), tail=st.sampled_from([-0.3, 0.0, 0.3]))
-def test_bounds_are_never_below_the_presence_and_hardly_above(seed: int, tail: float) -> None:
-    chance = np.random.default_rng(seed)
-    reference = ReferenceFrames(
-        ReferenceFrames.from_features(chance.normal(size=(200, 16))).frames, tail
-    )
-    check = PresenceCheck(reference, 0.5, 0.0)
-    sentence = chance.normal(size=16)
-    looks = list(np.exp(chance.uniform(0, 9, size=20)))
-    cosines = chance.uniform(-1, 1, size=20)
-    exact = np.array(
-        [check.margin([one], sentence, count) for one, count in zip(cosines, looks, strict=True)]
-    )
-    noise = chance.uniform(-ERROR, ERROR, size=20)
-    bounds = presence_bounds(check, sentence, cosines + noise, looks)
-    assert (bounds >= exact - 1e-12).all()
-    assert (bounds <= exact + 2 * ERROR + 0.06).all()
-
-
-def test_without_a_presence_check_films_are_ranked_by_their_closest_frame() -> None:
-    bounds = presence_bounds(None, np.ones(3), np.array([0.1, 0.9, 0.5]), [1.0, 50.0, 3.0])
-    assert list(np.argsort(-bounds)) == [1, 2, 0]

@@ -24,8 +24,8 @@ from vtloc_runtime.library.closest import ERROR, closest_cosines
 from vtloc_runtime.library.feature_table import pack
 from vtloc_runtime.library.ranking import Ranking, bank_bounds
 from vtloc_runtime.library.search import Library, SearchOptions
-from vtloc_runtime.localize.presence.absence import ReferenceFrames
 from vtloc_runtime.localize.presence.bank_presence import WEIGHT, BankPresence
+from vtloc_runtime.localize.presence.reference_frames import ReferenceFrames
 from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
 from vtloc_runtime.localize.questions.question import Picture, Query
 from vtloc_runtime.localize.spans.similarity import cosine_curve
@@ -92,14 +92,16 @@ def test_bank_bounds_are_never_below_the_presence_and_hardly_above(
             for film, ordinary in zip(films, known, strict=True)
         ]
     )
-    spread = np.array([ordinary.spread for ordinary in known])
+    above = [ordinary.above for ordinary in known]
+    below = [ordinary.below for ordinary in known]
     bounds = bank_bounds(
         cosines * np.linalg.norm(vector) - mark,
         [ordinary.middle for ordinary in known],
-        list(spread),
+        above,
+        below,
     )
     assert (bounds >= exact).all()
-    assert (bounds <= exact + 2 * ERROR * (1 + WEIGHT) / spread).all()
+    assert (bounds <= exact + 2 * ERROR * (1 + WEIGHT) / np.minimum(above, below)).all()
 
 
 @pytest.mark.parametrize("told_by", ["bank_bundle", "presence_bundle", "colour_bundle"])
@@ -203,6 +205,8 @@ def test_an_index_belongs_to_one_bank(tmp_path: Path, colour_bundle: Path) -> No
 
 
 def test_a_film_of_one_look_is_bounded(tmp_path: Path) -> None:
-    # No ordinary sentence stands out from another: the spread is nothing.
-    assert list(bank_bounds(np.array([0.1, -0.5]), [0.0, 0.0], [0.0, 0.0])) == [10.0, -10.0]
-    assert Film(name="film").spread == 0.0
+    # No ordinary sentence stands out from another: both spreads are nothing.
+    nothing = [0.0, 0.0]
+    assert list(bank_bounds(np.array([0.1, -0.5]), nothing, nothing, nothing)) == [10.0, -10.0]
+    film = Film(name="film")
+    assert film.above == film.below == 0.0

@@ -110,8 +110,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         run: Fingerprint of everything that answers depend on: bundle, backend, options.
         moments: Best first; empty for "no such moment"; absent if the job failed.
         error: Why the job failed; absent if it did not.
-        presence: How far the video's closest frames exceed what videos that do not show the
-            sentence reach; videos can be ranked by it. Absent where the bundle cannot tell.
+        presence: By how much the sentence stands out from ordinary ones in this video; videos can
+            be ranked by it. Absent where the bundle cannot tell.
         duration: The video's length, seconds.
         size: The video file's size, bytes; absent if it is not a file.
         modified: Time of the file's last change, seconds since 1970, to the microsecond.

@@ -1,4 +1,4 @@
-"""Whether a video shows what a sentence describes, judged by ordinary sentences; no training.
+"""Whether a video shows what a sentence describes at all, judged by ordinary sentences.
 
 Frames that come close to everything say little. So a frame counts by how much closer it comes to
 the sentence than to the ordinary sentences that are nearest to it, and a video by its best frame.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from vtloc_runtime.errors import BundleError
-from vtloc_runtime.localize.presence.absence import ReferenceFrames
+from vtloc_runtime.localize.presence.reference_frames import ReferenceFrames
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -33,7 +33,8 @@ NEAREST = 5
 WEIGHT = 0.75
 """How much of that mean a frame's cosine loses."""
 HIGH = 0.9
-"""A margin of one is what this share of ordinary sentences stays below in the video."""
+"""A margin of one is what this share of ordinary sentences stays below in the video; a margin of
+minus one what it stays above."""
 
 _MARK = 0.99
 _BLOCK = 1024
@@ -127,8 +128,10 @@ class BankPresence:
             excess, nearest[part] = self._excess(rows[part, shared.start : shared.stop])
             np.maximum(best, excess.max(axis=0), out=best)
         reached = best - self._marks
-        middle, high = np.quantile(reached, (0.5, HIGH))
-        return OrdinaryMargins(nearest, float(middle), float(high - middle))
+        low, middle, high = np.quantile(reached, (1 - HIGH, 0.5, HIGH))
+        return OrdinaryMargins(
+            nearest, float(middle), above=float(high - middle), below=float(middle - low)
+        )
 
     def mark(self, vector: NDArray[np.floating]) -> float:
         """What a sentence loses for what it reaches in the reference frames; 0 without them.
@@ -169,19 +172,24 @@ class BankPresence:
         return cosines - WEIGHT * others, WEIGHT * nearest[:, 0]
 
 
-def margins(reached: ArrayLike, middle: ArrayLike, spread: ArrayLike) -> FloatArray:
+def margins(
+    reached: ArrayLike, middle: ArrayLike, above: ArrayLike, below: ArrayLike
+) -> FloatArray:
     """By how much sentences stand out from ordinary ones; it rises with what they reach.
 
     Args:
         reached: What they reach.
         middle: What half of the ordinary sentences reach.
-        spread: By how much more a tenth of those reach.
+        above: By how much more a tenth of them reach.
+        below: By how much less a tenth of them reach.
 
     Returns:
         As `OrdinaryMargins.margin` says, for each.
     """
-    above = np.asarray(reached, dtype=np.float64) - np.asarray(middle, dtype=np.float64)
-    return np.asarray(np.clip(above / np.maximum(spread, _NARROWEST), -_LARGEST, _LARGEST))
+    more = np.asarray(reached, dtype=np.float64) - np.asarray(middle, dtype=np.float64)
+    # The two halves are spread unlike each other, and how unlike depends on the video.
+    spread = np.maximum(np.where(more >= 0, above, below), _NARROWEST)
+    return np.asarray(np.clip(more / spread, -_LARGEST, _LARGEST))
 
 
 def likelihood(margin: float) -> float:
@@ -203,12 +211,14 @@ class OrdinaryMargins:
     Attributes:
         nearest: ``[M]``, what each frame's cosine loses.
         middle: What half of them reach.
-        spread: By how much more a tenth of them reach.
+        above: By how much more a tenth of them reach.
+        below: By how much less a tenth of them reach.
     """
 
     nearest: FloatArray
     middle: float
-    spread: float
+    above: float
+    below: float
 
     def margin(self, curve: FloatArray, mark: float = 0.0) -> float:
         """By how much a sentence stands out from ordinary ones in this video.
@@ -219,7 +229,7 @@ class OrdinaryMargins:
 
         Returns:
             0 where it reaches what half of the ordinary sentences do, 1 where nine in ten reach
-            less; within -10 and 10.
+            less, -1 where nine in ten reach more; within -10 and 10.
         """
         reached = float(np.max(curve - self.nearest)) - mark
-        return float(margins(reached, self.middle, self.spread))
+        return float(margins(reached, self.middle, self.above, self.below))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from vtloc_runtime.localize.presence.absence import PresenceCheck
 from vtloc_runtime.localize.presence.bank_presence import BankPresence, likelihood
 from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
 from vtloc_runtime.localize.spans.similarity import cosine_curves
@@ -49,9 +48,7 @@ class Comparison:
         shared: The columns of features that lie in the sentences' space.
         bank: Ordinary sentences, where there are some.
         mean_weight: How much of the bank's mean a sentence of length 1 loses.
-        by_bank: Tells presence by ordinary sentences.
-        by_frames: Tells presence by frames of other videos; it was fitted to labelled moments,
-            so it goes first.
+        by_bank: Tells presence by ordinary sentences; None leaves it unknown.
     """
 
     def __init__(
@@ -61,10 +58,9 @@ class Comparison:
         *,
         mean_weight: float = 0.0,
         by_bank: BankPresence | None = None,
-        by_frames: PresenceCheck | None = None,
     ) -> None:
         self._shared = shared
-        self.by_bank, self.by_frames = by_bank, by_frames
+        self.by_bank = by_bank
         self._common: NDArray[np.float64] | None = None
         if bank is not None and mean_weight:
             self._common = mean_weight * bank.mean.astype(np.float64)
@@ -85,28 +81,25 @@ class Comparison:
             bank,
             mean_weight=0.0 if entry is None else entry.mean_weight,
             by_bank=BankPresence.from_bundle(bundle, bank),
-            by_frames=PresenceCheck.from_bundle(bundle),
         )
 
     @property
     def tells_presence(self) -> bool:
         """Whether it is known that a video does not show what a sentence describes."""
-        return self.by_bank is not None or self.by_frames is not None
+        return self.by_bank is not None
 
     @staticmethod
     def judged(question: EncodedQuestion) -> NDArray[np.floating]:
-        """The vector ``[Ds]`` whose presence is measured: its sentence, or else its picture.
+        """The vector ``[Ds]`` whose presence is measured.
 
         Args:
-            question: What is asked.
+            question: What is asked, in a sentence at least.
 
         Returns:
-            Shorter than 1 where several wordings or pictures are averaged; each cosine to it
-            counts so much less.
+            Shorter than 1 where several wordings are averaged; each cosine to it counts so much
+            less.
         """
-        if question.sentences or question.picture is None:
-            return _mean(question)
-        return question.picture
+        return _mean(question)
 
     def direction(self, question: EncodedQuestion) -> NDArray[np.float64]:
         """The vector ``[Ds]`` whose cosine rises and falls as a question's curve does, nearly.
@@ -143,41 +136,26 @@ class Comparison:
         curves *= np.array([float(np.linalg.norm(vector)) for vector in vectors])[:, None]
         common = np.zeros(len(video.rows)) if self._common is None else curves[-1]
         of_sentences = iter(zip(sentences, curves, strict=False))
-        of_pictures = iter(zip(pictures, curves[len(sentences) :], strict=False))
+        of_pictures = iter(curves[len(sentences) :])
         ordinary = None
         if sentences and self.by_bank is not None:
             ordinary = self.by_bank.in_video(video.rows, self._shared)
-        looks = 1.0 if self.by_frames is None else self.by_frames.looks(video.table, self._shared)
         found = []
         for question in questions:
             parts: list[FloatArray] = []
             seen = Compared(common)
             if question.picture is not None:
-                vector, raw = next(of_pictures)
-                parts.append(raw)
                 # Pictures come closer to frames than any sentence does: no bank tells.
-                seen = self._told_by_frames(seen, vector, raw, looks)
+                parts.append(next(of_pictures))
             if question.sentences:
                 vector, raw = next(of_sentences)
                 parts.append(raw - common)
-                seen = self._told_by_frames(seen, vector, raw, looks)
                 if self.by_bank is not None and ordinary is not None:
                     margin = ordinary.margin(raw, self.by_bank.mark(vector))
-                    seen = replace(seen, likelihood=likelihood(margin))
-                    if self.by_frames is None:
-                        seen = replace(seen, margin=margin, shown=self.by_bank.shows(margin))
+                    seen = Compared(common, margin, self.by_bank.shows(margin), likelihood(margin))
             curve = _together(parts)
             found.append(replace(seen, curve=curve if video.index is None else curve[video.index]))
         return found
-
-    def _told_by_frames(
-        self, seen: Compared, vector: NDArray[np.floating], curve: FloatArray, looks: float
-    ) -> Compared:
-        """Decided by frames of other videos, where there are some."""
-        if self.by_frames is None:
-            return seen
-        margin = self.by_frames.margin(curve, vector, looks)
-        return replace(seen, margin=margin, shown=self.by_frames.shows(margin))
 
 
 def _mean(question: EncodedQuestion) -> NDArray[np.float64]:

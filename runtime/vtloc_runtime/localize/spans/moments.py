@@ -73,9 +73,9 @@ class Localization:
         query: The sentence as it was asked; empty where pictures alone asked.
         moments: Best first; empty where the sentence was found to describe no moment.
         warnings: What the reader should know about this answer (a sentence cut short, say).
-        presence: By how much the cosine of the video's closest frame exceeds what videos reach
-            that do not show the sentence; comparable between sentences, videos and lengths, so
-            that videos can be ranked by it. None where the bundle cannot tell.
+        presence: By how much the sentence stands out from ordinary ones in this video; comparable
+            between sentences, videos and lengths, so that videos can be ranked by it. None where
+            the bundle cannot tell, or pictures alone asked.
         rewrites: Further wordings of the sentence that were asked with it.
         like: Names of the pictures that were asked with.
         alignment: Words against frames, where it was asked for.

@@ -124,7 +124,7 @@ def calibrate(score: float, calibration: ScoreCalibration, margin: float | None 
         score: A span's raw score, 0 to 1.
         calibration: The fitted points; between them the map is linear, and scores beyond them
             get the outermost probability.
-        margin: By how much the video's closest frame exceeds the sentence's mark; None counts
+        margin: By how much the sentence stands out from ordinary ones in the video; None counts
             as nothing.
     """
     if margin is not None and calibration.margin_weight:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
+from typer.testing import CliRunner
 
-from tests.support.colour_bank import banked
-from tests.support.colours import COLOURS
+from tests.support.colour_bank import EVERY_DIRECTION, banked
+from tests.support.colours import COLOURS, write_colour_bundle, write_colour_video
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import ReferenceEntry, SharedSpace
+from vtloc_runtime.cli.find import app
 from vtloc_runtime.errors import BundleError
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.localize.presence.absence import ReferenceFrames
 from vtloc_runtime.localize.presence.bank_presence import BankPresence, likelihood
+from vtloc_runtime.localize.presence.reference_frames import ReferenceFrames
 from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
 
 WIDTH = 32
@@ -90,16 +93,43 @@ def test_a_sentence_that_a_frame_shows_stands_out() -> None:
     assert np.median(margins) == pytest.approx(0, abs=0.3)
 
 
-@pytest.mark.parametrize("count", [10, 100, 1000, 3600])
-def test_false_acceptance_does_not_depend_on_the_number_of_frames(count: int) -> None:
-    presence = BankPresence(random_bank(count=600))
+def test_a_margin_is_what_it_is_by_hand() -> None:
+    bank = SentenceBank.of_vectors(np.eye(2), np.zeros(2))
+    ordinary = BankPresence(bank).in_video(np.array([[3.0, 0.0]]), SharedSpace(start=0, stop=2))
+    # The frame is the first sentence: that reaches 1, and the other 0 - 0.75 * 1.
+    assert ordinary.nearest == pytest.approx([0.75])
+    assert ordinary.middle == pytest.approx(0.125)
+    assert ordinary.above == pytest.approx(0.825 - 0.125)
+    assert ordinary.below == pytest.approx(0.125 - -0.575)
+    assert ordinary.margin(np.array([1.0])) == pytest.approx((0.25 - 0.125) / 0.7)
+    assert ordinary.margin(np.array([1.0]), mark=0.1) == pytest.approx((0.15 - 0.125) / 0.7)
+
+
+@pytest.mark.parametrize("threshold", [-1.0, 0.0, 1.0])
+@pytest.mark.parametrize("compared", [False, True], ids=["bank", "bank and reference"])
+def test_false_acceptance_is_flat_from_10_to_3600_frames(
+    threshold: float, *, compared: bool
+) -> None:
+    """Sentences like the bank's, none of them shown, in films whose shots differ in length."""
+    reference = ReferenceFrames.from_features(frames(7, 512)) if compared else None
+    presence = BankPresence(random_bank(count=600), None, reference, mark_weight=1.0)
     absent = unit(np.random.default_rng(3).normal(size=(400, WIDTH))).astype(np.float32)
-    shares = []
-    for seed in range(3):
-        rows = frames(10 + seed, count)
-        ordinary = presence.in_video(rows, SHARED)
-        shares.append(np.mean([ordinary.margin(rows @ one) >= 1 for one in absent]))
-    assert np.mean(shares) == pytest.approx(0.1, abs=0.03)
+    marks = [presence.mark(one) for one in absent]
+    passed = []
+    for count in (10, 30, 60, 250, 1000, 3600):
+        shares = []
+        for seed in range(6):
+            shots = frames(10 + seed, count)
+            rows = np.repeat(shots, np.arange(count) % 4 + 1, axis=0)[:count]
+            ordinary = presence.in_video(rows, SHARED)
+            found = [
+                ordinary.margin(rows @ one, mark) for one, mark in zip(absent, marks, strict=True)
+            ]
+            shares.append(np.mean(np.array(found) >= threshold))
+        passed.append(float(np.mean(shares)))
+    assert max(passed) - min(passed) <= (0.06 if threshold == 0 else 0.03)
+    # Nine in ten of the bank's own sentences have a margin of -1, half of 0, one in ten of 1.
+    assert np.mean(passed) == pytest.approx(0.5 - 0.4 * threshold, abs=0.04)
 
 
 def test_a_video_of_one_look_decides_alike_however_long() -> None:
@@ -203,3 +233,49 @@ def test_reference_frames_of_another_width_are_refused(tmp_path: Path) -> None:
     (folder / "frames").write_bytes(content)
     with pytest.raises(BundleError, match="reference frames of width 32"):
         Localizer.open(folder, threads=1)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of colours with its localizer, whose presence a bank tells."""
+    folder = tmp_path_factory.mktemp("trained") / "colours"
+    return banked(folder, EVERY_DIRECTION, localizer=True, mean_weight=0.0, threshold=1.0)
+
+
+def test_a_trained_bundle_turns_away_what_its_video_does_not_show(trained: Path) -> None:
+    video = colours(("red", 5), ("green", 4), ("red", 3))
+    with Localizer.open(trained, threads=1) as localizer:
+        found, absent = localizer.localize(video, ["green", "blue"], moments=3)
+    assert found.best is not None
+    assert (found.best.start, found.best.end) == (5.0, 9.0)
+    assert absent.moments == ()
+    assert found.presence is not None
+    assert absent.presence is not None
+    assert found.presence >= 1 > absent.presence
+
+
+def test_another_way_of_decoding_is_not_judged(trained: Path) -> None:
+    with Localizer.open(trained, threads=1, decoding="argmax") as localizer:
+        assert localizer.localize(colours(("red", 5), ("green", 4)), "blue").best is not None
+
+
+def test_scores_of_trained_boundaries_do_not_take_the_likelihood(
+    trained: Path, tmp_path: Path
+) -> None:
+    plain = write_colour_bundle(tmp_path / "plain")
+    video = colours(("red", 5), ("green", 4))
+    with Localizer.open(plain, threads=1) as without, Localizer.open(trained, threads=1) as beside:
+        scores = [one.localize(video, "green").best for one in (without, beside)]
+    assert scores[0] == scores[1]
+
+
+def test_the_command_can_be_told_to_answer_always(trained: Path, tmp_path: Path) -> None:
+    film = write_colour_video(tmp_path / "film.mp4", [("red", 5), ("green", 4)])
+    asked = [str(film), "-q", "magenta", "--bundle", str(trained), "--json", "--quiet"]
+    given = []
+    for options in ([], ["--always-answer"]):
+        result = CliRunner().invoke(app, [*asked, *options])
+        assert result.exit_code == 0, result.output
+        given.append(json.loads(result.stdout.splitlines()[-1])["moments"])
+    assert given[0] == []
+    assert len(given[1]) == 1
