@@ -36,14 +36,16 @@ class Manifests(Target):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         chance = np.random.default_rng(0)
+        sentences = SentenceBank.of_vectors(chance.normal(size=(40, 3)), np.zeros(3))
+        seen = ReferenceFrames.from_features(chance.normal(size=(40, 3)))
         files = {
-            "bank.safetensors": SentenceBank.of_vectors(chance.normal(size=(40, 3)), np.zeros(3)),
-            "reference.safetensors": ReferenceFrames.from_features(chance.normal(size=(40, 3))),
+            "bank.safetensors": sentences.to_bytes(),
+            "reference.safetensors": seen.to_bytes(),
         }
         hashes = {}
-        for name, part in files.items():
-            (folder / name).write_bytes(part.to_bytes())
-            hashes[name] = hashlib.sha256(part.to_bytes()).hexdigest()
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+            hashes[name] = hashlib.sha256(content).hexdigest()
         bank, frames = files
         write_colour_bundle(
             folder,
