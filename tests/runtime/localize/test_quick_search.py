@@ -181,11 +181,19 @@ def test_keyframes_that_lie_close_are_passed_over_unless_a_scene_begins() -> Non
 
 
 def test_keyframes_begin_scenes_unless_they_come_at_full_distance() -> None:
-    keyframes = np.array([0.0, 4.0, 8.0])
-    assert begin_scenes(keyframes, 10.0).tolist() == [False, False, False]
+    regular = np.array([0.0, 4.0, 8.0, 12.0])
+    assert begin_scenes(regular, 14.0).tolist() == [False, False, False, False]
+    cut = np.array([0.0, 4.0, 8.0, 9.5, 13.5])
+    assert begin_scenes(cut, 14.0).tolist() == [False, False, False, True, False]
     # The end shows that a group may be longer.
-    assert begin_scenes(keyframes, 13.0).tolist() == [False, True, True]
-    # One group of a length is no sign of an encoder that counts.
+    assert begin_scenes(regular, 17.0).tolist() == [False, True, True, True]
+
+
+def test_scenes_may_last_equally_long() -> None:
+    assert begin_scenes(np.array([0.0, 4.0, 8.0]), 12.0).tolist() == [False, True, True]
+    # Nearly the same length is not what an encoder that counts pictures makes.
+    near = np.array([0.0, 4.0, 7.9, 11.7, 15.6])
+    assert begin_scenes(near, 19.0).tolist() == [False, True, True, True, True]
     assert begin_scenes(np.array([0.0, 5.0]), 10.0).tolist() == [False, True]
     assert begin_scenes(np.empty(0), 10.0).tolist() == []
 

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
     from vtloc_runtime.video.isolation.chunks import ReadingEnd
 
-FULL_GROUP = 0.9
+FULL_GROUP = 0.98
 """A group of pictures shorter than this share of the longest ends because the scene changes."""
+
+REGULAR = 3
+"""As many groups of full length come from an encoder that counts pictures; fewer, of scenes that
+happen to last equally long."""
 
 APART = 4.0
 """Seconds that keyframes lie apart where no scene begins: of more, some are passed over."""
@@ -193,7 +197,9 @@ def frame_instants(duration: float, rate: Fraction) -> NDArray[np.float64]:
 
 
 def begin_scenes(keyframes: NDArray[np.float64], duration: float) -> NDArray[np.bool_]:
-    """``[K]``, which keyframes are taken to begin another scene: those that come early.
+    """``[K]``, which keyframes are taken to begin another scene.
+
+    Those that come early do, and all of a video in which no length comes again and again.
 
     Args:
         keyframes: ``[K]``, seconds, rising.
@@ -203,8 +209,7 @@ def begin_scenes(keyframes: NDArray[np.float64], duration: float) -> NDArray[np.
     # The last keyframe is followed by the video's end.
     groups = gaps[:-1]
     full = groups >= FULL_GROUP * gaps.max(initial=0.0)
-    # Encoders that count pictures make more than one group as long.
-    early = ~full | (full.sum() == 1)
+    early = ~full | (full.sum() < REGULAR)
     return np.append(False, early)[: len(keyframes)]
 
 
