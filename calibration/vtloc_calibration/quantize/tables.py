@@ -43,7 +43,7 @@ def _is_table(constant: TensorProto) -> bool:
 
 
 class SmallTables:
-    """Tables in INT8 of which only the rows that are looked up are widened, to FP32.
+    """Tables in INT8 of which only the rows that are looked up are widened.
 
     ONNX Runtime widens a whole table in every run where it is asked to widen before the look-up,
     which took longer than the rest of a text network.
@@ -63,16 +63,21 @@ class SmallTables:
         from onnx import helper, numpy_helper
 
         table = node.input[0]
+        constant = self._constants[table]
         if table not in self._known:
-            numbers, scales = rounded_weights(numpy_helper.to_array(self._constants[table]), 0)
+            wide_table = numpy_helper.to_array(constant)
+            numbers, scales = rounded_weights(wide_table, 0)
             self._known[table] = (
                 numpy_helper.from_array(numbers, next(self._names)),
-                numpy_helper.from_array(scales[:, None].astype(np.float32), next(self._names)),
+                numpy_helper.from_array(
+                    scales[:, None].astype(wide_table.dtype), next(self._names)
+                ),
             )
         numbers_name, scales_name = (tensor.name for tensor in self._known[table])
         whole, wide, factor = (next(self._names) for _ in range(3))
         yield self._node("Gather", [numbers_name, node.input[1]], whole)
-        yield helper.make_node("Cast", [whole], [wide], name=next(self._names), to=FLOAT)
+        kind = constant.data_type
+        yield helper.make_node("Cast", [whole], [wide], name=next(self._names), to=kind)
         yield self._node("Gather", [scales_name, node.input[1]], factor)
         yield self._node("Mul", [wide, factor], node.output[0])
 
