@@ -11,6 +11,7 @@ looked up are widened.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,7 +69,15 @@ class DynamicWriter:
         self._candidates = frozenset(dynamic_candidates(model))
         self._names = unused_names(model)
         self._tables = SmallTables(self._constants, self._names)
-        self._rounded: dict[tuple[str, int], tuple[TensorProto, TensorProto]] = {}
+        self._weights: dict[tuple[str, int], tuple[TensorProto, TensorProto]] = {}
+        for node in model.graph.node:
+            if node.name not in self._candidates:
+                continue
+            if node.op_type == "Gather":
+                self._tables.add(node.input[0])
+            else:
+                self._weight(node)
+        self._tensors = [*self._tables.tensors(), *chain.from_iterable(self._weights.values())]
 
     def write(self, nodes: Collection[str]) -> ModelProto:
         """The graph with some nodes in INT8.
@@ -80,6 +89,8 @@ class DynamicWriter:
 
         source = self._model.graph
         chosen = self._candidates & set(nodes)
+        # Each of the tensors above has taken a name.
+        names = islice(unused_names(self._model), len(self._tensors), None)
         kept: list[NodeProto] = []
         activations: dict[str, tuple[str, str, str]] = {}
         for node in source.node:
@@ -87,13 +98,13 @@ class DynamicWriter:
                 kept.append(node)
                 continue
             if node.op_type == "Gather":
-                kept.extend(self._tables.look_up(node))
+                kept.extend(self._tables.look_up(node, names))
                 continue
             name = node.input[0]
             if name not in activations:
-                activations[name] = (next(self._names), next(self._names), next(self._names))
-                kept.append(self._node("DynamicQuantizeLinear", [name], activations[name]))
-            kept.extend(self._product(node, activations[name]))
+                activations[name] = (next(names), next(names), next(names))
+                kept.append(_node("DynamicQuantizeLinear", [name], activations[name], names))
+            kept.extend(self._product(node, activations[name], names))
         used = {name for node in kept for name in node.input}
         used.update(value.name for value in source.output)
         graph = GraphProto(
@@ -102,49 +113,46 @@ class DynamicWriter:
             input=source.input,
             output=source.output,
             value_info=source.value_info,
-            initializer=[one for one in self._tensors() if one.name in used],
+            initializer=[one for one in (*source.initializer, *self._tensors) if one.name in used],
         )
         return ModelProto(
             ir_version=self._model.ir_version, opset_import=self._model.opset_import, graph=graph
         )
-
-    def _tensors(self) -> Iterator[TensorProto]:
-        yield from self._model.graph.initializer
-        yield from self._tables.tensors()
-        for numbers, scales in self._rounded.values():
-            yield from (numbers, scales)
 
     def _weight(self, node: NodeProto) -> tuple[TensorProto, TensorProto]:
         """A product's weight in INT8, ``[inputs, outputs]``, and its scales."""
         from onnx import numpy_helper
 
         name, axis = node.input[1], weight_axis(node, 2)
-        if (name, axis) not in self._rounded:
+        if (name, axis) not in self._weights:
             numbers, scales = rounded_weights(numpy_helper.to_array(self._constants[name]), axis)
             turned = numbers if axis == 1 else np.ascontiguousarray(numbers.T)
-            self._rounded[name, axis] = (
+            self._weights[name, axis] = (
                 numpy_helper.from_array(turned, next(self._names)),
                 numpy_helper.from_array(scales.astype(np.float32), next(self._names)),
             )
-        return self._rounded[name, axis]
+        return self._weights[name, axis]
 
-    def _product(self, node: NodeProto, activation: tuple[str, str, str]) -> Iterator[NodeProto]:
+    def _product(
+        self, node: NodeProto, activation: tuple[str, str, str], names: Iterator[str]
+    ) -> Iterator[NodeProto]:
         """A product in INT8; ONNX Runtime joins these nodes into one step."""
         numbers, scales = (tensor.name for tensor in self._weight(node))
         small, step, zero = activation
-        whole, wide, factor = (next(self._names) for _ in range(3))
+        whole, wide, factor = (next(names) for _ in range(3))
         bias = node.input[2] if node.op_type == "Gemm" and len(node.input) == 3 else ""
-        result = next(self._names) if bias else node.output[0]
-        yield self._node("MatMulInteger", [small, numbers, zero], [whole])
-        yield self._node("Cast", [whole], [wide], to=FLOAT)
-        yield self._node("Mul", [step, scales], [factor])
-        yield self._node("Mul", [wide, factor], [result])
+        result = next(names) if bias else node.output[0]
+        yield _node("MatMulInteger", [small, numbers, zero], [whole], names)
+        yield _node("Cast", [whole], [wide], names, to=FLOAT)
+        yield _node("Mul", [step, scales], [factor], names)
+        yield _node("Mul", [wide, factor], [result], names)
         if bias:
-            yield self._node("Add", [result, bias], [node.output[0]])
+            yield _node("Add", [result, bias], [node.output[0]], names)
 
-    def _node(
-        self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: int
-    ) -> NodeProto:
-        from onnx import helper
 
-        return helper.make_node(kind, inputs, outputs, name=next(self._names), **attributes)
+def _node(
+    kind: str, inputs: Sequence[str], outputs: Sequence[str], names: Iterator[str], **to: int
+) -> NodeProto:
+    from onnx import helper
+
+    return helper.make_node(kind, inputs, outputs, name=next(names), **to)

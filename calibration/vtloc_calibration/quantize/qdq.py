@@ -183,7 +183,7 @@ class _Writer:
         """Quantize the table of a look-up, a scale a row; returns the nodes in its place."""
         name = node.input[0]
         if self._for_cpu:
-            yield from self._tables.look_up(node)
+            yield from self._tables.look_up(node, self._names)
             return
         # Widened before the look-up, for TensorRT takes INT8 constants nowhere else.
         if (name, 0) not in self._rounded:

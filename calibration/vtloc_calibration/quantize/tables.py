@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,7 +50,7 @@ class SmallTables:
 
     Args:
         constants: The graph's constants by name.
-        names: Unused names.
+        names: Unused names, for the tables.
     """
 
     def __init__(self, constants: Mapping[str, TensorProto], names: Iterator[str]) -> None:
@@ -58,35 +58,38 @@ class SmallTables:
         self._names = names
         self._known: dict[str, tuple[TensorProto, TensorProto]] = {}
 
-    def look_up(self, node: NodeProto) -> Iterator[NodeProto]:
-        """The nodes in place of a look-up."""
-        from onnx import helper, numpy_helper
+    def add(self, table: str) -> tuple[TensorProto, TensorProto]:
+        """A table in INT8 ``[rows, columns]``, and its scales ``[rows, 1]``; each is made once."""
+        from onnx import numpy_helper
 
-        table = node.input[0]
-        constant = self._constants[table]
         if table not in self._known:
-            wide_table = numpy_helper.to_array(constant)
-            numbers, scales = rounded_weights(wide_table, 0)
+            wide = numpy_helper.to_array(self._constants[table])
+            numbers, scales = rounded_weights(wide, 0)
             self._known[table] = (
                 numpy_helper.from_array(numbers, next(self._names)),
-                numpy_helper.from_array(
-                    scales[:, None].astype(wide_table.dtype), next(self._names)
-                ),
+                numpy_helper.from_array(scales[:, None].astype(wide.dtype), next(self._names)),
             )
-        numbers_name, scales_name = (tensor.name for tensor in self._known[table])
-        whole, wide, factor = (next(self._names) for _ in range(3))
-        yield self._node("Gather", [numbers_name, node.input[1]], whole)
-        kind = constant.data_type
-        yield helper.make_node("Cast", [whole], [wide], name=next(self._names), to=kind)
-        yield self._node("Gather", [scales_name, node.input[1]], factor)
-        yield self._node("Mul", [wide, factor], node.output[0])
+        return self._known[table]
 
-    def tensors(self) -> Iterator[TensorProto]:
-        """Every table that was looked up in, and its scales."""
-        for numbers, scales in self._known.values():
-            yield from (numbers, scales)
+    def look_up(self, node: NodeProto, names: Iterator[str]) -> Iterator[NodeProto]:
+        """The nodes in place of a look-up.
 
-    def _node(self, kind: str, inputs: Sequence[str], output: str) -> NodeProto:
+        Args:
+            node: The look-up.
+            names: Unused names, for the nodes.
+        """
         from onnx import helper
 
-        return helper.make_node(kind, inputs, [output], name=next(self._names))
+        table, rows = node.input[:2]
+        numbers, scales = (tensor.name for tensor in self.add(table))
+        whole, wide, factor = (next(names) for _ in range(3))
+        kind = self._constants[table].data_type
+        yield helper.make_node("Gather", [numbers, rows], [whole], name=next(names))
+        yield helper.make_node("Cast", [whole], [wide], name=next(names), to=kind)
+        yield helper.make_node("Gather", [scales, rows], [factor], name=next(names))
+        yield helper.make_node("Mul", [wide, factor], node.output[:1], name=next(names))
+
+    def tensors(self) -> Iterator[TensorProto]:
+        """Every table that was added, and its scales."""
+        for numbers, scales in self._known.values():
+            yield from (numbers, scales)
