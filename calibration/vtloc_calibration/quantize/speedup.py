@@ -8,15 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from vtloc_runtime.errors import EngineError
-from vtloc_runtime.system.processors import processor_instructions
+from vtloc_runtime.system.processors import INT8_INSTRUCTIONS, processor_instructions
 
 if TYPE_CHECKING:
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import NetworkName
     from vtloc_runtime.networks.interface import Array, Network
-
-INT8_INSTRUCTIONS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
-"""Instruction sets that multiply INT8 faster than FP32."""
 
 _WORTH_IT = 1.1
 _ROUNDS = 5

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper
 
 from tests.support.quantizable import COLUMNS, ROWS, convolutional, frames, looking_up, model_of
 from vtloc_calibration.quantize.dynamic import DynamicWriter, dynamic_candidates
 from vtloc_calibration.quantize.onnx_graph import load_graph
 from vtloc_export.parity.comparison import onnxruntime_evaluate
+from vtloc_runtime.bundle.onnx_file import OnnxFile
+from vtloc_runtime.networks.onnxruntime_backend import session_options
 
 IDS = {"token_ids": np.random.default_rng(0).integers(0, ROWS, (3, 7))}
 
@@ -131,3 +134,28 @@ def test_the_same_numbers_come_out_as_of_onnx_runtimes_own_quantizer(tmp_path: P
         extra_options={"WeightSymmetric": True},
     )
     assert relative_l2(lowered(model), onnx.load(tmp_path / "theirs.onnx"), X) < 5e-3
+
+
+def test_without_int8_instructions_products_are_kept_from_overflowing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small = lowered(loaded(linear())).SerializeToString()
+
+    def features(*instructions: str) -> tuple[bool, np.ndarray]:
+        monkeypatch.setattr(
+            "vtloc_runtime.networks.onnxruntime_backend.processor_instructions",
+            lambda: instructions,
+        )
+        return is_kept(small), onnxruntime_evaluate(small)(X)["features"]
+
+    with_them, without = features("avx2", "avx_vnni"), features("avx2", "avx512f")
+    assert (with_them[0], without[0]) == (False, True)
+    assert np.array_equal(with_them[1], without[1])
+
+
+def is_kept(content: bytes) -> bool:
+    options = session_options(OnnxFile(content))
+    try:
+        return bool(options.get_session_config_entry("session.x64quantprecision") == "1")
+    except RuntimeError:
+        return False

@@ -75,14 +75,16 @@ def with_outliers(model: ModelProto, layer: str, factor: float) -> str:
     reader = next(node for node in model.graph.node if f"{layer}.weight" in "".join(node.input))
     norm = next(node for node in model.graph.node if node.output[0] == reader.input[0])
     assert norm.op_type == "LayerNormalization"
-    for node, index, by in ((norm, 1, factor), (norm, 2, factor), (reader, 1, 1 / factor)):
+    for node, index, by, name in (
+        (norm, 1, factor, "gain"),
+        (norm, 2, factor, "shift"),
+        (reader, 1, 1 / factor, "weight.new"),
+    ):
         # Under a name of its own: layers of equal weights share them.
         changed = arrays[node.input[index]].copy()
         changed[5] *= by
-        node.input[index] = f"{layer}.changed.{node.op_type}.{index}"
+        node.input[index] = f"{layer}.{name}"
         model.graph.initializer.append(numpy_helper.from_array(changed, node.input[index]))
-    reader.input[1] = f"{layer}.weight.changed"
-    model.graph.initializer[-1].name = reader.input[1]
     return reader.name
 
 
