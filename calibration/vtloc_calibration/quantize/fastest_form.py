@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from vtloc_calibration.quantize.sensitivity import (
     dynamic_trial,
     int8_trials,
 )
-from vtloc_calibration.quantize.speedup import measure_payoff
+from vtloc_calibration.quantize.speedup import WORTH_IT, measure_payoff
 
 if TYPE_CHECKING:
     from vtloc_calibration.quantize.qdq import Processor
@@ -77,8 +78,9 @@ def fastest_form(
 ) -> tuple[Study, bytes]:
     """Study the forms of a network, and choose the fastest that is within the bounds.
 
-    They are studied in the order of their speed with everything lowered. Islands only slow a form
-    down, so a form is left out where one that was studied is faster than it could be.
+    They are studied in the order of their speed with everything lowered, about equally fast ones in
+    that of their error. Islands only slow a form down, so a form is left out where it could not be
+    faster than one that was studied.
 
     Args:
         network: Which network.
@@ -103,9 +105,9 @@ def fastest_form(
     best: tuple[Study, bytes] | None = None
     broken: tuple[Study, bytes] | None = None
     reached = 0.0
-    for way in sorted(trials, key=lambda way: speeds[way], reverse=True):
-        if best is not None and speeds[way] <= reached:
-            break
+    for way in _order(trials, speeds):
+        if best is not None and speeds[way] < WORTH_IT * reached:
+            continue
         study = studied(way, trials[way])
         found = study, written(way, study.choice.lowered)
         if not study.choice.holds:
@@ -114,12 +116,25 @@ def fastest_form(
         speed = speeds[way]
         if study.choice.islands and len(trials) > 1:
             speed = _speeds(network, {way: found[1]}, calls)[way]
-        if best is None or speed > reached:
+        if best is None or speed >= WORTH_IT * reached:
             best, reached = found, speed
     chosen = best or broken
     if chosen is None:
         raise ValueError("no form was given")
     return chosen
+
+
+def _order(trials: Mapping[Ranges, NetworkTrial], speeds: Mapping[Ranges, float]) -> list[Ranges]:
+    slowest = max(speeds.values()) / WORTH_IT
+
+    def key(way: Ranges) -> tuple[float, float]:
+        trial = trials[way]
+        if speeds[way] < slowest:
+            return -speeds[way], 0.0
+        everything = frozenset(trial.modules)
+        return -math.inf, trial.measure_outputs(everything).relative_l2
+
+    return sorted(trials, key=key)
 
 
 def _speeds(

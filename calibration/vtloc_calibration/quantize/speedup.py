@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from vtloc_runtime.bundle.manifest import NetworkName
     from vtloc_runtime.networks.interface import Array, Network
 
-_WORTH_IT = 1.1
+WORTH_IT = 1.1
+"""How many times as fast a network must be to be worth anything else."""
 _ROUNDS = 5
 
 
@@ -36,7 +37,7 @@ class Payoff:
         gain = self.items_per_second[precision] / self.items_per_second[base]
         known = ", ".join(sorted(set(self.instructions) & INT8_INSTRUCTIONS))
         reason = f"it has {known}" if known else "it has no instructions for INT8"
-        if gain < _WORTH_IT:
+        if gain < WORTH_IT:
             return (
                 f"{precision} does not pay on this processor: {gain:.2f} times the speed of "
                 f"{base} ({reason})"

@@ -19,12 +19,14 @@ from tests.support.command_line import invoke  # noqa: E402
 from vtloc_calibration.bundle_edit import store_variant  # noqa: E402
 from vtloc_calibration.cli.main import app  # noqa: E402
 from vtloc_calibration.quantize.fastest_form import fastest_form, int8_forms  # noqa: E402
+from vtloc_calibration.quantize.island_search import ParityBounds  # noqa: E402
 from vtloc_calibration.quantize.onnx_graph import base_graph  # noqa: E402
 from vtloc_calibration.quantize.sensitivity import dynamic_trial, study  # noqa: E402
 from vtloc_calibration.quantize.trials import NetworkTrial  # noqa: E402
 from vtloc_calibration.samples.samples import Samples  # noqa: E402
 from vtloc_export.bundle_export import export_bundle  # noqa: E402
 from vtloc_export.options import ExportOptions  # noqa: E402
+from vtloc_export.parity.measures import Bound  # noqa: E402
 from vtloc_export.sources import EncoderPair  # noqa: E402
 from vtloc_runtime.bundle.bundle import Bundle  # noqa: E402
 from vtloc_runtime.errors import UsageError  # noqa: E402
@@ -63,6 +65,16 @@ def samples() -> Samples:
         },
         {},
     )
+
+
+@pytest.fixture(scope="module")
+def trials(exported: Bundle, samples: Samples) -> dict[Any, NetworkTrial]:
+    """Both forms of the frame tower."""
+    found = int8_forms(
+        exported, "visual", samples, answers=None, granularity="module", ranges=None, base=None,
+        processor="cpu",
+    )  # fmt: skip
+    return {**found}
 
 
 def with_outliers(model: ModelProto, layer: str, factor: float) -> str:
@@ -128,12 +140,8 @@ def test_an_outlier_keeps_its_layer_in_floating_point(tower: Bundle, samples: Sa
 
 @pytest.mark.parametrize("kept", ["minmax", "dynamic"])
 def test_the_fastest_form_within_the_bounds_is_chosen(
-    exported: Bundle, samples: Samples, monkeypatch: pytest.MonkeyPatch, kept: str
+    trials: dict[Any, NetworkTrial], monkeypatch: pytest.MonkeyPatch, kept: str
 ) -> None:
-    trials = int8_forms(
-        exported, "visual", samples, answers=None, granularity="module", ranges=None, base=None,
-        processor="cpu",
-    )  # fmt: skip
     assert len(trials) == 2
     static = next(way for way in trials if way != "dynamic")
     wanted = "dynamic" if kept == "dynamic" else static
@@ -152,6 +160,45 @@ def test_the_fastest_form_within_the_bounds_is_chosen(
     # The slower form is not studied: the faster one is within the bounds without islands.
     assert tried == [wanted]
     assert content == trials[wanted].lowered(found.choice.lowered).SerializeToString()
+
+
+def test_of_forms_about_as_fast_the_more_exact_one_is_chosen(
+    trials: dict[Any, NetworkTrial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = {
+        way: trial.measure_outputs(frozenset(trial.modules)).relative_l2
+        for way, trial in trials.items()
+    }
+    exact, rough = sorted(errors, key=lambda way: errors[way])
+
+    def speeds(_network: str, contents: Mapping[Any, bytes], _calls: object) -> dict[Any, float]:
+        return {way: 1.05 if way == rough else 1.0 for way in contents}
+
+    monkeypatch.setattr("vtloc_calibration.quantize.fastest_form._speeds", speeds)
+    found, _ = fastest_form(
+        "visual", trials, lambda way, trial: study(trial, "int8", method=way), []
+    )
+    assert found.method == exact
+
+
+def test_a_form_that_needs_islands_gives_way_to_a_faster_one(
+    trials: dict[Any, NetworkTrial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    static = next(way for way in trials if way != "dynamic")
+
+    def speeds(_network: str, contents: Mapping[Any, bytes], _calls: object) -> dict[Any, float]:
+        # Alone is a form that was given islands, which cost it half of its speed.
+        full = {static: 2.0, "dynamic": 3.0}
+        return {way: full[way] / (2 if len(contents) == 1 else 1) for way in contents}
+
+    def studied(way: Any, trial: NetworkTrial) -> Any:
+        error = trial.measure_outputs(frozenset(trial.modules)).relative_l2
+        tight = ParityBounds(Bound(0.9 * error if way == "dynamic" else 1.0, 0.0))
+        return study(trial, "int8", method=way, bounds=tight)
+
+    monkeypatch.setattr("vtloc_calibration.quantize.fastest_form._speeds", speeds)
+    found, _ = fastest_form("visual", trials, studied, [])
+    assert found.method == static
 
 
 def test_ranges_that_are_measured_as_it_runs_are_for_cpus(tmp_path: Path) -> None:
