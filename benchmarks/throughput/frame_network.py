@@ -45,7 +45,8 @@ def frame_networks(name: str | None, *, dynamic: bool) -> dict[str, bytes]:
 def in_dynamic_int8(content: bytes) -> bytes:
     """A network with its matrix products in INT8, ranges of activations taken as it runs."""
     model = load_graph(content)
-    return DynamicWriter(model).write(dynamic_candidates(model)).SerializeToString()
+    lowered: bytes = DynamicWriter(model).write(dynamic_candidates(model)).SerializeToString()
+    return lowered
 
 
 def cost(network: Network, batch: int) -> float:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -151,7 +151,7 @@ class DynamicWriter:
 
 
 def _node(
-    kind: str, inputs: Sequence[str], outputs: Sequence[str], names: Iterator[str], **to: int
+    kind: str, inputs: Sequence[str], outputs: Sequence[str], names: Iterator[str], **to: Any
 ) -> NodeProto:
     from onnx import helper
 

@@ -96,7 +96,8 @@ def fastest_form(
     """
 
     def written(ranges: Ranges, modules: frozenset[str]) -> bytes:
-        return trials[ranges].lowered(modules).SerializeToString()
+        content: bytes = trials[ranges].lowered(modules).SerializeToString()
+        return content
 
     speeds = dict.fromkeys(trials, 0.0)
     if len(trials) > 1:

@@ -33,7 +33,7 @@ def lowered(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def relative_l2(one: onnx.ModelProto, other: onnx.ModelProto, inputs: dict[str, Any]) -> float:
     found, true = (
-        next(iter(onnxruntime_evaluate(model.SerializeToString())(inputs).values()))
+        next(iter(onnxruntime_evaluate(model.SerializeToString())(inputs).values())).astype(float)
         for model in (one, other)
     )
     return float(np.linalg.norm(found - true) / np.linalg.norm(true))
@@ -43,7 +43,7 @@ def operators(model: onnx.ModelProto) -> Counter[str]:
     return Counter(node.op_type for node in model.graph.node)
 
 
-def linear(*, inputs: int = 16, **attributes: float) -> onnx.ModelProto:
+def linear(*, inputs: int = 16, **attributes: Any) -> onnx.ModelProto:
     """Two layers that share a weight, once turned, and a third that reads what the first reads."""
     random = np.random.default_rng(2)
     node = helper.make_node

@@ -38,7 +38,8 @@ SIZE = tiny_towers.VIT["image_size"]
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A tiny CLIP in FP32; not to be changed."""
-    names = tiny_towers.register(tmp_path_factory.mktemp("towers"))
+    register: Any = tiny_towers.register
+    names = register(tmp_path_factory.mktemp("towers"))
     options = ExportOptions(precisions=("fp32",), lint=False)
     out = tmp_path_factory.mktemp("bundles") / "vit"
     return export_bundle(EncoderPair(names["vit"], names["vit"]), out, options).bundle
@@ -97,7 +98,7 @@ def with_outliers(model: ModelProto, layer: str, factor: float) -> str:
         changed[5] *= by
         node.input[index] = f"{layer}.{name}"
         model.graph.initializer.append(numpy_helper.from_array(changed, node.input[index]))
-    return reader.name
+    return str(reader.name)
 
 
 def outputs(bundle: Bundle, precision: str, samples: Samples) -> np.ndarray:
