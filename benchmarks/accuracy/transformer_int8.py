@@ -3,7 +3,7 @@
 Exports a CLIP model with random weights, draws samples from a folder of videos, and runs
 ``vtloc-calibrate int8``. Trained towers have a few huge channels that random ones lack;
 ``--outliers 30`` makes four channels before every layer 30 times as large, and the layer's
-weights as much smaller, which changes nothing in FP32.
+weights as much smaller, which changes nothing in FP32. Other options go to ``vtloc-calibrate``.
 
     python -m benchmarks.accuracy.transformer_int8 VIDEOS --model ViT-B-32 --outliers 30
 """
@@ -71,8 +71,7 @@ def main() -> None:
     parser.add_argument("videos", type=Path, help="a folder of at least three videos")
     parser.add_argument("--model", default="ViT-B-32")
     parser.add_argument("--outliers", type=float, default=1.0, metavar="FACTOR")
-    parser.add_argument("--granularity", choices=("module", "node"), default="module")
-    options = parser.parse_args()
+    options, others = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         name = encoder(options.model, options.outliers, folder)
@@ -83,14 +82,13 @@ def main() -> None:
         for command in (
             ["samples", bundle.path, "--queries", sentences, "--videos", options.videos,
              "--out", samples],
-            ["int8", bundle.path, "--samples", samples, "--granularity", options.granularity],
+            ["int8", bundle.path, "--samples", samples, *others],
         ):  # fmt: skip
             app([str(word) for word in command], standalone_mode=False)
         parity = Bundle.open(bundle.path).manifest.provenance.parity["int8"]
     print("\n| network | ranges | spared | relative L2 | cosine | INT8 a second | FP32 |")
     print("|---|---|---|--:|--:|--:|--:|")
-    for network in ("visual", "text"):
-        one = parity[network]
+    for network, one in parity.items():
         speed = one["items_per_second"]
         print(
             f"| {network} | {one['ranges']} | {', '.join(one['islands']) or 'none'} "

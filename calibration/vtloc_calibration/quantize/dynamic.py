@@ -2,7 +2,7 @@
 
 For ONNX Runtime on a CPU, and for matrix products with constant weights, which are most of a
 transformer. Weights are those of ``qdq``, a scale a channel; an activation gets one scale and zero
-point for the whole batch, so a frame's features depend a little on the frames beside it. What has
+point for the whole batch, so a frame's features depend on the frames beside it. What has
 no weights, such as attention's products, and convolutions stay in FP32: ONNX Runtime has no fast
 step for them in this form. Large look-up tables are stored in INT8, and only the rows that are
 looked up are widened.
