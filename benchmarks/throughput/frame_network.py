@@ -11,14 +11,14 @@ with its matrix products in dynamic INT8.
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.throughput.machine import machine_line
+from vtloc_calibration.quantize.dynamic import DynamicWriter, dynamic_candidates
+from vtloc_calibration.quantize.onnx_graph import load_graph
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.networks.load import preferred_precision
 from vtloc_runtime.networks.onnxruntime_backend import OnnxRuntimeNetwork
@@ -44,19 +44,9 @@ def frame_networks(name: str | None, *, dynamic: bool) -> dict[str, bytes]:
 
 def in_dynamic_int8(content: bytes) -> bytes:
     """A network with its matrix products in INT8, ranges of activations taken as it runs."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / "network.onnx"
-        quantize_dynamic(
-            onnx.load_from_string(content),
-            path,
-            op_types_to_quantize=["MatMul", "Gemm"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-        )
-        return path.read_bytes()
+    model = load_graph(content)
+    lowered: bytes = DynamicWriter(model).write(dynamic_candidates(model)).SerializeToString()
+    return lowered
 
 
 def cost(network: Network, batch: int) -> float:

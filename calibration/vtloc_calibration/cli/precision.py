@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,12 +19,13 @@ from vtloc_runtime.errors import UsageError
 if TYPE_CHECKING:
     from vtloc_calibration.quantize.island_search import AnswerDrift
     from vtloc_calibration.quantize.qdq import Processor
-    from vtloc_calibration.quantize.sensitivity import LoweredPrecision, Study
+    from vtloc_calibration.quantize.sensitivity import LoweredPrecision, Ranges, Study
     from vtloc_calibration.quantize.speedup import Compilation
-    from vtloc_calibration.quantize.trials import AnswerTrial
+    from vtloc_calibration.quantize.trials import AnswerTrial, NetworkTrial
     from vtloc_calibration.samples.samples import Samples
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import NetworkName
+    from vtloc_runtime.networks.interface import Array
 
 BundleArgument = Annotated[Path, typer.Argument(help="The bundle, a directory.")]
 SamplesOption = Annotated[
@@ -46,8 +47,11 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Measure and report, without changing the bundle.")
 ]
 RangesOption = Annotated[
-    Literal["minmax", "percentile", "entropy"] | None,
-    typer.Option(help="How INT8 ranges are chosen; default: the closest to FP32."),
+    Literal["minmax", "percentile", "entropy", "dynamic"] | None,
+    typer.Option(
+        help="Where INT8 ranges come from: the samples, in three ways, or (dynamic, on CPUs) each "
+        "batch. Default: the fastest network within the bounds."
+    ),
 ]
 
 
@@ -121,10 +125,15 @@ def int8(
     from vtloc_calibration.samples.samples import Samples
     from vtloc_runtime.bundle.bundle import Bundle
 
+    processor: Processor = "cpu" if base is None and target is None else "gpu"
+    if ranges == "dynamic" and processor == "gpu":
+        raise UsageError(
+            "--ranges dynamic is for CPUs: TensorRT needs ranges that are known before",
+            remedy="Leave out --ranges, or --target and --base",
+        )
     opened, drawn = Bundle.open(bundle), Samples.load(samples)
     _check_report(report, "int8")
     with _answer_trial(opened, labels, videos) as answers:
-        processor: Processor = "cpu" if base is None and target is None else "gpu"
         studies, measured = [], dict(opened.manifest.provenance.parity.get("int8", {}))
         written: dict[NetworkName, bytes] = {}
         for name in _networks(network, opened):
@@ -151,9 +160,7 @@ def int8(
             opened = store_variant(opened, name, "int8", content, like=like)
             opened = store_islands(opened, name, "int8", found.choice.islands)
             written[name] = content
-            payoff = measure_payoff(
-                {like: source, "int8": content}, name, list(drawn.split()[1].batches(name))[:4]
-            )
+            payoff = measure_payoff({like: source, "int8": content}, name, _timed(drawn, name))
             print_message(
                 f"{name}: {payoff.verdict('int8', like)}; "
                 f"{len(content)} bytes, {len(source)} before"
@@ -213,33 +220,41 @@ def _study(
     precision: LoweredPrecision,
     answers: AnswerTrial | None,
     granularity: Literal["module", "node"],
-    ranges: Literal["minmax", "percentile", "entropy"] | None,
+    ranges: Ranges | None,
     base: str | None = None,
     processor: Processor = "cpu",
     rank_answers: bool = True,
 ) -> tuple[Study, bytes]:
-    from vtloc_calibration.quantize.histograms import RANGE_METHODS
-    from vtloc_calibration.quantize.sensitivity import best_method, half_trial, int8_trials, study
+    from vtloc_calibration.quantize.fastest_form import fastest_form, int8_forms
+    from vtloc_calibration.quantize.sensitivity import half_trial, study
+
+    def studied(method: Ranges | None, trial: NetworkTrial) -> Study:
+        title = f"{network}, {precision}" if method is None else f"{network}, int8, {method}"
+        with progress_bar(title, 2 * len(trial.modules)) as advance:
+            return study(
+                trial, precision, method=method, rank_answers=rank_answers, progress=advance
+            )
 
     if precision == "fp16":
-        method = None
         trial = half_trial(bundle, network, samples, answers=answers, granularity=granularity)
-    else:
-        trials = int8_trials(
-            bundle,
-            network,
-            samples,
-            methods=RANGE_METHODS if ranges is None else (ranges,),
-            answers=answers,
-            granularity=granularity,
-            base=base,
-            processor=processor,
-        )
-        method = best_method(trials)
-        trial = trials[method]
-    with progress_bar(f"{network}, {precision}", 2 * len(trial.modules)) as advance:
-        found = study(trial, precision, method=method, rank_answers=rank_answers, progress=advance)
-    return found, trial.lowered(found.choice.lowered).SerializeToString()
+        found = studied(None, trial)
+        return found, trial.lowered(found.choice.lowered).SerializeToString()
+    trials = int8_forms(
+        bundle,
+        network,
+        samples,
+        answers=answers,
+        granularity=granularity,
+        ranges=ranges,
+        base=base,
+        processor=processor,
+    )
+    return fastest_form(network, trials, studied, _timed(samples, network))
+
+
+def _timed(samples: Samples, network: NetworkName) -> list[Mapping[str, Array]]:
+    """The calls that a network is timed on."""
+    return list(samples.split()[1].batches(network))[:4]
 
 
 def _task(

@@ -28,6 +28,8 @@ from vtloc_calibration.quantize.onnx_graph import (
     products,
     unused_names,
 )
+from vtloc_calibration.quantize.tables import SmallTables, table_lookups
+from vtloc_calibration.quantize.weights import rounded_weights, weight_axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,9 +39,6 @@ if TYPE_CHECKING:
 
 Processor = Literal["cpu", "gpu"]
 """What the INT8 graph is for: ONNX Runtime on a CPU, or TensorRT."""
-
-MINIMUM_TABLE = 1 << 16
-"""Look-up tables with fewer numbers stay as they are: there is nothing to save."""
 
 _UNSIGNED_STEPS = 255
 _MIDDLE = 128
@@ -98,24 +97,8 @@ def count_activations(
 
 def candidates(model: ModelProto) -> tuple[str, ...]:
     """Names of the nodes that INT8 can serve: products, and look-ups in large tables."""
-    served = {node.name for node in products(model)}
-    constants = {initializer.name: initializer for initializer in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Gather" and node.input[0] in constants:
-            axis = next(
-                (attribute.i for attribute in node.attribute if attribute.name == "axis"), 0
-            )
-            if axis == 0 and _is_table(constants[node.input[0]]):
-                served.add(node.name)
+    served = {node.name for node in products(model)} | set(table_lookups(model))
     return tuple(node.name for node in model.graph.node if node.name in served)
-
-
-def _is_table(constant: TensorProto) -> bool:
-    return (
-        len(constant.dims) == 2
-        and constant.data_type in {FLOAT, FLOAT16}
-        and int(np.prod(constant.dims)) >= MINIMUM_TABLE
-    )
 
 
 def quantize(
@@ -150,7 +133,7 @@ def quantize(
         if node.name not in chosen:
             kept.append(node)
         elif node.op_type == "Gather":
-            kept.extend([*writer.table(node), node])
+            kept.extend(writer.table(node))
         else:
             kept.extend([*writer.around(node), node])
     del written.graph.node[:]
@@ -169,6 +152,7 @@ class _Writer:
         self._constants = {initializer.name: initializer for initializer in model.graph.initializer}
         self._ranges = ranges
         self._names = unused_names(model)
+        self._tables = SmallTables(self._constants, self._names)
         self._rounded: dict[tuple[str, int], str] = {}
         self._steps: dict[str, NDArray[np.float64]] = {}
         self._scales: dict[str, NDArray[np.float64]] = {}
@@ -196,19 +180,24 @@ class _Writer:
             yield from self._bias(node)
 
     def table(self, node: NodeProto) -> Iterator[NodeProto]:
-        """Quantize the table of a look-up, a scale a row; returns the nodes to insert before it."""
+        """Quantize the table of a look-up, a scale a row; returns the nodes in its place."""
+        name = node.input[0]
+        if self._for_cpu:
+            yield from self._tables.look_up(node, self._names)
+            return
         # Widened before the look-up, for TensorRT takes INT8 constants nowhere else.
-        key = (node.input[0], 0)
-        if key not in self._rounded:
-            self._rounded[key], widen = self._weight(self._constants[node.input[0]], 0)
+        if (name, 0) not in self._rounded:
+            self._rounded[name, 0], widen = self._weight(self._constants[name], 0)
             yield widen
-        node.input[0] = self._rounded[key]
+        node.input[0] = self._rounded[name, 0]
+        yield node
 
     def finish(self) -> None:
         """Drop the wide weights that nothing reads any more."""
         used = {name for node in self._graph.node for name in node.input}
         used.update(value.name for value in self._graph.output)
         kept = [initializer for initializer in self._graph.initializer if initializer.name in used]
+        kept.extend(self._tables.tensors())
         del self._graph.initializer[:]
         self._graph.initializer.extend(kept)
 
@@ -289,44 +278,6 @@ class _Writer:
                 "DequantizeLinear", [small, scale, zero], [wide], name=next(self._names)
             ),
         )
-
-
-def weight_axis(node: NodeProto, rank: int) -> int:
-    """The output axis of a weight: the axis that has one scale for each entry.
-
-    Args:
-        node: A convolution or product.
-        rank: How many axes the weight has.
-    """
-    if node.op_type == "Conv":
-        return 0
-    if node.op_type == "Gemm":
-        return (
-            0
-            if any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-            else 1
-        )
-    return rank - 1
-
-
-def rounded_weights(
-    weight: NDArray[Any], axis: int
-) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
-    """Quantize a weight to INT8 with one scale for each entry of an axis.
-
-    Args:
-        weight: Floating, any shape.
-        axis: The axis that has scales.
-
-    Returns:
-        The numbers, int8 of the same shape, and their scales, float64 ``[length of the axis]``.
-    """
-    wide = weight.astype(np.float64)
-    others = tuple(index for index in range(wide.ndim) if index != axis)
-    largest = np.abs(wide).max(axis=others, keepdims=True)
-    scales = np.where(largest > 0, largest / STEPS, 1.0)
-    numbers = np.clip(np.rint(wide / scales), -STEPS, STEPS).astype(np.int8)
-    return numbers, scales.reshape(-1)
 
 
 def _as_scale(values: Any, kind: int) -> NDArray[Any]:

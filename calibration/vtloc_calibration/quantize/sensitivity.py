@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from vtloc_calibration.quantize.dynamic import DynamicWriter, dynamic_candidates
 from vtloc_calibration.quantize.histograms import RANGE_METHODS, RangeMethod
 from vtloc_calibration.quantize.island_search import (
     Choice,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 LoweredPrecision = Literal["fp16", "int8"]
 Granularity = Literal["module", "node"]
+Ranges = Literal[RangeMethod, "dynamic"]
+"""Where INT8's ranges come from: from samples, in three ways, or from each batch as it runs."""
 
 PARITY_BOUNDS: Mapping[LoweredPrecision, ParityBounds] = {
     precision: ParityBounds(
@@ -67,7 +70,7 @@ class Study:
 
     network: NetworkName
     precision: LoweredPrecision
-    method: RangeMethod | None
+    method: Ranges | None
     ranked: tuple[ModuleEffect, ...]
     choice: Choice
     bounds: ParityBounds
@@ -174,6 +177,34 @@ def int8_trials(
     }
 
 
+def dynamic_trial(
+    bundle: Bundle,
+    network: NetworkName,
+    samples: Samples,
+    *,
+    answers: AnswerTrial | None = None,
+    granularity: Granularity = "module",
+) -> NetworkTrial:
+    """Try a network's modules in INT8 with ranges that are measured as it runs, on a CPU.
+
+    Args:
+        bundle: The bundle that has the network.
+        network: Which network.
+        samples: Real inputs; the quarter that judges static ranges judges here too.
+        answers: Asks the bundle as well.
+        granularity: Whether whole modules or single products are lowered.
+    """
+    model = base_graph(bundle, network)
+    return NetworkTrial(
+        network,
+        model,
+        DynamicWriter(model).write,
+        modules=_modules(model, dynamic_candidates(model), granularity),
+        calls=_judged(samples.split()[1], network),
+        answers=answers,
+    )
+
+
 def best_method(trials: Mapping[RangeMethod, NetworkTrial]) -> RangeMethod:
     """The way to choose ranges whose fully lowered network is closest to FP32."""
     errors = {
@@ -187,7 +218,7 @@ def study(
     trial: NetworkTrial,
     precision: LoweredPrecision,
     *,
-    method: RangeMethod | None = None,
+    method: Ranges | None = None,
     bounds: ParityBounds | None = None,
     rank_answers: bool = True,
     progress: Callable[[int], None] | None = None,

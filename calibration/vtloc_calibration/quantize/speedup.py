@@ -8,17 +8,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from vtloc_runtime.errors import EngineError
-from vtloc_runtime.system.processors import processor_instructions
+from vtloc_runtime.system.processors import INT8_INSTRUCTIONS, processor_instructions
 
 if TYPE_CHECKING:
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import NetworkName
     from vtloc_runtime.networks.interface import Array, Network
 
-INT8_INSTRUCTIONS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
-"""Instruction sets that multiply INT8 faster than FP32."""
-
-_WORTH_IT = 1.1
+WORTH_IT = 1.1
+"""How many times as fast a network must be to be worth anything else."""
 _ROUNDS = 5
 
 
@@ -39,7 +37,7 @@ class Payoff:
         gain = self.items_per_second[precision] / self.items_per_second[base]
         known = ", ".join(sorted(set(self.instructions) & INT8_INSTRUCTIONS))
         reason = f"it has {known}" if known else "it has no instructions for INT8"
-        if gain < _WORTH_IT:
+        if gain < WORTH_IT:
             return (
                 f"{precision} does not pay on this processor: {gain:.2f} times the speed of "
                 f"{base} ({reason})"

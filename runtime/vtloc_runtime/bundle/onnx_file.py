@@ -89,6 +89,7 @@ class OnnxFile:
             raise BundleError(
                 f"{purpose} takes networks of one file, and weights of this one lie in others",
                 where=self.where,
+                remedy="Choose an encoder below 2 GiB: only larger ones are exported so",
             )
         return self.content
 

@@ -28,7 +28,11 @@ from vtloc_runtime.system.nvidia_driver import (
     cuda_version,
     installed_version,
 )
-from vtloc_runtime.system.processors import available_processors, processor_instructions
+from vtloc_runtime.system.processors import (
+    INT8_INSTRUCTIONS,
+    available_processors,
+    processor_instructions,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +41,6 @@ State = Literal["ok", "absent", "problem"]
 
 _DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "mpeg2video", "vp8", "prores")
 _SERVICES = (("onnxruntime", "cpu"), ("onnxruntime", "cuda"), ("tensorrt", "cuda"))
-_INT8_INSTRUCTIONS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ def _machine() -> Finding:
         f"{platform.system()} {platform.machine()}, {available_processors()} processors, "
         f"{', '.join(instructions) or 'instructions unknown'}"
     )
-    if not _INT8_INSTRUCTIONS & set(instructions):
+    if not INT8_INSTRUCTIONS & set(instructions):
         detail += "; no INT8 instructions, so int8 saves memory but no time"
     return Finding("processor", "ok", detail)
 

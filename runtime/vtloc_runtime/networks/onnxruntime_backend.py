@@ -30,7 +30,11 @@ from vtloc_runtime.networks.onnxruntime_package import (
 )
 from vtloc_runtime.networks.run_watchdog import RunWatchdog
 from vtloc_runtime.system.installation import install_command
-from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.system.processors import (
+    INT8_INSTRUCTIONS,
+    available_processors,
+    processor_instructions,
+)
 from vtloc_runtime.system.text import first_line
 
 if TYPE_CHECKING:
@@ -217,6 +221,10 @@ def session_options(file: OnnxFile) -> Any:
     options.log_severity_level = ERRORS_ONLY
     # Else the bytes themselves decide, and ONNX Runtime's own format names files elsewhere.
     options.add_session_config_entry("session.load_model_format", "ONNX")
+    if not INT8_INSTRUCTIONS & set(processor_instructions()):
+        # Else INT8 products overflow 16 bits on x86 and give wrong answers. Where they do not
+        # overflow, this way around it takes three times as long.
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if file.external:
         _require_safe_external_data(file)
         options.add_external_initializers_from_files_in_memory(

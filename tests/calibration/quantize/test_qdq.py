@@ -19,11 +19,12 @@ from vtloc_calibration.quantize.histograms import RANGE_METHODS, Histogram, Rang
 from vtloc_calibration.quantize.onnx_graph import grouped, load_graph, module_name, module_of_nodes
 from vtloc_calibration.quantize.qdq import (
     ActivationRanges,
+    Processor,
     candidates,
     count_activations,
     quantize,
-    rounded_weights,
 )
+from vtloc_calibration.quantize.weights import rounded_weights
 from vtloc_runtime.errors import BundleError
 
 
@@ -78,12 +79,20 @@ def test_a_tensor_that_two_products_read_is_rounded_once() -> None:
     assert relative_l2(run(small, {"token_ids": ids}), run(model, {"token_ids": ids})) < 0.05
 
 
-def test_large_tables_are_stored_small() -> None:
+@pytest.mark.parametrize("processor", ["cpu", "gpu"])
+def test_large_tables_are_stored_small(processor: Processor) -> None:
     model = loaded(looking_up())
-    histograms = count_activations(model, [{"token_ids": np.arange(12).reshape(2, 6)}])
-    small = quantize(model, ActivationRanges.from_histograms(histograms, "minmax"))
+    inputs = {"token_ids": np.arange(12).reshape(2, 6)}
+    histograms = count_activations(model, [inputs])
+    ranges = ActivationRanges.from_histograms(histograms, "minmax")
+    small = quantize(model, ranges, processor=processor)
     assert model.ByteSize() > 4 * ROWS * COLUMNS
     assert small.ByteSize() < 1.4 * ROWS * COLUMNS
+    assert relative_l2(run(small, inputs), run(model, inputs)) < 0.05
+    # On a CPU only the rows that are looked up are widened.
+    read = [node.input[0] for node in small.graph.node if node.op_type == "DequantizeLinear"]
+    shapes = {item.name: list(item.dims) for item in small.graph.initializer}
+    assert ([ROWS, COLUMNS] in [shapes.get(name) for name in read]) == (processor == "gpu")
 
 
 def test_only_the_chosen_nodes_are_lowered() -> None:
