@@ -30,10 +30,10 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
-def test_every_form_is_exported_and_keeps_its_answers(form, modules, widths):
+def test_every_form_is_exported_and_keeps_its_answers(form, modules, widths, tmp_path):
     torch.manual_seed(4)
     module = LocalizerNetwork(replace(modules["localizer"].config, **form)).eval()
-    exported = export_network("localizer", module, widths["localizer"], "fp16")
+    exported = export_network("localizer", module, widths["localizer"], "fp16", tmp_path)
     checked = {parity.output for parity in exported.parity}
     assert checked == {"start_logits", "end_logits", "alignment"}
     assert min(parity.worst.cosine for parity in exported.parity) > 0.999

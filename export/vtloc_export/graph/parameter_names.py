@@ -21,7 +21,7 @@ from vtloc_export.graph.compact_weights import widened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from onnx import ModelProto
+    from onnx import ModelProto, TensorProto
 
 _Digest = tuple[str, tuple[int, ...], int]
 
@@ -42,10 +42,10 @@ def name_parameters(model: ModelProto, network: torch.nn.Module, *, half: bool) 
     """
     from onnx import numpy_helper
 
-    holders: dict[_Digest, tuple[str, NDArray[np.generic]]] = {}
+    # Every look at an initializer's numbers copies them, so one at a time.
+    holders: dict[_Digest, TensorProto] = {}
     for initializer in model.graph.initializer:
-        array = np.asarray(numpy_helper.to_array(initializer))
-        holders.setdefault(_digest(array), (initializer.name, array))
+        holders.setdefault(_digest(np.asarray(numpy_helper.to_array(initializer))), initializer)
     kinds = {(kind, shape) for kind, shape, _ in holders}
     renamed: dict[str, str] = {}
     places: dict[str, tuple[str, bool]] = {}
@@ -54,10 +54,9 @@ def name_parameters(model: ModelProto, network: torch.nn.Module, *, half: bool) 
             if (str(candidate.dtype), candidate.shape) not in kinds:
                 continue
             found = holders.get(_digest(candidate))
-            if found is not None and np.array_equal(candidate, found[1]):
-                holder = found[0]
+            if found is not None and np.array_equal(candidate, numpy_helper.to_array(found)):
                 label = f"{name}{_TRANSPOSED}" if transposed else name
-                places[name] = (renamed.setdefault(holder, label), transposed)
+                places[name] = (renamed.setdefault(found.name, label), transposed)
                 break
     for initializer in model.graph.initializer:
         plain = initializer.name.removeprefix("network.")

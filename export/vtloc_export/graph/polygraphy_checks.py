@@ -16,7 +16,8 @@ from vtloc_export.errors import ExportError
 from vtloc_runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, TensorProto
+    import onnx_ir
+    from onnx import ModelProto
 
 _POLYGRAPHY = "from polygraphy.tools import main; raise SystemExit(main())"
 _LARGE = 1 << 16
@@ -25,11 +26,11 @@ _PATIENCE = 600
 """Seconds after which a lint counts as failed."""
 
 
-def sanitized(model: ModelProto) -> ModelProto:
+def sanitized(model: onnx_ir.Model) -> ModelProto:
     """Fold the constants of a graph, as ``polygraphy surgeon sanitize`` does.
 
     Args:
-        model: The graph; it loses its weights to the result.
+        model: The graph as it was traced; it loses its weights to the result.
 
     Raises:
         MissingExtraError: Polygraphy is not installed.
@@ -41,35 +42,41 @@ def sanitized(model: ModelProto) -> ModelProto:
         raise MissingExtraError.for_package(
             "polygraphy", extra="export", purpose="sanitizing a graph"
         ) from error
+    from onnx_ir import serde
+
     weights = _take_weights(model)
     try:
         # Its logger writes hints for its own command line, whatever its verbosity.
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            folded: ModelProto = fold_constants(model)
+            folded: ModelProto = fold_constants(serde.serialize_model(model))
     except Exception as error:
         raise ExportError(f"Polygraphy cannot fold its constants: {error}") from error
-    names = {tensor.name for tensor in weights}
-    given = [value for value in folded.graph.input if value.name not in names]
+    given = [value for value in folded.graph.input if value.name not in weights]
     del folded.graph.input[:]
     folded.graph.input.extend(given)
-    folded.graph.initializer.extend(weights)
+    for name, numbers in weights.items():
+        numbers.name = name
+        serde.serialize_tensor_into(folded.graph.initializer.add(), numbers)
     return folded
 
 
-def _take_weights(model: ModelProto) -> list[TensorProto]:
-    """Let a graph's large constants be inputs, in place, and give them.
+def _take_weights(model: onnx_ir.Model) -> dict[str, onnx_ir.TensorProtocol]:
+    """Let a graph's large constants be inputs, in place, and give them by name.
 
     Nothing is left to fold in them, and Polygraphy would hold each of them several times.
     """
-    from onnx import helper
+    import onnx_ir
 
-    weights = [one for one in model.graph.initializer if len(one.raw_data) >= _LARGE]
-    rest = [one for one in model.graph.initializer if len(one.raw_data) < _LARGE]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(rest)
-    model.graph.input.extend(
-        helper.make_tensor_value_info(one.name, one.data_type, one.dims) for one in weights
-    )
+    weights: dict[str, onnx_ir.TensorProtocol] = {}
+    for name, value in tuple(model.graph.initializers.items()):
+        numbers = value.const_value
+        if numbers is None or numbers.nbytes < _LARGE:
+            continue
+        weights[name] = numbers
+        del model.graph.initializers[name]
+        value.const_value = None
+        value.shape, value.type = numbers.shape, onnx_ir.TensorType(numbers.dtype)
+        model.graph.inputs.append(value)
     return weights
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,7 @@ def test_true_half_arithmetic_stays_close(modules, half_graphs, widths, network,
 
 def test_weights_with_outliers_stay_within_half_precision(modules, widths):
     """Trained transformers have a few channels far above the rest, in weights and states."""
-    module: Any = typed_network("localizer", modules["localizer"]).network
+    module: Any = copy.deepcopy(modules["localizer"])
     with torch.no_grad():
         module.frame_projection.weight[::16] *= 30
         module.fusion.merge.weight[:, ::16] *= 30
@@ -141,7 +142,7 @@ def test_ranges_name_the_loudest_layer(modules, widths):
 
 
 def test_an_overflow_is_refused_by_name(modules, widths):
-    module: Any = typed_network("localizer", modules["localizer"]).network
+    module: Any = copy.deepcopy(modules["localizer"])
     with torch.no_grad():
         module.routing.vote.weight *= 1e5
         module.routing.vote.weight.clamp_(-6e4, 6e4)
