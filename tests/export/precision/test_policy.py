@@ -133,6 +133,23 @@ def test_weights_with_outliers_stay_within_half_precision(modules, widths):
         assert parity.worst.cosine > 0.999, parity
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_a_network_keeps_its_numbers_and_flags(half):
+    network = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 4))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    typed = typed_network("localizer", network, half=half, spared=["0"])
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name])
+        copied = typed.network.state_dict()[name]
+        # Large networks fit into memory once: what stays in FP32 is the network's own.
+        assert (copied.data_ptr() == tensor.data_ptr()) == (copied.dtype == torch.float32)
+    assert network.training
+    assert not typed.network.training
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert not any(parameter.requires_grad for parameter in typed.parameters())
+    assert not network[0]._forward_hooks
+
+
 def test_ranges_name_the_loudest_layer(modules, widths):
     typed = typed_network("localizer", modules["localizer"], half=True)
     ranges = activation_ranges(typed, range_calls("localizer", widths["localizer"]))
