@@ -21,6 +21,7 @@ from vtloc_export.parity.comparison import (
     onnxruntime_evaluate,
     range_calls,
     reference_evaluate,
+    remembered,
     torch_evaluate,
 )
 from vtloc_export.parity.probes import probes
@@ -87,13 +88,13 @@ def export_network(
         graph: Its FP32 graph, where there is one already.
         spared: Modules that compute in FP32 altogether where the precision is ``fp16``; those
             that half precision cannot hold are added.
-        reference: Runs the module in FP32; by default anew for every call.
+        reference: Runs the module in FP32; by default once for every input.
 
     Raises:
         ExportError: It cannot be exported in that precision.
         ParityError: Its outputs differ from PyTorch's by more than the tolerance.
     """
-    reference = reference or torch_evaluate(module, network)
+    reference = reference or remembered(torch_evaluate(module, network))
     if precision == "fp16":
         return _export_half(network, module, widths, folder, spared=spared, reference=reference)
     plain = graph or export_graph(typed_network(network, module), network, widths)
