@@ -123,8 +123,7 @@ def _hollow(path: Path) -> bytes:
     model = onnx.load(path, load_external_data=False)
     kept, zeros = [], []
     for tensor in model.graph.initializer:
-        size = math.prod(tensor.dims)
-        if size < _LARGE:
+        if math.prod(tensor.dims) < _LARGE and not tensor.external_data:
             kept.append(tensor)
             continue
         shape = onnx.numpy_helper.from_array(np.array(tensor.dims), f"{tensor.name}.shape")

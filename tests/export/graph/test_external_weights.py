@@ -18,6 +18,7 @@ from vtloc_export.bundle_export import export_bundle
 from vtloc_export.cli.main import main
 from vtloc_export.errors import ExportError
 from vtloc_export.graph.external_weights import LARGEST_GRAPH, write_graph
+from vtloc_export.graph.polygraphy_checks import lint
 from vtloc_export.options import ExportOptions
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import BundleError
@@ -67,6 +68,7 @@ def test_a_large_graph_is_two_files_and_stays_as_it_was(tmp_path):
         (tmp_path / "v.onnx.data", files.external.sha256),
     ):
         assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    assert lint(files.path) == ()
     # Put together again, the two files are the graph.
     assert onnx.load(files.path).SerializeToString() == _as_read_back(model)
     with OnnxRuntimeNetwork("visual", files.opened()) as network:
