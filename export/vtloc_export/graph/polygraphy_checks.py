@@ -78,7 +78,8 @@ def _take_weights(model: onnx_ir.Model) -> dict[str, onnx_ir.TensorProtocol]:
         weights[name] = numbers
         del model.graph.initializers[name]
         value.const_value = None
-        value.shape, value.type = numbers.shape, onnx_ir.TensorType(numbers.dtype)
+        value.shape = onnx_ir.Shape(numbers.shape.numpy())
+        value.type = onnx_ir.TensorType(numbers.dtype)
         model.graph.inputs.append(value)
     return weights
 
