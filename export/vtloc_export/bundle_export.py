@@ -13,7 +13,7 @@ from vtloc_export.errors import ExportError
 from vtloc_export.graph.polygraphy_checks import lint
 from vtloc_export.graph.tracing import export_graph, typed_network
 from vtloc_export.manifest_writing import describe
-from vtloc_export.network_export import ExportedNetwork, export_network, file_name
+from vtloc_export.network_export import ExportedNetwork, export_network
 from vtloc_export.networks import load_networks
 from vtloc_export.options import ExportOptions
 from vtloc_export.parity.comparison import remembered, torch_evaluate
@@ -150,14 +150,17 @@ def _export(
         if precision != "fp16" and graph is None and len(plain) > 1:
             graph = export_graph(typed_network(network, module), network, widths)
         exported = export_network(
-            network, module, widths, precision, graph=graph, spared=spared, reference=reference
+            network,
+            module,
+            widths,
+            precision,
+            folder,
+            graph=graph,
+            spared=spared,
+            reference=reference,
         )
-        file = folder / file_name(network, precision)
-        file.write_bytes(exported.files.content)
-        if exported.files.external is not None:
-            (folder / exported.files.location).write_bytes(exported.files.external)
         # One lint a network: every precision has its operators, and takes some seconds.
-        if options.lint and not made and (wrong := lint(file)):
+        if options.lint and not made and (wrong := lint(exported.files.path)):
             raise ExportError(
                 f"polygraphy check lint: {wrong[0]}", where=f"the {network} network in {precision}"
             )

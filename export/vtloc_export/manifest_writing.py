@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from vtloc_export.network_export import file_name
 from vtloc_export.parity.bounds import promises
 from vtloc_export.signatures import SIGNATURES
 from vtloc_runtime import __version__
 from vtloc_runtime.bundle.manifest import (
     SCHEMA_VERSION,
-    ExternalFile,
     Manifest,
     NetworkEntry,
     NetworkFile,
@@ -24,7 +21,6 @@ from vtloc_runtime.bundle.manifest import (
 )
 
 if TYPE_CHECKING:
-    from vtloc_export.graph.external_weights import SavedGraph
     from vtloc_export.network_export import ExportedNetwork
     from vtloc_export.networks import BundleNetworks
     from vtloc_export.options import ExportOptions
@@ -95,11 +91,11 @@ def _network_entry(
     signature = SIGNATURES[network]
     variants: dict[str, NetworkFile] = {
         item.precision: NetworkFile(
-            file=file_name(network, item.precision),
-            sha256=hashlib.sha256(item.files.content).hexdigest(),
+            file=item.files.path.name,
+            sha256=item.files.sha256,
             inputs=tuple(tensor.entry(widths, item.precision) for tensor in signature.inputs),
             outputs=tuple(tensor.entry(widths, item.precision) for tensor in signature.outputs),
-            external=_external(item.files),
+            external=() if item.files.external is None else (item.files.external,),
         )
         for item in made
         if item.network == network
@@ -109,13 +105,6 @@ def _network_entry(
     named = ("feature", "token", "sentence", "hidden")
     dims = {name: widths[name] for name in named if name in widths}
     return NetworkEntry(dims=dims, variants=variants, islands={"fp16": spared} if spared else {})
-
-
-def _external(files: SavedGraph) -> tuple[ExternalFile, ...]:
-    if files.external is None:
-        return ()
-    sha256 = hashlib.sha256(files.external).hexdigest()
-    return (ExternalFile(file=files.location, sha256=sha256, bytes=len(files.external)),)
 
 
 def _measured(made: Sequence[ExportedNetwork]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from vtloc_export.graph.compact_weights import compact_graph
-from vtloc_export.graph.external_weights import SavedGraph, saved_graph
+from vtloc_export.graph.external_weights import WrittenGraph, write_graph
 from vtloc_export.graph.tracing import export_graph, typed_network
 from vtloc_export.parity.comparison import (
     SMALL,
@@ -21,6 +21,7 @@ from vtloc_export.parity.comparison import (
     onnxruntime_evaluate,
     range_calls,
     reference_evaluate,
+    remembered,
     torch_evaluate,
 )
 from vtloc_export.parity.probes import probes
@@ -29,6 +30,8 @@ from vtloc_export.precision.island_search import within_range
 from vtloc_export.precision.policy import POLICIES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from onnx import ModelProto
 
     from vtloc_export.precision.activation_ranges import LayerRange
@@ -57,7 +60,7 @@ class ExportedNetwork:
 
     network: NetworkName
     precision: Precision
-    files: SavedGraph
+    files: WrittenGraph
     parity: tuple[OutputParity, ...]
     ranges: tuple[LayerRange, ...] = ()
     islands: tuple[str, ...] = ()
@@ -68,33 +71,35 @@ def export_network(
     module: nn.Module,
     widths: Mapping[str, int],
     precision: Precision,
+    folder: Path,
     *,
     graph: ModelProto | None = None,
     spared: Sequence[str] = (),
     reference: Evaluate | None = None,
 ) -> ExportedNetwork:
-    """Export one network in one precision and check it.
+    """Export one network in one precision into a folder, and check it.
 
     Args:
         network: Which network the module is.
         module: The PyTorch module.
         widths: Lengths of its fixed axes, by name.
         precision: What to export.
+        folder: Where its files are made.
         graph: Its FP32 graph, where there is one already.
         spared: Modules that compute in FP32 altogether where the precision is ``fp16``; those
             that half precision cannot hold are added.
-        reference: Runs the module in FP32; by default anew for every call.
+        reference: Runs the module in FP32; by default once for every input.
 
     Raises:
         ExportError: It cannot be exported in that precision.
         ParityError: Its outputs differ from PyTorch's by more than the tolerance.
     """
-    reference = reference or torch_evaluate(module, network)
+    reference = reference or remembered(torch_evaluate(module, network))
     if precision == "fp16":
-        return _export_half(network, module, widths, spared, reference)
+        return _export_half(network, module, widths, folder, spared=spared, reference=reference)
     plain = graph or export_graph(typed_network(network, module), network, widths)
     model = compact_graph(plain, network) if precision == "compact" else plain
-    files = saved_graph(model, network, external_name(network, precision))
+    files = write_graph(model, network, folder / file_name(network, precision))
     del plain, model  # ONNX Runtime is about to hold the weights once more.
     tried = probes(network, widths)
     parity = compare(network, onnxruntime_evaluate(files.opened()), reference, tried)
@@ -105,11 +110,6 @@ def export_network(
 def file_name(network: NetworkName, precision: Precision) -> str:
     """The name of a network's ONNX file in a bundle."""
     return f"{network}.{precision}.onnx"
-
-
-def external_name(network: NetworkName, precision: Precision) -> str:
-    """The name of the file beside it that holds the weights where the ONNX file cannot."""
-    return f"{file_name(network, precision)}.data"
 
 
 def runs_in_reference(network: NetworkName, module: nn.Module) -> bool:
@@ -124,6 +124,8 @@ def _export_half(
     network: NetworkName,
     module: nn.Module,
     widths: Mapping[str, int],
+    folder: Path,
+    *,
     spared: Sequence[str],
     reference: Evaluate,
 ) -> ExportedNetwork:
@@ -135,7 +137,14 @@ def _export_half(
     )
     model = export_graph(typed, network, widths)
     check_half_precision(model, POLICIES[network].sparing(islands))
-    files = saved_graph(model, network, external_name(network, "fp16"))
+    parity = compare(network, torch_evaluate(typed, network), reference, probes(network, widths))
+    check(parity, network=network, precision="fp16", against="PyTorch in half precision")
+    if runs_in_reference(network, module):
+        tried = probes(network, widths, SMALL[network])
+        rounded = compare(network, reference_evaluate(model), reference, tried)
+        check(rounded, network=network, precision="fp16", against="ONNX's evaluator")
+    files = write_graph(model, network, folder / file_name(network, "fp16"))
+    del typed, model  # ONNX Runtime is about to hold the weights in FP32.
     # ONNX Runtime computes FP16 in FP32 on a CPU: it proves the graph's shapes, and no more.
     shapes = compare(
         network,
@@ -144,12 +153,6 @@ def _export_half(
         probes(network, widths),
     )
     check(shapes, network=network, precision="fp16", against="ONNX Runtime")
-    parity = compare(network, torch_evaluate(typed, network), reference, probes(network, widths))
-    check(parity, network=network, precision="fp16", against="PyTorch in half precision")
-    if runs_in_reference(network, module):
-        tried = probes(network, widths, SMALL[network])
-        rounded = compare(network, reference_evaluate(model), reference, tried)
-        check(rounded, network=network, precision="fp16", against="ONNX's evaluator")
     return ExportedNetwork(network, "fp16", files, parity, ranges[:_RANGES_KEPT], islands)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from vtloc_export.errors import ExportError
+from vtloc_runtime.bundle.manifest import ExternalFile
 from vtloc_runtime.bundle.onnx_file import OnnxFile
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from onnx import ModelProto, TensorProto
 
     from vtloc_runtime.bundle.manifest import NetworkName
@@ -21,70 +25,96 @@ _LEAST = 1024
 _ALIGNED = 64
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SavedGraph:
+@dataclass(frozen=True, slots=True)
+class WrittenGraph:
     """A graph as the files that a bundle holds.
 
     Attributes:
-        content: The ONNX file.
+        path: The ONNX file.
+        sha256: Hash of its bytes, lower-case hex.
+        bytes: Its size.
         external: The file beside it that holds its weights; None where the ONNX file does.
-        location: What the ONNX file calls that file.
     """
 
-    content: bytes = field(repr=False)
-    external: bytes | None = field(default=None, repr=False)
-    location: str = ""
+    path: Path
+    sha256: str
+    bytes: int
+    external: ExternalFile | None = None
 
     @property
     def size(self) -> int:
         """Bytes of all files together."""
-        return len(self.content) + len(self.external or b"")
+        return self.bytes + (0 if self.external is None else self.external.bytes)
 
     def opened(self) -> OnnxFile:
-        """The network, ready to be run."""
-        external = {} if self.external is None else {self.location: self.external}
-        return OnnxFile(self.content, external, where=self.location or None)
+        """The network, read back and ready to be run."""
+        beside = () if self.external is None else (self.external.file,)
+        weights = {name: self.path.with_name(name).read_bytes() for name in beside}
+        return OnnxFile(self.path.read_bytes(), weights, where=self.path.name)
 
 
-def saved_graph(
-    model: ModelProto, network: NetworkName, location: str, *, limit: int = LARGEST_GRAPH
-) -> SavedGraph:
-    """Serialize a graph, with its weights in a file beside it where one file cannot hold them.
+def write_graph(
+    model: ModelProto, network: NetworkName, path: Path, *, limit: int = LARGEST_GRAPH
+) -> WrittenGraph:
+    """Write a graph, with its weights in a file beside it where one file cannot hold them.
 
     Args:
-        model: The graph; unchanged when this returns.
+        model: The graph.
         network: Which network, for messages.
-        location: The name of the file beside it.
+        path: The ONNX file to make.
         limit: Most bytes of weights that stay in the ONNX file.
 
     Raises:
         ExportError: The rest of the graph is still larger than one file may be.
     """
-    weights = [tensor for tensor in model.graph.initializer if len(tensor.raw_data) >= _LEAST]
-    if sum(len(tensor.raw_data) for tensor in weights) <= limit:
-        return SavedGraph(_serialized(model, network))
-    external: list[bytes] = []
+    external = None
+    sizes = (len(tensor.raw_data) for tensor in model.graph.initializer)
+    if sum(size for size in sizes if size >= _LEAST) > limit:
+        beside = path.with_name(f"{path.name}.data")
+        model, external = _write_weights(model, beside)
+    content = _serialized(model, network)
+    path.write_bytes(content)
+    return WrittenGraph(path, hashlib.sha256(content).hexdigest(), len(content), external)
+
+
+def _write_weights(model: ModelProto, beside: Path) -> tuple[ModelProto, ExternalFile]:
+    """Write a graph's weights into a file, and give the graph that points into it."""
+    # Taking weights out of a graph frees nothing before all of it goes, and a copy of the whole
+    # would hold each once more: so the rest is copied, and one weight at a time is read.
+    bare = _copy(model, without="graph")
+    bare.graph.CopyFrom(_copy(model.graph, without="initializer"))
+    digest = hashlib.sha256()
     place = 0
-    # Taken out and put back: a copy of the graph would hold every weight once more.
-    taken = [(tensor, tensor.raw_data) for tensor in weights]
-    try:
-        for tensor, numbers in taken:
-            gap = -place % _ALIGNED
-            _point(tensor, location, place + gap, len(numbers))
-            external += [b"\0" * gap, numbers]
-            place += gap + len(numbers)
-        content = _serialized(model, network)
-        joined = b"".join(external)
-    finally:
-        for tensor, numbers in taken:
-            tensor.ClearField("external_data")
-            tensor.ClearField("data_location")
-            tensor.raw_data = numbers
-    return SavedGraph(content, joined, location)
+    with beside.open("wb") as file:
+        for tensor in model.graph.initializer:
+            numbers = tensor.raw_data
+            if len(numbers) < _LEAST:
+                bare.graph.initializer.add().CopyFrom(tensor)
+                continue
+            for part in (b"\0" * (-place % _ALIGNED), numbers):
+                file.write(part)
+                digest.update(part)
+                place += len(part)
+            pointer = bare.graph.initializer.add()
+            pointer.CopyFrom(_copy(tensor, without="raw_data"))
+            _point(pointer, beside.name, place - len(numbers), len(numbers))
+    return bare, ExternalFile(file=beside.name, sha256=digest.hexdigest(), bytes=place)
+
+
+def _copy(message: Any, *, without: str) -> Any:
+    """A copy of a protobuf message without one of its fields."""
+    copy = type(message)()
+    for field, value in message.ListFields():
+        if field.name == without:
+            continue
+        if hasattr(value, "MergeFrom"):
+            getattr(copy, field.name).MergeFrom(value)
+        else:
+            setattr(copy, field.name, value)
+    return copy
 
 
 def _point(tensor: TensorProto, location: str, offset: int, length: int) -> None:
-    tensor.ClearField("raw_data")
     tensor.data_location = type(tensor).EXTERNAL
     for key, value in (("location", location), ("offset", offset), ("length", length)):
         entry = tensor.external_data.add()

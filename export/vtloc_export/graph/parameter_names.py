@@ -21,12 +21,14 @@ from vtloc_export.graph.compact_weights import widened
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from onnx import ModelProto
+    from onnx import ModelProto, TensorProto
 
 _Digest = tuple[str, tuple[int, ...], int]
 
 METADATA_KEY = "vtloc.parameters"
 _TRANSPOSED = ".transposed"
+_TRACED_PREFIX = "network."
+"""What the exporter puts before a parameter's name: the module's place in what is traced."""
 
 
 def name_parameters(model: ModelProto, network: torch.nn.Module, *, half: bool) -> None:
@@ -42,10 +44,13 @@ def name_parameters(model: ModelProto, network: torch.nn.Module, *, half: bool) 
     """
     from onnx import numpy_helper
 
-    holders: dict[_Digest, tuple[str, NDArray[np.generic]]] = {}
+    # Every look at an initializer's numbers copies them, so one at a time.
+    holders: dict[_Digest, TensorProto] = {}
+    own: dict[tuple[str, _Digest], TensorProto] = {}
     for initializer in model.graph.initializer:
-        array = np.asarray(numpy_helper.to_array(initializer))
-        holders.setdefault(_digest(array), (initializer.name, array))
+        digest = _digest(np.asarray(numpy_helper.to_array(initializer)))
+        holders.setdefault(digest, initializer)
+        own[initializer.name.removeprefix(_TRACED_PREFIX), digest] = initializer
     kinds = {(kind, shape) for kind, shape, _ in holders}
     renamed: dict[str, str] = {}
     places: dict[str, tuple[str, bool]] = {}
@@ -53,15 +58,16 @@ def name_parameters(model: ModelProto, network: torch.nn.Module, *, half: bool) 
         for candidate, transposed in _forms(tensor, half=half):
             if (str(candidate.dtype), candidate.shape) not in kinds:
                 continue
-            found = holders.get(_digest(candidate))
-            if found is not None and np.array_equal(candidate, found[1]):
-                holder = found[0]
+            digest = _digest(candidate)
+            found = own.get((name, digest)) or holders.get(digest)
+            if found is not None and np.array_equal(candidate, numpy_helper.to_array(found)):
                 label = f"{name}{_TRANSPOSED}" if transposed else name
-                places[name] = (renamed.setdefault(holder, label), transposed)
+                places[name] = (renamed.setdefault(found.name, label), transposed)
                 break
     for initializer in model.graph.initializer:
-        plain = initializer.name.removeprefix("network.")
-        renamed.setdefault(initializer.name, plain)
+        plain = initializer.name.removeprefix(_TRACED_PREFIX)
+        taken = plain in renamed.values()
+        renamed.setdefault(initializer.name, initializer.name if taken else plain)
     _rename(model, renamed)
     # The file knows best: what is listed is what a reader finds.
     model.metadata_props.add(key=METADATA_KEY, value=json.dumps(places, sort_keys=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import warnings
@@ -23,6 +24,7 @@ from vtloc_export.signatures import DYNAMIC_AXES, FLOATING, SIGNATURES, Signatur
 from vtloc_runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    import onnx_ir
     from onnx import ModelProto
 
     from vtloc_runtime.bundle.manifest import NetworkName
@@ -82,12 +84,13 @@ def export_graph(
     _strip(model)
     model.graph.name = network
     model.producer_name, model.producer_version = "vtloc", ""
+    gc.collect()  # What tracing leaves behind refers to itself, and to the weights.
     return model
 
 
 def _trace(
     typed: TypedNetwork, signature: Signature, inputs: tuple[torch.Tensor, ...]
-) -> ModelProto:
+) -> onnx_ir.Model:
     # One tuple, for the module's forward takes its inputs as *inputs.
     shapes = tuple(
         {
@@ -110,7 +113,8 @@ def _trace(
                 optimize=False,
                 verbose=False,
             )
-            simplify(program.model)
+            model: onnx_ir.Model = program.model
+            simplify(model)
     except ImportError as error:
         raise MissingExtraError.for_package(
             error.name or "onnxscript", extra="export", purpose="exporting to ONNX"
@@ -120,7 +124,6 @@ def _trace(
             f"PyTorch cannot trace it: {_reason(error)}",
             where=f"the {signature.network} network",
         ) from error
-    model: ModelProto = program.model_proto
     return model
 
 

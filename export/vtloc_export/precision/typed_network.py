@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -20,28 +21,36 @@ class TypedNetwork(nn.Module):
     """A network in one precision, ready to be traced.
 
     Args:
-        network: The PyTorch module.
+        network: The PyTorch module; its numbers are shared where they stay in FP32.
         half: Whether it runs in half precision.
         policy: What stays FP32 in half precision.
     """
 
     def __init__(self, network: nn.Module, *, half: bool, policy: PrecisionPolicy) -> None:
         super().__init__()
-        # A copy without the training flag: the caller's network keeps its own.
-        self.network = copy.deepcopy(network).eval()
+        self.network = _same_numbers(network).eval()
         self.half_precision = half
         if half:
             halve(self.network, policy)
             for name in policy.spared:
                 _spare(self.network, name)
-        for parameter in self.parameters():
-            parameter.requires_grad_(False)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run the network; a floating input is cast to its precision outside."""
         with Islands():
             outputs = self.network(*inputs)
         return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+
+
+def _same_numbers(network: nn.Module) -> nn.Module:
+    """A copy of the modules, whose flags and hooks are its own, around the same numbers."""
+    shared: dict[int, Any] = {}
+    for tensor in chain(network.parameters(), network.buffers()):
+        numbers = tensor.detach()
+        if isinstance(tensor, nn.Parameter):
+            numbers = nn.Parameter(numbers, requires_grad=False)
+        shared[id(tensor)] = numbers
+    return copy.deepcopy(network, shared)
 
 
 def halve(network: nn.Module, policy: PrecisionPolicy) -> None:

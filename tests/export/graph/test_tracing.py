@@ -207,3 +207,24 @@ def test_a_network_that_cannot_be_traced_is_an_export_error(widths):
 
     with pytest.raises(ExportError, match="cannot trace"):
         export_graph(typed_network("visual", Undecided()), "visual", widths["visual"])
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_equal_parameters_too_large_to_share_keep_their_own_names(half):
+    class Wide(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patches = torch.nn.Conv2d(3, 2048, 4, bias=False)
+            self.norms = torch.nn.Sequential(torch.nn.LayerNorm(2048), torch.nn.LayerNorm(2048))
+
+        def forward(self, frames):
+            pixels = frames.permute(0, 3, 1, 2).to(self.patches.weight.dtype)
+            return self.norms(self.patches(pixels).flatten(1))
+
+    typed = typed_network("visual", Wide(), half=half)
+    graph = export_graph(typed, "visual", {"size": 4, "feature": 2048})
+    names = [item.name for item in graph.graph.initializer]
+    assert len(set(names)) == len(names)
+    assert {"norms.0.bias", "norms.1.bias"} <= set(names)
+    for name, read in read_parameters(graph).items():
+        assert torch.equal(read, typed.network.state_dict()[name].float())

@@ -105,7 +105,6 @@ def test_a_calibrated_bundle_is_compared_by_moments(bundle, tmp_path):
         "raw": [0.0, 1.0],
         "probability": [0.0, 0.5],
         "threshold": 0.9,
-        "presence": None,
     }
     (folder / "bundle.json").write_text(json.dumps(manifest))
     with Localizer.open(folder) as localizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,7 @@ def test_true_half_arithmetic_stays_close(modules, half_graphs, widths, network,
 
 def test_weights_with_outliers_stay_within_half_precision(modules, widths):
     """Trained transformers have a few channels far above the rest, in weights and states."""
-    module: Any = typed_network("localizer", modules["localizer"]).network
+    module: Any = copy.deepcopy(modules["localizer"])
     with torch.no_grad():
         module.frame_projection.weight[::16] *= 30
         module.fusion.merge.weight[:, ::16] *= 30
@@ -130,6 +131,23 @@ def test_weights_with_outliers_stay_within_half_precision(modules, widths):
     tried = probes("localizer", widths["localizer"], outliers=True)
     for parity in compare("localizer", half, reference, tried):
         assert parity.worst.cosine > 0.999, parity
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_network_keeps_its_numbers_and_flags(half):
+    network = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 4))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    typed = typed_network("localizer", network, half=half, spared=["0"])
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name])
+        copied = typed.network.state_dict()[name]
+        # Large networks fit into memory once: what stays in FP32 is the network's own.
+        assert (copied.data_ptr() == tensor.data_ptr()) == (copied.dtype == torch.float32)
+    assert network.training
+    assert not typed.network.training
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert not any(parameter.requires_grad for parameter in typed.parameters())
+    assert not network[0]._forward_hooks
 
 
 def test_ranges_name_the_loudest_layer(modules, widths):
@@ -141,7 +159,7 @@ def test_ranges_name_the_loudest_layer(modules, widths):
 
 
 def test_an_overflow_is_refused_by_name(modules, widths):
-    module: Any = typed_network("localizer", modules["localizer"]).network
+    module: Any = copy.deepcopy(modules["localizer"])
     with torch.no_grad():
         module.routing.vote.weight *= 1e5
         module.routing.vote.weight.clamp_(-6e4, 6e4)
