@@ -116,7 +116,7 @@ def test_finished_results_are_handed_over(results: str, capsys: pytest.CaptureFi
     assert run("export", results, "--format", "srt", "--to", "film.srt") == 0
     assert "00:00:04,000 --> 00:00:07,000" in Path("film.srt").read_text()
     assert run("export", results, "--format", "fcpxml", "--to", "cut.fcpxml") == 0
-    assert 'frameDuration="1/8s"' in Path("cut.fcpxml").read_text()
+    assert 'frameDuration="1s"' in Path("cut.fcpxml").read_text()
     assert run("export", results, "--report", "page.html", "--clips", "clips", "--exact-clips") == 0
     assert [answer["query"] for answer in page()["films"][0]["answers"]] == ["green", "blue"]
     assert len(list(Path("clips").glob("*.mp4"))) == 2
