@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ def _started(path: str, stack: ExitStack) -> Any:
             # Playwright raises plain exceptions where its driver is lost.
             if attempt + 1 == _ATTEMPTS or patience.is_alive():
                 raise
+            with suppress(Exception):
+                stack.close()
         finally:
             patience.cancel()
     raise AssertionError("unreachable")
