@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -111,10 +111,8 @@ def leave_with(
                 sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - a program's last line of defence
         code = _explain(error, program, extra, stopped)
-        try:
-            sys.stdout.flush()
-        except (OSError, ValueError, AttributeError):
-            _silence_stdout()
+        _settle(sys.stdout)
+    _settle(sys.stderr)
     raise SystemExit(code)
 
 
@@ -157,7 +155,7 @@ def _invoke(command: Any, program: str, words: list[str]) -> int:
 def _explain(error: BaseException, program: str, extra: str, stopped: str) -> int:
     """Print what ended the program, and give its exit code."""
     if isinstance(error, BrokenPipeError):
-        _silence_stdout()
+        _silence(sys.stdout)
         return PIPE_CLOSED
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         _print(program, stopped)
@@ -191,7 +189,7 @@ def _as_vtloc_error(error: BaseException, program: str, extra: str) -> VtlocErro
         if package and package not in _FIRST_PARTY:
             return MissingExtraError.for_package(package, extra=extra, purpose=program, cause=error)
     if isinstance(error, OSError) and error.filename is None and error.errno in _FAILED_WRITES:
-        _silence_stdout()
+        _silence(sys.stdout)
         return OutputError(f"cannot write the output: {error.strerror}")
     return None
 
@@ -244,10 +242,20 @@ def _ending_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _silence_stdout() -> None:
-    """Keep Python from complaining at exit about what it could not write."""
+def _settle(stream: TextIO | None) -> None:
+    """Write what waits in a stream, or drop it where it takes nothing."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except (OSError, ValueError):
+        _silence(stream)
+
+
+def _silence(stream: TextIO | None) -> None:
+    """Keep Python from complaining at exit, by code 120 too, about what it could not write."""
     with suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if stream is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _print(program: str, text: str) -> None:
