@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -62,4 +64,8 @@ def mcp(
         )
         service = Service(localizer, served, FeatureCache(), timeout=timeout, decoders=2)
         stack.callback(service.close)
+        # The protocol has standard output to itself while it runs, not once it has ended: what
+        # else is printed must not wait until then.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)
         create_server(service).run("stdio")
