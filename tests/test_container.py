@@ -1,4 +1,4 @@
-"""The image and the compose file name only what there is: files, extras, commands and options."""
+"""Every file, extra, command and option that the image and the compose file name exists."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -64,8 +64,11 @@ def mcp(
         )
         service = Service(localizer, served, FeatureCache(), timeout=timeout, decoders=2)
         stack.callback(service.close)
-        # The protocol has standard output to itself while it runs, not once it has ended: what
-        # else is printed must not wait until then.
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(line_buffering=True)
+        stack.callback(_divert_stdout)
         create_server(service).run("stdio")
+
+
+def _divert_stdout() -> None:
+    """Send to standard error what was printed during the protocol and still waits in a buffer."""
+    with suppress(OSError, ValueError):
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

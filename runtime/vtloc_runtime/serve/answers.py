@@ -1,4 +1,4 @@
-"""What the service answers, whoever asked."""
+"""The service's answers, for HTTP and for agents alike."""
 
 from __future__ import annotations
 

@@ -89,7 +89,9 @@ def test_standard_output_holds_the_protocol_alone(films: Path, shared_bundle: Pa
         "import os; from vtloc_runtime.cli import mcp\n"
         "from vtloc_runtime.serve.service import Service\n"
         "find = Service.find\n"
-        "def loud(*a, **k):\n    print('hello'); os.write(1, b'hello\\n'); return find(*a, **k)\n"
+        "def loud(*a, **k):\n"
+        "    print('hello', end=''); os.write(1, b'hello\\n')\n"
+        "    return find(*a, **k)\n"
         "Service.find = loud\n"
         "from vtloc_runtime.cli.main import main; main()"
     )

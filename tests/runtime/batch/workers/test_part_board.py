@@ -19,7 +19,7 @@ def test_alone_a_worker_does_all_parts_of_its_video_in_order() -> None:
     assert done == list(range(7))
 
 
-def test_every_part_is_done_once_whoever_helps() -> None:
+def test_every_part_is_done_once_by_any_worker() -> None:
     board = PartBoard(4)
     done: Counter[int] = Counter()
     lock = threading.Lock()

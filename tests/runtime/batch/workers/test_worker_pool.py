@@ -141,7 +141,7 @@ def test_a_stop_lets_what_is_in_flight_finish(in_order: bool) -> None:
     assert len(found) < 20
 
 
-def test_results_wait_for_whoever_takes_them() -> None:
+def test_results_wait_until_they_are_taken() -> None:
     begun: list[int] = []
 
     def work(task: int, _read: Read) -> int:

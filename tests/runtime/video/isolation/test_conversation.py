@@ -122,9 +122,7 @@ def test_the_deadline_counts_frames_and_not_chunks(take_over: Any, video: str) -
         assert len(list(decoder.read(video, OPTIONS, 64))) == 2
 
 
-def test_the_time_of_whoever_takes_the_frames_is_not_the_decoders(
-    take_over: Any, video: str
-) -> None:
+def test_time_that_the_receiver_takes_is_not_the_decoders(take_over: Any, video: str) -> None:
     def talk(decoder: HostileDecoder) -> None:
         for number in range(4):
             decoder.picture(number)
