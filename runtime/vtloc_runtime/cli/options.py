@@ -123,6 +123,41 @@ class BundleOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionOptions:
+    """What to look for, and how to print what is found."""
+
+    query: Annotated[
+        list[str] | None, typer.Option("--query", "-q", help="Sentence to find; repeatable.")
+    ] = None
+    rewrite: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rewrite",
+            metavar="SENTENCE",
+            help="Another wording of the one sentence; repeatable. Wordings are averaged.",
+        ),
+    ] = None
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--like",
+            metavar="PICTURE",
+            help="Find moments like this picture; with -q, those that fit the sentence as well. "
+            "Several pictures are averaged.",
+        ),
+    ] = None
+    moments: Annotated[
+        int,
+        typer.Option(
+            "--moments", "-k", min=1, help="Maximum number of moments per film and sentence."
+        ),
+    ] = 1
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines, even on a terminal.")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkOptions(BundleOptions):
     """How to run the bundle's networks."""
 

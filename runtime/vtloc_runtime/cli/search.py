@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from vtloc_runtime.cli.console.program import new_application
-from vtloc_runtime.cli.options import RunOptions, with_options
+from vtloc_runtime.cli.options import QuestionOptions, RunOptions, with_options
 from vtloc_runtime.cli.outputs import OutputOptions
 
 app = new_application()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchRequest:
+class SearchRequest(QuestionOptions):
     """What to search for, and what to return."""
 
     query: Annotated[
@@ -27,27 +27,7 @@ class SearchRequest:
             "brought up to date and nothing is searched.",
         ),
     ] = None
-    rewrite: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--rewrite",
-            metavar="SENTENCE",
-            help="Another wording of the one sentence; repeatable. Wordings are averaged.",
-        ),
-    ] = None
-    like: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--like",
-            metavar="PICTURE",
-            help="Search for moments like this picture; with -q, those that fit the sentence as "
-            "well. Several pictures are averaged.",
-        ),
-    ] = None
     top: Annotated[int, typer.Option(min=1, help="Maximum number of films per sentence.")] = 20
-    moments: Annotated[
-        int, typer.Option("--moments", "-k", min=1, help="Maximum number of moments per film.")
-    ] = 1
     min_score: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, help="Leave out moments with a lower score."),
@@ -55,9 +35,6 @@ class SearchRequest:
     found_only: Annotated[
         bool, typer.Option("--found-only", help="Leave out films without such a moment.")
     ] = False
-    json: Annotated[bool, typer.Option("--json", help="Print JSON lines, even on a terminal.")] = (
-        False
-    )
 
 
 @app.command(
