@@ -167,8 +167,8 @@ def score_checkpoint(
     from vtloc.features.sources import open_tokens
     from vtloc.model import load_checkpoint
     from vtloc.model.samples import StoredSamples
+    from vtloc.training.data import FeaturesConfig, open_all_frames
     from vtloc.training.device import training_device
-    from vtloc.training.experiment import FeaturesConfig, open_all_frames
 
     if not frames or tokens is None:
         raise UsageError("scoring a checkpoint needs features", remedy="Give --frames and --tokens")
