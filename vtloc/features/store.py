@@ -4,7 +4,8 @@
 
     STORE/
         frames.json                    which encoder, how wide, how many frames a second
-        frames/VIDEO.safetensors       features [T, Dv], times [T] float64; header: duration
+        frames/VIDEO.safetensors       features [T, Dv], times [T] and scenes [C] float64; header:
+                                       duration, step, period
         tokens.json                    which encoder, how wide
         tokens/00000.safetensors       [N, Dt] a sentence, by the SHA-256 of its text
 
@@ -25,13 +26,14 @@ from safetensors import SafetensorError, safe_open
 from vtloc.tensor_file import parse_tensors, read_whole, write_tensors, write_whole
 from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.errors import FeatureError
-from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, EvenSampling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from vtloc.annotations.examples import Example
 
@@ -161,7 +163,12 @@ class FrameStore:
             raise FeatureError("the header has no duration", where=place) from error
         if not (features.isfinite().all() and times.isfinite().all() and math.isfinite(duration)):
             raise FeatureError("the features or their times are not finite", where=place)
-        return EncodedVideo(features.float().numpy(), times.double().numpy(), duration)
+        return EncodedVideo(
+            features.float().numpy(),
+            times.double().numpy(),
+            duration,
+            sampling=_sampling(tensors.get("scenes"), header, place),
+        )
 
     def write(self, video: str, encoded: EncodedVideo, *, half: bool = False) -> None:
         """Store a video's features.
@@ -182,6 +189,9 @@ class FrameStore:
             "times": torch.from_numpy(encoded.times),
         }
         header = {"duration": repr(float(encoded.duration)), "encoder": self.encoder}
+        if (sampling := encoded.sampling) is not None:
+            tensors["scenes"] = torch.from_numpy(sampling.scenes)
+            header |= {"step": repr(float(sampling.step)), "period": repr(float(sampling.period))}
         write_tensors(self._file(video), tensors, header)
 
     def _file(self, video: str) -> Path:
@@ -296,6 +306,21 @@ class TokenStore:
                 self._shards.update(dict.fromkeys(file.keys(), shard))
         except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
             raise FeatureError(f"the file is damaged: {error}", where=shard) from error
+
+
+def _sampling(scenes: Tensor | None, header: Mapping[str, str], place: Path) -> EvenSampling | None:
+    """How a video was sampled; None where the file does not say, as older ones do not.
+
+    Raises:
+        FeatureError: It makes no sense.
+    """
+    if scenes is None:
+        return None
+    try:
+        step, period = float(header["step"]), float(header["period"])
+    except (KeyError, ValueError) as error:
+        raise FeatureError("the header does not say how it was sampled", where=place) from error
+    return EvenSampling(step, period, scenes.double().flatten().numpy())
 
 
 def _key(sentence: str) -> str:
