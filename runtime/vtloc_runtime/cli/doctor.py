@@ -11,7 +11,7 @@ from vtloc_runtime.cli.options import BundleOptions, with_options
 from vtloc_runtime.errors import BackendError, BundleError
 
 if TYPE_CHECKING:
-    from vtloc_runtime.cli.diagnosis import Diagnosis
+    from vtloc_runtime.cli.diagnosis.findings import Diagnosis
 
 app = new_application()
 
@@ -32,7 +32,7 @@ def doctor(
 
     Each backend runs the bundle once.
     """
-    from vtloc_runtime.cli.diagnosis import diagnose
+    from vtloc_runtime.cli.diagnosis.diagnosis import diagnose
 
     diagnosis = diagnose(options.bundle, digest=options.bundle_digest)
     if json:
