@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from vtloc.annotations.examples import Example
 from vtloc.features.sources import JoinedFrames, open_frames, open_tokens
-from vtloc.features.store import FramesEntry, FrameStore, TokensEntry, TokenStore
+from vtloc.features.store import FrameStore, TokenStore
+from vtloc.features.store_description import FramesEntry, TokensEntry
 from vtloc.model.samples import Sample, StoredSamples, batches, collate, frame_span
 from vtloc_runtime.errors import FeatureError
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, EvenSampling
