@@ -33,7 +33,8 @@ class SearchRequest(QuestionOptions):
         typer.Option(min=0.0, max=1.0, help="Leave out moments with a lower score."),
     ] = 0.0
     found_only: Annotated[
-        bool, typer.Option("--found-only", help="Leave out films without such a moment.")
+        bool,
+        typer.Option("--found-only", help="Leave out films that do not show what is asked for."),
     ] = False
 
 

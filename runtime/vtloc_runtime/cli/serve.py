@@ -39,13 +39,12 @@ class ServeOptions:
         list[str] | None,
         typer.Option(
             "--name",
-            help="A host name by which the service may be called, beside the address and "
-            "localhost; repeatable.",
+            help="A host name that requests may use, beside the address and localhost; repeatable.",
         ),
     ] = None
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Requests worked on at once. Default: one per processor."),
+        typer.Option(min=1, help="Requests processed at once. Default: one per processor."),
     ] = None
     waiting: Annotated[
         int, typer.Option(min=0, help="Requests that may wait; more are answered 503.")
@@ -53,7 +52,7 @@ class ServeOptions:
     timeout: Annotated[
         float, typer.Option(min=1.0, help="Maximum time to answer a request, seconds.")
     ] = 300.0
-    uploads: Annotated[bool, typer.Option("--uploads/--no-uploads", help="Take uploads.")] = True
+    uploads: Annotated[bool, typer.Option("--uploads/--no-uploads", help="Accept uploads.")] = True
     upload_size: Annotated[
         float, typer.Option(min=0.001, help="Maximum size of an upload, MiB.")
     ] = 2048.0
