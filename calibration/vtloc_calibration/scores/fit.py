@@ -43,7 +43,7 @@ _UNPENALIZED = 1e9
 
 
 def probabilities(raw: ArrayLike, calibration: ScoreCalibration) -> FloatArray:
-    """The probabilities of many raw scores, as `span_times.calibrate` gives each.
+    """The probabilities of many raw scores, as `score_calibration.calibrate` gives each.
 
     Args:
         raw: ``[n]``, 0 to 1.
