@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vtloc_runtime.cli.console.option_groups import with_options
 from vtloc_runtime.cli.console.program import new_application
-from vtloc_runtime.cli.options import BundleOptions, with_options
+from vtloc_runtime.cli.options import BundleOptions
 from vtloc_runtime.errors import BackendError, BundleError
 
 if TYPE_CHECKING:

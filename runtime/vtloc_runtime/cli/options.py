@@ -1,19 +1,13 @@
-"""The options that several commands share, each listed once, and what they open.
-
-A command takes a group of options as one parameter: a frozen dataclass whose fields are the
-options. `with_options` shows typer one option for each field.
-"""
+"""The options that several commands share, each listed once, and what they open."""
 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from functools import wraps
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -34,48 +28,9 @@ if TYPE_CHECKING:
 
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
-_Result = TypeVar("_Result")
 
 _GIBIBYTE = 2**30
 _LIMITS = DecoderLimits()
-
-
-def with_options(command: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Let a command take dataclasses of options.
-
-    Args:
-        command: A function whose parameters are typer's, or dataclasses whose fields are.
-    """
-    parameters: list[inspect.Parameter] = []
-    groups: dict[str, Any] = {}
-    for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        group = parameter.annotation
-        if not is_dataclass(group):
-            parameters.append(parameter)
-            continue
-        groups[parameter.name] = group
-        hints = get_type_hints(group, include_extras=True)
-        parameters += (
-            parameter.replace(
-                name=field.name,
-                kind=inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=hints[field.name],
-            )
-            for field in fields(group)
-        )
-
-    @wraps(command)
-    def call(**values: Any) -> _Result:
-        for name, group in groups.items():
-            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
-        return command(**values)
-
-    # The signature that typer reads.
-    vars(call)["__signature__"] = inspect.Signature(parameters)
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    del vars(call)["__wrapped__"]
-    return call
 
 
 def _bundle_folder(path: Path | None) -> Path | None:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from vtloc_runtime.cli.console.option_groups import with_options
 from vtloc_runtime.cli.console.program import new_application
-from vtloc_runtime.cli.options import QuestionOptions, RunOptions, with_options
+from vtloc_runtime.cli.options import QuestionOptions, RunOptions
 from vtloc_runtime.cli.outputs import OutputOptions
 
 app = new_application()

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vtloc_runtime.bundle.user_folder import bundle_for
+from vtloc_runtime.cli.console.option_groups import with_options
 from vtloc_runtime.cli.console.program import new_application
 from vtloc_runtime.cli.console.terminal import print_note
-from vtloc_runtime.cli.options import NetworkOptions, with_options
+from vtloc_runtime.cli.options import NetworkOptions
 from vtloc_runtime.errors import MissingExtraError
 from vtloc_runtime.system.cache_folder import DEFAULT_CACHE_BYTES
 from vtloc_runtime.system.processors import available_processors
