@@ -126,15 +126,21 @@ def open_data(
     if data.minimum_seconds > 0:
         examples, report = filter_examples(examples, minimum_seconds=data.minimum_seconds)
         notes.append(f"{learnt.title}: {report}")
-    train_samples = StoredSamples(examples, frames, tokens, seed=seed)
-    validation = StoredSamples(judged.examples, frames, tokens)
+    train, without_train = with_features(
+        StoredSamples(examples, frames, tokens, seed=seed),
+        learnt.title,
+        skip_missing=data.skip_missing,
+    )
+    validation, without_validation = with_features(
+        StoredSamples(judged.examples, frames, tokens), judged.title, skip_missing=data.skip_missing
+    )
     return TrainingData(
         frames,
         tokens,
-        _with_features(train_samples, learnt, notes, skip_missing=data.skip_missing),
-        _with_features(validation, judged, notes, skip_missing=data.skip_missing),
+        train,
+        validation,
         judged,
-        tuple(notes),
+        (*notes, *without_train, *without_validation),
     )
 
 
@@ -159,17 +165,27 @@ def open_all_frames(sources: tuple[FeaturesConfig, ...]) -> FrameSource:
     return opened[0] if len(opened) == 1 else JoinedFrames(opened)
 
 
-def _with_features(
-    samples: StoredSamples, split: Split, notes: list[str], *, skip_missing: bool
-) -> StoredSamples:
+def with_features(
+    samples: StoredSamples, title: str, *, skip_missing: bool
+) -> tuple[StoredSamples, tuple[str, ...]]:
+    """The samples whose features are stored, and a note for people if others are left out.
+
+    Args:
+        samples: All samples.
+        title: Name of their split.
+        skip_missing: Whether samples without features are left out, or an error.
+
+    Raises:
+        FeatureError: Features are missing, or none are there.
+    """
     missing = samples.missing()
     if not missing:
-        return samples
-    note = f"{split.title}: {len(missing)} of {len(samples)} queries have no features"
+        return samples, ()
+    note = f"{title}: {len(missing)} of {len(samples)} queries have no features"
     if not skip_missing or len(missing) == len(samples):
         raise FeatureError(
             f"{note}, the first is {missing[0].id} in {missing[0].video}",
-            remedy="Extract them with vtloc features, or leave such queries out by skip_missing",
+            remedy="Extract them with vtloc features, or leave such queries out: --skip-missing, "
+            "or skip_missing in the configuration",
         )
-    notes.append(f"{note} and are left out")
-    return samples.without(missing)
+    return samples.without(missing), (f"{note} and are left out",)
