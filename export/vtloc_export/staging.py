@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from vtloc_runtime.bundle.digest import ENGINES_FOLDER
 from vtloc_runtime.bundle.engine_file import LOG_SUFFIX, SIDECAR_SUFFIX, Engine
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME, Manifest
 from vtloc_runtime.errors import EngineError, OutputError
+from vtloc_runtime.system.text import first_line
 
 
 def check_place(out: Path, *, overwrite: bool) -> None:
@@ -59,10 +61,11 @@ def staged_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
     check_place(out, overwrite=overwrite)
     place = out.resolve()
     staging = place.with_name(f".{place.name}.{os.getpid()}.part")
+    made = [folder for folder in place.parents if not folder.exists()]
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        staging.mkdir()
+        staging.mkdir(parents=True)
     except OSError as error:
+        _remove_empty(made)
         raise OutputError(f"cannot write there: {error.strerror}", where=out) from error
     try:
         yield staging
@@ -70,9 +73,18 @@ def staged_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
             _keep_engines(place, staging)
         _move(staging, place)
     except OSError as error:
-        raise OutputError(f"cannot write the bundle: {error.strerror}", where=out) from error
+        reason = error.strerror or first_line(error)
+        raise OutputError(f"cannot write the bundle: {reason}", where=out) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        _remove_empty(made)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders that nothing was put into, the deepest first."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _is_manifest(path: Path) -> bool:
