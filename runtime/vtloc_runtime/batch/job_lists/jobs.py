@@ -112,7 +112,7 @@ def read_jobs(
         rewrites: Other wordings of the one sentence.
         like: Pictures that ask with each of these sentences, or alone.
         videos: Folder with the videos of a benchmark's annotations.
-        notice: Called with a line about files that were skipped.
+        notice: Called with a line about what was skipped.
         names: What to make ids of, where a video's path says nothing.
 
     A subfolder that cannot be read becomes a job that fails.
@@ -163,7 +163,7 @@ def read_videos(
     Args:
         inputs: As for ``read_jobs``; sentences in lists are ignored.
         videos: Folder with the videos of a benchmark's annotations.
-        notice: Called with a line about files that were skipped.
+        notice: Called with a line about what was skipped.
 
     Raises:
         JobError: A list cannot be read, or names no video.
@@ -290,7 +290,7 @@ def _lines(
         elif os.path.isdir(item):
             yield from _folder(item, notice)
         elif _is_list(item):
-            yield from read_list(Path(item), videos=videos)
+            yield from read_list(Path(item), videos=videos, notice=notice)
         elif not os.path.lexists(item) and glob.has_magic(item):
             yield from _pattern(item)
         else:

@@ -29,6 +29,7 @@ from vtloc_runtime.system.cache_folder import (
     FOLDER_VARIABLE,
     default_folder,
 )
+from vtloc_runtime.system.input_file import read_input
 from vtloc_runtime.system.untrusted_json import decode_json
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class FeatureCache:
         """
         path = self._path(key)
         try:
-            encoded = decode_entry(path.read_bytes(), key)
+            encoded = decode_entry(read_input(path), key)
         except (OSError, MemoryError):
             return None
         except (VtlocError, ValueError, TypeError):
@@ -190,7 +191,7 @@ class FeatureCache:
         """The name of a file's content, where a note of its present state has it."""
         note = self._note_path(path)
         try:
-            content = note.read_bytes()[:_LARGEST_NOTE]
+            content = read_input(note, limit=_LARGEST_NOTE)
             known = decode_json(content, _Note, fail=OutputError)
         except (OSError, VtlocError):
             return None
