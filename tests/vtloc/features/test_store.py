@@ -209,7 +209,8 @@ def test_a_moment_becomes_its_frames(
 
 
 @given(
-    st.integers(1, 60),
+    # Not the first frame or the second: the first begins with the video, not half a step earlier.
+    st.integers(2, 60),
     st.integers(1, 60),
     st.floats(0.1, 0.9),
     st.sampled_from([0.5, 1.0, 4.0]),
