@@ -39,8 +39,8 @@ def check_names(**names: object) -> None:
         UsageError: One is something else; the message names it.
     """
     for option, text in names.items():
-        if text is not None:
-            check_text(text, option)
+        if text is not None and not check_text(text, option):
+            raise UsageError(f"{option} is empty")
 
 
 def check_moments(moments: object) -> int:
