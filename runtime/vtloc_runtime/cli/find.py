@@ -11,6 +11,7 @@ import typer
 from vtloc_runtime.cli.console.program import VersionOption, new_application
 from vtloc_runtime.cli.options import RunOptions, with_options
 from vtloc_runtime.cli.outputs import OutputOptions
+from vtloc_runtime.localize.limits import MOST_MOMENTS
 
 _EPILOG = """
 Other commands: vtloc-run search (search a library of videos), vtloc-run serve (a page and an HTTP
@@ -56,7 +57,14 @@ class FindOptions:
         ),
     ] = None
     moments: Annotated[
-        int, typer.Option("--moments", "-k", min=1, help="Maximum number of moments per sentence.")
+        int,
+        typer.Option(
+            "--moments",
+            "-k",
+            min=1,
+            max=MOST_MOMENTS,
+            help="Maximum number of moments per sentence.",
+        ),
     ] = 1
     out: Annotated[
         Path | None,

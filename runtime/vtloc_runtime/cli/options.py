@@ -23,8 +23,10 @@ from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.cli.console.terminal import print_note
 from vtloc_runtime.errors import BundleError, OutputError
 from vtloc_runtime.localize.encoding.frame_dedup import DEFAULT_REUSE
+from vtloc_runtime.localize.limits import LARGEST_BATCH, MOST_THREADS
 from vtloc_runtime.system.cache_folder import DEFAULT_CACHE_BYTES, FOLDER_VARIABLE
-from vtloc_runtime.video.isolation.limits import DecoderLimits
+from vtloc_runtime.system.processors import MOST_WORKERS
+from vtloc_runtime.video.isolation.limits import LONGEST, DecoderLimits
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.run import LocalRun, Progress, VideoWork
@@ -37,6 +39,8 @@ _Answer = TypeVar("_Answer")
 _Result = TypeVar("_Result")
 
 _GIBIBYTE = 2**30
+MOST_GIBIBYTES = 1e6
+"""Largest size of a cache, or of a process, that can be asked for."""
 _LIMITS = DecoderLimits()
 
 
@@ -136,7 +140,8 @@ class NetworkOptions(BundleOptions):
         typer.Option(help="fp32, fp16, int8 or compact. Default: the best for the device."),
     ] = None
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads for one run of a network.")
+        int | None,
+        typer.Option(min=1, max=MOST_THREADS, help="CPU threads for one run of a network."),
     ] = None
 
 
@@ -145,7 +150,8 @@ class RunOptions(NetworkOptions):
     """How to process many videos."""
 
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Maximum number of frames encoded together.")
+        int | None,
+        typer.Option(min=1, max=LARGEST_BATCH, help="Maximum number of frames encoded together."),
     ] = None
     fps: Annotated[
         float | None,
@@ -156,7 +162,11 @@ class RunOptions(NetworkOptions):
     ] = None
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Videos processed in parallel. Default: one per processor."),
+        typer.Option(
+            min=1,
+            max=MOST_WORKERS,
+            help="Videos processed in parallel. Default: one per processor.",
+        ),
     ] = None
     reuse: Annotated[
         float,
@@ -171,7 +181,8 @@ class RunOptions(NetworkOptions):
         bool, typer.Option("--exact", help="Share features among identical frames only.")
     ] = False
     cache_size: Annotated[
-        float, typer.Option(min=0.0, help="Maximum size of the feature cache, GiB.")
+        float,
+        typer.Option(min=0.0, max=MOST_GIBIBYTES, help="Maximum size of the feature cache, GiB."),
     ] = DEFAULT_CACHE_BYTES / _GIBIBYTE
     decoder: Annotated[
         str,
@@ -183,18 +194,33 @@ class RunOptions(NetworkOptions):
     ] = "cpu"
     decoder_memory: Annotated[
         float,
-        typer.Option(min=0.0, help="Memory limit for decoding one video, GiB; 0 is unlimited."),
+        typer.Option(
+            min=0.0,
+            max=MOST_GIBIBYTES,
+            help="Memory limit for decoding one video, GiB; 0 is unlimited.",
+        ),
     ] = _LIMITS.memory / _GIBIBYTE
     decoder_timeout: Annotated[
-        float, typer.Option(min=0.1, help="Maximum time to wait for a video's next frame, seconds.")
+        float,
+        typer.Option(
+            min=0.1, max=LONGEST, help="Maximum time to wait for a video's next frame, seconds."
+        ),
     ] = _LIMITS.timeout
     video_timeout: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Maximum time to read one video, seconds. Default: unlimited."),
+        typer.Option(
+            min=0.1,
+            max=LONGEST,
+            help="Maximum time to read one video, seconds. Default: unlimited.",
+        ),
     ] = _LIMITS.video_timeout
     max_duration: Annotated[
         float | None,
-        typer.Option(min=0.001, help="Refuse videos longer than this, seconds. Default: 24 hours."),
+        typer.Option(
+            min=0.001,
+            max=LONGEST,
+            help="Refuse videos longer than this, seconds. Default: 24 hours.",
+        ),
     ] = _LIMITS.max_duration
     require_sandbox: Annotated[
         bool,

@@ -10,8 +10,11 @@ import typer
 from vtloc_runtime.cli.console.program import new_application
 from vtloc_runtime.cli.options import RunOptions, with_options
 from vtloc_runtime.cli.outputs import OutputOptions
+from vtloc_runtime.localize.limits import MOST_MOMENTS
 
 app = new_application()
+
+_MOST_FILMS = 10**6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +47,14 @@ class SearchRequest:
             "well. Several pictures are averaged.",
         ),
     ] = None
-    top: Annotated[int, typer.Option(min=1, help="Maximum number of films per sentence.")] = 20
+    top: Annotated[
+        int, typer.Option(min=1, max=_MOST_FILMS, help="Maximum number of films per sentence.")
+    ] = 20
     moments: Annotated[
-        int, typer.Option("--moments", "-k", min=1, help="Maximum number of moments per film.")
+        int,
+        typer.Option(
+            "--moments", "-k", min=1, max=MOST_MOMENTS, help="Maximum number of moments per film."
+        ),
     ] = 1
     min_score: Annotated[
         float,

@@ -25,16 +25,13 @@ from vtloc_runtime.batch.workers.worker_decoders import (
 )
 from vtloc_runtime.localize.encoding.parted_encoding import SharedRead
 from vtloc_runtime.system.arguments import check_kind, check_text, check_whole
-from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.system.processors import MOST_WORKERS, available_processors
 from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits
 
 if TYPE_CHECKING:
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
-
-MOST_WORKERS = 1024
-"""Workers that a run may have; each takes a thread and a decoder process."""
 
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")

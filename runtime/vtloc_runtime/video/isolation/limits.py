@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from vtloc_runtime.video import VideoOptions
 
 _MOST_MEMORY = 2**60
-_SHORTEST, _LONGEST = 0.001, 1e9
+_SHORTEST = 0.001
+LONGEST = 1e9
+"""Seconds of a limit at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,10 @@ class DecoderLimits:
 
     def __post_init__(self) -> None:
         check_whole(self.memory, "memory", least=0, most=_MOST_MEMORY)
-        check_real(self.timeout, "timeout", least=_SHORTEST, most=_LONGEST)
+        check_real(self.timeout, "timeout", least=_SHORTEST, most=LONGEST)
         for name in ("video_timeout", "max_duration"):
             if (value := getattr(self, name)) is not None:
-                check_real(value, name, least=_SHORTEST, most=_LONGEST)
+                check_real(value, name, least=_SHORTEST, most=LONGEST)
 
     def narrow(self, options: VideoOptions) -> VideoOptions:
         """Apply these limits to a video's options."""
