@@ -29,11 +29,7 @@ def open_input(path: str | Path) -> io.BufferedReader:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        mode = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(mode) and not (stat.S_ISFIFO(mode) and _is_open_already(path)):
-            raise OSError(errno.EINVAL, "It is a named pipe or a device, not a file")
+        _check_mode(os.fstat(descriptor).st_mode, path)
         os.set_blocking(descriptor, True)
         return os.fdopen(descriptor, "rb")
     except BaseException:
@@ -65,10 +61,14 @@ def read_input(path: str | Path, *, limit: int | None = None) -> bytes:
     return bytes(content)
 
 
+def _check_mode(mode: int, path: str | Path) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    # A pipe that is open already has no name of its own, but only that of a descriptor.
+    piped = stat.S_ISFIFO(mode) and os.path.realpath(path).startswith("/proc/")
+    if not (stat.S_ISREG(mode) or piped):
+        raise OSError(errno.EINVAL, "It is a named pipe or a device, not a file")
+
+
 def _too_large(limit: int) -> OSError:
     return OSError(errno.EFBIG, f"It has more than {limit} bytes")
-
-
-def _is_open_already(path: str | Path) -> bool:
-    """Whether a pipe has no name of its own, but only that of a descriptor."""
-    return os.path.realpath(path).startswith("/proc/")

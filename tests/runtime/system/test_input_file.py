@@ -25,10 +25,10 @@ def test_named_pipes_devices_and_folders_are_refused_at_once(tmp_path: Path) -> 
     link = tmp_path / "link.txt"
     link.symlink_to("/dev/zero")
     for path in (pipe, link, Path("/dev/zero"), tmp_path):
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(list(Path("/proc/self/fd").iterdir()))
         with pytest.raises(OSError, match=r"named pipe or a device|directory"):
             read_input(path)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_pipe_that_is_open_is_read_to_its_end() -> None:

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from vtloc_runtime.errors import OutputError, VtlocError
+from vtloc_runtime.errors import OutputError, UsageError, VtlocError
 from vtloc_runtime.localize.encoding.feature_file import VERSION, decode_entry, encode_entry
 from vtloc_runtime.localize.encoding.file_identity import Content, FileState, identify
+from vtloc_runtime.system.arguments import check_real, check_whole
 from vtloc_runtime.system.atomic_write import atomic_write
 from vtloc_runtime.system.cache_folder import (
     DEFAULT_CACHE_BYTES,
@@ -41,6 +42,7 @@ DEFAULT_TIMEOUT = 30.0
 _SUFFIX = ".safetensors"
 _NOTES = "notes"
 _LARGEST_NOTE = 4096
+_LARGEST_BOUND = 2**62
 # A file written in the same moment as it is read may change without a sign of it.
 _SETTLED = 2 * 10**9
 _ABANDONED = 3600.0
@@ -57,6 +59,7 @@ class FeatureCache:
         timeout: Seconds that the storage of a video may take for one answer.
 
     Raises:
+        UsageError: An argument is of another type, or out of range.
         OutputError: The folder cannot be made or written.
     """
 
@@ -67,6 +70,10 @@ class FeatureCache:
         bound: int = DEFAULT_CACHE_BYTES,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
+        if folder is not None and not isinstance(folder, str | os.PathLike):
+            raise UsageError(f"folder is {folder!r:.60}; it must be a path")
+        check_whole(bound, "bound", least=0, most=_LARGEST_BOUND)
+        check_real(timeout, "timeout", least=0.001, most=1e9)
         self.folder = Path(folder) if folder is not None else default_folder()
         self.bound = bound
         self.timeout = timeout
