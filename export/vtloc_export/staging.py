@@ -26,8 +26,11 @@ def check_place(out: Path, *, overwrite: bool) -> None:
     Raises:
         OutputError: Something else is there, or a bundle that is not to be replaced.
     """
-    if not out.exists():
-        return
+    try:
+        if not out.exists():
+            return
+    except OSError as error:
+        raise _unwritable(out, error) from error
     if not out.is_dir() or (any(out.iterdir()) and not _is_manifest(out / MANIFEST_NAME)):
         raise OutputError(
             "this exists and is not a bundle, so it is not replaced",
@@ -59,14 +62,15 @@ def staged_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
         OutputError: The place cannot be written to.
     """
     check_place(out, overwrite=overwrite)
-    place = out.resolve()
-    staging = place.with_name(f".{place.name}.{os.getpid()}.part")
-    made = [folder for folder in place.parents if not folder.exists()]
+    made: list[Path] = []
     try:
+        place = out.resolve()
+        staging = place.with_name(f".{place.name}.{os.getpid()}.part")
+        made = [folder for folder in place.parents if not folder.exists()]
         staging.mkdir(parents=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
         _remove_empty(made)
-        raise OutputError(f"cannot write there: {error.strerror}", where=out) from error
+        raise _unwritable(out, error) from error
     try:
         yield staging
         if (place / ENGINES_FOLDER).is_dir() and (staging / MANIFEST_NAME).is_file():
@@ -78,6 +82,13 @@ def staged_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         _remove_empty(made)
+
+
+def _unwritable(out: Path, error: OSError | RuntimeError) -> OutputError:
+    reason = error.strerror if isinstance(error, OSError) else first_line(error)
+    return OutputError(
+        f"cannot write there: {reason}", where=out, remedy="Choose another place with --out"
+    )
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:

@@ -106,13 +106,16 @@ def test_an_empty_folder_will_do(tmp_path):
     assert (out / "file").is_file()
 
 
-def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path):
+@pytest.mark.parametrize("place", ["file/bundle", "n" * 300, "n" * 250, "loop", "loop/bundle"])
+def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path, place):
     (tmp_path / "file").write_text("in the way")
+    (tmp_path / "loop").symlink_to("loop")
     with (
         pytest.raises(OutputError, match="cannot write there"),
-        staged_bundle(tmp_path / "file" / "bundle", overwrite=False),
+        staged_bundle(tmp_path / place, overwrite=False),
     ):
         pass
+    assert {one.name for one in tmp_path.iterdir()} == {"file", "loop"}
 
 
 def test_engines_of_networks_that_did_not_change_are_kept(tmp_path):
