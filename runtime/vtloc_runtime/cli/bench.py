@@ -38,12 +38,13 @@ def bench(
         str,
         typer.Option(help="Video lengths for the localizer, in frames, separated by commas."),
     ] = "64,256",
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens of a sentence.")] = 16,
+    tokens: Annotated[int, typer.Option(min=1, max=4096, help="Tokens of a sentence.")] = 16,
     callers: Annotated[
-        int, typer.Option(min=1, help="Threads that call the networks at the same time.")
+        int, typer.Option(min=1, max=1024, help="Threads that call the networks at the same time.")
     ] = 1,
     seconds: Annotated[
-        float, typer.Option(min=0.01, help="How long to repeat each measurement, seconds.")
+        float,
+        typer.Option(min=0.01, max=3600.0, help="How long to repeat each measurement, seconds."),
     ] = 2.0,
     video: Annotated[
         Path | None, typer.Option(help="Video to use. Default: one is made, 720p.")

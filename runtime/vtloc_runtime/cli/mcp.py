@@ -16,6 +16,7 @@ from vtloc_runtime.cli.console.program import new_application
 from vtloc_runtime.cli.options import NetworkOptions
 from vtloc_runtime.errors import MissingExtraError
 from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.video.isolation.limits import LONGEST
 
 app = new_application()
 
@@ -29,7 +30,7 @@ def mcp(
     folders: Annotated[list[Path], typer.Argument(help="Folders of videos.")],
     *,
     timeout: Annotated[
-        float, typer.Option(min=1.0, help="Maximum time to read one video, seconds.")
+        float, typer.Option(min=1.0, max=LONGEST, help="Maximum time to read one video, seconds.")
     ] = 300.0,
     network: NetworkOptions,
 ) -> None:

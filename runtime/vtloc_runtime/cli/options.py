@@ -17,8 +17,10 @@ from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.cli.console.terminal import print_note
 from vtloc_runtime.errors import BundleError, OutputError
 from vtloc_runtime.localize.encoding.frame_dedup import DEFAULT_REUSE
+from vtloc_runtime.localize.limits import LARGEST_BATCH, MOST_MOMENTS, MOST_THREADS
 from vtloc_runtime.system.cache_folder import DEFAULT_CACHE_BYTES, FOLDER_VARIABLE
-from vtloc_runtime.video.isolation.limits import DecoderLimits
+from vtloc_runtime.system.processors import MOST_WORKERS
+from vtloc_runtime.video.isolation.limits import LONGEST, DecoderLimits
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.run import LocalRun, Progress, VideoWork
@@ -30,6 +32,8 @@ _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
 
 _GIBIBYTE = 2**30
+MOST_GIBIBYTES = 1e6
+"""Largest size of a cache, or of a process, that can be asked for."""
 _LIMITS = DecoderLimits()
 
 
@@ -104,7 +108,11 @@ class QuestionOptions:
     moments: Annotated[
         int,
         typer.Option(
-            "--moments", "-k", min=1, help="Maximum number of moments per film and sentence."
+            "--moments",
+            "-k",
+            min=1,
+            max=MOST_MOMENTS,
+            help="Maximum number of moments per film and sentence.",
         ),
     ] = 1
     json: Annotated[bool, typer.Option("--json", help="Print JSON lines, even on a terminal.")] = (
@@ -126,7 +134,8 @@ class NetworkOptions(BundleOptions):
         typer.Option(help="fp32, fp16, int8 or compact. Default: the best for the device."),
     ] = None
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads for one run of a network.")
+        int | None,
+        typer.Option(min=1, max=MOST_THREADS, help="CPU threads for one run of a network."),
     ] = None
 
 
@@ -135,7 +144,8 @@ class RunOptions(NetworkOptions):
     """How to process many videos."""
 
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Maximum number of frames encoded together.")
+        int | None,
+        typer.Option(min=1, max=LARGEST_BATCH, help="Maximum number of frames encoded together."),
     ] = None
     fps: Annotated[
         float | None,
@@ -146,7 +156,11 @@ class RunOptions(NetworkOptions):
     ] = None
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Videos processed in parallel. Default: one per processor."),
+        typer.Option(
+            min=1,
+            max=MOST_WORKERS,
+            help="Videos processed in parallel. Default: one per processor.",
+        ),
     ] = None
     reuse: Annotated[
         float,
@@ -161,7 +175,8 @@ class RunOptions(NetworkOptions):
         bool, typer.Option("--exact", help="Share features among identical frames only.")
     ] = False
     cache_size: Annotated[
-        float, typer.Option(min=0.0, help="Maximum size of the feature cache, GiB.")
+        float,
+        typer.Option(min=0.0, max=MOST_GIBIBYTES, help="Maximum size of the feature cache, GiB."),
     ] = DEFAULT_CACHE_BYTES / _GIBIBYTE
     decoder: Annotated[
         str,
@@ -173,18 +188,33 @@ class RunOptions(NetworkOptions):
     ] = "cpu"
     decoder_memory: Annotated[
         float,
-        typer.Option(min=0.0, help="Memory limit for decoding one video, GiB; 0 is unlimited."),
+        typer.Option(
+            min=0.0,
+            max=MOST_GIBIBYTES,
+            help="Memory limit for decoding one video, GiB; 0 is unlimited.",
+        ),
     ] = _LIMITS.memory / _GIBIBYTE
     decoder_timeout: Annotated[
-        float, typer.Option(min=0.1, help="Maximum time to wait for a video's next frame, seconds.")
+        float,
+        typer.Option(
+            min=0.1, max=LONGEST, help="Maximum time to wait for a video's next frame, seconds."
+        ),
     ] = _LIMITS.timeout
     video_timeout: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Maximum time to read one video, seconds. Default: unlimited."),
+        typer.Option(
+            min=0.1,
+            max=LONGEST,
+            help="Maximum time to read one video, seconds. Default: unlimited.",
+        ),
     ] = _LIMITS.video_timeout
     max_duration: Annotated[
         float | None,
-        typer.Option(min=0.001, help="Refuse videos longer than this, seconds. Default: 24 hours."),
+        typer.Option(
+            min=0.001,
+            max=LONGEST,
+            help="Refuse videos longer than this, seconds. Default: 24 hours.",
+        ),
     ] = _LIMITS.max_duration
     require_sandbox: Annotated[
         bool,

@@ -14,6 +14,8 @@ from vtloc_runtime.cli.outputs import OutputOptions
 
 app = new_application()
 
+_MOST_FILMS = 10**6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRequest(QuestionOptions):
@@ -28,7 +30,9 @@ class SearchRequest(QuestionOptions):
             "brought up to date and nothing is searched.",
         ),
     ] = None
-    top: Annotated[int, typer.Option(min=1, help="Maximum number of films per sentence.")] = 20
+    top: Annotated[
+        int, typer.Option(min=1, max=_MOST_FILMS, help="Maximum number of films per sentence.")
+    ] = 20
     min_score: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, help="Leave out moments with a lower score."),

@@ -99,15 +99,16 @@ def _open_location(location: str, options: VideoOptions, timeout: float) -> IO[b
             if time.monotonic() > deadline:
                 raise cannot_open(location, error) from None
             time.sleep(_LOOK)
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # ValueError: characters that no file's name has.
             raise cannot_open(location, error) from error
-    file = os.fdopen(descriptor, "rb", buffering=0)
     try:
+        # Before it becomes a file, which a folder's descriptor cannot.
         check_regular(os.fstat(descriptor).st_mode, location)
     except VideoError:
-        file.close()
+        os.close(descriptor)
         raise
-    return file
+    return os.fdopen(descriptor, "rb", buffering=0)
 
 
 def _open_object(source: Any, options: VideoOptions) -> tuple[str, IO[bytes]]:
