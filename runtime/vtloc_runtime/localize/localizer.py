@@ -35,6 +35,7 @@ from vtloc_runtime.localize.spans.windowed_logits import SENTENCES_AT_ONCE
 from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.load import Placement, open_networks
 from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
+from vtloc_runtime.system.arguments import check_callable, check_kind
 from vtloc_runtime.system.closing import Closing
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 
@@ -181,13 +182,18 @@ class Localizer(Closing):
         check_names(
             backend=backend, device=device, precision=precision, decoding=decoding, decoder=decoder
         )
+        if observer is not None:
+            check_callable(observer, "observer")
         if decoder != "cpu":
             from vtloc_runtime.video.decoders.choice import require_decoder
 
             require_decoder(decoder)
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         # What was pinned already may have been made from the bundle with that digest.
-        if digest := digest or (None if opened.pinned else os.environ.get(DIGEST_VARIABLE)):
+        if digest is None and not opened.pinned:
+            digest = os.environ.get(DIGEST_VARIABLE) or None
+        # An empty one is a mistake, such as a variable that was not set, and pins nothing.
+        if digest is not None:
             opened = opened.require(digest)
         opened = bundle_for(opened, backend).sampled_at(fps)
         placement = Placement.choose(opened, backend=backend, device=device, precision=precision)
@@ -278,6 +284,10 @@ class Localizer(Closing):
         Raises:
             VideoError: The video cannot be read, shows nothing, or takes too long.
         """
+        if progress is not None:
+            check_callable(progress, "progress")
+        if known is not None:
+            check_kind(known, EncodedVideo, "known")
         if known is not None and known.seen is not None:
             return QuickEncoder(self._videos, source, options, read).complete(known)
         return self._videos.encode(source, options, progress=progress, timeout=timeout, read=read)
@@ -359,7 +369,7 @@ class Localizer(Closing):
             curve: Whether to say, too, how close each frame is to the sentence.
             fine: Whether to look again around the ends, as :meth:`refine` does; not for a video
                 that is encoded already.
-            read: Where pictures are decoded; in this process by default.
+            read: Where the video and pictures are decoded; in this process by default.
 
         Returns:
             One answer for one question, a list in the same order for several.
@@ -388,9 +398,9 @@ class Localizer(Closing):
         if isinstance(video, EncodedVideo):
             encoded = video
         elif quick:
-            encoded = self.encode_quickly(video, asked, moments=moments)
+            encoded = self.encode_quickly(video, asked, moments=moments, read=read)
         else:
-            encoded = self.encode_video(video)
+            encoded = self.encode_video(video, read=read)
         self._check_features(encoded)
         began = time.perf_counter()
         unique = list({question.key: question for question in questions}.values())
@@ -408,7 +418,7 @@ class Localizer(Closing):
             for question in questions
         ]
         if fine:
-            given = self._refine(video, encoded, given, questions)
+            given = self._refine(video, encoded, given, questions, read=read)
         return given[0] if alone else given
 
     def refine(
