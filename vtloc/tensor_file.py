@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 
 from vtloc_runtime.errors import OutputError, VtlocError
 from vtloc_runtime.system.atomic_write import atomic_write
+from vtloc_runtime.system.input_file import read_input
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +52,7 @@ def write_whole(path: Path, content: bytes) -> None:
 def read_whole(path: Path, error: type[VtlocError]) -> bytes:
     """A file's bytes; a failure raises ``error``."""
     try:
-        return path.read_bytes()
+        return read_input(path)
     except OSError as cause:
         raise error(f"cannot read the file: {cause.strerror}", where=path) from cause
     except ValueError as cause:

@@ -16,6 +16,7 @@ from vtloc_calibration.report_files import check_report_file
 from vtloc_calibration.scores.report import ScoredAnswer
 from vtloc_runtime.errors import OutputError, VideoError
 from vtloc_runtime.system.atomic_write import atomic_write
+from vtloc_runtime.system.input_file import read_input
 from vtloc_runtime.system.text import numbered_lines
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
@@ -158,8 +159,8 @@ def read_answers(path: Path) -> tuple[ScoredAnswer, ...]:
         AnnotationError: A line is not an answer.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_input(path).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
         raise AnnotationError(f"cannot read the answers: {error}", where=path) from error
     found = []
     for number, line in numbered_lines(text):

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vtloc_runtime.batch.encode import encode_cached, encode_quickly_cached
+from vtloc_runtime.batch.job_lists.jobs import VideoJobs
 from vtloc_runtime.batch.results.records import FileState, Record, answer_record, failure_record
 from vtloc_runtime.batch.workers.worker_pool import PipelineOptions, StoppedWorkError, run_tasks
 from vtloc_runtime.errors import DeviceLostError, QueryError, UsageError
+from vtloc_runtime.system.arguments import check_callable, check_kind
 from vtloc_runtime.system.text import unicode_name
 from vtloc_runtime.video.decoders.choice import PROCESSOR
 
 if TYPE_CHECKING:
-    from vtloc_runtime.batch.job_lists.jobs import Job, VideoJobs
+    from vtloc_runtime.batch.job_lists.jobs import Job
     from vtloc_runtime.batch.run import Progress
     from vtloc_runtime.errors import ClusterError
     from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
@@ -52,20 +54,30 @@ def run_jobs(
         The records of one video, in the order of its jobs.
 
     Raises:
-        UsageError: ``moments`` is not a whole number from 1 to 100.
+        UsageError: An argument is of another type, or ``moments`` is not from 1 to 100.
     """
     # Imported here, because the localizer's module loads the networks' packages.
     from vtloc_runtime.localize.limits import check_moments
+    from vtloc_runtime.localize.localizer import Localizer
 
+    check_kind(localizer, Localizer, "localizer")
     check_moments(moments)
-    options = options or PipelineOptions()
+    if progress is not None:
+        check_callable(progress, "progress")
+    if stop is not None:
+        check_callable(stop, "stop")
+    options = PipelineOptions() if options is None else options
+    check_kind(options, PipelineOptions, "options")
+    tasks = list(videos)
+    for task in tasks:
+        check_kind(task, VideoJobs, "an entry of videos")
     if options.decoder is None and localizer.encoder.decoder != PROCESSOR:
         # Workers of one GPU share a process only where they know that they decode on it.
         options = replace(options, decoder=localizer.encoder.decoder)
     work = AnswerVideos(moments, run, options.cache, fine=fine)
     return run_tasks(
         lambda video, read: work.do(localizer, video, read, progress=progress, stop=stop),
-        list(videos),
+        tasks,
         options,
         stop=stop,
     )

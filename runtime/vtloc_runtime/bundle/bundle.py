@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import numbers
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -271,6 +272,8 @@ class Bundle:
         """
         if fps is None:
             return self
+        if isinstance(fps, bool) or not isinstance(fps, numbers.Real):
+            raise UsageError(f"fps is {fps!r:.60}; it must be a number")
         if not LEAST_FRAMES_PER_SECOND <= fps <= MOST_FRAMES_PER_SECOND:
             raise UsageError(
                 f"a video cannot be looked at {fps:g} times a second",

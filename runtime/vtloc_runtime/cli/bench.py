@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vtloc_runtime.bundle.user_folder import bundle_for
+from vtloc_runtime.cli.console.option_groups import with_options
 from vtloc_runtime.cli.console.program import new_application
-from vtloc_runtime.cli.options import NetworkOptions, with_options
+from vtloc_runtime.cli.options import NetworkOptions
 from vtloc_runtime.errors import OutputError, UsageError
 from vtloc_runtime.system.atomic_write import atomic_write
 from vtloc_runtime.system.output_check import check_output
@@ -37,12 +38,13 @@ def bench(
         str,
         typer.Option(help="Video lengths for the localizer, in frames, separated by commas."),
     ] = "64,256",
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens of a sentence.")] = 16,
+    tokens: Annotated[int, typer.Option(min=1, max=4096, help="Tokens of a sentence.")] = 16,
     callers: Annotated[
-        int, typer.Option(min=1, help="Threads that call the networks at the same time.")
+        int, typer.Option(min=1, max=1024, help="Threads that call the networks at the same time.")
     ] = 1,
     seconds: Annotated[
-        float, typer.Option(min=0.01, help="How long to repeat each measurement, seconds.")
+        float,
+        typer.Option(min=0.01, max=3600.0, help="How long to repeat each measurement, seconds."),
     ] = 2.0,
     video: Annotated[
         Path | None, typer.Option(help="Video to use. Default: one is made, 720p.")

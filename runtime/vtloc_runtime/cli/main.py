@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from vtloc_runtime.cli.console.program import completion_variable, run_program
-from vtloc_runtime.cli.console.terminal import PROGRAM
+from vtloc_runtime.cli.console.startup import interruptible
 
 if TYPE_CHECKING:
     import typer
+
+_PROGRAM = "vtloc-run"
 
 COMMANDS = ("encode", "search", "serve", "mcp", "doctor", "bench", "bundles", "export")
 """Commands, each in the module of its name; a video so named is given as ``./doctor``."""
@@ -32,12 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # spinning. It reads this once, as it is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if completion_variable(PROGRAM) in os.environ:
-        name = _completed_command()
-    else:
-        name = words.pop(0) if words and words[0] in COMMANDS else None
-    application: typer.Typer = import_module(f"vtloc_runtime.cli.{name or 'find'}").app
-    run_program(application, PROGRAM if name is None else f"{PROGRAM} {name}", words)
+    with interruptible(_PROGRAM):
+        from vtloc_runtime.cli.console.program import completion_variable, run_program
+
+        if completion_variable(_PROGRAM) in os.environ:
+            name = _completed_command()
+        else:
+            name = words.pop(0) if words and words[0] in COMMANDS else None
+        application: typer.Typer = import_module(f"vtloc_runtime.cli.{name or 'find'}").app
+    run_program(application, _PROGRAM if name is None else f"{_PROGRAM} {name}", words)
 
 
 def _completed_command() -> str | None:

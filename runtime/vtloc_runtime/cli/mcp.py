@@ -11,10 +11,12 @@ from typing import Annotated
 import typer
 
 from vtloc_runtime.bundle.user_folder import bundle_for
+from vtloc_runtime.cli.console.option_groups import with_options
 from vtloc_runtime.cli.console.program import new_application
-from vtloc_runtime.cli.options import NetworkOptions, with_options
+from vtloc_runtime.cli.options import NetworkOptions
 from vtloc_runtime.errors import MissingExtraError
 from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.video.isolation.limits import LONGEST
 
 app = new_application()
 
@@ -28,7 +30,7 @@ def mcp(
     folders: Annotated[list[Path], typer.Argument(help="Folders of videos.")],
     *,
     timeout: Annotated[
-        float, typer.Option(min=1.0, help="Maximum time to read one video, seconds.")
+        float, typer.Option(min=1.0, max=LONGEST, help="Maximum time to read one video, seconds.")
     ] = 300.0,
     network: NetworkOptions,
 ) -> None:

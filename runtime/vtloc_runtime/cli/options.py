@@ -1,19 +1,13 @@
-"""The options that several commands share, each listed once, and what they open.
-
-A command takes a group of options as one parameter: a frozen dataclass whose fields are the
-options. `with_options` shows typer one option for each field.
-"""
+"""The options that several commands share, each listed once, and what they open."""
 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from functools import wraps
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -23,8 +17,10 @@ from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.cli.console.terminal import print_note
 from vtloc_runtime.errors import BundleError, OutputError
 from vtloc_runtime.localize.encoding.frame_dedup import DEFAULT_REUSE
+from vtloc_runtime.localize.limits import LARGEST_BATCH, MOST_MOMENTS, MOST_THREADS
 from vtloc_runtime.system.cache_folder import DEFAULT_CACHE_BYTES, FOLDER_VARIABLE
-from vtloc_runtime.video.isolation.limits import DecoderLimits
+from vtloc_runtime.system.processors import MOST_WORKERS
+from vtloc_runtime.video.isolation.limits import LONGEST, DecoderLimits
 
 if TYPE_CHECKING:
     from vtloc_runtime.batch.run import LocalRun, Progress, VideoWork
@@ -34,48 +30,11 @@ if TYPE_CHECKING:
 
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
-_Result = TypeVar("_Result")
 
 _GIBIBYTE = 2**30
+MOST_GIBIBYTES = 1e6
+"""Largest size of a cache, or of a process, that can be asked for."""
 _LIMITS = DecoderLimits()
-
-
-def with_options(command: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Let a command take dataclasses of options.
-
-    Args:
-        command: A function whose parameters are typer's, or dataclasses whose fields are.
-    """
-    parameters: list[inspect.Parameter] = []
-    groups: dict[str, Any] = {}
-    for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        group = parameter.annotation
-        if not is_dataclass(group):
-            parameters.append(parameter)
-            continue
-        groups[parameter.name] = group
-        hints = get_type_hints(group, include_extras=True)
-        parameters += (
-            parameter.replace(
-                name=field.name,
-                kind=inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=hints[field.name],
-            )
-            for field in fields(group)
-        )
-
-    @wraps(command)
-    def call(**values: Any) -> _Result:
-        for name, group in groups.items():
-            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
-        return command(**values)
-
-    # The signature that typer reads.
-    vars(call)["__signature__"] = inspect.Signature(parameters)
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    del vars(call)["__wrapped__"]
-    return call
 
 
 def _bundle_folder(path: Path | None) -> Path | None:
@@ -123,6 +82,45 @@ class BundleOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionOptions:
+    """What to look for, and how to print what is found."""
+
+    query: Annotated[
+        list[str] | None, typer.Option("--query", "-q", help="Sentence to find; repeatable.")
+    ] = None
+    rewrite: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rewrite",
+            metavar="SENTENCE",
+            help="Another wording of the one sentence; repeatable. Wordings are averaged.",
+        ),
+    ] = None
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--like",
+            metavar="PICTURE",
+            help="Find moments like this picture; with -q, those that fit the sentence as well. "
+            "Several pictures are averaged.",
+        ),
+    ] = None
+    moments: Annotated[
+        int,
+        typer.Option(
+            "--moments",
+            "-k",
+            min=1,
+            max=MOST_MOMENTS,
+            help="Maximum number of moments per film and sentence.",
+        ),
+    ] = 1
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines, even on a terminal.")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkOptions(BundleOptions):
     """How to run the bundle's networks."""
 
@@ -136,7 +134,8 @@ class NetworkOptions(BundleOptions):
         typer.Option(help="fp32, fp16, int8 or compact. Default: the best for the device."),
     ] = None
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads for one run of a network.")
+        int | None,
+        typer.Option(min=1, max=MOST_THREADS, help="CPU threads for one run of a network."),
     ] = None
 
 
@@ -145,7 +144,8 @@ class RunOptions(NetworkOptions):
     """How to process many videos."""
 
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Maximum number of frames encoded together.")
+        int | None,
+        typer.Option(min=1, max=LARGEST_BATCH, help="Maximum number of frames encoded together."),
     ] = None
     fps: Annotated[
         float | None,
@@ -156,7 +156,11 @@ class RunOptions(NetworkOptions):
     ] = None
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Videos processed in parallel. Default: one per processor."),
+        typer.Option(
+            min=1,
+            max=MOST_WORKERS,
+            help="Videos processed in parallel. Default: one per processor.",
+        ),
     ] = None
     reuse: Annotated[
         float,
@@ -171,7 +175,8 @@ class RunOptions(NetworkOptions):
         bool, typer.Option("--exact", help="Share features among identical frames only.")
     ] = False
     cache_size: Annotated[
-        float, typer.Option(min=0.0, help="Maximum size of the feature cache, GiB.")
+        float,
+        typer.Option(min=0.0, max=MOST_GIBIBYTES, help="Maximum size of the feature cache, GiB."),
     ] = DEFAULT_CACHE_BYTES / _GIBIBYTE
     decoder: Annotated[
         str,
@@ -183,18 +188,33 @@ class RunOptions(NetworkOptions):
     ] = "cpu"
     decoder_memory: Annotated[
         float,
-        typer.Option(min=0.0, help="Memory limit for decoding one video, GiB; 0 is unlimited."),
+        typer.Option(
+            min=0.0,
+            max=MOST_GIBIBYTES,
+            help="Memory limit for decoding one video, GiB; 0 is unlimited.",
+        ),
     ] = _LIMITS.memory / _GIBIBYTE
     decoder_timeout: Annotated[
-        float, typer.Option(min=0.1, help="Maximum time to wait for a video's next frame, seconds.")
+        float,
+        typer.Option(
+            min=0.1, max=LONGEST, help="Maximum time to wait for a video's next frame, seconds."
+        ),
     ] = _LIMITS.timeout
     video_timeout: Annotated[
         float | None,
-        typer.Option(min=0.1, help="Maximum time to read one video, seconds. Default: unlimited."),
+        typer.Option(
+            min=0.1,
+            max=LONGEST,
+            help="Maximum time to read one video, seconds. Default: unlimited.",
+        ),
     ] = _LIMITS.video_timeout
     max_duration: Annotated[
         float | None,
-        typer.Option(min=0.001, help="Refuse videos longer than this, seconds. Default: 24 hours."),
+        typer.Option(
+            min=0.001,
+            max=LONGEST,
+            help="Refuse videos longer than this, seconds. Default: 24 hours.",
+        ),
     ] = _LIMITS.max_duration
     require_sandbox: Annotated[
         bool,

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vtloc_runtime.bundle.user_folder import bundle_for
+from vtloc_runtime.cli.console.option_groups import with_options
 from vtloc_runtime.cli.console.program import new_application
 from vtloc_runtime.cli.console.terminal import print_note
-from vtloc_runtime.cli.options import NetworkOptions, with_options
+from vtloc_runtime.cli.options import MOST_GIBIBYTES, NetworkOptions
 from vtloc_runtime.errors import MissingExtraError
 from vtloc_runtime.system.cache_folder import DEFAULT_CACHE_BYTES
-from vtloc_runtime.system.processors import available_processors
-from vtloc_runtime.video.isolation.limits import DecoderLimits
+from vtloc_runtime.system.processors import MOST_WORKERS, available_processors
+from vtloc_runtime.video.isolation.limits import LONGEST, DecoderLimits
 
 if TYPE_CHECKING:
     from vtloc_runtime.localize.encoding.video_encoder import Observer
@@ -25,6 +26,8 @@ app = new_application()
 
 _GIBIBYTE = 2**30
 _MEBIBYTE = 2**20
+_MOST_MEBIBYTES = 1e9
+_MOST_WAITING = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,26 +42,31 @@ class ServeOptions:
         list[str] | None,
         typer.Option(
             "--name",
-            help="A host name by which the service may be called, beside the address and "
-            "localhost; repeatable.",
+            help="A host name that requests may use, beside the address and localhost; repeatable.",
         ),
     ] = None
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Requests worked on at once. Default: one per processor."),
+        typer.Option(
+            min=1, max=MOST_WORKERS, help="Requests processed at once. Default: one per processor."
+        ),
     ] = None
     waiting: Annotated[
-        int, typer.Option(min=0, help="Requests that may wait; more are answered 503.")
+        int,
+        typer.Option(
+            min=0, max=_MOST_WAITING, help="Requests that may wait; more are answered 503."
+        ),
     ] = 32
     timeout: Annotated[
-        float, typer.Option(min=1.0, help="Maximum time to answer a request, seconds.")
+        float, typer.Option(min=1.0, max=LONGEST, help="Maximum time to answer a request, seconds.")
     ] = 300.0
-    uploads: Annotated[bool, typer.Option("--uploads/--no-uploads", help="Take uploads.")] = True
+    uploads: Annotated[bool, typer.Option("--uploads/--no-uploads", help="Accept uploads.")] = True
     upload_size: Annotated[
-        float, typer.Option(min=0.001, help="Maximum size of an upload, MiB.")
+        float, typer.Option(min=0.001, max=_MOST_MEBIBYTES, help="Maximum size of an upload, MiB.")
     ] = 2048.0
     cache_size: Annotated[
-        float, typer.Option(min=0.0, help="Maximum size of the feature cache, GiB.")
+        float,
+        typer.Option(min=0.0, max=MOST_GIBIBYTES, help="Maximum size of the feature cache, GiB."),
     ] = DEFAULT_CACHE_BYTES / _GIBIBYTE
     require_sandbox: Annotated[
         bool,

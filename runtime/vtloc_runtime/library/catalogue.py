@@ -12,6 +12,7 @@ from vtloc_runtime.batch.results.records import Failure  # noqa: TC001 - msgspec
 from vtloc_runtime.errors import FeatureError
 from vtloc_runtime.localize.encoding.file_identity import FileState  # noqa: TC001 - likewise
 from vtloc_runtime.system.atomic_write import atomic_write
+from vtloc_runtime.system.input_file import read_input
 
 _FILE = "catalogue"
 _VERSION = 1
@@ -111,7 +112,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
             OSError: It cannot be read.
         """
         try:
-            content = (folder / _FILE).read_bytes()
+            content = read_input(folder / _FILE)
         except FileNotFoundError:
             return None
         check, body = content[:_CHECK], content[_CHECK + 1 :]

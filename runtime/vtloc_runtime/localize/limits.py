@@ -7,8 +7,8 @@ import numbers
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.system.arguments import check_real, check_text, check_whole
 
-_MOST_THREADS = 4096
-_LARGEST_BATCH = 65_536
+MOST_THREADS = 4096
+LARGEST_BATCH = 65_536
 _MOST_KEPT = 10**9
 _LONGEST_RUN = 10.0**6
 MOST_MOMENTS = 100
@@ -24,9 +24,9 @@ def check_numbers(
         UsageError: One is not a number, or out of range; the message names it.
     """
     if threads is not None:
-        check_whole(threads, "threads", least=1, most=_MOST_THREADS)
+        check_whole(threads, "threads", least=1, most=MOST_THREADS)
     if batch is not None:
-        check_whole(batch, "batch", least=1, most=_LARGEST_BATCH)
+        check_whole(batch, "batch", least=1, most=LARGEST_BATCH)
     check_real(reuse, "reuse", least=0, most=255)
     check_whole(kept, "kept_sentences", least=0, most=_MOST_KEPT)
     check_real(timeout, "run_timeout", least=0.001, most=_LONGEST_RUN)
@@ -39,8 +39,8 @@ def check_names(**names: object) -> None:
         UsageError: One is something else; the message names it.
     """
     for option, text in names.items():
-        if text is not None:
-            check_text(text, option)
+        if text is not None and not check_text(text, option):
+            raise UsageError(f"{option} is empty")
 
 
 def check_moments(moments: object) -> int:

@@ -31,9 +31,11 @@ from vtloc_runtime.localize.questions.text_encoder import DEFAULT_KEPT, Sentence
 from vtloc_runtime.localize.questions.tokenizer import QueryTokenizer
 from vtloc_runtime.localize.quick_search import QuickEncoder
 from vtloc_runtime.localize.spans.span_times import longest_moment
+from vtloc_runtime.localize.spans.windowed_logits import SENTENCES_AT_ONCE
 from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.load import Placement, open_networks
 from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
+from vtloc_runtime.system.arguments import check_callable, check_kind
 from vtloc_runtime.system.closing import Closing
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 
@@ -45,7 +47,9 @@ if TYPE_CHECKING:
     from vtloc_runtime.networks.interface import Network
     from vtloc_runtime.video import VideoOptions
 
-_BATCH_ON_CPU = 16
+# On a CPU a frame costs the same in a batch of four as in a larger one, and the fewer frames
+# a batch has, the less decoding and encoding wait for each other.
+_BATCH_ON_CPU = 4
 _BATCH_ON_GPU = 64
 
 
@@ -111,7 +115,7 @@ class Localizer(Closing):
         self._sentences = SentenceEncoder(
             networks["text"],
             QueryTokenizer.from_bundle(bundle, max_tokens=min(limits, default=None)),
-            batch=batch,
+            batch=SENTENCES_AT_ONCE,
             kept=kept_sentences,
         )
         self._questions = QuestionEncoder(
@@ -178,13 +182,18 @@ class Localizer(Closing):
         check_names(
             backend=backend, device=device, precision=precision, decoding=decoding, decoder=decoder
         )
+        if observer is not None:
+            check_callable(observer, "observer")
         if decoder != "cpu":
             from vtloc_runtime.video.decoders.choice import require_decoder
 
             require_decoder(decoder)
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         # What was pinned already may have been made from the bundle with that digest.
-        if digest := digest or (None if opened.pinned else os.environ.get(DIGEST_VARIABLE)):
+        if digest is None and not opened.pinned:
+            digest = os.environ.get(DIGEST_VARIABLE) or None
+        # An empty one is a mistake, such as a variable that was not set, and pins nothing.
+        if digest is not None:
             opened = opened.require(digest)
         opened = bundle_for(opened, backend).sampled_at(fps)
         placement = Placement.choose(opened, backend=backend, device=device, precision=precision)
@@ -275,6 +284,10 @@ class Localizer(Closing):
         Raises:
             VideoError: The video cannot be read, shows nothing, or takes too long.
         """
+        if progress is not None:
+            check_callable(progress, "progress")
+        if known is not None:
+            check_kind(known, EncodedVideo, "known")
         if known is not None and known.seen is not None:
             return QuickEncoder(self._videos, source, options, read).complete(known)
         return self._videos.encode(source, options, progress=progress, timeout=timeout, read=read)
@@ -356,7 +369,7 @@ class Localizer(Closing):
             curve: Whether to say, too, how close each frame is to the sentence.
             fine: Whether to look again around the ends, as :meth:`refine` does; not for a video
                 that is encoded already.
-            read: Where pictures are decoded; in this process by default.
+            read: Where the video and pictures are decoded; in this process by default.
 
         Returns:
             One answer for one question, a list in the same order for several.
@@ -385,9 +398,9 @@ class Localizer(Closing):
         if isinstance(video, EncodedVideo):
             encoded = video
         elif quick:
-            encoded = self.encode_quickly(video, asked, moments=moments)
+            encoded = self.encode_quickly(video, asked, moments=moments, read=read)
         else:
-            encoded = self.encode_video(video)
+            encoded = self.encode_video(video, read=read)
         self._check_features(encoded)
         began = time.perf_counter()
         unique = list({question.key: question for question in questions}.values())
@@ -405,7 +418,7 @@ class Localizer(Closing):
             for question in questions
         ]
         if fine:
-            given = self._refine(video, encoded, given, questions)
+            given = self._refine(video, encoded, given, questions, read=read)
         return given[0] if alone else given
 
     def refine(

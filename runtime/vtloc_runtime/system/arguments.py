@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Collection, Mapping
 
 from vtloc_runtime.errors import UsageError
 
@@ -66,6 +67,50 @@ def check_text(value: object, name: str) -> str:
     if not isinstance(value, str):
         raise UsageError(f"{name} is {_shown(value)}; it must be text")
     return value
+
+
+def check_texts(value: object, name: str) -> None:
+    """Several texts; a single one is taken for a mistake, not for its letters.
+
+    Args:
+        value: What was given.
+        name: The argument, for the message.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    several = isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
+    if not several or not all(isinstance(one, str) for one in value):
+        raise UsageError(f"{name} is {_shown(value)}; it must be a list of texts")
+
+
+def check_callable(value: object, name: str) -> None:
+    """A function, or something else that can be called.
+
+    Args:
+        value: What was given.
+        name: The argument, for the message.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    if not callable(value):
+        raise UsageError(f"{name} is {_shown(value)}; it must be a function")
+
+
+def check_kind(value: object, kind: type, name: str) -> None:
+    """An object of a class.
+
+    Args:
+        value: What was given.
+        kind: The class.
+        name: The argument, for the message.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    if not isinstance(value, kind):
+        raise UsageError(f"{name} is {_shown(value)}; it must be a {kind.__name__}")
 
 
 def _shown(value: object) -> str:

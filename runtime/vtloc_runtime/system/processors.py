@@ -11,6 +11,9 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimddp")
 
+MOST_WORKERS = 1024
+"""Workers that can be asked for; each takes a thread and a decoder process."""
+
 INT8_INSTRUCTIONS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"})
 """Instruction sets that multiply INT8 faster than FP32, and without overflow."""
 

@@ -95,9 +95,7 @@ def decode_json(content: bytes, type_: type[_Value], *, fail: Fail) -> _Value:
     except UnicodeError as error:
         raise fail("it is not UTF-8 text") from error
     except ValueError as error:
-        # Python's own message about endless numbers speaks of its settings.
-        reason = "a number is too long" if "int_max_str_digits" in str(error) else error
-        raise fail(f"it is not JSON: {reason}") from error
+        raise fail(f"it is not JSON: {json_fault(error)}") from error
     except (RecursionError, OverflowError, MemoryError) as error:
         raise fail(f"it is not JSON that can be read: {type(error).__name__}") from error
     return convert(value, type_, fail=fail)
@@ -127,7 +125,7 @@ def _parsed(content: bytes) -> Any:
     if content.count(b"[") + content.count(b"{") > DEEPEST:
         _check_depth(content)
     value = json.loads(
-        text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite
+        text, object_pairs_hook=unique_names, parse_constant=_refuse_constant, parse_float=_finite
     )
     if _SURROGATE.search(content):
         # Both halves of a pair make one character; one alone is text that nothing can write.
@@ -143,7 +141,18 @@ def _check_depth(content: bytes) -> None:
             raise ValueError(f"it is nested deeper than {DEEPEST} levels")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def json_fault(error: ValueError) -> str:
+    """What ``json.loads`` found wrong."""
+    # Python's own message about endless numbers speaks of its settings.
+    return "a number is too long" if "int_max_str_digits" in str(error) else str(error)
+
+
+def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, for ``object_pairs_hook``.
+
+    Raises:
+        ValueError: A name comes twice in it, so that readers could differ.
+    """
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

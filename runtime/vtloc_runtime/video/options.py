@@ -17,6 +17,7 @@ from vtloc_runtime.errors import UsageError
 DecodeStrategy = Literal["needed", "everything", "keyframes", "outline"]
 _REMOTE_PROTOCOLS = ("http", "https")
 _LARGEST_SIZE = 4096
+_LARGEST_COUNT = 2**60
 _LONGEST_DENOMINATOR = 1_000_000
 _DECODER = re.compile(r"(cpu|nvdec(:\d{1,3})?)\Z")
 
@@ -51,6 +52,12 @@ class Limits:
             value = _number(getattr(self, field_.name), field_.name)
             if not value > 0:
                 raise UsageError(f"must be above zero, not {value}", where=field_.name)
+        for name in ("pixels", "frames"):
+            value = getattr(self, name)
+            if not _is_integer(value) or value > _LARGEST_COUNT:
+                raise UsageError(
+                    f"must be a whole number up to {_LARGEST_COUNT}, not {value!r:.60}", where=name
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +114,7 @@ class VideoOptions:
                 where="decoder",
                 remedy="Choose cpu, nvdec or nvdec:N",
             )
-        if self.strategy not in get_args(DecodeStrategy):
+        if not _is_text(self.strategy) or self.strategy not in get_args(DecodeStrategy):
             raise UsageError(
                 f"is unknown: {self.strategy!r}",
                 where="strategy",

@@ -22,7 +22,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,19 @@ from typing import Any
 from vtloc_runtime.batch.job_lists.annotations import Annotation, parse_annotations, recognize
 from vtloc_runtime.batch.job_lists.folder_listing import NamedVideos
 from vtloc_runtime.errors import JobError
-from vtloc_runtime.system.text import numbered_lines
+from vtloc_runtime.system.input_file import LARGEST_TEXT, read_input
+from vtloc_runtime.system.text import numbered_lines, unicode_name
+from vtloc_runtime.system.untrusted_json import json_fault, unique_names
 
 LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".jsonl", ".json"})
 
 _COLUMNS = frozenset({"video", "query", "like", "id"})
+_KEYS = _COLUMNS | {"queries", "rewrites", "duration", "moments"}
+_MOST_SHOWN = 5
 _NO_DELIMITER = frozenset("\"'_-. \r\n")
+
+Notice = Callable[[str], None]
+"""Takes a line for people."""
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -59,12 +66,15 @@ class JobLine:
     like: tuple[str, ...] = ()
 
 
-def read_list(path: Path, *, videos: Path | None = None) -> Iterator[JobLine]:
+def read_list(
+    path: Path, *, videos: Path | None = None, notice: Notice | None = None
+) -> Iterator[JobLine]:
     """Read a list or a benchmark's annotations, line by line.
 
     Args:
         path: The file; what it is shows in its suffix and its content.
         videos: The folder of the videos that annotations, or JSON lines, name.
+        notice: Called with a line about what the list holds and is not read.
 
     Yields:
         What each line asks for.
@@ -78,7 +88,7 @@ def read_list(path: Path, *, videos: Path | None = None) -> Iterator[JobLine]:
     if path.suffix.lower() == ".json" and benchmark is None:
         benchmark = "activitynet"
     lines = (
-        _own_lines(path, text, folder)
+        _own_lines(path, text, folder, notice)
         if benchmark is None or benchmark == "plain"
         else _annotated_lines(parse_annotations(text, benchmark, path), path, folder)
     )
@@ -130,12 +140,14 @@ class _VideoFolder:
         return replace(line, video=self.find(line.video) or line.video)
 
 
-def _own_lines(path: Path, text: str, folder: _VideoFolder) -> Iterator[JobLine]:
+def _own_lines(
+    path: Path, text: str, folder: _VideoFolder, notice: Notice | None
+) -> Iterator[JobLine]:
     """The lines of a list that is not a benchmark's."""
     suffix = path.suffix.lower()
     if suffix in {".json", ".jsonl"}:
-        return _read_json_lines(path, text, folder)
-    lines = _read_text(path, text) if suffix == ".txt" else _read_csv(path, text)
+        return _read_json_lines(path, text, folder, notice)
+    lines = _read_text(path, text) if suffix == ".txt" else _read_csv(path, text, notice)
     return (folder.place(line) for line in lines)
 
 
@@ -160,8 +172,8 @@ def _read_text(path: Path, text: str) -> Iterator[JobLine]:
             yield JobLine(_locate(name, path), ())
 
 
-def _read_csv(path: Path, text: str) -> Iterator[JobLine]:
-    delimiter, columns = _header(path, text)
+def _read_csv(path: Path, text: str, notice: Notice | None) -> Iterator[JobLine]:
+    delimiter, columns = _header(path, text, notice)
     rows = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     rows.fieldnames = columns
     try:
@@ -189,11 +201,12 @@ def _read_csv(path: Path, text: str) -> Iterator[JobLine]:
                 like=(_locate(like, path),) if like else (),
             )
     except csv.Error as error:
-        where = f"{path}:{rows.line_num}"
+        # Of the last row that was whole, ``rows`` itself would say.
+        where = f"{path}:{rows.reader.line_num}"
         raise JobError(f"the row is not valid CSV: {error}", where=where) from error
 
 
-def _header(path: Path, text: str) -> tuple[str, list[str]]:
+def _header(path: Path, text: str, notice: Notice | None) -> tuple[str, list[str]]:
     """The delimiter under which the header has a column ``video``, and the columns."""
     heading = next((line for _, line in numbered_lines(text)), "")
     marks = dict.fromkeys(mark for mark in heading if not (mark.isalnum() or mark in _NO_DELIMITER))
@@ -205,6 +218,7 @@ def _header(path: Path, text: str) -> tuple[str, list[str]]:
             raise JobError(f"the header is not valid CSV: {error}", where=f"{path}:1") from error
         # With any other mark a sentence could be taken for a header.
         if "video" in columns and (delimiter in ",;\t" or set(columns) <= _COLUMNS):
+            _check_columns(columns, path, notice)
             return delimiter, columns
     first = next((line.strip() for _, line in numbered_lines(text)), "")
     raise JobError(
@@ -214,9 +228,31 @@ def _header(path: Path, text: str) -> tuple[str, list[str]]:
     )
 
 
-def _read_json_lines(path: Path, text: str, folder: _VideoFolder) -> Iterator[JobLine]:
+def _check_columns(columns: Sequence[str], path: Path, notice: Notice | None) -> None:
+    """Refuse a column that comes twice, and say which are not read."""
+    for name in _COLUMNS:
+        if columns.count(name) > 1:
+            raise JobError(f"the header has {columns.count(name)} columns {name}", where=path)
+    _say_unread((name for name in columns if name not in _COLUMNS), path, notice)
+
+
+def _say_unread(names: Iterable[str], path: Path, notice: Notice | None) -> None:
+    """Say what a list holds that is not read: it may be a misspelled name."""
+    unread = [name for name in dict.fromkeys(names) if name]
+    if unread and notice is not None:
+        shown = ", ".join(name[:40] for name in unread[:_MOST_SHOWN])
+        more = f" and {len(unread) - _MOST_SHOWN} more" if len(unread) > _MOST_SHOWN else ""
+        notice(f"{path}: not read: {shown}{more}")
+
+
+def _read_json_lines(
+    path: Path, text: str, folder: _VideoFolder, notice: Notice | None
+) -> Iterator[JobLine]:
+    unread: dict[str, None] = {}
     for where, entry in _json_objects(path, text):
+        unread.update(dict.fromkeys(name for name in entry if name not in _KEYS))
         yield folder.place(_json_line(entry, path, where))
+    _say_unread(unread, path, notice)
 
 
 def _json_objects(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -231,15 +267,15 @@ def _json_objects(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]
 
 def _parse(text: str, what: str, where: object) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=unique_names)
     except RecursionError as error:
         raise JobError(f"{what} is nested too deeply", where=where) from error
     except ValueError as error:
-        raise JobError(f"{what} is not valid JSON: {error}", where=where) from error
+        raise JobError(f"{what} is not valid JSON: {json_fault(error)}", where=where) from error
 
 
 def _json_line(entry: dict[str, Any], path: Path, where: str) -> JobLine:
-    if not isinstance(entry.get("video"), str):
+    if not isinstance(entry.get("video"), str) or not entry["video"].strip():
         raise JobError(
             "the line has no video",
             where=where,
@@ -277,6 +313,11 @@ def _json_line(entry: dict[str, Any], path: Path, where: str) -> JobLine:
 
 def _locate(name: str, listed_in: Path) -> str:
     """A listed path as it is, or beside the list where only that exists."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        # Half of a surrogate pair, which no file's name has and nothing can write.
+        name = unicode_name(name)
     if is_address(name):
         return name
     # Names that no file can have, too long ones for instance, do not exist; reading says so.
@@ -291,7 +332,7 @@ def is_address(name: str) -> bool:
 
 def _utf8_text(path: Path, what: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_input(path, limit=LARGEST_TEXT).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise JobError(
             f"the {what} is not UTF-8 text", where=path, remedy="Save it as UTF-8"

@@ -25,6 +25,7 @@ from vtloc_runtime.batch.job_lists.folder_listing import (
 from vtloc_runtime.batch.job_lists.job_files import LIST_SUFFIXES, JobLine, is_address, read_list
 from vtloc_runtime.errors import JobError, UsageError
 from vtloc_runtime.localize.questions.question import Picture, Question
+from vtloc_runtime.system.arguments import check_callable, check_kind, check_texts
 
 __all__ = ["VIDEO_SUFFIXES", "Job", "VideoJobs", "group_by_video", "read_jobs", "read_videos"]
 
@@ -112,7 +113,7 @@ def read_jobs(
         rewrites: Other wordings of the one sentence.
         like: Pictures that ask with each of these sentences, or alone.
         videos: Folder with the videos of a benchmark's annotations.
-        notice: Called with a line about files that were skipped.
+        notice: Called with a line about what was skipped.
         names: What to make ids of, where a video's path says nothing.
 
     A subfolder that cannot be read becomes a job that fails.
@@ -120,8 +121,14 @@ def read_jobs(
     Raises:
         JobError: A list cannot be read, or is empty.
         UsageError: A video has no sentence, a picture does not exist, or wordings are given of
-            several sentences.
+            several sentences; or an argument is of another type.
     """
+    check_texts(inputs, "inputs")
+    check_texts(queries, "queries")
+    check_texts(rewrites, "rewrites")
+    check_texts(like, "like")
+    if notice is not None:
+        check_callable(notice, "notice")
     check_pictures(like)
     check_rewrites(queries, rewrites)
     jobs: list[Job] = []
@@ -163,11 +170,13 @@ def read_videos(
     Args:
         inputs: As for ``read_jobs``; sentences in lists are ignored.
         videos: Folder with the videos of a benchmark's annotations.
-        notice: Called with a line about files that were skipped.
+        notice: Called with a line about what was skipped.
 
     Raises:
         JobError: A list cannot be read, or names no video.
+        UsageError: ``inputs`` is something else than a list of texts.
     """
+    check_texts(inputs, "inputs")
     return list(dict.fromkeys(line.video for line in _lines(inputs, videos, notice)))
 
 
@@ -180,6 +189,7 @@ def group_by_video(jobs: Iterable[Job]) -> list[VideoJobs]:
     """Group jobs by video, videos in the order of their first job."""
     groups: dict[str, list[Job]] = {}
     for job in jobs:
+        check_kind(job, Job, "a job")
         groups.setdefault(job.video, []).append(job)
     return [VideoJobs(video, tuple(members)) for video, members in groups.items()]
 
@@ -290,7 +300,7 @@ def _lines(
         elif os.path.isdir(item):
             yield from _folder(item, notice)
         elif _is_list(item):
-            yield from read_list(Path(item), videos=videos)
+            yield from read_list(Path(item), videos=videos, notice=notice)
         elif not os.path.lexists(item) and glob.has_magic(item):
             yield from _pattern(item)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from pathlib import Path
@@ -38,8 +39,10 @@ def _open(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         known = os.path.exists(path)
         special = known and not path.is_file() and not path.is_dir()
-        how = os.O_WRONLY if special else os.O_RDWR | os.O_CREAT | os.O_APPEND
+        # A named pipe that nobody reads could be waited for without end.
+        how = os.O_WRONLY | os.O_NONBLOCK if special else os.O_RDWR | os.O_CREAT | os.O_APPEND
         descriptor = os.open(path, how | os.O_CLOEXEC, 0o666)
+        os.set_blocking(descriptor, True)
     except (OSError, ValueError) as error:
         raise unwritable(path, error) from error
     if not known:
@@ -77,4 +80,6 @@ def lock(descriptor: int, path: Path) -> None:
 def unwritable(path: Path, error: OSError | ValueError) -> OutputError:
     """The error for results that cannot be written."""
     reason = getattr(error, "strerror", None) or error
+    if getattr(error, "errno", None) == errno.ENXIO:
+        reason = "It is a pipe that nobody reads"
     return OutputError(f"cannot write results: {plain(str(reason))}", where=path, remedy=REMEDY)

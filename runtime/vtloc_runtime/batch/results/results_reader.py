@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vtloc_runtime.batch.results.records import Record, decode_record
 from vtloc_runtime.errors import OutputError
+from vtloc_runtime.system.input_file import open_input
 
 _BOM = b"\xef\xbb\xbf"
 _LONGEST = 10.0**7
@@ -26,7 +27,7 @@ def read_results(path: str | Path) -> list[Record]:
     """
     records: dict[str, Record] = {}
     try:
-        with open(path, "rb") as file:
+        with open_input(path) as file:
             for number, line in enumerate(file, start=1):
                 where = f"{path}:{number}"
                 content = line.removeprefix(_BOM)

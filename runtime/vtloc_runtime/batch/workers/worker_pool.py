@@ -24,7 +24,8 @@ from vtloc_runtime.batch.workers.worker_decoders import (
     worker_decoders,
 )
 from vtloc_runtime.localize.encoding.parted_encoding import SharedRead
-from vtloc_runtime.system.processors import available_processors
+from vtloc_runtime.system.arguments import check_kind, check_text, check_whole
+from vtloc_runtime.system.processors import MOST_WORKERS, available_processors
 from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 from vtloc_runtime.video.isolation.decoder_process import DecoderLimits
@@ -53,6 +54,9 @@ class PipelineOptions:
         cache: Where encoded videos are kept; None keeps none.
         decoder: The video decoder, as `worker_decoders` takes it; None leaves it to the localizer.
         device: The device of the networks; NVDEC decodes on the same GPUs.
+
+    Raises:
+        UsageError: An option is of another type, or out of range.
     """
 
     workers: int | None = None
@@ -62,6 +66,14 @@ class PipelineOptions:
     cache: FeatureCache | None = None
     decoder: str | None = None
     device: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None:
+            check_whole(self.workers, "workers", least=1, most=MOST_WORKERS)
+        check_kind(self.limits, DecoderLimits, "limits")
+        for name in ("decoder", "device"):
+            if (value := getattr(self, name)) is not None:
+                check_text(value, name)
 
     def workers_for(self, videos: int) -> int:
         """The number of workers to start for so many videos."""

@@ -157,9 +157,10 @@ def _explain(error: BaseException, program: str, extra: str, stopped: str) -> in
     if isinstance(error, BrokenPipeError):
         _silence(sys.stdout)
         return PIPE_CLOSED
-    if isinstance(error, KeyboardInterrupt | typer.Abort):
+    interruption = _interruption(error)
+    if interruption is not None or isinstance(error, typer.Abort):
         _print(program, stopped)
-        return error.exit_code if isinstance(error, Stopped) else INTERRUPTED
+        return interruption.exit_code if isinstance(interruption, Stopped) else INTERRUPTED
     known = _as_vtloc_error(error, program, extra)
     if known is not None:
         report_error(known, program)
@@ -172,6 +173,21 @@ def _explain(error: BaseException, program: str, extra: str, stopped: str) -> in
         f"set {DEBUG_VARIABLE}=1 to see where",
     )
     return INTERNAL_ERROR
+
+
+def _interruption(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The signal behind an error, or None.
+
+    A package that is interrupted while it is imported raises an error of its own, as if it were
+    not installed.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _as_vtloc_error(error: BaseException, program: str, extra: str) -> VtlocError | None:

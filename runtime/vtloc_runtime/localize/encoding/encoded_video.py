@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vtloc_runtime.errors import FeatureError, NetworkError, UsageError, VideoError
+from vtloc_runtime.system.arguments import check_kind, check_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -215,5 +216,9 @@ class EncodedVideo:
             isinstance(index, np.ndarray) and index.dtype.kind in "iu" and index.ndim == 1
         ):
             raise UsageError("the index of a video is a NumPy array of whole numbers, [T]")
+        check_text(self.encoder, "encoder")
+        for name, kind in (("seen", SeenFrames), ("sampling", EvenSampling)):
+            if (given := getattr(self, name)) is not None:
+                check_kind(given, kind, name)
         if isinstance(duration, bool) or not isinstance(duration, numbers.Real):
             raise UsageError(f"the duration of a video is seconds, not {duration!r:.60}")

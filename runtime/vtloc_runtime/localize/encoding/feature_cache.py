@@ -20,15 +20,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from vtloc_runtime.errors import OutputError, VtlocError
+from vtloc_runtime.errors import OutputError, UsageError, VtlocError
 from vtloc_runtime.localize.encoding.feature_file import VERSION, decode_entry, encode_entry
 from vtloc_runtime.localize.encoding.file_identity import Content, FileState, identify
+from vtloc_runtime.system.arguments import check_real, check_whole
 from vtloc_runtime.system.atomic_write import atomic_write
 from vtloc_runtime.system.cache_folder import (
     DEFAULT_CACHE_BYTES,
     FOLDER_VARIABLE,
     default_folder,
 )
+from vtloc_runtime.system.input_file import read_input
 from vtloc_runtime.system.untrusted_json import decode_json
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ DEFAULT_TIMEOUT = 30.0
 _SUFFIX = ".safetensors"
 _NOTES = "notes"
 _LARGEST_NOTE = 4096
+_LARGEST_BOUND = 2**62
 # A file written in the same moment as it is read may change without a sign of it.
 _SETTLED = 2 * 10**9
 _ABANDONED = 3600.0
@@ -56,6 +59,7 @@ class FeatureCache:
         timeout: Seconds that the storage of a video may take for one answer.
 
     Raises:
+        UsageError: An argument is of another type, or out of range.
         OutputError: The folder cannot be made or written.
     """
 
@@ -66,6 +70,10 @@ class FeatureCache:
         bound: int = DEFAULT_CACHE_BYTES,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
+        if folder is not None and not isinstance(folder, str | os.PathLike):
+            raise UsageError(f"folder is {folder!r:.60}; it must be a path")
+        check_whole(bound, "bound", least=0, most=_LARGEST_BOUND)
+        check_real(timeout, "timeout", least=0.001, most=1e9)
         self.folder = Path(folder) if folder is not None else default_folder()
         self.bound = bound
         self.timeout = timeout
@@ -151,7 +159,7 @@ class FeatureCache:
         """
         path = self._path(key)
         try:
-            encoded = decode_entry(path.read_bytes(), key)
+            encoded = decode_entry(read_input(path), key)
         except (OSError, MemoryError):
             return None
         except (VtlocError, ValueError, TypeError):
@@ -190,7 +198,7 @@ class FeatureCache:
         """The name of a file's content, where a note of its present state has it."""
         note = self._note_path(path)
         try:
-            content = note.read_bytes()[:_LARGEST_NOTE]
+            content = read_input(note, limit=_LARGEST_NOTE)
             known = decode_json(content, _Note, fail=OutputError)
         except (OSError, VtlocError):
             return None

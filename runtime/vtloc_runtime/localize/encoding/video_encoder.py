@@ -21,6 +21,7 @@ from vtloc_runtime.localize.encoding.sketch import even_sampling
 from vtloc_runtime.networks.dynamic_batching import DynamicBatcher
 from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.replicas import device_count
+from vtloc_runtime.system.arguments import check_callable
 from vtloc_runtime.video.isolation.chunks import Read, ReadingEnd, read_here
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ class VideoEncoder:
         Raises:
             VideoError: The video cannot be read, shows nothing, or takes too long.
         """
+        check_callable(read, "read")
         reading = replace(self.options(options), instants=instants)
         if timeout is not None:
             reading = replace(reading, limits=replace(reading.limits, wall_seconds=timeout))

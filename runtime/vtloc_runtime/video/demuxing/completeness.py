@@ -19,6 +19,7 @@ _WORTH_SAYING = 1.0
 _DURATION_ESTIMATED = {"mpegts", "mpeg"}
 _MOST_TAIL_PACKETS = 100_000
 _MAGIC_BYTES, _BYTES_BEHIND = 8, 2**20
+_MXF_KEY, _MXF_KEY_BYTES = b"\x06\x0e\x2b\x34", 14
 _MICROSECOND = Fraction(1, 1_000_000)
 _CLOCK = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d{1,12})?)\Z")
 
@@ -31,8 +32,11 @@ def another_follows(source: Source, position: int) -> bool:
         position: Where the last packet that was read ended, bytes.
     """
     magic = source.read_at(0, _MAGIC_BYTES)
+    if magic.startswith(_MXF_KEY):
+        # All keys of MXF begin alike; this long, it is that of a header, which a footer's is not.
+        magic = source.read_at(0, _MXF_KEY_BYTES)
     behind = source.read_at(position, _BYTES_BEHIND) if position else b""
-    return len(magic) == _MAGIC_BYTES and magic in behind
+    return len(magic) >= _MAGIC_BYTES and magic in behind
 
 
 def missing_seconds(container: InputContainer, stream: VideoStream, end: Fraction) -> float | None:

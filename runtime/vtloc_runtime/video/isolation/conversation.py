@@ -172,4 +172,7 @@ def _most_frames(options: VideoOptions) -> int:
     if options.instants is not None:
         return min(options.limits.frames, len(options.instants))
     # One more for the instant zero.
-    return min(options.limits.frames, int(options.limits.seconds * options.rate) + 1)
+    seconds = options.limits.seconds
+    if math.isinf(seconds):
+        return options.limits.frames
+    return min(options.limits.frames, int(seconds * options.rate) + 1)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.errors import UsageError
+from vtloc_runtime.system.arguments import check_real, check_whole
 
 if TYPE_CHECKING:
     from vtloc_runtime.video import VideoOptions
+
+_MOST_MEMORY = 2**60
+_SHORTEST = 0.001
+LONGEST = 1e9
+"""Seconds of a limit at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,9 @@ class DecoderLimits:
         max_duration: Longest video, seconds; None does as the video's own options say, 24 hours
             by default.
         require_sandbox: Refuse to decode where a layer of the sandbox is missing.
+
+    Raises:
+        UsageError: A limit is not a number, or out of range; the message names it.
     """
 
     memory: int = 4 * 2**30
@@ -33,10 +40,11 @@ class DecoderLimits:
     require_sandbox: bool = False
 
     def __post_init__(self) -> None:
-        if self.memory < 0:
-            raise UsageError(f"must be zero or more, not {self.memory}", where="memory")
-        if not 0 < self.timeout < math.inf:
-            raise UsageError(f"must be above zero, not {self.timeout}", where="timeout")
+        check_whole(self.memory, "memory", least=0, most=_MOST_MEMORY)
+        check_real(self.timeout, "timeout", least=_SHORTEST, most=LONGEST)
+        for name in ("video_timeout", "max_duration"):
+            if (value := getattr(self, name)) is not None:
+                check_real(value, name, least=_SHORTEST, most=LONGEST)
 
     def narrow(self, options: VideoOptions) -> VideoOptions:
         """Apply these limits to a video's options."""

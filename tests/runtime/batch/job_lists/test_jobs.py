@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from vtloc_runtime.batch.job_lists.folder_listing import NamedVideos
+from vtloc_runtime.batch.job_lists.job_files import read_sentences
 from vtloc_runtime.batch.job_lists.jobs import group_by_video, read_jobs
 from vtloc_runtime.errors import JobError, UsageError
 
@@ -400,3 +401,58 @@ def test_a_video_is_known_by_its_path_its_name_and_its_stem(name: str, tmp_path:
     assert videos.find(name) == str(tmp_path / "sub" / "a.b.mp4")
     assert videos.find("a") is None
     assert videos.find("../" + name) is None
+
+
+@pytest.mark.parametrize("name", ["pipe.txt", "pipe.csv", "pipe.jsonl", "pipe.json"])
+def test_a_list_that_is_a_pipe_or_a_device_is_never_waited_for(name: str, tmp_path: Path) -> None:
+    pipe = tmp_path / name
+    os.mkfifo(pipe)
+    endless = tmp_path / f"endless{pipe.suffix}"
+    endless.symlink_to("/dev/zero")
+    for path in (pipe, endless):
+        with pytest.raises(JobError, match="pipe or a device"):
+            read_jobs([str(path)], ["a dog"])
+        with pytest.raises(JobError, match="pipe or a device"):
+            read_sentences(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("a.jsonl", '{"video": "a.mp4", "video": "b.mp4", "query": "x"}', "'video' comes twice"),
+        ("a.jsonl", '{"video": "", "query": "x"}', "no video"),
+        ("a.jsonl", '{"video": "a.mp4", "query": "x", "id": %s}' % ("9" * 5000), "too long"),
+        ("a.csv", "video,query,query\na.mp4,x,y\n", "2 columns query"),
+        ("a.csv", 'video,query\na.mp4,x\nb.mp4,"y\n', "unexpected end"),
+    ],
+)
+def test_a_list_with_two_meanings_or_none_is_refused(
+    name: str, content: str, fault: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(JobError, match=fault) as caught:
+        read_jobs([str(tmp_path / name)], ["a dog"])
+    assert "set_int_max_str_digits" not in str(caught.value)
+    if "end" in fault:
+        assert str(caught.value.where).endswith(":3")
+
+
+def test_names_that_a_list_holds_and_nothing_reads_are_said(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(
+        '{"video": "a.mp4", "qurey": "x", "duration": 5}\n{"video": "b.mp4", "note": 1}\n'
+    )
+    (tmp_path / "a.csv").write_text("video,query,colour\na.mp4,x,red\n")
+    notices: list[str] = []
+    for name in ("a.jsonl", "a.csv"):
+        read_jobs([str(tmp_path / name)], ["a dog"], notice=notices.append)
+    assert [notice.partition(": ")[2] for notice in notices] == [
+        "not read: qurey, note",
+        "not read: colour",
+    ]
+
+
+def test_a_name_that_no_file_can_have_is_one_failing_job(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"video": "\\ud800.mp4", "query": "x"}\n')
+    (job,) = read_jobs([str(tmp_path / "a.jsonl")])
+    assert job.video == "\\ud800.mp4"
+    os.fsencode(job.video)

@@ -22,6 +22,7 @@ from tests.support.failing_calls import failing_disk
 from vtloc_runtime.batch.results import locked_file
 from vtloc_runtime.batch.results.records import Failure, Record, encode_record
 from vtloc_runtime.batch.results.results_file import ResultsFile
+from vtloc_runtime.batch.results.results_reader import read_results
 from vtloc_runtime.errors import OutputError
 
 
@@ -164,6 +165,21 @@ def test_a_pipe_is_written_and_never_read() -> None:
     reading, writing = os.pipe()
     with ResultsFile(f"/proc/self/fd/{writing}", run="r") as results:
         os.close(writing)
+        results.append([record("1")])
+    assert os.read(reading, 10_000) == encode_record(record("1"))
+    os.close(reading)
+
+
+def test_a_named_pipe_is_written_where_somebody_reads_and_never_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "results.jsonl"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="a pipe that nobody reads"):
+        ResultsFile(pipe, run="r")
+    with pytest.raises(OutputError, match="named pipe"):
+        read_results(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with ResultsFile(pipe, run="r") as results:
+        assert os.get_blocking(results._descriptor)
         results.append([record("1")])
     assert os.read(reading, 10_000) == encode_record(record("1"))
     os.close(reading)

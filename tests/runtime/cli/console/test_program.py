@@ -35,6 +35,14 @@ def wait():
 def show(text: str):
     print(text * 10_000)
 
+@app.command(name="import")
+def load(kind: str):
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt as error:
+        raise ImportError("initialization failed", name="onnxruntime") from error
+
 @app.command()
 def fail(kind: str):
     if kind == "missing":
@@ -145,3 +153,38 @@ def test_a_checkout_that_is_not_installed_names_itself(monkeypatch: pytest.Monke
     monkeypatch.setattr("importlib.metadata.distribution", missing)
     error = MissingExtraError.for_package("opentimelineio", extra="cpu", purpose="A timeline")
     assert error.remedy == 'Install it with: pip install ".[editing]"'
+
+
+@pytest.mark.parametrize(
+    ("module", "entry"),
+    [("vtloc_runtime.cli.main", "main"), ("vtloc.cli", "start"), ("vtloc_export.cli", "start")],
+)
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_first_imports_is_one_line(
+    module: str, entry: str, sent: signal.Signals, tmp_path: Path
+) -> None:
+    # Typer is the first large package of every program.
+    slow = "import time\nprint('importing', flush=True)\ntime.sleep(60)\n"
+    (tmp_path / "typer.py").write_text(slow)
+    path = f"import sys; sys.path.insert(0, {str(tmp_path)!r})"
+    script = f"{path}\nfrom {module} import {entry}\n{entry}()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "importing\n"
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=60)
+    assert re.fullmatch(r"vtloc[-a-z]*: stopped\n", errors)
+    assert process.returncode == 128 + sent
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_package_that_was_interrupted_is_not_taken_for_missing(sent: signal.Signals) -> None:
+    process = start("import", "interrupted")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=60)
+    assert errors == "program: stopped\n"
+    assert process.returncode == 128 + sent

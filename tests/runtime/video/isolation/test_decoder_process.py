@@ -155,6 +155,24 @@ def test_a_pipe_is_refused_and_never_waited_for(
     assert list(decoder.read(str(colour_video), OPTIONS, 8))
 
 
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        (".", "folder, not a video"),
+        ("\ud800.mp4", "cannot be opened"),
+        ("a\0b", "not a file's name"),
+    ],
+)
+def test_what_is_no_file_is_refused_and_leaves_nothing_open(
+    decoder: DecoderProcess, name: str, fault: str, colour_video: Path
+) -> None:
+    assert list(decoder.read(str(colour_video), OPTIONS, 8))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(VideoError, match=fault):
+        list(decoder.read(name, OPTIONS, 8))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_a_stopped_process_is_given_up(decoder: DecoderProcess, colour_video: Path) -> None:
     list(decoder.read(str(colour_video), OPTIONS, 8))
     decoder._limits = DecoderLimits(timeout=0.3)
