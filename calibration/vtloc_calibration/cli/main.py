@@ -29,7 +29,7 @@ app = new_application()
 
 BundleArgument = Annotated[Path, typer.Argument(help="The bundle, a directory.")]
 VideosOption = Annotated[Path, typer.Option(help="Folder that holds the videos.")]
-SeedOption = Annotated[int, typer.Option(help="Random seed.")]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")]
 PrecisionOption = Annotated[
     str | None, typer.Option(help="Precision of the networks; default: the bundle's own.")
 ]
@@ -66,19 +66,26 @@ def scores(
     keep: Annotated[
         float | None,
         typer.Option(
-            help="Share of present sentences that must still get an answer (default 0.9)."
+            min=0.0,
+            max=1.0,
+            help="Share of present sentences that must still get an answer (default 0.9).",
         ),
     ] = None,
     precision: Annotated[
-        float | None, typer.Option(help="Share of given answers to be right, instead of --keep.")
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Share of given answers to be right, instead of --keep."
+        ),
     ] = None,
     no_threshold: Annotated[
         bool, typer.Option("--no-threshold", help='Never answer "no such moment".')
     ] = False,
     absent: Annotated[
-        int, typer.Option(min=0, help="Sentences of other videos to ask each video.")
+        int, typer.Option(min=0, max=1000, help="Sentences of other videos to ask each video.")
     ] = 3,
-    iou: Annotated[float, typer.Option(help="IoU from which an answer counts as right.")] = 0.5,
+    iou: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="IoU from which an answer counts as right.")
+    ] = 0.5,
     backend: Annotated[str, typer.Option(help="Backend for the networks.")] = "onnxruntime",
     network_precision: PrecisionOption = None,
     skip_missing: Annotated[
@@ -213,9 +220,11 @@ def samples(
     queries: Annotated[
         Path | None, typer.Option(help="Sentences, one per line; each video is asked all of them.")
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Maximum number of frames.")] = 256,
-    per_video: Annotated[int, typer.Option(min=1, help="Maximum number of frames per video.")] = 16,
-    limit: Annotated[int, typer.Option(min=1, help="Maximum number of videos.")] = 64,
+    frames: Annotated[int, typer.Option(min=1, max=10**6, help="Maximum number of frames.")] = 256,
+    per_video: Annotated[
+        int, typer.Option(min=1, max=10**6, help="Maximum number of frames per video.")
+    ] = 16,
+    limit: Annotated[int, typer.Option(min=1, max=10**6, help="Maximum number of videos.")] = 64,
     network_precision: PrecisionOption = None,
     seed: SeedOption = 0,
 ) -> None:

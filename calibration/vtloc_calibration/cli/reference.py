@@ -18,7 +18,7 @@ def reference(
         typer.Argument(help="Videos, folders or lists, like the ones that will be asked about."),
     ],
     *,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Draw the frames, without changing the bundle.")
     ] = False,
