@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from benchmarks.study.arms import ARMS, FULL, LADDER, PARTS, SCHEDULES, WITHOUT, Choices
-from benchmarks.study.caption_set import FOLDS, CaptionQuery, load_captions
+from benchmarks.study.caption_set import FOLDS, RATE, CaptionQuery, load_captions
 from vtloc.model import LocalizerConfig, LocalizerNetwork, load_checkpoint
 from vtloc.model.samples import Sample, collate
 from vtloc.training import TrainingConfig, seeded_network, train
@@ -94,17 +94,16 @@ def crop(sample: Sample, rng: np.random.Generator) -> Sample:
     frames = len(sample.features)
     first = int(rng.integers(0, max(1, frames // 3)))
     stop = frames - int(rng.integers(0, max(1, frames // 3)))
-    rate = sample.frames_per_second
-    low, high = first / rate, stop / rate
+    low, high = first / RATE, stop / RATE
     moments = tuple(
         Moment(max(one.start, low) - low, min(one.end, high) - low, 1.0)
         for one in sample.moments
-        if min(one.end, high) - max(one.start, low) >= 1 / rate
+        if min(one.end, high) - max(one.start, low) >= 1 / RATE
     )
     if not moments:
         return sample
     return Sample.evenly(
-        sample.id, sample.features[first:stop], sample.tokens, moments, frames_per_second=rate
+        sample.id, sample.features[first:stop], sample.tokens, moments, frames_per_second=RATE
     )
 
 
@@ -184,8 +183,7 @@ def correlations(query: CaptionQuery) -> NDArray[np.float64]:
 def overlap(query: CaptionQuery, span: int) -> float:
     """IoU of a span with the nearest true moment."""
     first, last = spans(query)
-    rate = query.sample.frames_per_second
-    moment = Moment(first[span] / rate, (last[span] + 1) / rate, 1.0)
+    moment = Moment(first[span] / RATE, (last[span] + 1) / RATE, 1.0)
     return round(max(moment.overlap(true) for true in query.sample.moments), 4)
 
 

@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF
 
@@ -33,24 +34,22 @@ from PIL import Image
 
 from benchmarks.throughput.films import KINDS, QUERIES, write_film
 from benchmarks.throughput.machine import machine_line
-from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.model import LocalizerConfig, LocalizerNetwork
 from vtloc.model.checkpoint import save_checkpoint
 from vtloc_export.bundle_export import export_bundle
+from vtloc_export.networks import load_networks
 from vtloc_export.options import ExportOptions
+from vtloc_export.parity.torch_backend import TorchNetwork
 from vtloc_export.sources import ExportSource, load_source
-from vtloc_runtime import Localizer, UsageError
+from vtloc_runtime import EncodedVideo, Localizer
 from vtloc_runtime.batch.answer import run_jobs
 from vtloc_runtime.batch.job_lists.jobs import Job, VideoJobs
 from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
 from vtloc_runtime.bundle.bundle import DEFAULT_BUNDLE, Bundle
-from vtloc_runtime.localize.questions.tokenizer import QueryTokenizer
-from vtloc_runtime.localize.spans.decoding import decode
+from vtloc_runtime.localize.encoding.sketch import even_sampling
 from vtloc_runtime.localize.spans.moments import Moment
-from vtloc_runtime.localize.spans.similarity import cosine_curve
-from vtloc_runtime.localize.spans.span_times import to_moments
-from vtloc_runtime.localize.spans.windows import Timeline, plan_windows
 from vtloc_runtime.video import FrameSequence
+from vtloc_runtime.video.isolation.chunks import ReadingEnd
 
 FILMS = ("moving-1080p", "slides-1080p")
 BATCH = 16
@@ -66,27 +65,37 @@ class PlainPipeline:
     """
 
     def __init__(self, source: ExportSource, bundle: Bundle) -> None:
-        self._visual = load_visual_encoder(source.visual_encoder)
-        self._text = load_text_encoder(source.text_encoder)
-        if source.network is None:
-            raise UsageError("the bundle has no localizer network", where=bundle.path)
-        self._localizer = source.network.eval()
-        self._tokenizer = QueryTokenizer.from_bundle(bundle)
+        networks = load_networks(source)
+        self._visual = networks.visual
+        self._localizer = Localizer(
+            bundle,
+            {
+                name: TorchNetwork(name, module, networks.widths[name])
+                for name, module in networks.modules.items()
+            },
+            encoder="",
+            batch=BATCH,
+        )
         self._manifest = bundle.manifest
         self.shown: FrameSequence | None = None
         """The pictures of the last video, and their times."""
+        self._ending = ReadingEnd(0)
 
     @torch.inference_mode()
     def answer(self, path: Path, queries: tuple[str, ...]) -> list[Moment]:
         """The best moment of each sentence."""
-        features, times, duration = self._encode(path)
-        return [self._localize(query, features, times, duration) for query in queries]
+        features, times = self._encode(path)
+        video = self.as_sampled(EncodedVideo(features.numpy(), np.array(times), times[-1]))
+        return [self._localizer.localize(video, query).moments[0] for query in queries]
 
-    def _encode(self, path: Path) -> tuple[torch.Tensor, list[float], float]:
+    def as_sampled(self, video: EncodedVideo) -> EncodedVideo:
+        """An encoding of the last video's pictures, with what the file tells of its scenes."""
+        sampling = even_sampling(Fraction(self._manifest.frames_per_second), self._ending)
+        return replace(video, sampling=sampling, duration=self._ending.duration)
+
+    def _encode(self, path: Path) -> tuple[torch.Tensor, list[float]]:
         pictures, parts, times = [], [], []
-        duration = 0.0
-        for image, seconds, end in self._wanted(path):
-            duration = end
+        for image, seconds in self._wanted(path):
             if image is None:
                 continue
             times.append(seconds)
@@ -96,22 +105,26 @@ class PlainPipeline:
         if rest := len(pictures) % BATCH:
             parts.append(self._visual(torch.from_numpy(np.stack(pictures[-rest:]))))
         self.shown = FrameSequence(np.stack(pictures), np.array(times))
-        return torch.cat(parts), times, duration
+        return torch.cat(parts), times
 
-    def _wanted(self, path: Path) -> Iterator[tuple[Image.Image | None, float, float]]:
-        """The picture on screen at each second, its time, and when the last one so far ends."""
+    def _wanted(self, path: Path) -> Iterator[tuple[Image.Image | None, float]]:
+        """The picture on screen at each second, and when it came there."""
+        keyframes = []
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             due, shown, step = 0.0, None, 1 / float(stream.average_rate or 30)
             for frame in container.decode(stream):
                 now = float(frame.time or 0)
                 while shown is not None and now > due:
-                    yield shown.to_image(), float(shown.time or 0), now
+                    yield shown.to_image(), float(shown.time or 0)
                     due += 1 / self._manifest.frames_per_second
                 shown = frame
+                if frame.key_frame:
+                    keyframes.append(now)
             if shown is not None:
-                end = float(shown.time or 0) + step
-                yield (shown.to_image() if due < end else None), float(shown.time or 0), end
+                last = float(shown.time or 0)
+                self._ending = ReadingEnd(last + step, keyframes=np.array(keyframes), period=step)
+                yield (shown.to_image() if due < last + step else None), last
 
     def _shrink(self, image: Image.Image) -> Image.Image:
         """The encoder's own transform: the shorter side, bicubic, and the centre."""
@@ -121,32 +134,6 @@ class PlainPipeline:
         small = image.resize((wide, high), Image.Resampling.BICUBIC)
         left, top = round((wide - size) / 2), round((high - size) / 2)
         return small.crop((left, top, left + size, top + size))
-
-    def _localize(
-        self, query: str, features: torch.Tensor, times: list[float], duration: float
-    ) -> Moment:
-        ids, mask = self._tokenizer.batch([self._tokenizer.tokenize(query)])
-        tokens, sentence = self._text(torch.from_numpy(ids), torch.from_numpy(mask))
-        choice = self._manifest.windows
-        windows = plan_windows(len(features), frames=choice.frames, overlap=choice.overlap)
-        timeline = Timeline(windows, (2,))
-        for index, window in enumerate(windows):
-            part = features[None, window.start : window.stop]
-            every = torch.ones(part.shape[:2], dtype=torch.bool)
-            found = self._localizer(part, every, tokens, torch.from_numpy(mask))
-            timeline.add(index, torch.cat([found.start_logits, found.end_logits]).numpy())
-        starts, ends = timeline.values()
-        manifest, curve = self._manifest, None
-        if manifest.shared_space is not None:
-            curve = cosine_curve(features.numpy(), sentence[0].numpy(), manifest.shared_space)
-        spans = decode(
-            manifest.decoding.strategy,
-            starts,
-            ends,
-            curve=curve,
-            similarity_weight=manifest.decoding.similarity_weight,
-        )
-        return to_moments(spans, times, duration)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +203,12 @@ def run_vtloc(localizer: Localizer, films: list[Path], seconds: float) -> Measur
     return replace(measured, moments=moments)
 
 
-def given(localizer: Localizer, shown: FrameSequence | None) -> list[Moment]:
-    """What the runtime answers about pictures that were made elsewhere."""
+def given(localizer: Localizer, plain: PlainPipeline, shown: FrameSequence | None) -> list[Moment]:
+    """What the runtime answers about pictures that the straightforward pipeline made."""
     if shown is None:
         raise SystemExit("nothing was shown yet")
-    answers = localizer.localize(localizer.encode_video(shown), list(QUERIES))
+    video = plain.as_sampled(localizer.encode_video(shown))
+    answers = localizer.localize(video, list(QUERIES))
     return [answer.moments[0] for answer in answers]
 
 
@@ -299,8 +287,8 @@ def measure(film: str, minutes: float, folder: Path, plain: PlainPipeline, bundl
     before = run_plain(plain, path, seconds)
     with Localizer.open(bundle, reuse=0) as localizer:
         alone = run_vtloc(localizer, [path], seconds)
-        pictures = given(localizer, plain.shown)
-        disturbed = given(localizer, off_by_one(plain.shown))
+        pictures = given(localizer, plain, plain.shown)
+        disturbed = given(localizer, plain, off_by_one(plain.shown))
     with Localizer.open(bundle, threads=1, reuse=0) as localizer:
         both = run_vtloc(localizer, [path, twin], seconds)
     with Localizer.open(bundle, threads=1) as localizer:

@@ -19,7 +19,7 @@ from vtloc_export.options import ExportOptions
 from vtloc_export.parity.comparison import remembered, torch_evaluate
 from vtloc_export.sentence_bank import write_sentence_bank
 from vtloc_export.sources import EncoderPair, ExportSource, load_source
-from vtloc_export.staging import check_place, staged_bundle, write_manifest
+from vtloc_export.staging import staged_bundle, write_manifest
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME, NetworkName, TokenizerEntry
 from vtloc_runtime.system.output_check import check_output
@@ -90,13 +90,13 @@ def export_bundle(
     given = source if isinstance(source, EncoderPair) else Path(source)
     if isinstance(given, Path) and (given.is_file() or (given / MANIFEST_NAME).is_file()):
         check_output(place, inputs=[("the source", given)])
-    check_place(place, overwrite=chosen.overwrite)
-    stages.step("loading the source")
-    loaded = load_source(given)
-    stages.step("loading the encoders")
-    networks = load_networks(loaded)
-    stages.begin(4 + len(networks.modules) * len(chosen.precisions))
+    # The place first: whether it can be written shows before anything is downloaded.
     with staged_bundle(place, overwrite=chosen.overwrite) as folder:
+        stages.step("loading the source")
+        loaded = load_source(given)
+        stages.step("loading the encoders")
+        networks = load_networks(loaded)
+        stages.begin(4 + len(networks.modules) * len(chosen.precisions))
         made: list[ExportedNetwork] = []
         for name, module in networks.modules.items():
             made += _export(

@@ -99,10 +99,9 @@ def export_network(
         return _export_half(network, module, widths, folder, spared=spared, reference=reference)
     plain = graph or export_graph(typed_network(network, module), network, widths)
     model = compact_graph(plain, network) if precision == "compact" else plain
-    files = write_graph(model, network, folder / file_name(network, precision))
+    files = write_graph(model, folder / file_name(network, precision))
     del plain, model  # ONNX Runtime is about to hold the weights once more.
-    tried = probes(network, widths)
-    parity = compare(network, onnxruntime_evaluate(files.opened()), reference, tried)
+    parity = compare(network, _written(files), reference, probes(network, widths))
     check(parity, network=network, precision=precision, against="ONNX Runtime")
     return ExportedNetwork(network, precision, files, parity)
 
@@ -143,17 +142,18 @@ def _export_half(
         tried = probes(network, widths, SMALL[network])
         rounded = compare(network, reference_evaluate(model), reference, tried)
         check(rounded, network=network, precision="fp16", against="ONNX's evaluator")
-    files = write_graph(model, network, folder / file_name(network, "fp16"))
+    files = write_graph(model, folder / file_name(network, "fp16"))
     del typed, model  # ONNX Runtime is about to hold the weights in FP32.
     # ONNX Runtime computes FP16 in FP32 on a CPU: it proves the graph's shapes, and no more.
-    shapes = compare(
-        network,
-        onnxruntime_evaluate(files.opened(), half=True),
-        reference,
-        probes(network, widths),
-    )
+    shapes = compare(network, _written(files, half=True), reference, probes(network, widths))
     check(shapes, network=network, precision="fp16", against="ONNX Runtime")
     return ExportedNetwork(network, "fp16", files, parity, ranges[:_RANGES_KEPT], islands)
+
+
+def _written(files: WrittenGraph, *, half: bool = False) -> Evaluate:
+    """Runs a graph from the files that were just written."""
+    files.opened()  # Refuses what the runtime would refuse, and is not kept.
+    return onnxruntime_evaluate(files.path, half=half)
 
 
 def _half(network: NetworkName, module: nn.Module, spared: Sequence[str]) -> TypedNetwork:

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vtloc.encoders import load_encoders, share_a_space
+from vtloc.encoders import (
+    is_encoder_name,
+    load_encoders,
+    names_share_a_space,
+    share_a_space,
+)
 from vtloc_export.errors import ExportError
 
 if TYPE_CHECKING:
@@ -116,9 +121,10 @@ def network_widths(
 
 
 def _check_names(source: ExportSource) -> None:
-    """Refuse two models of open_clip before either is fetched."""
+    """Refuse encoders that share no space before either is fetched."""
     visual, text = source.visual_encoder, source.text_encoder
-    if visual != text and visual.startswith("open_clip:") and text.startswith("open_clip:"):
+    known = is_encoder_name(visual) and is_encoder_name(text)
+    if known and not names_share_a_space(visual, text):
         raise _apart(source)
 
 

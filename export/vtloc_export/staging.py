@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from vtloc_runtime.bundle.digest import ENGINES_FOLDER
 from vtloc_runtime.bundle.engine_file import LOG_SUFFIX, SIDECAR_SUFFIX, Engine
 from vtloc_runtime.bundle.manifest import MANIFEST_NAME, Manifest
 from vtloc_runtime.errors import EngineError, OutputError
+from vtloc_runtime.system.text import first_line
 
 
 def check_place(out: Path, *, overwrite: bool) -> None:
@@ -24,8 +26,11 @@ def check_place(out: Path, *, overwrite: bool) -> None:
     Raises:
         OutputError: Something else is there, or a bundle that is not to be replaced.
     """
-    if not out.exists():
-        return
+    try:
+        if not out.exists():
+            return
+    except OSError as error:
+        raise _unwritable(out, error) from error
     if not out.is_dir() or (any(out.iterdir()) and not _is_manifest(out / MANIFEST_NAME)):
         raise OutputError(
             "this exists and is not a bundle, so it is not replaced",
@@ -57,22 +62,40 @@ def staged_bundle(out: Path, *, overwrite: bool) -> Iterator[Path]:
         OutputError: The place cannot be written to.
     """
     check_place(out, overwrite=overwrite)
-    place = out.resolve()
-    staging = place.with_name(f".{place.name}.{os.getpid()}.part")
+    made: list[Path] = []
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        staging.mkdir()
-    except OSError as error:
-        raise OutputError(f"cannot write there: {error.strerror}", where=out) from error
+        place = out.resolve()
+        staging = place.with_name(f".{place.name}.{os.getpid()}.part")
+        made = [folder for folder in place.parents if not folder.exists()]
+        staging.mkdir(parents=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead to each other
+        _remove_empty(made)
+        raise _unwritable(out, error) from error
     try:
         yield staging
         if (place / ENGINES_FOLDER).is_dir() and (staging / MANIFEST_NAME).is_file():
             _keep_engines(place, staging)
         _move(staging, place)
     except OSError as error:
-        raise OutputError(f"cannot write the bundle: {error.strerror}", where=out) from error
+        reason = error.strerror or first_line(error)
+        raise OutputError(f"cannot write the bundle: {reason}", where=out) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        _remove_empty(made)
+
+
+def _unwritable(out: Path, error: OSError | RuntimeError) -> OutputError:
+    reason = error.strerror if isinstance(error, OSError) else first_line(error)
+    return OutputError(
+        f"cannot write there: {reason}", where=out, remedy="Choose another place with --out"
+    )
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders that nothing was put into, the deepest first."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _is_manifest(path: Path) -> bool:

@@ -136,15 +136,17 @@ def test_an_fp16_file_that_computes_in_fp32_is_found(pair_bundle, names, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("visual", "text"), [("vit", "pe"), ("siglip", "siglip2"), ("vit", "quickgelu")]
+    ("visual", "text"),
+    [("vit", "pe"), ("siglip", "siglip2"), ("vit", "minilm"), ("efficientnet-lite0", "vit")],
 )
 def test_towers_that_share_no_space_are_refused_before_they_are_loaded(
     names, tmp_path, visual, text, monkeypatch
 ):
     monkeypatch.setattr("vtloc_export.networks.load_encoders", None)
+    pair = EncoderPair(names.get(visual, visual), names.get(text, text))
     with pytest.raises(ExportError, match="share no space") as caught:
-        export_bundle(EncoderPair(names[visual], names[text]), tmp_path / "bundle", QUICK)
-    assert names[visual] in str(caught.value)
+        export_bundle(pair, tmp_path / "bundle", QUICK)
+    assert pair.visual in str(caught.value)
     assert "vtloc train" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -165,6 +167,11 @@ def leave(*arguments):
         (["open_clip:ViT-B-32:/nowhere.pt", "--out", "OUT"], EncoderError, "no file /nowhere.pt"),
         (["hf:nowhere", "--out", "OUT"], EncoderError, "unknown frame encoder"),
         (["minilm", "--out", "OUT"], EncoderError, "unknown frame encoder"),
+        (["openai/clip-vit-base", "--out", "OUT"], EncoderError, "neither a file nor"),
+        (["siglip2", "--out", "OUT"], EncoderError, "Did you mean open_clip:ViT-B-32-SigLIP2"),
+        (["hf-hub:a/b", "--out", "OUT"], EncoderError, "Did you mean open_clip:hf-hub:a/b?"),
+        (["open_clip:local-dir:/no", "--out", "OUT"], EncoderError, "there is no folder '/no'"),
+        (["", "--out", "OUT"], UsageError, "nothing to export is named"),
         (["--visual", "minilm", "--out", "OUT"], UsageError, "nothing to export is named"),
         (["--out", "OUT"], UsageError, "nothing to export is named"),
         (["minilm", "--visual", "x", "--text", "y", "--out", "OUT"], UsageError, "both a source"),

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from tests.support import full_size
 from vtloc.encoders import load_text_encoder, load_visual_encoder
 from vtloc.model import LocalizerConfig, LocalizerNetwork
 from vtloc_export.network_export import export_network
@@ -37,20 +38,28 @@ def test_vit_b_32_is_exported_in_every_precision(precision, tmp_path):
     assert words.parity
 
 
-MODELS = (
-    "ViT-B-32-256", "ViT-B-16", "ViT-L-14", "EVA02-B-16", "EVA02-L-14", "ViTamin-S", "ViTamin-L",
-    "PE-Core-T-16-384", "PE-Core-S-16-384", "PE-Core-B-16", "PE-Core-L-14-336", "MobileCLIP-S1",
-    "MobileCLIP2-S0", "MobileCLIP2-S2", "ViT-B-16-SigLIP", "ViT-B-32-SigLIP2-256",
-    "ViT-B-16-SigLIP2",
-)  # fmt: skip
-
-
 @on_request
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", full_size.FRAME_TOWERS)
 def test_a_public_frame_tower_is_exported(model, precision, tmp_path):
     visual = load_visual_encoder(f"open_clip:{model}")
     widths = {"size": visual.preprocessing.size, "feature": visual.dimension}
     exported = export_network("visual", visual, widths, precision, tmp_path)
+    assert exported.islands == ()
+    assert exported.files.size > 0
+
+
+@on_request
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("model", full_size.TEXT_TOWERS)
+def test_a_public_text_tower_is_exported(model, precision, tmp_path):
+    text = load_text_encoder(full_size.encoder_name(model))
+    widths = {
+        "token": text.token_dimension,
+        "sentence": text.sentence_dimension,
+        "max_tokens": text.max_tokens,
+        "vocabulary": text.vocabulary,
+    }
+    exported = export_network("text", text, widths, precision, tmp_path)
     assert exported.islands == ()
     assert exported.files.size > 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 
 import pytest
 
@@ -41,6 +43,25 @@ def test_a_block_that_fails_leaves_nothing(tmp_path):
 
     with pytest.raises(RuntimeError, match="half way"):
         failing()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_that_were_made_on_the_way_go_too(tmp_path):
+    def failing():
+        with staged_bundle(tmp_path / "a" / "b" / "bundle", overwrite=False):
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        failing()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_an_output_error(tmp_path):
+    with (
+        pytest.raises(OutputError, match="cannot write the bundle: No space left on device"),
+        staged_bundle(tmp_path / "bundle", overwrite=False),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -85,13 +106,16 @@ def test_an_empty_folder_will_do(tmp_path):
     assert (out / "file").is_file()
 
 
-def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path):
+@pytest.mark.parametrize("place", ["file/bundle", "n" * 300, "n" * 250, "loop", "loop/bundle"])
+def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path, place):
     (tmp_path / "file").write_text("in the way")
+    (tmp_path / "loop").symlink_to("loop")
     with (
         pytest.raises(OutputError, match="cannot write there"),
-        staged_bundle(tmp_path / "file" / "bundle", overwrite=False),
+        staged_bundle(tmp_path / place, overwrite=False),
     ):
         pass
+    assert {one.name for one in tmp_path.iterdir()} == {"file", "loop"}
 
 
 def test_engines_of_networks_that_did_not_change_are_kept(tmp_path):

@@ -135,8 +135,8 @@ def write_gemma(folder: Path):
     return len(pieces)
 
 
-def write_xlm_roberta(folder: Path):
-    """A folder of XLM-R: its configuration, weights and tokenizer."""
+def write_xlm_roberta(folder: Path, **sizes: int):
+    """A folder of XLM-R: its configuration, with sizes of one's own, and its tokenizer."""
     import transformers
 
     special = ("<s>", "<pad>", "</s>", "<unk>")
@@ -146,11 +146,11 @@ def write_xlm_roberta(folder: Path):
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
     _wrap(tokenizer, folder, end="</s>", pad="<pad>", unk="<unk>")
-    torch.manual_seed(0)
-    config = transformers.XLMRobertaConfig(
-        vocab_size=rows, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=90, pad_token_id=1, type_vocab_size=1,
-    )  # fmt: skip
+    tiny = {
+        "vocab_size": rows, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 64, "max_position_embeddings": 90,
+    }  # fmt: skip
+    config = transformers.XLMRobertaConfig(pad_token_id=1, type_vocab_size=1, **{**tiny, **sizes})
     config.save_pretrained(folder)
 
 

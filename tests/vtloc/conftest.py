@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vtloc.features.store import FramesEntry, FrameStore, TokensEntry, TokenStore
+from vtloc.features.store import FrameStore, TokenStore
+from vtloc.features.store_description import FramesEntry, TokensEntry
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 
 WIDTH = 16

@@ -16,7 +16,8 @@ import torch
 from vtloc.annotations import Example, read_split
 from vtloc.evaluation.result_matching import match_records
 from vtloc.features.sources import open_frames, open_tokens
-from vtloc.features.store import FramesEntry, FrameStore, TokensEntry, TokenStore
+from vtloc.features.store import FrameStore, TokenStore
+from vtloc.features.store_description import FramesEntry, TokensEntry
 from vtloc.model import LocalizerConfig, load_checkpoint, save_checkpoint
 from vtloc.training import seeded_network
 from vtloc.training.ablation import Ablation

@@ -135,12 +135,13 @@ class ArmFeatures:
 
         Raises:
             ConfigurationError: The experiment names no data.
-            VtlocError: As `vtloc.training.experiment.gather` says.
+            VtlocError: As `vtloc.training.data.open_data` says.
         """
         from vtloc.errors import ConfigurationError
         from vtloc.features.sources import open_frames, open_tokens
         from vtloc.training.ablation import ArmData
-        from vtloc.training.experiment import gather, localizer_config
+        from vtloc.training.data import open_data
+        from vtloc.training.experiment import localizer_config
 
         if experiment.data is None:
             raise ConfigurationError(
@@ -156,7 +157,7 @@ class ArmFeatures:
         if arm.frames is not None:
             frames = open_frames(self.frames[arm.frames], frames_per_second=self.frames_per_second)
         tokens = None if arm.tokens is None else open_tokens(self.tokens[arm.tokens])
-        base = gather(data, seed=0, frames=frames, tokens=tokens)
+        base = open_data(data, seed=0, frames=frames, tokens=tokens)
         prepared = ArmData(
             source=base.train.reseeded,
             validation=base.validation,

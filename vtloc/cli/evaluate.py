@@ -167,8 +167,8 @@ def score_checkpoint(
     from vtloc.features.sources import open_tokens
     from vtloc.model import load_checkpoint
     from vtloc.model.samples import StoredSamples
+    from vtloc.training.data import FeaturesConfig, open_all_frames, with_features
     from vtloc.training.device import training_device
-    from vtloc.training.experiment import FeaturesConfig, open_all_frames
 
     if not frames or tokens is None:
         raise UsageError("scoring a checkpoint needs features", remedy="Give --frames and --tokens")
@@ -187,16 +187,11 @@ def score_checkpoint(
                 where=checkpoint,
             )
     labelled = [example for example in split.examples if example.moments]
-    samples = StoredSamples(labelled, frame_source, token_source)
-    if missing := samples.missing():
-        if not skip_missing:
-            raise FeatureError(
-                f"{len(missing)} of {len(labelled)} queries have no features, the first is "
-                f"{missing[0].id} in {missing[0].video}",
-                remedy="Extract them with vtloc features, or leave them out by --skip-missing",
-            )
-        console.print(f"{len(missing)} of {len(labelled)} queries have no features: left out")
-        samples = samples.without(missing)
+    samples, notes = with_features(
+        StoredSamples(labelled, frame_source, token_source), split.title, skip_missing=skip_missing
+    )
+    for note in notes:
+        console.print(note)
     network = loaded.network.to(training_device(device))
     scores = evaluate_network(
         network,

@@ -56,6 +56,8 @@ def features(
     """
     from rich.console import Console
 
+    from vtloc.encoders import random_weights
+
     if not videos and not queries:
         raise UsageError("there is nothing to encode", remedy="Name videos, or --queries")
     if videos and encoder is None:
@@ -63,13 +65,9 @@ def features(
     if queries and text_encoder is None:
         raise UsageError("sentences need a text encoder", remedy="Give --text-encoder")
     console = Console(stderr=True, markup=False)
-    for name in filter(None, (encoder, text_encoder)):
-        if name.startswith("open_clip:") and name.count(":") == 1:
-            console.print(
-                f"warning: {name} names no pretrained weights, so they are random; "
-                f"write {name}:TAG, such as open_clip:ViT-B-32:openai",
-                soft_wrap=True,
-            )
+    for name in dict.fromkeys(filter(None, (encoder, text_encoder))):
+        if warning := random_weights(name):
+            console.print(warning, soft_wrap=True)
     failed = 0
     if videos and encoder is not None:
         failed = encode_all_videos(

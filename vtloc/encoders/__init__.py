@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         load_encoders,
         load_text_encoder,
         load_visual_encoder,
+        names_share_a_space,
+        random_weights,
         share_a_space,
     )
 
@@ -38,6 +40,8 @@ __all__ = [
     "load_encoders",
     "load_text_encoder",
     "load_visual_encoder",
+    "names_share_a_space",
+    "random_weights",
     "share_a_space",
 ]
 

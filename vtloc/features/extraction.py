@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from vtloc.features.store import FramesEntry, FrameStore, TokensEntry, TokenStore
+from vtloc.features.store import FrameStore, TokenStore
+from vtloc.features.store_description import FramesEntry, TokensEntry
 from vtloc_runtime.batch.job_lists.folder_listing import list_videos
 from vtloc_runtime.errors import UsageError, VideoError, VtlocError
 from vtloc_runtime.localize.encoding import video_encoder as visual

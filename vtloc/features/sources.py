@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,7 +11,6 @@ import numpy as np
 from vtloc.features.external import ForeignFrames, ForeignTokens
 from vtloc.features.store import FrameStore, TokenStore
 from vtloc_runtime.errors import FeatureError
-from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from vtloc.annotations.examples import Example
+    from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 
 
 class FrameSource(Protocol):
@@ -109,7 +110,7 @@ class JoinedFrames:
         parts = [source.frames(video) for source in self._sources]
         length = min(len(part.features) for part in parts)
         features = np.concatenate([part.features[:length] for part in parts], axis=1)
-        return EncodedVideo(features, parts[0].times[:length], parts[0].duration)
+        return replace(parts[0], rows=features, times=parts[0].times[:length])
 
 
 def open_frames(

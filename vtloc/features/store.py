@@ -4,7 +4,8 @@
 
     STORE/
         frames.json                    which encoder, how wide, how many frames a second
-        frames/VIDEO.safetensors       features [T, Dv], times [T] float64; header: duration
+        frames/VIDEO.safetensors       features [T, Dv], times [T] and scenes [C] float64; header:
+                                       duration, step, period
         tokens.json                    which encoder, how wide
         tokens/00000.safetensors       [N, Dt] a sentence, by the SHA-256 of its text
 
@@ -15,67 +16,28 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-import msgspec
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from vtloc.tensor_file import parse_tensors, read_whole, write_tensors, write_whole
-from vtloc_runtime.bundle.manifest import Preprocessing
+from vtloc.features.store_description import DescribedStore, FramesEntry, TokensEntry
+from vtloc.tensor_file import parse_tensors, read_whole, write_tensors
 from vtloc_runtime.errors import FeatureError
-from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, EvenSampling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from vtloc.annotations.examples import Example
 
-_SCHEMA = 1
 
-
-class FramesEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The schema of ``frames.json``.
-
-    Attributes:
-        schema: Version of this schema.
-        encoder: Name of the frame encoder.
-        dimension: Width Dv.
-        frames_per_second: How densely videos were sampled.
-        shared_space: Columns in the space of the sentence vectors: first, and one past the last.
-        preprocessing: How pictures became frames.
-    """
-
-    schema: int = _SCHEMA
-    encoder: str
-    dimension: int
-    frames_per_second: float
-    shared_space: tuple[int, int] | None = None
-    preprocessing: Preprocessing = Preprocessing()
-
-
-class TokensEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The schema of ``tokens.json``.
-
-    Attributes:
-        schema: Version of this schema.
-        encoder: Name of the text encoder.
-        dimension: Width Dt.
-    """
-
-    schema: int = _SCHEMA
-    encoder: str
-    dimension: int
-
-
-_Entry = TypeVar("_Entry", FramesEntry, TokensEntry)
-
-
-class FrameStore:
+class FrameStore(DescribedStore[FramesEntry]):
     """The frames' half of a store; a `vtloc.features.sources.FrameSource`.
 
     Args:
@@ -83,39 +45,8 @@ class FrameStore:
         entry: Content of ``frames.json``.
     """
 
-    def __init__(self, folder: Path, entry: FramesEntry) -> None:
-        self.folder = folder
-        self.entry = entry
-
-    @classmethod
-    def open(cls, folder: Path) -> FrameStore:
-        """Open a store that exists.
-
-        Raises:
-            FeatureError: The store does not exist, or its description is damaged.
-        """
-        return cls(folder, _read_entry(folder / "frames.json", FramesEntry))
-
-    @classmethod
-    def create(cls, folder: Path, entry: FramesEntry) -> FrameStore:
-        """Open a store for writing, and create it where there is none.
-
-        Raises:
-            FeatureError: The store holds features of another encoder or rate.
-            OutputError: It cannot be written.
-        """
-        _create(folder / "frames.json", entry)
-        return cls(folder, entry)
-
-    @property
-    def encoder(self) -> str:
-        """Name of the frame encoder."""
-        return self.entry.encoder
-
-    @property
-    def dimension(self) -> int:
-        """Width Dv of the features."""
-        return self.entry.dimension
+    description = "frames.json"
+    schema = FramesEntry
 
     @property
     def frames_per_second(self) -> float:
@@ -161,7 +92,12 @@ class FrameStore:
             raise FeatureError("the header has no duration", where=place) from error
         if not (features.isfinite().all() and times.isfinite().all() and math.isfinite(duration)):
             raise FeatureError("the features or their times are not finite", where=place)
-        return EncodedVideo(features.float().numpy(), times.double().numpy(), duration)
+        return EncodedVideo(
+            features.float().numpy(),
+            times.double().numpy(),
+            duration,
+            sampling=_sampling(tensors.get("scenes"), header, place),
+        )
 
     def write(self, video: str, encoded: EncodedVideo, *, half: bool = False) -> None:
         """Store a video's features.
@@ -182,13 +118,16 @@ class FrameStore:
             "times": torch.from_numpy(encoded.times),
         }
         header = {"duration": repr(float(encoded.duration)), "encoder": self.encoder}
+        if (sampling := encoded.sampling) is not None:
+            tensors["scenes"] = torch.from_numpy(sampling.scenes)
+            header |= {"step": repr(float(sampling.step)), "period": repr(float(sampling.period))}
         write_tensors(self._file(video), tensors, header)
 
     def _file(self, video: str) -> Path:
         return self.folder / "frames" / f"{quote(video, safe='')}.safetensors"
 
 
-class TokenStore:
+class TokenStore(DescribedStore[TokensEntry]):
     """The tokens' half of a store; a `vtloc.features.sources.TokenSource`.
 
     Args:
@@ -196,42 +135,14 @@ class TokenStore:
         entry: Content of ``tokens.json``.
     """
 
+    description = "tokens.json"
+    schema = TokensEntry
+
     def __init__(self, folder: Path, entry: TokensEntry) -> None:
-        self.folder = folder
-        self.entry = entry
+        super().__init__(folder, entry)
         self._shards: dict[str, Path] = {}
         for file in self._files():
             self._index(file)
-
-    @classmethod
-    def open(cls, folder: Path) -> TokenStore:
-        """Open a store that exists.
-
-        Raises:
-            FeatureError: The store does not exist, or a file of it is damaged.
-        """
-        return cls(folder, _read_entry(folder / "tokens.json", TokensEntry))
-
-    @classmethod
-    def create(cls, folder: Path, entry: TokensEntry) -> TokenStore:
-        """Open a store for writing, and create it where there is none.
-
-        Raises:
-            FeatureError: The store holds tokens of another encoder.
-            OutputError: It cannot be written.
-        """
-        _create(folder / "tokens.json", entry)
-        return cls(folder, entry)
-
-    @property
-    def encoder(self) -> str:
-        """Name of the text encoder."""
-        return self.entry.encoder
-
-    @property
-    def dimension(self) -> int:
-        """Width Dt of the tokens."""
-        return self.entry.dimension
 
     def __contains__(self, example: Example) -> bool:
         return self.holds(example.query)
@@ -298,48 +209,20 @@ class TokenStore:
             raise FeatureError(f"the file is damaged: {error}", where=shard) from error
 
 
+def _sampling(scenes: Tensor | None, header: Mapping[str, str], place: Path) -> EvenSampling | None:
+    """How a video was sampled; None where the file does not say, as older ones do not.
+
+    Raises:
+        FeatureError: It makes no sense.
+    """
+    if scenes is None:
+        return None
+    try:
+        step, period = float(header["step"]), float(header["period"])
+    except (KeyError, ValueError) as error:
+        raise FeatureError("the header does not say how it was sampled", where=place) from error
+    return EvenSampling(step, period, scenes.double().flatten().numpy())
+
+
 def _key(sentence: str) -> str:
     return hashlib.sha256(sentence.encode()).hexdigest()
-
-
-def _read_entry(place: Path, kind: type[_Entry]) -> _Entry:
-    content = read_whole(place, FeatureError)
-    try:
-        entry = msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise FeatureError(f"the description is not valid: {error}", where=place) from error
-    _check(entry, place)
-    if entry.schema != _SCHEMA:
-        raise FeatureError(
-            f"the store has schema {entry.schema}; this version reads {_SCHEMA}",
-            where=place,
-            remedy="Use the vtloc that wrote it, or extract the features again",
-        )
-    return entry
-
-
-def _check(entry: FramesEntry | TokensEntry, place: Path) -> None:
-    if entry.dimension < 1:
-        raise FeatureError(f"the width of features cannot be {entry.dimension}", where=place)
-    if isinstance(entry, FramesEntry) and not 0 < entry.frames_per_second < math.inf:
-        raise FeatureError(
-            f"frames_per_second must be positive, not {entry.frames_per_second:g}", where=place
-        )
-
-
-def _create(place: Path, entry: FramesEntry | TokensEntry) -> None:
-    _check(entry, place)
-    if not place.exists():
-        write_whole(place, msgspec.json.format(msgspec.json.encode(entry)) + b"\n")
-        return
-    found: FramesEntry | TokensEntry = (
-        _read_entry(place, FramesEntry)
-        if isinstance(entry, FramesEntry)
-        else _read_entry(place, TokensEntry)
-    )
-    if found != entry:
-        raise FeatureError(
-            f"the store holds features of {found.encoder}, made another way",
-            where=place,
-            remedy="Choose another folder with --out",
-        )

@@ -84,7 +84,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     content = read_whole(place, CheckpointError)
     weights, header = parse_tensors(content, place, CheckpointError)
     if header.get("format") != _FORMAT:
-        raise CheckpointError("the file is not a checkpoint of a localizer", where=place)
+        raise CheckpointError(
+            "the file is not a checkpoint of a localizer",
+            where=place,
+            remedy=f"If it holds an encoder's weights, name the model: open_clip:MODEL:TAG:{place}",
+        )
     if header.get("schema") != _SCHEMA:
         raise CheckpointError(
             f"the checkpoint has schema {header.get('schema')!r}; this version reads {_SCHEMA}",

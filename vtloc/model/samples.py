@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,18 +31,16 @@ class Sample:
         features: [T, Dv] float32.
         tokens: [N, Dt] float32.
         moments: Where the sentence is true, seconds; empty where it is nowhere.
-        times: [T] float64, when each frame came on screen, seconds.
+        begins: [T] float64, when what each frame shows is taken to begin, seconds.
         duration: The video's end, seconds.
-        frames_per_second: Rate at which targets are laid on frames.
     """
 
     id: str
     features: NDArray[np.float32]
     tokens: NDArray[np.float32]
     moments: tuple[Moment, ...]
-    times: NDArray[np.float64]
+    begins: NDArray[np.float64]
     duration: float
-    frames_per_second: float = 1.0
 
     @classmethod
     def evenly(
@@ -55,10 +52,10 @@ class Sample:
         *,
         frames_per_second: float = 1.0,
     ) -> Sample:
-        """A sample whose frames lie at even times, as generated ones do."""
-        times = np.arange(len(features)) / frames_per_second
+        """A sample whose frames begin at even times, as those of clips or generated ones do."""
+        begins = np.arange(len(features)) / frames_per_second
         duration = len(features) / frames_per_second
-        return cls(identifier, features, tokens, moments, times, duration, frames_per_second)
+        return cls(identifier, features, tokens, moments, begins, duration)
 
 
 class SampleSource(Protocol):
@@ -143,10 +140,9 @@ class StoredSamples:
             features=video.features,
             tokens=self._tokens.tokens(example),
             moments=example.moments,
-            times=video.times,
+            begins=video.begins,
             # Annotators' clocks and containers disagree by a little; answers end with the video.
             duration=max(video.duration, float(video.times[-1])),
-            frames_per_second=self._frames.frames_per_second,
         )
 
 
@@ -186,17 +182,23 @@ class Batch:
         )
 
 
-def frame_span(moment: Moment, frames_per_second: float, frames: int) -> tuple[int, int]:
-    """First and last frame of a moment, both inside the video.
+def frame_span(moment: Moment, begins: NDArray[np.float64], duration: float) -> tuple[int, int]:
+    """First and last frame of a moment: those whose begin and end are nearest to its own.
 
     Args:
         moment: In seconds.
-        frames_per_second: Rate of the frames.
-        frames: How many there are.
+        begins: [T] float64, when what each frame shows is taken to begin, seconds.
+        duration: The video's end, seconds.
     """
-    start = math.floor(moment.start * frames_per_second + 0.5)
-    end = max(start, math.floor(moment.end * frames_per_second + 0.5) - 1)
-    return min(start, frames - 1), min(end, frames - 1)
+    ends = np.append(begins[1:], max(duration, float(begins[-1])))
+    first = _nearest(begins, moment.start)
+    return first, max(first, _nearest(ends, moment.end))
+
+
+def _nearest(edges: NDArray[np.float64], seconds: float) -> int:
+    """The edge nearest to a time: the later of two, the first of those that are equal."""
+    place = np.searchsorted((edges[1:] + edges[:-1]) / 2, seconds, side="right")
+    return int(np.searchsorted(edges, edges[place]))
 
 
 def collate(samples: Sequence[Sample], *, sigma: float) -> Batch:
@@ -217,7 +219,7 @@ def collate(samples: Sequence[Sample], *, sigma: float) -> Batch:
     inside = torch.zeros(frame_mask.shape, dtype=torch.bool)
     for row, sample in enumerate(samples):
         for column, moment in enumerate(sample.moments):
-            span = frame_span(moment, sample.frames_per_second, len(sample.features))
+            span = frame_span(moment, sample.begins, sample.duration)
             spans[row, column], present[row, column] = span, True
             inside[row, span[0] : span[1] + 1] = True
     starts, ends = torch.from_numpy(spans).unbind(dim=-1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -57,19 +56,6 @@ class TrainingConfig:
         for name in ("weight_decay", "warmup_steps", "gradient_clip", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"{name} must not be negative", where="training")
-
-    def rate(self, step: int, steps: int) -> float:
-        """The learning rate of a step.
-
-        Args:
-            step: Counted from zero over all epochs.
-            steps: How many there will be at most.
-        """
-        warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
-        if self.schedule == "constant":
-            return self.learning_rate * warm
-        share = min(1.0, step / max(1, steps))
-        return self.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * share))
 
     @property
     def strategy(self) -> DecodingStrategy:

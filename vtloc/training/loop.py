@@ -18,6 +18,7 @@ from vtloc.model import LocalizerNetwork, LossConfig, save_checkpoint, total_los
 from vtloc.model.samples import batches
 from vtloc.training.config import TrainingConfig
 from vtloc.training.device import training_device
+from vtloc.training.learning_rate import learning_rate
 from vtloc.training.metrics_log import MetricsJournal
 from vtloc.training.resume_state import TrainingProgress, load_state, save_state
 from vtloc_runtime.errors import OutputError
@@ -248,7 +249,13 @@ class _Run:
         self.network.train()
         groups = batches(source.epoch(epoch), config.batch_size, sigma=self.loss_config.sigma)
         for batch in _one_ahead(groups):
-            rate = config.rate(epoch * steps + done, config.epochs * steps)
+            rate = learning_rate(
+                epoch * steps + done,
+                config.epochs * steps,
+                highest=config.learning_rate,
+                warmup_steps=config.warmup_steps,
+                schedule=config.schedule,
+            )
             terms = self._step(batch.to(self.device), epoch, rate)
             done += 1
             for name, term in zip(

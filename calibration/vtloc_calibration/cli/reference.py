@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vtloc_calibration.cli.console import print_message, progress_bar
+from vtloc_calibration.cli.options import SeedOption
 from vtloc_calibration.errors import CalibrationError
 
 
@@ -18,7 +19,7 @@ def reference(
         typer.Argument(help="Videos, folders or lists, like the ones that will be asked about."),
     ],
     *,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")] = 0,
+    seed: SeedOption = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Draw the frames, without changing the bundle.")
     ] = False,

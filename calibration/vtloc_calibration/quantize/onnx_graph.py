@@ -7,9 +7,10 @@ first number, so that the layers of a tower are one module each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from vtloc_export.graph.compact_weights import INT8_SUFFIX
 from vtloc_runtime.errors import BundleError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ def widen_constants(model: ModelProto) -> None:
     """
     from onnx import numpy_helper
 
+    _widen_before_look_ups(model)
     constants = {initializer.name: initializer for initializer in model.graph.initializer}
     kept = []
     for node in model.graph.node:
@@ -175,6 +177,46 @@ def widen_constants(model: ModelProto) -> None:
     model.graph.initializer.extend(
         initializer for name, initializer in constants.items() if name in used
     )
+
+
+def _widen_before_look_ups(model: ModelProto) -> None:
+    """Look rows up in widened tables, where a graph widens the rows that it has looked up."""
+    from onnx import helper
+
+    makers = {output: node for node in model.graph.node for output in node.output}
+    kept: list[NodeProto] = []
+    tables: set[str] = set()
+    replaced: set[str] = set()
+    for node in model.graph.node:
+        found = _look_up(node, makers)
+        if found is None:
+            kept.append(node)
+            continue
+        stored, cast, scales = found
+        (whole, rows), scale = stored.input, scales.input[0]
+        table, wide = whole.removesuffix(INT8_SUFFIX), f"{whole}.wide"
+        if table not in tables:
+            tables.add(table)
+            kept.append(helper.make_node("Cast", [whole], [wide], name=wide, to=FLOAT))
+            kept.append(helper.make_node("Mul", [wide, scale], [table], name=table))
+        kept.append(helper.make_node("Gather", [table, rows], node.output, name=stored.name))
+        replaced.update(one.output[0] for one in (stored, cast, scales))
+    del model.graph.node[:]
+    model.graph.node.extend(node for node in kept if not replaced.intersection(node.output))
+
+
+def _look_up(
+    node: NodeProto, makers: Mapping[str, NodeProto]
+) -> tuple[NodeProto, NodeProto, NodeProto] | None:
+    """What a product widens that was looked up: the look-up, its cast, the look-up of scales."""
+    parts = [makers[name] for name in node.input if name in makers]
+    if node.op_type != "Mul" or [part.op_type for part in parts] != ["Cast", "Gather"]:
+        return None
+    cast, scales = parts
+    stored = makers.get(cast.input[0])
+    if stored is None or stored.op_type != "Gather" or stored.input[1] != scales.input[1]:
+        return None
+    return stored, cast, scales
 
 
 def base_precision(bundle: Bundle, network: NetworkName) -> str:

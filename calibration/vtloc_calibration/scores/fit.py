@@ -16,7 +16,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,13 +36,14 @@ MINIMUM_ANSWERS = 20
 """Fewer labelled answers than this say nothing about probabilities in steps of ten percent."""
 
 _LOGISTIC_KNOTS = 65
-_NEWTON_STEPS = 100
 _SMALLEST = 1e-6
 _MOST_WEIGHT = 50.0
+_UNPENALIZED = 1e9
+"""Inverse strength of the penalty: none that shows, but the curve stays finite."""
 
 
 def probabilities(raw: ArrayLike, calibration: ScoreCalibration) -> FloatArray:
-    """The probabilities of many raw scores, as `span_times.calibrate` gives each.
+    """The probabilities of many raw scores, as `score_calibration.calibrate` gives each.
 
     Args:
         raw: ``[n]``, 0 to 1.
@@ -95,7 +97,7 @@ def fit(raw: ArrayLike, correct: ArrayLike, *, method: Method) -> ScoreCalibrati
 
     Raises:
         CalibrationError: Too few answers, all of one kind, or all with one score.
-        MissingExtraError: ``isotonic`` needs scikit-learn.
+        MissingExtraError: scikit-learn is not installed.
     """
     scores, right = checked_answers(raw, correct)
     _refuse_what_teaches_nothing(scores, right)
@@ -120,17 +122,16 @@ def _refuse_what_teaches_nothing(scores: FloatArray, right: BoolArray) -> None:
 
 
 def _fit_isotonic(scores: FloatArray, right: BoolArray) -> ScoreCalibration:
-    try:
-        from sklearn.isotonic import IsotonicRegression
-    except ImportError as error:
-        raise MissingExtraError.for_package(
-            "scikit-learn", extra="calibration", purpose="isotonic calibration"
-        ) from error
     # Half an answer of the opposite kind at either end: no finite sample proves 0 or 1.
     knots = np.concatenate([scores, [scores.min(), scores.max()]])
     labels = np.concatenate([right.astype(np.float64), [1.0, 0.0]])
     weights = np.concatenate([np.ones(len(scores)), [0.5, 0.5]])
-    levels = IsotonicRegression().fit(knots, labels, sample_weight=weights).predict(knots)
+    levels = (
+        _sklearn("isotonic")
+        .IsotonicRegression()
+        .fit(knots, labels, sample_weight=weights)
+        .predict(knots)
+    )
     blocks = np.unique(levels)
     centres = np.array(
         [np.average(knots[levels == one], weights=weights[levels == one]) for one in blocks]
@@ -168,37 +169,36 @@ def _fit_temperature(scores: FloatArray, right: BoolArray) -> ScoreCalibration:
 
 
 def _logistic(evidence: FloatArray, right: BoolArray) -> FloatArray:
-    """Slopes and offset of the logistic curve with the highest likelihood (Newton, damped)."""
+    """Slopes and offset of the logistic curve with the highest likelihood.
+
+    Args:
+        evidence: ``[n, m]``.
+        right: ``[n]``.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
+    linear_model = _sklearn("linear_model")
     # Platt's targets: the labels drawn in by one answer, which keeps separable data finite.
     positives, negatives = int(right.sum()), int((~right).sum())
     wanted = np.where(right, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    design = np.column_stack([evidence, np.ones(len(evidence))])
-    weights = np.zeros(design.shape[1])
-    weights[0] = 1.0
-    loss = _cross_entropy(design @ weights, wanted)
-    for _ in range(_NEWTON_STEPS):
-        stated = _sigmoid(design @ weights)
-        gradient = design.T @ (stated - wanted)
-        curvature = (design * (stated * (1 - stated))[:, None]).T @ design + 1e-9 * np.eye(
-            len(weights)
-        )
-        step = np.linalg.solve(curvature, gradient)
-        for _ in range(30):
-            lower = _cross_entropy(design @ (weights - step), wanted)
-            if lower <= loss:
-                break
-            step = step / 2
-        else:
-            break
-        weights = weights - step
-        settled, loss = loss - lower < 1e-12 * max(1.0, loss), lower
-        if settled:
-            break
-    return weights
+    curve = linear_model.LogisticRegression(C=_UNPENALIZED, solver="newton-cholesky", tol=1e-9)
+    # A target between 0 and 1 is an answer of either kind, weighed by it.
+    curve.fit(
+        np.tile(evidence, (2, 1)),
+        np.repeat([1, 0], len(wanted)),
+        sample_weight=np.concatenate([wanted, 1 - wanted]),
+    )
+    return np.append(curve.coef_[0], curve.intercept_)
 
 
-def _cross_entropy(logits: FloatArray, wanted: FloatArray) -> float:
-    return float(np.sum(np.logaddexp(0, logits) - wanted * logits))
+def _sklearn(module: str) -> Any:
+    try:
+        return import_module(f"sklearn.{module}")
+    except ImportError as error:
+        raise MissingExtraError.for_package(
+            "scikit-learn", extra="calibration", purpose="fitting scores"
+        ) from error
 
 
 def _log_odds(scores: FloatArray) -> FloatArray:

@@ -93,6 +93,7 @@ def onnx_command(  # noqa: PLR0917 - the parameters of a command are its options
     )
     from vtloc_export.bundle_export import export_bundle
 
+    _warn_of_random_weights(given)
     with progress_bar() as progress:
         report = export_bundle(given, place, options, progress)
     _print_report(report)
@@ -115,7 +116,7 @@ def read_source(source: str | None, visual: str | None, text: str | None) -> Pat
     from vtloc.errors import EncoderError
     from vtloc_export.sources import EncoderPair
 
-    if source is None:
+    if not source:
         if visual is None or text is None:
             raise UsageError(
                 "nothing to export is named",
@@ -135,8 +136,8 @@ def read_source(source: str | None, visual: str | None, text: str | None) -> Pat
         return named_folder(source)
     if is_encoder_name(source):
         return EncoderPair(source, source)
-    if ":" in source or (near := nearest_names(source)):
-        near = nearest_names(source)
+    near = nearest_names(source)
+    if ":" in source or near or not Path(source).suffix:
         raise EncoderError(
             "this is neither a file nor the name of an encoder",
             where=source,
@@ -145,6 +146,15 @@ def read_source(source: str | None, visual: str | None, text: str | None) -> Pat
             else "List public encoders with: vtloc-export models",
         )
     return Path(source)
+
+
+def _warn_of_random_weights(source: Path | EncoderPair) -> None:
+    from vtloc.encoders import random_weights
+    from vtloc_export.sources import EncoderPair
+
+    named = {source.visual, source.text} if isinstance(source, EncoderPair) else ()
+    for warning in filter(None, map(random_weights, sorted(named))):
+        sys.stderr.write(f"{warning}\n")
 
 
 def _place(out: Path | None, name: str | None) -> Path:

@@ -54,7 +54,7 @@ def trt_command(  # noqa: PLR0917 - the parameters of a command are its options
         typer.Option(help="A whole profile, batch=1:8:32,frames=1:64:512; repeatable."),
     ] = None,
     workspace: Annotated[
-        str | None, typer.Option(help="Most memory a layer may use, such as 4G.")
+        str | None, typer.Option(help="Maximum memory that a layer may use, such as 4G.")
     ] = None,
     optimization_level: Annotated[
         int, typer.Option(min=0, max=5, help="0 builds fast, 5 searches longest.")
@@ -66,9 +66,7 @@ def trt_command(  # noqa: PLR0917 - the parameters of a command are its options
         bool,
         typer.Option("--frozen-timings", help="Take every timing from the cache, or fail."),
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Build again what is there already.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Rebuild engines that exist.")] = False,
 ) -> None:
     """Build TensorRT engines from a bundle's networks.
 

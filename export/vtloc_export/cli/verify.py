@@ -21,7 +21,7 @@ def verify_command(
     bundle: Annotated[Path, typer.Argument(help="The bundle to verify.")],
     data: Annotated[
         Path | None,
-        typer.Option(help="Labelled moments; their videos are in the same folder."),
+        typer.Option(help="Labelled moments, in the folder of their videos."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON on standard output.")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vtloc_runtime.batch.results.records import Failure, describe
+from vtloc_runtime.batch.workers.decoder_retry import retry_lost_decoder
 from vtloc_runtime.batch.workers.worker_pool import StoppedWorkError
-from vtloc_runtime.errors import DecoderLostError, DeviceLostError, OutputError, VideoError
+from vtloc_runtime.errors import DeviceLostError, OutputError, VideoError
 from vtloc_runtime.system.text import unicode_name
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 
@@ -28,9 +28,6 @@ _SKETCH = "\0sketch"
 
 _WORTH_KEEPING = 0.1
 """Share of the frames from which on an exact run only looks at the rest."""
-
-_SIGNAL_DELAY = 0.2
-"""Seconds after a decoder's end in which a signal to the whole group reaches this process."""
 
 
 def encode_cached(
@@ -97,7 +94,7 @@ def encode_quickly_cached(
     """
 
     def encode(known: EncodedVideo | None) -> EncodedVideo:
-        return _with_retry(
+        return retry_lost_decoder(
             lambda: localizer.encode_quickly(
                 video, queries, moments=moments, known=known, read=read
             ),
@@ -161,25 +158,9 @@ def encode_with_retry(
             with suppress(Exception):
                 progress(video, seconds)
 
-    return _with_retry(
+    return retry_lost_decoder(
         lambda: localizer.encode_video(video, progress=report, known=known, read=read), stop
     )
-
-
-def _with_retry(
-    encode: Callable[[], EncodedVideo], stop: Callable[[], bool] | None
-) -> EncodedVideo:
-    for last in (False, True):
-        try:
-            return encode()
-        except DecoderLostError as error:
-            # A signal to the whole group ends decoders before this process has heard of it.
-            time.sleep(_SIGNAL_DELAY)
-            if stop is not None and stop():
-                raise StoppedWorkError from error
-            if last:
-                raise
-    raise AssertionError("unreachable")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vtloc_runtime.bundle.user_folder import bundle_for
+from vtloc_runtime.cli.console.option_groups import with_options
 from vtloc_runtime.cli.console.program import new_application
-from vtloc_runtime.cli.options import NetworkOptions, with_options
+from vtloc_runtime.cli.options import NetworkOptions
 from vtloc_runtime.errors import OutputError, UsageError
 from vtloc_runtime.system.atomic_write import atomic_write
 from vtloc_runtime.system.output_check import check_output

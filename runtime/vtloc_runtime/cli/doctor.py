@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vtloc_runtime.cli.console.option_groups import with_options
 from vtloc_runtime.cli.console.program import new_application
-from vtloc_runtime.cli.options import BundleOptions, with_options
+from vtloc_runtime.cli.options import BundleOptions
 from vtloc_runtime.errors import BackendError, BundleError
 
 if TYPE_CHECKING:
-    from vtloc_runtime.cli.diagnosis import Diagnosis
+    from vtloc_runtime.cli.diagnosis.findings import Diagnosis
 
 app = new_application()
 
@@ -32,7 +33,7 @@ def doctor(
 
     Each backend runs the bundle once.
     """
-    from vtloc_runtime.cli.diagnosis import diagnose
+    from vtloc_runtime.cli.diagnosis.diagnosis import diagnose
 
     diagnosis = diagnose(options.bundle, digest=options.bundle_digest)
     if json:

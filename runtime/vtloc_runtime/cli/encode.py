@@ -16,10 +16,11 @@ from vtloc_runtime.batch.results.tally import speed_of
 from vtloc_runtime.bundle.user_folder import bundle_for
 from vtloc_runtime.cli.console.exit_codes import exit_code_of_failures
 from vtloc_runtime.cli.console.interrupts import Interruption
+from vtloc_runtime.cli.console.option_groups import with_options
 from vtloc_runtime.cli.console.program import new_application
 from vtloc_runtime.cli.console.progress import RunProgress
 from vtloc_runtime.cli.console.terminal import print_note, sandbox_note, write_lines
-from vtloc_runtime.cli.options import RunOptions, with_options
+from vtloc_runtime.cli.options import RunOptions
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.system.text import ascii_json_controls
 

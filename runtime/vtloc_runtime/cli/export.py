@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from vtloc_runtime.cli.console.option_groups import with_options
 from vtloc_runtime.cli.console.program import new_application
 from vtloc_runtime.cli.console.terminal import print_note
-from vtloc_runtime.cli.options import with_options
 from vtloc_runtime.cli.outputs import OutputOptions
 from vtloc_runtime.errors import UsageError
 

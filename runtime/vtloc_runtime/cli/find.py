@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
+from vtloc_runtime.cli.console.option_groups import with_options
 from vtloc_runtime.cli.console.program import VersionOption, new_application
-from vtloc_runtime.cli.options import RunOptions, with_options
+from vtloc_runtime.cli.options import QuestionOptions, RunOptions
 from vtloc_runtime.cli.outputs import OutputOptions
-from vtloc_runtime.localize.limits import MOST_MOMENTS
 
 _EPILOG = """
 Other commands: vtloc-run search (search a library of videos), vtloc-run serve (a page and an HTTP
@@ -29,43 +29,13 @@ app = new_application()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FindOptions:
+class FindOptions(QuestionOptions):
     """What to search for, and what to do with the answers."""
 
-    query: Annotated[
-        list[str] | None, typer.Option("--query", "-q", help="Sentence to find; repeatable.")
-    ] = None
     queries: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="File of sentences, one per line; - is standard input."),
     ] = None
-    rewrite: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--rewrite",
-            metavar="SENTENCE",
-            help="Another wording of the one sentence; repeatable. Wordings are averaged.",
-        ),
-    ] = None
-    like: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--like",
-            metavar="PICTURE",
-            help="Find moments like this picture; with -q, those that fit the sentence as well. "
-            "Several pictures are averaged.",
-        ),
-    ] = None
-    moments: Annotated[
-        int,
-        typer.Option(
-            "--moments",
-            "-k",
-            min=1,
-            max=MOST_MOMENTS,
-            help="Maximum number of moments per sentence.",
-        ),
-    ] = 1
     out: Annotated[
         Path | None,
         typer.Option(
@@ -88,9 +58,6 @@ class FindOptions:
     in_order: Annotated[
         bool, typer.Option("--in-order", help="Write --out in the order of the videos.")
     ] = False
-    json: Annotated[bool, typer.Option("--json", help="Print JSON lines, even on a terminal.")] = (
-        False
-    )
     always_answer: Annotated[
         bool,
         typer.Option(

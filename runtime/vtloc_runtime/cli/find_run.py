@@ -38,7 +38,6 @@ from vtloc_runtime.cli.console.terminal import (
     sandbox_note,
     write_lines,
 )
-from vtloc_runtime.cli.output_writing import OutputSources, OutputWriter
 from vtloc_runtime.cli.outputs import STANDARD_STREAM, OutputOptions
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.localize.localizer import Localizer
@@ -192,6 +191,8 @@ class _FindRun:
         return cache
 
     def _write_outputs(self, cache: FeatureCache | None) -> list[Path]:
+        from vtloc_runtime.cli.output_writing import OutputSources, OutputWriter
+
         order = {unicode_name(job.id): index for index, job in enumerate(self.jobs)}
         ordered = sorted(self.records, key=lambda record: order[record.id])
         paths = {unicode_name(self.names.get(job.video, job.video)): job.video for job in self.jobs}

@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from vtloc_runtime.bundle.user_folder import bundle_for
+from vtloc_runtime.cli.console.option_groups import with_options
 from vtloc_runtime.cli.console.program import new_application
-from vtloc_runtime.cli.options import NetworkOptions, with_options
+from vtloc_runtime.cli.options import NetworkOptions
 from vtloc_runtime.errors import MissingExtraError
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.isolation.limits import LONGEST

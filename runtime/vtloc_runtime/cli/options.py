@@ -1,19 +1,13 @@
-"""The options that several commands share, each listed once, and what they open.
-
-A command takes a group of options as one parameter: a frozen dataclass whose fields are the
-options. `with_options` shows typer one option for each field.
-"""
+"""The options that several commands share, each listed once, and what they open."""
 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from functools import wraps
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -23,7 +17,7 @@ from vtloc_runtime.bundle.manifest import MANIFEST_NAME
 from vtloc_runtime.cli.console.terminal import print_note
 from vtloc_runtime.errors import BundleError, OutputError
 from vtloc_runtime.localize.encoding.frame_dedup import DEFAULT_REUSE
-from vtloc_runtime.localize.limits import LARGEST_BATCH, MOST_THREADS
+from vtloc_runtime.localize.limits import LARGEST_BATCH, MOST_MOMENTS, MOST_THREADS
 from vtloc_runtime.system.cache_folder import DEFAULT_CACHE_BYTES, FOLDER_VARIABLE
 from vtloc_runtime.system.processors import MOST_WORKERS
 from vtloc_runtime.video.isolation.limits import LONGEST, DecoderLimits
@@ -36,50 +30,11 @@ if TYPE_CHECKING:
 
 _Task = TypeVar("_Task")
 _Answer = TypeVar("_Answer")
-_Result = TypeVar("_Result")
 
 _GIBIBYTE = 2**30
 MOST_GIBIBYTES = 1e6
 """Largest size of a cache, or of a process, that can be asked for."""
 _LIMITS = DecoderLimits()
-
-
-def with_options(command: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Let a command take dataclasses of options.
-
-    Args:
-        command: A function whose parameters are typer's, or dataclasses whose fields are.
-    """
-    parameters: list[inspect.Parameter] = []
-    groups: dict[str, Any] = {}
-    for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        group = parameter.annotation
-        if not is_dataclass(group):
-            parameters.append(parameter)
-            continue
-        groups[parameter.name] = group
-        hints = get_type_hints(group, include_extras=True)
-        parameters += (
-            parameter.replace(
-                name=field.name,
-                kind=inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=hints[field.name],
-            )
-            for field in fields(group)
-        )
-
-    @wraps(command)
-    def call(**values: Any) -> _Result:
-        for name, group in groups.items():
-            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
-        return command(**values)
-
-    # The signature that typer reads.
-    vars(call)["__signature__"] = inspect.Signature(parameters)
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    del vars(call)["__wrapped__"]
-    return call
 
 
 def _bundle_folder(path: Path | None) -> Path | None:
@@ -124,6 +79,45 @@ class BundleOptions:
             BundleError: It is missing, invalid, or has another digest.
         """
         return Bundle.open(self.bundle, digest=self.bundle_digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionOptions:
+    """What to look for, and how to print what is found."""
+
+    query: Annotated[
+        list[str] | None, typer.Option("--query", "-q", help="Sentence to find; repeatable.")
+    ] = None
+    rewrite: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rewrite",
+            metavar="SENTENCE",
+            help="Another wording of the one sentence; repeatable. Wordings are averaged.",
+        ),
+    ] = None
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--like",
+            metavar="PICTURE",
+            help="Find moments like this picture; with -q, those that fit the sentence as well. "
+            "Several pictures are averaged.",
+        ),
+    ] = None
+    moments: Annotated[
+        int,
+        typer.Option(
+            "--moments",
+            "-k",
+            min=1,
+            max=MOST_MOMENTS,
+            help="Maximum number of moments per film and sentence.",
+        ),
+    ] = 1
+    json: Annotated[bool, typer.Option("--json", help="Print JSON lines, even on a terminal.")] = (
+        False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

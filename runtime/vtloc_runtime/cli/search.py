@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from vtloc_runtime.cli.console.option_groups import with_options
 from vtloc_runtime.cli.console.program import new_application
-from vtloc_runtime.cli.options import RunOptions, with_options
+from vtloc_runtime.cli.options import QuestionOptions, RunOptions
 from vtloc_runtime.cli.outputs import OutputOptions
-from vtloc_runtime.localize.limits import MOST_MOMENTS
 
 app = new_application()
 
@@ -18,7 +18,7 @@ _MOST_FILMS = 10**6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchRequest:
+class SearchRequest(QuestionOptions):
     """What to search for, and what to return."""
 
     query: Annotated[
@@ -30,42 +30,17 @@ class SearchRequest:
             "brought up to date and nothing is searched.",
         ),
     ] = None
-    rewrite: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--rewrite",
-            metavar="SENTENCE",
-            help="Another wording of the one sentence; repeatable. Wordings are averaged.",
-        ),
-    ] = None
-    like: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--like",
-            metavar="PICTURE",
-            help="Search for moments like this picture; with -q, those that fit the sentence as "
-            "well. Several pictures are averaged.",
-        ),
-    ] = None
     top: Annotated[
         int, typer.Option(min=1, max=_MOST_FILMS, help="Maximum number of films per sentence.")
     ] = 20
-    moments: Annotated[
-        int,
-        typer.Option(
-            "--moments", "-k", min=1, max=MOST_MOMENTS, help="Maximum number of moments per film."
-        ),
-    ] = 1
     min_score: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, help="Leave out moments with a lower score."),
     ] = 0.0
     found_only: Annotated[
-        bool, typer.Option("--found-only", help="Leave out films without such a moment.")
+        bool,
+        typer.Option("--found-only", help="Leave out films that do not show what is asked for."),
     ] = False
-    json: Annotated[bool, typer.Option("--json", help="Print JSON lines, even on a terminal.")] = (
-        False
-    )
 
 
 @app.command(

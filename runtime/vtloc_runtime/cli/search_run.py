@@ -27,7 +27,8 @@ from vtloc_runtime.cli.console.terminal import (
 )
 from vtloc_runtime.cli.output_writing import OutputSources, OutputWriter
 from vtloc_runtime.errors import OutputError, UsageError
-from vtloc_runtime.library.search import Library, SearchOptions
+from vtloc_runtime.library.film_search import SearchOptions
+from vtloc_runtime.library.search import Library
 from vtloc_runtime.localize.limits import check_moments
 from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.questions.question import Picture, Query

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vtloc_runtime.bundle.user_folder import bundle_for
+from vtloc_runtime.cli.console.option_groups import with_options
 from vtloc_runtime.cli.console.program import new_application
 from vtloc_runtime.cli.console.terminal import print_note
-from vtloc_runtime.cli.options import MOST_GIBIBYTES, NetworkOptions, with_options
+from vtloc_runtime.cli.options import MOST_GIBIBYTES, NetworkOptions
 from vtloc_runtime.errors import MissingExtraError
 from vtloc_runtime.system.cache_folder import DEFAULT_CACHE_BYTES
 from vtloc_runtime.system.processors import MOST_WORKERS, available_processors
@@ -41,14 +42,13 @@ class ServeOptions:
         list[str] | None,
         typer.Option(
             "--name",
-            help="A host name by which the service may be called, beside the address and "
-            "localhost; repeatable.",
+            help="A host name that requests may use, beside the address and localhost; repeatable.",
         ),
     ] = None
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, max=MOST_WORKERS, help="Requests worked on at once. Default: one per processor."
+            min=1, max=MOST_WORKERS, help="Requests processed at once. Default: one per processor."
         ),
     ] = None
     waiting: Annotated[
@@ -60,7 +60,7 @@ class ServeOptions:
     timeout: Annotated[
         float, typer.Option(min=1.0, max=LONGEST, help="Maximum time to answer a request, seconds.")
     ] = 300.0
-    uploads: Annotated[bool, typer.Option("--uploads/--no-uploads", help="Take uploads.")] = True
+    uploads: Annotated[bool, typer.Option("--uploads/--no-uploads", help="Accept uploads.")] = True
     upload_size: Annotated[
         float, typer.Option(min=0.001, max=_MOST_MEBIBYTES, help="Maximum size of an upload, MiB.")
     ] = 2048.0

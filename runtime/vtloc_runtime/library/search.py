@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
 import vtloc_runtime
-from vtloc_runtime.batch.answer import AnswerVideos
-from vtloc_runtime.batch.job_lists.jobs import Job, VideoJobs, read_videos
+from vtloc_runtime.batch.job_lists.jobs import read_videos
 from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.library.closest import closest_cosines
+from vtloc_runtime.library.film_search import FilmSearch, SearchOptions
 from vtloc_runtime.library.index import LibraryIndex, Snapshot
 from vtloc_runtime.library.ranking import Ranking
 from vtloc_runtime.library.update import FilmReader, Update, update_index
 from vtloc_runtime.localize.questions.question import read_questions
-from vtloc_runtime.system.processors import available_processors
-from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,42 +30,13 @@ if TYPE_CHECKING:
     from vtloc_runtime.library.catalogue import Film
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer
-    from vtloc_runtime.localize.questions.question import EncodedQuestion, Query, Question
-    from vtloc_runtime.video.isolation.chunks import Read
+    from vtloc_runtime.localize.questions.question import Query
 
 FOLDER = "libraries"
 """The folder of indexes, in the folder of the feature cache."""
 
 _AT_ONCE = 16
 """Questions that share a pass over the index."""
-
-_ROUNDING = 1e-4
-"""By how much the presence in a record may differ from the exact one."""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchOptions:
-    """What a search returns.
-
-    Attributes:
-        top: Films to return for each question, at most.
-        moments: Moments to return for each film, at most.
-        min_score: Leave out moments with a lower score, and films without any other.
-        found_only: Leave out films that do not show what is asked for.
-    """
-
-    top: int = 20
-    moments: int = 1
-    min_score: float = 0.0
-    found_only: bool = False
-
-    def keeps(self, record: Record) -> Record | None:
-        """The record without what is left out; None if nothing remains."""
-        if self.min_score > 0:
-            moments = tuple(one for one in record.moments or () if one.score >= self.min_score)
-            record = msgspec.structs.replace(record, moments=moments)
-        wanted = self.found_only or self.min_score > 0
-        return None if wanted and not record.moments else record
 
 
 class Library:
@@ -227,14 +192,14 @@ class Library:
         films = [(video, film) for video, film in update.films.items() if film.rows is not None]
         entries = [film for _, film in films]
         ranges = [film.rows for _, film in films if film.rows is not None]
-        with _Questions(
+        with FilmSearch(
             self._localizer,
             self._cache,
             self._pipeline,
             chosen,
             self._notice,
-        ) as questions:
-            encoded = questions.encode(asked)
+        ) as search:
+            encoded = search.encode(asked)
             for top in range(0, len(encoded), _AT_ONCE):
                 part = encoded[top : top + _AT_ONCE]
                 vectors = [self._ranking.vector(one) for one in part]
@@ -245,79 +210,7 @@ class Library:
                         (float(bounds[number]), films[number][0])
                         for number in np.argsort(-bounds, kind="stable")
                     ]
-                    yield questions.best(question.question, candidates)
-
-
-@dataclass
-class _Questions:
-    """Asks films, several at a time."""
-
-    localizer: Localizer
-    cache: FeatureCache
-    pipeline: PipelineOptions
-    options: SearchOptions
-    notice: Callable[[str], None]
-    readers: queue.SimpleQueue[Read] = field(default_factory=queue.SimpleQueue)
-
-    def __enter__(self) -> Self:
-        count = max(1, available_processors())
-        self._decoders = [DecoderProcess(self.pipeline.limits) for _ in range(count)]
-        for decoder in self._decoders:
-            self.readers.put(decoder.read)
-        self._pool = ThreadPoolExecutor(count)
-        self._at_once = count
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
-        for decoder in self._decoders:
-            decoder.close()
-
-    def encode(self, asked: Sequence[Question]) -> list[EncodedQuestion]:
-        with self._reader() as read:
-            return self.localizer.questions.encode(asked, read)
-
-    def best(self, question: Question, candidates: Sequence[tuple[float, str]]) -> list[Record]:
-        """The records of the films with the highest presence.
-
-        Args:
-            question: What is asked.
-            candidates: An upper bound of each film's presence, and the film; highest first.
-        """
-        found: list[tuple[float, Record]] = []
-        asked = 0
-        while asked < len(candidates):
-            enough = len(found) >= self.options.top
-            if enough and candidates[asked][0] < found[self.options.top - 1][0] - _ROUNDING:
-                break
-            size = max(self._at_once, self.options.top - len(found))
-            part = candidates[asked : asked + size]
-            records = self._pool.map(lambda one: self._ask(one[1], question), part)
-            for (bound, _), record in zip(part, records, strict=True):
-                # Without presence the bound is what films are ranked by.
-                presence = bound if record.presence is None else record.presence
-                if record.error is None:
-                    found.append((presence, record))
-                else:
-                    self.notice(f"{record.video}: {record.error.what}")
-            found.sort(key=lambda one: -one[0])
-            asked += len(part)
-        kept = (self.options.keeps(record) for _, record in found[: self.options.top])
-        return [record for record in kept if record is not None]
-
-    def _ask(self, video: str, question: Question) -> Record:
-        work = AnswerVideos(self.options.moments, "", self.cache)
-        jobs = VideoJobs(video, (Job.from_question(video, question),))
-        with self._reader() as read:
-            return work.do(self.localizer, jobs, read)[0]
-
-    @contextmanager
-    def _reader(self) -> Iterator[Read]:
-        read = self.readers.get()
-        try:
-            yield read
-        finally:
-            self.readers.put(read)
+                    yield search.best(question.question, candidates)
 
 
 def _outcome(snapshot: Snapshot, before: Update) -> Update:

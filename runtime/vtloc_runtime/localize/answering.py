@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, get_args
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.bundle.manifest import SharedSpace
     from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
     from vtloc_runtime.localize.questions.question import EncodedQuestion
+    from vtloc_runtime.localize.spans.moments import Moment
     from vtloc_runtime.localize.spans.occurrences import IntArray
     from vtloc_runtime.networks.interface import Network
 
@@ -133,16 +134,13 @@ class Answering:
         curve: bool,
         always: bool,
     ) -> list[Localization]:
-        manifest = self._bundle.manifest
-        begins = video.begins
-        longest = longest_span(begins, video.duration, manifest)
-        reach = span_reach(begins, video.duration, manifest)
         curved = self._strategy in _BY_SIMILARITY or any(not one.sentences for one in questions)
         compared: list[Compared | None] = [None] * len(questions)
         if self._comparison is not None and (curve or curved or self._comparison.tells_presence):
             compared = [*self._comparison.compare(video, questions)]
         # Most videos do not show most sentences: what only finds moments is left out for those.
         searched = [always or seen is None or seen.shown for seen in compared]
+        timeline = self._timeline(video, cut=curved and any(searched))
         logits: list[FrameLogits | None] = [None] * len(questions)
         # By similarity alone the curve decides; the localizer network has nothing to say.
         if self._boundaries is not None and (alignment or self._strategy != "similarity"):
@@ -152,60 +150,107 @@ class Answering:
                     one.sentences if wanted or alignment else ()
                     for one, wanted in zip(questions, searched, strict=True)
                 ],
-                reach=longest,
+                reach=timeline.longest,
                 alignment=alignment,
             )
-        boundaries = None
-        if curved and any(searched):
-            boundaries = _boundaries_of(video, manifest.shared_space)
-        silent = np.zeros(len(video))
         answers = []
         for question, own, seen, wanted in zip(questions, logits, compared, searched, strict=True):
-            asked = question.question
-            answer = Localization(
-                asked.sentence,
-                (),
-                question.warnings,
-                None if seen is None else seen.margin,
-                rewrites=asked.rewrites,
-                like=asked.like,
-                question=asked,
-                alignment=None
-                if own is None
-                else word_alignment(own, 0, question.sentences[0], video.times),
-                curve=SimilarityCurve(video.times, seen.curve)
-                if curve and seen is not None
-                else None,
-            )
+            answer = _without_moments(question, own, seen, video.times, curve=curve)
             if wanted:
-                # A picture has no tokens for the localizer network.
-                strategy = self._strategy if question.sentences else "similarity"
-                spans = decode(
-                    strategy,
-                    silent if own is None else own.starts[0],
-                    silent if own is None else own.ends[0],
-                    longest=longest,
-                    reach=reach,
-                    curve=None if seen is None else seen.curve,
-                    boundaries=boundaries,
-                    count=moments,
-                    similarity_weight=manifest.decoding.similarity_weight,
-                )
-                if seen is not None and strategy == "similarity":
-                    spans = tuple(
-                        replace(span, score=span.score * seen.likelihood) for span in spans
-                    )
-                found = to_moments(
-                    spans,
-                    begins,
-                    video.duration,
-                    longest=longest_moment(manifest),
-                    calibration=self._calibration if strategy == self._strategy else None,
-                    margin=answer.presence,
-                )
+                found = self._moments(question, own, seen, timeline, count=moments)
                 answer = replace(answer, moments=found)
             answers.append(answer)
         return answers
+
+    def _timeline(self, video: EncodedVideo, *, cut: bool) -> _Timeline:
+        manifest, begins = self._bundle.manifest, video.begins
+        return _Timeline(
+            begins,
+            video.duration,
+            longest_span(begins, video.duration, manifest),
+            span_reach(begins, video.duration, manifest),
+            _boundaries_of(video, manifest.shared_space) if cut else None,
+        )
+
+    def _moments(
+        self,
+        question: EncodedQuestion,
+        logits: FrameLogits | None,
+        seen: Compared | None,
+        timeline: _Timeline,
+        *,
+        count: int,
+    ) -> tuple[Moment, ...]:
+        """The best moments of one question."""
+        # A picture has no tokens for the localizer network.
+        strategy = self._strategy if question.sentences else "similarity"
+        silent = np.zeros(len(timeline.begins))
+        spans = decode(
+            strategy,
+            silent if logits is None else logits.starts[0],
+            silent if logits is None else logits.ends[0],
+            longest=timeline.longest,
+            reach=timeline.reach,
+            curve=None if seen is None else seen.curve,
+            boundaries=timeline.boundaries,
+            count=count,
+            similarity_weight=self._bundle.manifest.decoding.similarity_weight,
+        )
+        if seen is not None and strategy == "similarity":
+            spans = tuple(replace(span, score=span.score * seen.likelihood) for span in spans)
+        return to_moments(
+            spans,
+            timeline.begins,
+            timeline.duration,
+            longest=longest_moment(self._bundle.manifest),
+            calibration=self._calibration if strategy == self._strategy else None,
+            margin=None if seen is None else seen.margin,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Timeline:
+    """Where moments of a video may lie, whatever is asked.
+
+    Attributes:
+        begins: When each frame appears, seconds ``[T]``.
+        duration: The video's end, seconds.
+        longest: Most frames of a span.
+        reach: For each frame, the one after the last of the longest span from there ``[T]``.
+        boundaries: Frames at which a span may begin; None unless spans follow the curve.
+    """
+
+    begins: NDArray[np.float64]
+    duration: float
+    longest: int
+    reach: IntArray
+    boundaries: IntArray | None
+
+
+def _without_moments(
+    question: EncodedQuestion,
+    logits: FrameLogits | None,
+    seen: Compared | None,
+    times: NDArray[np.float64],
+    *,
+    curve: bool,
+) -> Localization:
+    """All of an answer that does not depend on its moments."""
+    asked = question.question
+    alignment = None
+    if logits is not None:
+        alignment = word_alignment(logits, 0, question.sentences[0], times)
+    return Localization(
+        asked.sentence,
+        (),
+        question.warnings,
+        None if seen is None else seen.margin,
+        rewrites=asked.rewrites,
+        like=asked.like,
+        question=asked,
+        alignment=alignment,
+        curve=SimilarityCurve(times, seen.curve) if curve and seen is not None else None,
+    )
 
 
 def _boundaries_of(video: EncodedVideo, shared: SharedSpace | None) -> IntArray:

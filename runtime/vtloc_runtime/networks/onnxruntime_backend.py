@@ -39,6 +39,7 @@ from vtloc_runtime.system.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from pathlib import Path
 
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import NetworkFile, NetworkName, TensorEntry
@@ -208,11 +209,11 @@ def _run_options() -> Any:
     return onnxruntime.RunOptions()
 
 
-def session_options(file: OnnxFile) -> Any:
+def session_options(file: OnnxFile | None = None) -> Any:
     """Options of a session that reads no file but those that were verified.
 
     Args:
-        file: The network; it must live until the session is open.
+        file: The network; it must live until the session is open. None for a file of one's own.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
@@ -225,7 +226,7 @@ def session_options(file: OnnxFile) -> Any:
         # Else INT8 products overflow 16 bits on x86 and give wrong answers. Where they do not
         # overflow, this way around it takes three times as long.
         options.add_session_config_entry("session.x64quantprecision", "1")
-    if file.external:
+    if file is not None and file.external:
         _require_safe_external_data(file)
         options.add_external_initializers_from_files_in_memory(
             list(file.external),
@@ -250,11 +251,11 @@ def _require_safe_external_data(file: OnnxFile) -> None:
         )
 
 
-def open_session(file: OnnxFile, device: str, threads: int | None = None) -> Any:
+def open_session(file: OnnxFile | Path, device: str, threads: int | None = None) -> Any:
     """Open a session of ONNX Runtime that serves one device and no other.
 
     Args:
-        file: The network.
+        file: The network; a path only to a file of one's own, for whatever files it names are read.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         threads: Threads that one run uses on the CPU; None takes what the process may use.
 
@@ -265,7 +266,8 @@ def open_session(file: OnnxFile, device: str, threads: int | None = None) -> Any
     """
     onnxruntime = import_onnxruntime(extra="cpu", purpose="the onnxruntime backend")
     providers = _providers(onnxruntime, device)
-    options = session_options(file)
+    where = file.where if isinstance(file, OnnxFile) else file
+    options = session_options(file if isinstance(file, OnnxFile) else None)
     options.intra_op_num_threads = threads or available_processors()
     options.inter_op_num_threads = 1
     # Threads that wait by spinning take the processor from the decoder.
@@ -275,14 +277,15 @@ def open_session(file: OnnxFile, device: str, threads: int | None = None) -> Any
     except Exception as error:
         if device != "cpu":
             raise BackendError(
-                f"ONNX Runtime could not start on {device}: {first_line(error)}", where=file.where
+                f"ONNX Runtime could not start on {device}: {first_line(error)}", where=where
             ) from error
         raise BundleError(
             f"ONNX Runtime cannot load the network: {first_line(error)}",
-            where=file.where,
+            where=where,
             remedy="Export the bundle again with: vtloc-export onnx CHECKPOINT --out BUNDLE",
         ) from error
     session.disable_fallback()
+    session._model_bytes = None  # Kept for that fall-back: all weights once more.
     wanted, found = providers[0][0], session.get_providers()
     if found[0] != wanted:
         raise BackendError(
@@ -295,15 +298,19 @@ def open_session(file: OnnxFile, device: str, threads: int | None = None) -> Any
 
 
 def _start(
-    onnxruntime: Any, file: OnnxFile, options: Any, providers: list[tuple[str, dict[str, Any]]]
+    onnxruntime: Any,
+    file: OnnxFile | Path,
+    options: Any,
+    providers: list[tuple[str, dict[str, Any]]],
 ) -> Any:
     """A session; one without ONNX Runtime's fusions where those break a sound graph.
 
     Some of them fail on FP16: splitting attention's query, key and value as MobileCLIP does it.
     """
+    model = file.content if isinstance(file, OnnxFile) else file
     # With its own fall-back, it would try other providers and print that on standard output.
     start = partial(
-        onnxruntime.InferenceSession, file.content, options, providers=providers, enable_fallback=0
+        onnxruntime.InferenceSession, model, options, providers=providers, enable_fallback=0
     )
     # What fails is raised; printed too, it would alarm where the second try succeeds.
     options.log_severity_level = FATAL_ONLY
@@ -313,7 +320,8 @@ def _start(
         options.log_severity_level = ERRORS_ONLY
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         session = start()
-        log.info("%s runs without fusions: %s", file.where, first_line(error))
+        where = file.where if isinstance(file, OnnxFile) else file
+        log.info("%s runs without fusions: %s", where, first_line(error))
         return session
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 import vtloc_runtime
 from vtloc_runtime.errors import VtlocError
-from vtloc_runtime.library.search import SearchOptions
+from vtloc_runtime.library.film_search import SearchOptions
 from vtloc_runtime.localize.limits import MOST_MOMENTS
 from vtloc_runtime.serve.schema import Like, MomentsAnswer, Rewrites, SearchResult, Sentence
 

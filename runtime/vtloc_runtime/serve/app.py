@@ -17,7 +17,7 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
 import vtloc_runtime
-from vtloc_runtime.library.search import SearchOptions
+from vtloc_runtime.library.film_search import SearchOptions
 from vtloc_runtime.report.page import content_policy
 from vtloc_runtime.serve.folders import (
     LARGEST_PICTURE,

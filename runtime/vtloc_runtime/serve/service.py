@@ -14,7 +14,7 @@ import msgspec
 
 from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
 from vtloc_runtime.errors import BackendError
-from vtloc_runtime.library.search import Library, SearchOptions
+from vtloc_runtime.library.search import Library
 from vtloc_runtime.serve.answers import SearchAnswer, VideoAnswers, VideoDescription
 from vtloc_runtime.serve.recent_videos import RecentVideos
 from vtloc_runtime.serve.request_bounds import check_request
@@ -24,6 +24,7 @@ from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 if TYPE_CHECKING:
+    from vtloc_runtime.library.film_search import SearchOptions
     from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
     from vtloc_runtime.localize.localizer import Localizer

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-import av
-
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video.demuxing.stream_choice import choose_stream
 from vtloc_runtime.video.demuxing.timestamps import DisplayClock
 from vtloc_runtime.video.options import VideoOptions
 
 if TYPE_CHECKING:
+    import av
     from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
@@ -84,6 +83,9 @@ def cut_clip(source: Source, options: CutOptions) -> Clip:
     Raises:
         VideoError: The film cannot be read, has nothing there, or does not fit the container.
     """
+    # Imported where it is used: a program that only asks for clips does not open films itself.
+    import av
+
     room = _Room()
     with source.open() as container:
         film = _Film(container, source, options)
@@ -172,6 +174,8 @@ class _Film:
     def encode(self, output: OutputContainer) -> None:
         """Decode and encode again: H.264 and AAC."""
         self._seek()
+        import av
+
         picture_out: Any = None
         sound_out: Any = None
         turning: _Turning | None = None
@@ -322,7 +326,9 @@ class _Turning:
         self._graph: Any = None
         turns = _TURNS.get(frame.rotation, [])
         if turns:
-            self._graph = av.filter.Graph()
+            from av.filter import Graph
+
+            self._graph = Graph()
             nodes = [
                 self._graph.add_buffer(
                     template=None,
@@ -345,6 +351,8 @@ class _Turning:
 
 
 def _decoded(stream: Any, packet: Packet[Any] | None) -> list[Any]:
+    import av
+
     try:
         return list(stream.decode(packet))
     except av.FFmpegError:

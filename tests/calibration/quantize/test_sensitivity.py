@@ -20,6 +20,7 @@ from vtloc_calibration.quantize.trials import AnswerTrial, NetworkTrial
 from vtloc_calibration.samples.samples import Samples
 from vtloc_calibration.scores.labelled import read_labelled
 from vtloc_calibration.scores.plots import plot_sensitivity
+from vtloc_export.graph.compact_weights import compact_graph
 from vtloc_export.parity.measures import Bound
 from vtloc_runtime.bundle.bundle import Bundle
 from vtloc_runtime.errors import BundleError
@@ -146,6 +147,33 @@ def test_weights_stored_small_are_constants_again(weighted_bundle: Bundle) -> No
     assert found.keys() == wide.keys()
     assert found["stem.weight"].dtype == np.float32
     assert np.allclose(found["stem.weight"], wide["stem.weight"], atol=1e-3)
+    onnx.checker.check_model(widened)
+
+
+def test_tables_stored_small_are_constants_again() -> None:
+    words = numpy_helper.from_array(
+        np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32), "words"
+    )
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["words", "ids"], ["first"], name="one"),
+            helper.make_node("Gather", ["words", "others"], ["second"], name="two"),
+            helper.make_node("Add", ["first", "second"], ["out"], name="sum"),
+        ],
+        "words",
+        [helper.make_tensor_value_info(n, TensorProto.INT64, ["batch"]) for n in ("ids", "others")],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["batch", 8])],
+        [words],
+    )
+    plain = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    widened = load_graph(compact_graph(plain, "text").SerializeToString())
+    widen_constants(widened)
+    assert [(one.op_type, one.name, list(one.input)) for one in widened.graph.node] == [
+        (one.op_type, one.name, list(one.input)) for one in plain.graph.node
+    ]
+    (found,) = widened.graph.initializer
+    assert found.name == "words"
+    assert np.allclose(numpy_helper.to_array(found), numpy_helper.to_array(words), atol=0.02)
     onnx.checker.check_model(widened)
 
 

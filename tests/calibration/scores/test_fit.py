@@ -25,7 +25,7 @@ from vtloc_calibration.scores.reliability import (
     expected_calibration_error,
     reliability_bins,
 )
-from vtloc_runtime.localize.spans.span_times import calibrate
+from vtloc_runtime.localize.spans.score_calibration import calibrate
 
 SEEDS = st.integers(0, 2**31)
 

@@ -143,6 +143,37 @@ def test_a_compact_graph_is_small_and_close(modules, graphs, widths, network):
     check(parities, network=network, precision="compact", against="ONNX Runtime")
 
 
+def test_of_a_compact_table_only_the_rows_that_are_looked_up_are_widened():
+    from onnx import TensorProto, helper, numpy_helper
+
+    chance = np.random.default_rng(0)
+    table = chance.normal(size=(50, 16)).astype(np.float32)
+    shared = chance.normal(size=(20, 16)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["table", "rows"], ["looked up"], name="words"),
+            helper.make_node("Gather", ["shared", "rows"], ["tied"], name="tied words"),
+            helper.make_node("Add", ["looked up", "tied"], ["sum"]),
+            helper.make_node("Gemm", ["sum", "shared"], ["out"], transB=1),
+        ],
+        "words",
+        [helper.make_tensor_value_info("rows", TensorProto.INT64, ["batch"])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["batch", 20])],
+        [numpy_helper.from_array(table, "table"), numpy_helper.from_array(shared, "shared")],
+    )
+    plain = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    compact = compact_graph(plain, "text")
+    (widened,) = [node for node in compact.graph.node if node.output[0] == "looked up.widened"]
+    assert widened.input[0] == "looked up.int8"
+    # One that is multiplied with, too, is widened as a whole.
+    assert any(node.output[0] == "shared" for node in compact.graph.node)
+    rows = {"rows": np.array([3, 19, 0], dtype=np.int64)}
+    found, wanted = (
+        onnxruntime_evaluate(model.SerializeToString())(rows)["out"] for model in (compact, plain)
+    )
+    assert np.linalg.norm(found - wanted) <= 0.02 * np.linalg.norm(wanted)
+
+
 def test_a_weight_that_is_not_finite_is_refused(graphs):
     import onnx
     from onnx import numpy_helper

@@ -11,14 +11,16 @@ import pytest
 from tests.support import nvdec_double, small_bundle, tensorrt_double
 from vtloc_export.engines.build import EngineOptions, build_engines
 from vtloc_runtime.bundle.bundle import Bundle
-from vtloc_runtime.cli import diagnosis as doctor
-from vtloc_runtime.cli.diagnosis import Diagnosis, Finding, diagnose
+from vtloc_runtime.cli.diagnosis import decoding, installation
+from vtloc_runtime.cli.diagnosis.bundle import engines
+from vtloc_runtime.cli.diagnosis.diagnosis import diagnose
+from vtloc_runtime.cli.diagnosis.findings import Diagnosis, Finding
 from vtloc_runtime.cli.main import main
 from vtloc_runtime.system import nvidia_driver
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str]) -> None:
-    for module in (nvidia_driver, doctor):
+    for module in (nvidia_driver, installation, decoding):
         monkeypatch.setattr(module, "installed_version", versions.get)
 
 
@@ -149,9 +151,8 @@ def test_packages_for_another_cuda_than_the_driver_s_are_named(
 ) -> None:
     installed(monkeypatch, packages)
     monkeypatch.setattr(nvidia_driver, "cuda_version", lambda: driver)
-    monkeypatch.setattr(doctor, "cuda_version", lambda: driver)
-    monkeypatch.setattr(doctor, "_try", lambda *_: pytest.fail("nothing needs to run"))
-    problems = [found for found in doctor._builds() if found.state == "problem"]
+    monkeypatch.setattr(installation, "cuda_version", lambda: driver)
+    problems = [found for found in installation.cuda_mismatches() if found.state == "problem"]
     assert len(problems) == len(said)
     for found, remedy in zip(problems, said, strict=True):
         assert remedy in found.remedy
@@ -192,6 +193,6 @@ def test_the_bundle_that_ships_is_told_how_engines_are_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    found = doctor._engines(Bundle.open())
+    found = engines(Bundle.open())
     assert found.state == "absent"
     assert "vtloc-export trt" in found.remedy

@@ -22,8 +22,9 @@ from vtloc_runtime.errors import QueryError
 from vtloc_runtime.library.catalogue import Film, Rows
 from vtloc_runtime.library.closest import ERROR, closest_cosines
 from vtloc_runtime.library.feature_table import pack
+from vtloc_runtime.library.film_search import SearchOptions
 from vtloc_runtime.library.ranking import Ranking, bank_bounds
-from vtloc_runtime.library.search import Library, SearchOptions
+from vtloc_runtime.library.search import Library
 from vtloc_runtime.localize.presence.bank_presence import WEIGHT, BankPresence
 from vtloc_runtime.localize.presence.reference_frames import ReferenceFrames
 from vtloc_runtime.localize.presence.sentence_bank import SentenceBank

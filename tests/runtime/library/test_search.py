@@ -17,7 +17,8 @@ from vtloc_runtime import Localizer
 from vtloc_runtime.batch import FeatureCache, PipelineOptions
 from vtloc_runtime.cli.main import main
 from vtloc_runtime.errors import BackendError
-from vtloc_runtime.library.search import Library, SearchOptions
+from vtloc_runtime.library.film_search import SearchOptions
+from vtloc_runtime.library.search import Library
 
 SENTENCES = ("red", "green", "a blue screen", "yellow")
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.colours import SIZE, edit_manifest
 from vtloc_runtime.bundle.bundle import Bundle
+from vtloc_runtime.bundle.onnx_file import OnnxFile
 from vtloc_runtime.errors import BackendError, BundleError, MissingExtraError, NetworkError
 from vtloc_runtime.networks import onnxruntime_backend as backend
 from vtloc_runtime.networks.onnxruntime_backend import (
@@ -151,6 +152,15 @@ def test_a_provider_that_falls_back_is_refused(
     monkeypatch.setattr(onnxruntime, "InferenceSession", Fallen)
     with pytest.raises(BackendError, match="asked for CUDAExecutionProvider"):
         load_onnxruntime(Bundle.open(colour_bundle), "visual", "fp32", "cuda")
+
+
+def test_the_files_bytes_are_not_kept_beside_the_weights(colour_bundle: Path) -> None:
+    bundle = Bundle.open(colour_bundle)
+    variant = bundle.variant("visual", "fp32")
+    file = OnnxFile(bundle.read(variant.file, variant.sha256))
+    before = sys.getrefcount(file.content)
+    with OnnxRuntimeNetwork("visual", file):
+        assert sys.getrefcount(file.content) == before
 
 
 def test_a_session_that_cannot_start_says_nothing_on_standard_output(

@@ -46,13 +46,16 @@ def tags(tiny_clip, monkeypatch):
         ("MODEL:trained", ("MODEL", "trained", None)),
         ("MODEL:FILE", ("MODEL", None, "FILE")),
         ("MODEL:trained:FILE", ("MODEL", "trained", "FILE")),
-        ("local-dir:/some/folder", ("local-dir:/some/folder", None, None)),
+        ("local-dir:FOLDER", ("local-dir:FOLDER", None, None)),
         ("hf-hub:timm/PE-Core-B-16", ("hf-hub:timm/PE-Core-B-16", None, None)),
     ],
 )
 def test_a_name_says_where_the_weights_come_from(tags, weights, text, read):
     def filled(word):
-        return word and word.replace("MODEL", tags).replace("FILE", str(weights))
+        if word is None:
+            return None
+        folder = str(weights.parent)
+        return word.replace("MODEL", tags).replace("FILE", str(weights)).replace("FOLDER", folder)
 
     source = read_source(filled(text))
     assert (source.model, source.tag, source.file) == tuple(filled(word) for word in read)
@@ -67,6 +70,8 @@ def test_a_name_says_where_the_weights_come_from(tags, weights, text, read):
         ("ViT-B-32:opnai", "no tag 'opnai'; near it are openai"),
         ("ViT-B-32:/nowhere/weights.pt", "there is no file /nowhere/weights.pt"),
         ("ViT-B-32:openai:/nowhere/weights.pt", "there is no file /nowhere/weights.pt"),
+        ("local-dir:/nowhere", "there is no folder '/nowhere'. "),
+        ("local-dir:", "there is no folder ''. "),
         ("Nothing-like-it", "no model 'Nothing-like-it'. "),
         ("", "no model ''. "),
     ],

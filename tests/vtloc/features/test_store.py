@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 
 from vtloc.annotations.examples import Example
 from vtloc.features.sources import JoinedFrames, open_frames, open_tokens
-from vtloc.features.store import FramesEntry, FrameStore, TokensEntry, TokenStore
+from vtloc.features.store import FrameStore, TokenStore
+from vtloc.features.store_description import FramesEntry, TokensEntry
 from vtloc.model.samples import Sample, StoredSamples, batches, collate, frame_span
 from vtloc_runtime.errors import FeatureError
-from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, EvenSampling
 from vtloc_runtime.localize.spans.moments import Moment
 
 CHANCE = np.random.default_rng(0)
@@ -183,7 +185,8 @@ def test_joined_features_lie_side_by_side(tmp_path: Path) -> None:
 def test_targets_always_lie_inside_the_video(
     one: float, other: float, rate: float, frames: int
 ) -> None:
-    start, end = frame_span(Moment(min(one, other), max(one, other), 1.0), rate, frames)
+    moment = Moment(min(one, other), max(one, other), 1.0)
+    start, end = frame_span(moment, np.arange(frames) / rate, frames / rate)
     assert 0 <= start <= end < frames
 
 
@@ -201,7 +204,56 @@ def test_targets_always_lie_inside_the_video(
 def test_a_moment_becomes_its_frames(
     start: float, end: float, rate: float, expected: tuple[int, int]
 ) -> None:
-    assert frame_span(Moment(start, end, 1.0), rate, 10 if rate == 1 else 20) == expected
+    begins = np.arange(10 * rate) / rate
+    assert frame_span(Moment(start, end, 1.0), begins, 10.0) == expected
+
+
+@given(
+    # Not the first frame or the second: the first begins with the video, not half a step earlier.
+    st.integers(2, 60),
+    st.integers(1, 60),
+    st.floats(0.1, 0.9),
+    st.sampled_from([0.5, 1.0, 4.0]),
+    st.sampled_from([1 / 60, 1 / 25]),
+)
+def test_a_moment_of_a_sampled_video_has_the_frames_that_show_it(
+    before: int, shown: int, share: float, rate: float, period: float
+) -> None:
+    times = np.arange(before + shown + 2) / rate
+    moment = Moment((before - share) / rate, (before + shown - share) / rate, 1.0)
+    begins = EvenSampling(1 / rate, period, np.empty(0)).begins(times)
+    first, last = frame_span(moment, begins, len(times) / rate)
+    inside = np.flatnonzero((times >= moment.start) & (times < moment.end))
+    assert (first, last) == (inside[0], inside[-1])
+
+
+def test_frames_that_show_one_picture_begin_together() -> None:
+    begins = np.array([0.0, 1.0, 1.0, 1.0, 4.0])
+    assert frame_span(Moment(1.0, 4.0, 1.0), begins, 5.0) == (1, 3)
+    assert frame_span(Moment(0.0, 1.0, 1.0), begins, 5.0) == (0, 0)
+
+
+def test_a_store_keeps_how_videos_were_sampled(tmp_path: Path) -> None:
+    store = FrameStore.create(tmp_path, FRAMES)
+    sampling = EvenSampling(1.0, 0.04, np.array([0.0, 2.6]))
+    store.write("v", replace(encoded(5), sampling=sampling))
+    found = store.frames("v")
+    assert found.begins.tolist() == pytest.approx([0.25, 0.77, 1.77, 2.6, 3.77])
+    store.write("w", encoded(5))
+    assert store.frames("w").begins.tolist() == encoded(5).times.tolist()
+
+
+def test_samples_begin_where_answers_do(tmp_path: Path) -> None:
+    store = FrameStore.create(tmp_path, FRAMES)
+    video = replace(encoded(5), times=np.arange(5.0), sampling=EvenSampling(1, 0.04, np.empty(0)))
+    store.write("v", video)
+    tokens = TokenStore.create(tmp_path, TOKENS)
+    tokens.write({"a dog": np.ones((3, 4), np.float32)})
+    asked = replace(example(), moments=(Moment(1.3, 3.6, 1.0),))
+    (only,) = StoredSamples([asked], store, tokens).epoch(0)
+    targets = collate([only], sigma=0.1).targets
+    # Pictures at 2 and 3 seconds show it; the one at 1 second does not yet.
+    assert targets.inside[0].nonzero().flatten().tolist() == [2, 3]
 
 
 def sample(frames: int, tokens: int, *moments: tuple[float, float]) -> Sample:

@@ -11,9 +11,9 @@ import pytest
 from vtloc.errors import CheckpointError, ConfigurationError
 from vtloc.model import LocalizerConfig
 from vtloc.training.ablation import Ablation
+from vtloc.training.data import open_data
 from vtloc.training.experiment import (
     Experiment,
-    gather,
     localizer_config,
     recipes,
     run_experiment,
@@ -129,7 +129,7 @@ def test_a_refused_run_leaves_the_record_of_the_other(benchmark_files, tmp_path:
 def test_widths_and_shared_space_come_from_the_features(benchmark_files) -> None:
     data = Experiment.read(benchmark_files.folder / "run.toml").data
     assert data is not None
-    ingredients = gather(data, seed=0)
+    ingredients = open_data(data, seed=0)
     config = localizer_config({"hidden_dim": 64}, ingredients.frames, ingredients.tokens)
     assert (config.feature_dim, config.token_dim, config.hidden_dim) == (16, 16, 64)
     assert config.shared_space == (0, 16)
@@ -142,19 +142,19 @@ def test_queries_without_features_are_an_error_or_left_out(benchmark_files) -> N
         data = Experiment.read(path, data={"skip_missing": skip}).data
         assert data is not None
         if skip:
-            ingredients = gather(data, seed=0)
+            ingredients = open_data(data, seed=0)
             assert len(ingredients.train) == 39
             assert "1 of 40 queries have no features and are left out" in ingredients.notes[0]
         else:
             with pytest.raises(FeatureError, match="1 of 40 queries have no features"):
-                gather(data, seed=0)
+                open_data(data, seed=0)
 
 
 def test_the_papers_filter_is_reported(benchmark_files) -> None:
     path = benchmark_files.folder / "run.toml"
     data = Experiment.read(path, data={"minimum_seconds": 4.0}).data
     assert data is not None
-    ingredients = gather(data, seed=0)
+    ingredients = open_data(data, seed=0)
     assert len(ingredients.train) < 40
     assert len(ingredients.validation) == 10
     assert f"{len(ingredients.train)} examples kept" in ingredients.notes[0]

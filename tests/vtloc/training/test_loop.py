@@ -260,15 +260,6 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_learning_rate_warms_up_and_cools_down() -> None:
-    config = TrainingConfig(learning_rate=1.0, warmup_steps=4, schedule="cosine")
-    rates = [config.rate(step, 100) for step in range(101)]
-    assert rates[0] == 0.25
-    assert max(rates) == rates[3] or max(rates) == rates[4]
-    assert rates[50] == pytest.approx(0.5)
-    assert rates[100] == pytest.approx(0)
-
-
 def test_mixed_precision_trains_float32_weights(tmp_path: Path) -> None:
     result = run(tmp_path, replace(SHORT, precision="bf16"))
     rows = MetricsJournal(tmp_path / "metrics.jsonl").read()

@@ -15,9 +15,7 @@ from vtloc_runtime.errors import BackendError, MissingExtraError, VideoError
 from vtloc_runtime.localize.questions.picture_encoder import PICTURE_INSTANTS
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.decoders.choice import PROCESSOR
-from vtloc_runtime.video.decoders.nvdec.memory import describe_sessions
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
-from vtloc_runtime.video.isolation.gpu_decoder_process import GpuDecoderProcess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 
     from vtloc_runtime.video import VideoOptions
     from vtloc_runtime.video.isolation.chunks import Read, Reading
+    from vtloc_runtime.video.isolation.gpu_decoder_process import GpuDecoderProcess
     from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 AUTO = "auto"
@@ -111,6 +110,8 @@ def open_readers(
             read: Read = process.read
         else:
             if decoder not in shared:
+                from vtloc_runtime.video.isolation.gpu_decoder_process import GpuDecoderProcess
+
                 shared[decoder] = stack.enter_context(GpuDecoderProcess(limits))
                 if start:
                     shared[decoder].start()
@@ -121,6 +122,8 @@ def open_readers(
 
 def describe_decoders(decoders: Sequence[str | None]) -> str:
     """What decodes, and the most that it takes of each GPU's memory, by arithmetic."""
+    from vtloc_runtime.video.decoders.nvdec.memory import describe_sessions
+
     counts = Counter(decoder or PROCESSOR for decoder in decoders)
     processors = counts.pop(PROCESSOR, 0)
     parts = [f"{name}: {describe_sessions(count)}" for name, count in counts.items()]

@@ -161,15 +161,21 @@ class BankPresence:
         """
         frames = np.asarray(features, dtype=np.float32)
         frames = frames / np.maximum(np.linalg.norm(frames, axis=1, keepdims=True), 1e-12)
-        cosines = frames @ self._sentences.T
-        count = min(NEAREST, cosines.shape[1] - 1)
+        cosines: NDArray[np.float32] = frames @ self._sentences.T
+        size = cosines.shape[1]
+        count = min(NEAREST, size - 1)
         # One more than counts: a sentence is not compared with itself.
-        closest = -np.partition(-cosines, count, axis=1)[:, : count + 1]
+        closest = np.partition(cosines, size - count - 1, axis=1)[:, size - count - 1 :]
         closest.sort(axis=1)
         everyone = closest.sum(axis=1, keepdims=True)
-        nearest = (everyone - closest[:, :1]) / count
-        others = np.where(cosines >= closest[:, 1:2], (everyone - cosines) / count, nearest)
-        return cosines - WEIGHT * others, WEIGHT * nearest[:, 0]
+        nearest = WEIGHT * ((everyone - closest[:, :1]) / count)
+        excess = cosines.reshape(-1)
+        among = np.flatnonzero(cosines >= closest[:, 1:2])
+        own = excess[among]
+        others = (everyone[among // size, 0] - own) / count
+        cosines -= nearest
+        excess[among] = own - WEIGHT * others
+        return cosines, nearest[:, 0]
 
 
 def margins(

@@ -26,7 +26,6 @@ PRICE = 2.5
 WINDOW = 128
 """Frames that are cut at once; windows share half of them, and each keeps its middle."""
 
-_AT_ONCE = 16
 _BLOCK = 4096
 
 
@@ -54,19 +53,16 @@ def change_points(
     total = _squared_steps(frames) if steps is None else steps
     price = PRICE * (max(total / (length - 1) / 2, 1e-6) if length > 1 else 1.0)
     if length <= WINDOW:
-        return _pieces(frames[:][None], price)[0]
+        return _pieces(frames[:], price)
     half = WINDOW // 2
     starts = np.unique(np.append(np.arange(0, length - WINDOW, half), length - WINDOW))
     found: list[IntArray] = []
-    for top in range(0, len(starts), _AT_ONCE):
-        part = starts[top : top + _AT_ONCE]
-        cuts = _pieces(np.stack([frames[start : start + WINDOW] for start in part]), price)
-        for start, own in zip(part, cuts, strict=True):
-            # A cut near a window's edge is judged better by the neighbour that sees beyond it.
-            low = 0 if start == 0 else start + half // 2
-            high = length if start + WINDOW == length else start + half // 2 + half
-            places = own + start
-            found.append(places[(places >= low) & (places < high)])
+    for start in starts:
+        # A cut near a window's edge is judged better by the neighbour that sees beyond it.
+        low = 0 if start == 0 else start + half // 2
+        high = length if start + WINDOW == length else start + half // 2 + half
+        places = _pieces(frames[start : start + WINDOW], price) + start
+        found.append(places[(places >= low) & (places < high)])
     return np.unique(np.concatenate([*found, [0, length]]))
 
 
@@ -105,42 +101,39 @@ def _squared_steps(frames: FrameFeatures) -> float:
     return total
 
 
-def _pieces(windows: NDArray[np.float32], price: float) -> list[IntArray]:
-    """The boundaries of the best pieces of each window ``[B, n, D]``, 0 and n among them."""
-    count, size = windows.shape[:2]
-    costs = _costs(windows)
-    least = np.full((count, size + 1), np.inf)
-    least[:, 0] = 0
-    begins = np.zeros((count, size + 1), dtype=np.int64)
-    every = np.arange(count)
+def _pieces(window: NDArray[np.floating], price: float) -> IntArray:
+    """The boundaries of the best pieces of a window ``[n, D]``, 0 and n among them."""
+    size = len(window)
+    costs = _costs(window)
+    least = np.full(size + 1, np.inf)
+    least[0] = 0
+    begins = np.zeros(size + 1, dtype=np.int64)
     for stop in range(1, size + 1):
-        totals = least[:, :stop] + costs[:, stop, :stop]
-        begins[:, stop] = first = totals.argmin(axis=1)
-        least[:, stop] = totals[every, first] + price
-    return [_trace(row) for row in begins]
-
-
-def _trace(begins: IntArray) -> IntArray:
-    boundaries = [len(begins) - 1]
+        # What begins at this boundary or later counts for nothing: it costs infinity so far.
+        totals = least + costs[stop]
+        begins[stop] = first = totals.argmin()
+        least[stop] = totals[first] + price
+    boundaries = [size]
     while boundaries[-1] > 0:
         boundaries.append(int(begins[boundaries[-1]]))
     return np.array(boundaries[::-1], dtype=np.int64)
 
 
-def _costs(windows: NDArray[np.float32]) -> FloatArray:
-    """The squared error within ``first..stop - 1`` at ``[:, stop, first]``, for every pair."""
-    count, size = windows.shape[:2]
-    products = np.matmul(windows, windows.transpose(0, 2, 1))
-    sums = np.zeros((count, size + 1, size + 1))
-    np.cumsum(products, axis=2, out=sums[:, 1:, 1:])
-    np.cumsum(sums[:, 1:], axis=1, out=sums[:, 1:])
-    own = np.zeros((count, size + 1))
-    np.cumsum(np.diagonal(products, axis1=1, axis2=2), axis=1, out=own[:, 1:])
-    corner = np.diagonal(sums, axis1=1, axis2=2)
-    costs: FloatArray = sums + sums.transpose(0, 2, 1)
-    costs -= corner[:, None, :]
-    costs -= corner[:, :, None]
-    costs /= np.maximum(np.abs(np.arange(size + 1)[None, :] - np.arange(size + 1)[:, None]), 1)
-    costs += own[:, :, None]
-    costs -= own[:, None, :]
+def _costs(window: NDArray[np.floating]) -> FloatArray:
+    """The squared error within ``first..stop - 1`` at ``[stop, first]``, for each pair in order."""
+    size = len(window)
+    products = window @ window.T
+    sums = np.zeros((size + 1, size + 1))
+    np.cumsum(products, axis=1, out=sums[1:, 1:])
+    np.cumsum(sums[1:], axis=0, out=sums[1:])
+    own = np.zeros(size + 1)
+    np.cumsum(np.diagonal(products), out=own[1:])
+    corner = np.diagonal(sums)
+    places = np.arange(size + 1.0)
+    costs: FloatArray = sums + sums.T
+    costs -= corner
+    costs -= corner[:, None]
+    costs /= np.maximum(places[:, None] - places, 1)
+    costs += own[:, None]
+    costs -= own
     return costs

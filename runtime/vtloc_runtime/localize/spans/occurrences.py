@@ -19,6 +19,9 @@ Chosen: TypeAlias = tuple[int, int, float]
 Worth: TypeAlias = Callable[[IntArray, IntArray], FloatArray]
 """The worth of spans, given their first frames and the frames after their last."""
 
+_AT_ONCE = 4096
+"""Spans whose worth is asked for together, about; asking costs more than a span does."""
+
 
 def best_spans(boundaries: IntArray, worth: Worth, *, reach: IntArray, count: int) -> list[Chosen]:
     """The span of the highest worth, then the best of those that share no frame with it, and so on.
@@ -43,12 +46,21 @@ def best_spans(boundaries: IntArray, worth: Worth, *, reach: IntArray, count: in
         """Find the best end of the spans that begin at each of these boundaries."""
         best[rows] = -np.inf
         last = np.minimum(furthest[rows], bound)
-        for pieces in range(1, int((last - rows).max(initial=0)) + 1):
-            open_rows = rows[rows + pieces <= last]
-            values = worth(edges[open_rows], edges[open_rows + pieces])
-            better = values > best[open_rows]
-            improved = open_rows[better]
-            best[improved], stops[improved] = values[better], improved + pieces
+        most = int((last - rows).max(initial=0))
+        several = max(1, _AT_ONCE // max(1, len(rows)))
+        for fewest in range(1, most + 1, several):
+            ends = np.arange(fewest, min(fewest + several, most + 1))[:, None] + rows
+            reached = ends <= last
+            values = np.full(ends.shape, -np.inf)
+            values[reached] = worth(
+                edges[np.broadcast_to(rows, ends.shape)[reached]], edges[ends[reached]]
+            )
+            highest = values.max(axis=0)
+            better = highest > best[rows]
+            improved = rows[better]
+            best[improved] = highest[better]
+            # Of spans that are worth the same, the shortest.
+            stops[improved] = improved + fewest + values[:, better].argmax(axis=0)
 
     search(begins, len(begins))
     chosen: list[Chosen] = []

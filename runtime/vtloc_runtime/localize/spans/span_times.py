@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vtloc_runtime.localize.spans.moments import Moment
+from vtloc_runtime.localize.spans.score_calibration import calibrate
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from vtloc_runtime.bundle.manifest import Manifest, ScoreCalibration
     from vtloc_runtime.localize.spans.decoding import Span
     from vtloc_runtime.localize.spans.occurrences import FloatArray, IntArray
-
-SURE = 1e-6
-"""As near to 0 and 1 as a score counts when its log-odds are taken."""
 
 
 def longest_moment(manifest: Manifest) -> float:
@@ -112,26 +110,6 @@ def to_moments(
     if _share_a_time(fitting):
         fitting = parts
     return tuple(Moment(one.start, min(one.end, one.start + bound), one.score) for one in fitting)
-
-
-def calibrate(score: float, calibration: ScoreCalibration, margin: float | None = None) -> float:
-    """The probability that belongs to a raw score.
-
-    Where a sentence is surely shown, its best span is right more often than its score alone
-    says, so the margin of presence counts as well.
-
-    Args:
-        score: A span's raw score, 0 to 1.
-        calibration: The fitted points; between them the map is linear, and scores beyond them
-            get the outermost probability.
-        margin: By how much the sentence stands out from ordinary ones in the video; None counts
-            as nothing.
-    """
-    if margin is not None and calibration.margin_weight:
-        inside = min(max(score, SURE), 1 - SURE)
-        odds = math.log(inside / (1 - inside)) + calibration.margin_weight * margin
-        score = 1 / (1 + math.exp(-odds)) if odds > 0 else math.exp(odds) / (1 + math.exp(odds))
-    return float(np.interp(score, calibration.raw, calibration.probability))
 
 
 def _sample_edges(times: ArrayLike, duration: float) -> FloatArray:

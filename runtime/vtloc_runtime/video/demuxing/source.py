@@ -12,8 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-import av
-
 from vtloc_runtime.errors import UsageError, VideoError
 from vtloc_runtime.video.containers.mp4 import Mp4File
 from vtloc_runtime.video.demuxing.demuxers import DEMUXERS
@@ -125,6 +123,8 @@ class Source:
             file.close()
 
     def _open(self, file: str | FileView) -> InputContainer:
+        import av
+
         options = {
             "format_whitelist": DEMUXERS,
             "protocol_whitelist": _REMOTE_TRANSPORTS if self.remote else _NO_TRANSPORT,
@@ -143,6 +143,8 @@ class Source:
 
     def _failure(self, error: Exception) -> VideoError:
         """The error to raise where FFmpeg or a file object raised ``error`` while opening."""
+        import av
+
         # A format that is kept out is an invalid argument to FFmpeg.
         refused = getattr(error, "errno", None) in (errno.EINVAL, errno.EPERM)
         if refused or isinstance(error, av.error.InvalidDataError | av.error.EOFError):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from av.stream import Disposition
-
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video.demuxing.diagnosis import cause_of_no_stream
 
@@ -15,8 +13,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
     from vtloc_runtime.video.demuxing.source import Source
-
-_COVER_ART = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 def choose_stream(container: InputContainer, wanted: int | None, source: Source) -> VideoStream:
@@ -72,13 +68,21 @@ def _decodable(stream: VideoStream) -> bool:
 
 
 def _still(stream: VideoStream) -> bool:
-    return stream.frames == 1 or bool(stream.disposition & _COVER_ART)
+    return stream.frames == 1 or _is_cover_art(stream)
+
+
+def _is_cover_art(stream: VideoStream) -> bool:
+    from av.stream import Disposition
+
+    return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
 def _preference(stream: VideoStream) -> tuple[bool, bool, int, int]:
+    from av.stream import Disposition
+
     context = cast("VideoCodecContext | None", stream.codec_context)
     return (
-        not stream.disposition & _COVER_ART,
+        not _is_cover_art(stream),
         bool(stream.disposition & Disposition.default),
         context.width * context.height if context is not None else 0,
         -stream.index,

@@ -17,21 +17,19 @@ from typing import IO, TYPE_CHECKING, Any
 
 from vtloc_runtime.errors import VideoError
 from vtloc_runtime.video.demuxing.source import (
-    LARGEST_COPY,
     Source,
     cannot_open,
     check_regular,
     is_remote,
-    reason_of,
 )
 from vtloc_runtime.video.frame_sequence import FrameSequence
+from vtloc_runtime.video.isolation.download import copy_bytes, download
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vtloc_runtime.video.options import VideoOptions
 
-_BLOCK = 2**18
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,12}\Z")
 _LOOK = 0.05
 
@@ -75,7 +73,7 @@ def open_video_file(source: Any, options: VideoOptions, timeout: float) -> Itera
         if isinstance(source, str | os.PathLike):
             name = os.fspath(source)
             local = _in_time(lambda: _open_location(name, options, timeout), name, timeout)
-            file = local or _fetch(name, options)
+            file = local or download(name, options)
         else:
             name, file = _open_object(source, options)
         stack.enter_context(file)
@@ -124,7 +122,7 @@ def _open_object(source: Any, options: VideoOptions) -> tuple[str, IO[bytes]]:
         room = _room(content)
         try:
             content.seek(0)
-            _copy(content, room, options, found.name)
+            copy_bytes(content, room, options, found.name)
         except BaseException:
             room.close()
             raise
@@ -151,62 +149,6 @@ def _room(content: IO[bytes]) -> IO[bytes]:
     if isinstance(content, io.BytesIO) and hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("video"), "w+b", buffering=0)
     return tempfile.TemporaryFile(buffering=0)
-
-
-def _copy(content: Any, room: IO[bytes], options: VideoOptions, name: str) -> None:
-    """Copy bytes, within the limits of size and of time."""
-    copied = 0
-    wall, begun = options.limits.wall_seconds, time.monotonic()
-    while block := content.read(_BLOCK):
-        copied += len(block)
-        if copied > LARGEST_COPY:
-            raise VideoError(
-                f"holds more than {LARGEST_COPY} bytes",
-                where=name,
-                remedy="Save it to a file and give its path",
-            )
-        if time.monotonic() - begun > wall:
-            raise VideoError(f"was not received within {wall:g} s", where=name)
-        view = memoryview(block)
-        while view:
-            view = view[room.write(view) :]
-
-
-def _fetch(address: str, options: VideoOptions) -> IO[bytes]:
-    """Download a video into a file without a name: a decoder has no network."""
-    # Imported here, because few videos are fetched and they take long to import.
-    import http.client
-    import urllib.error
-    import urllib.request
-
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPRedirectHandler,
-        urllib.request.HTTPErrorProcessor,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.UnknownHandler,
-    ):
-        opener.add_handler(handler())
-    room: IO[bytes] = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - given to the caller
-    try:
-        with opener.open(address, timeout=options.timeout) as answer:
-            _copy(answer, room, options, address)
-            cut = bool(answer.length)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        room.close()
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        what = reason_of(reason) if isinstance(reason, Exception) else str(reason).lower()
-        raise VideoError(f"cannot be fetched ({what})", where=address) from error
-    except BaseException:
-        room.close()
-        raise
-    if cut:
-        room.close()
-        raise VideoError("was not received completely", where=address)
-    return room
 
 
 def _in_time(

@@ -21,7 +21,12 @@ from vtloc_runtime.cli.find import app
 from vtloc_runtime.errors import BundleError
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.localize.presence.bank_presence import BankPresence, likelihood
+from vtloc_runtime.localize.presence.bank_presence import (
+    NEAREST,
+    WEIGHT,
+    BankPresence,
+    likelihood,
+)
 from vtloc_runtime.localize.presence.reference_frames import ReferenceFrames
 from vtloc_runtime.localize.presence.sentence_bank import SentenceBank
 
@@ -103,6 +108,35 @@ def test_a_margin_is_what_it_is_by_hand() -> None:
     assert ordinary.below == pytest.approx(0.125 - -0.575)
     assert ordinary.margin(np.array([1.0])) == pytest.approx((0.25 - 0.125) / 0.7)
     assert ordinary.margin(np.array([1.0]), mark=0.1) == pytest.approx((0.15 - 0.125) / 0.7)
+
+
+@given(
+    count=st.integers(2, 40),
+    length=st.integers(1, 30),
+    seed=st.integers(0, 999),
+    same=st.booleans(),
+)
+def test_the_scale_is_what_the_plainest_program_finds(
+    count: int, length: int, seed: int, same: bool
+) -> None:
+    bank, seen = random_bank(seed, count), frames(seed + 1, length)
+    if same:
+        # A frame may come equally close to several sentences.
+        bank.sentences[count // 2 :] = bank.sentences[: count - count // 2]
+    cosines = unit(seen) @ bank.sentences.T
+    nearest = min(NEAREST, count - 1)
+    reached = np.empty_like(cosines)
+    for frame, row in enumerate(cosines):
+        for sentence, cosine in enumerate(row):
+            others = np.sort(np.delete(row, sentence))[-nearest:]
+            reached[frame, sentence] = cosine - WEIGHT * others.mean()
+    low, middle, high = np.quantile(reached.max(axis=0), (0.1, 0.5, 0.9))
+    found = BankPresence(bank).in_video(seen, SHARED)
+    assert [found.middle, found.above, found.below] == pytest.approx(
+        [middle, high - middle, middle - low], abs=1e-6
+    )
+    expected = WEIGHT * np.sort(cosines, axis=1)[:, -nearest:].mean(axis=1)
+    assert found.nearest == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("threshold", [-1.0, 0.0, 1.0])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vtloc_runtime.localize.spans import occurrences
 from vtloc_runtime.localize.spans.occurrences import best_spans, even_reach
 
 
@@ -50,6 +52,32 @@ def test_they_are_the_best_of_all_spans_that_keep_apart(
     )
     assert [pair[:2] for pair in found] == plainest(values, edges.tolist(), longest, count)
     assert [pair[2] for pair in found] == [values[first, last] for first, last, _ in found]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    length=st.integers(1, 40),
+    longest=st.integers(1, 40),
+    at_once=st.integers(1, 200),
+    seed=st.integers(0, 2**16),
+)
+def test_of_spans_that_are_worth_the_same_the_earliest_and_shortest_is_chosen(
+    length: int, longest: int, at_once: int, seed: int
+) -> None:
+    values = np.random.default_rng(seed).integers(0, 4, size=(length, length)).astype(float)
+    values[values == 0] = -np.inf
+    with pytest.MonkeyPatch.context() as patch:
+        # However many spans are looked at together.
+        patch.setattr(occurrences, "_AT_ONCE", at_once)
+        found = best_spans(
+            np.arange(length + 1),
+            lambda first, stop: values[first, stop - 1],
+            reach=even_reach(length, longest),
+            count=1,
+        )
+    spans = [(a, b) for a in range(length) for b in range(a, min(a + longest, length))]
+    best = max(spans, key=lambda span: values[span])
+    assert found == ([] if values[best] == -np.inf else [(*best, values[best])])
 
 
 @given(length=st.integers(1, 300), longest=st.integers(1, 40))

@@ -1,0 +1,1 @@
+"""What ``vtloc-run doctor`` finds out."""
