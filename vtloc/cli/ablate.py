@@ -50,7 +50,7 @@ def ablate(
     ] = None,
     frames_per_second: RateOption = None,
     durations: DurationsOption = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per arm.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Number of seeds per arm.")] = 1,
     epochs: EpochsOption = None,
     device: RunDeviceOption = None,
     style: FormatOption = Format.TABLE,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vtloc.cli.options import DeviceOption, DurationsOption
+from vtloc_runtime.bundle.manifest_check import LEAST_FRAMES_PER_SECOND, MOST_FRAMES_PER_SECOND
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.system.output_check import check_output
 
@@ -36,9 +37,14 @@ def features(
         str | None, typer.Option(help="Text encoder, such as hf:bert-base-uncased.")
     ] = None,
     frames_per_second: Annotated[
-        float, typer.Option(help="Frames to sample per second of video.")
+        float,
+        typer.Option(
+            min=LEAST_FRAMES_PER_SECOND,
+            max=MOST_FRAMES_PER_SECOND,
+            help="Frames to sample per second of video.",
+        ),
     ] = 1.0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Frames encoded at once.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, max=65536, help="Frames encoded at once.")] = 32,
     half: Annotated[bool, typer.Option("--half", help="Store float16, half the size.")] = False,
     durations: DurationsOption = None,
     device: DeviceOption = "cpu",

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from vtloc_runtime.bundle.manifest_check import LEAST_FRAMES_PER_SECOND, MOST_FRAMES_PER_SECOND
+
 
 class Format(StrEnum):
     """How tables are printed."""
@@ -33,11 +35,16 @@ FramesOption = Annotated[
 TokensOption = Annotated[Path | None, typer.Option(help="Token features.")]
 RateOption = Annotated[
     float | None,
-    typer.Option(help="Frames per second of frame features that vtloc did not make."),
+    typer.Option(
+        min=LEAST_FRAMES_PER_SECOND,
+        max=MOST_FRAMES_PER_SECOND,
+        help="Frames per second of frame features that vtloc did not make.",
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 EpochsOption = Annotated[
-    int | None, typer.Option(min=1, help="Number of epochs; overrides the configuration.")
+    int | None,
+    typer.Option(min=1, max=10**6, help="Number of epochs; overrides the configuration."),
 ]
 RunDeviceOption = Annotated[
     str | None, typer.Option(help="auto, cpu, cuda or cuda:N; overrides the configuration.")

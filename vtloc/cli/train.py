@@ -39,13 +39,16 @@ def train(
     frames_per_second: RateOption = None,
     durations: DurationsOption = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Random seed; overrides the configuration.")
+        int | None,
+        typer.Option(min=0, max=2**32 - 1, help="Random seed; overrides the configuration."),
     ] = None,
     epochs: EpochsOption = None,
     patience: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Epochs without improvement before stopping; overrides the configuration."
+            min=1,
+            max=10**6,
+            help="Epochs without improvement before stopping; overrides the configuration.",
         ),
     ] = None,
     device: RunDeviceOption = None,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 BundleArgument = Annotated[Path, typer.Argument(help="The bundle, a directory.")]
-SeedOption = Annotated[int, typer.Option(help="Random seed.")]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")]
 PrecisionOption = Annotated[
     str | None, typer.Option(help="Precision of the networks; default: the bundle's own.")
 ]

@@ -30,9 +30,11 @@ def samples(
     queries: Annotated[
         Path | None, typer.Option(help="Sentences, one per line; each video is asked all of them.")
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Maximum number of frames.")] = 256,
-    per_video: Annotated[int, typer.Option(min=1, help="Maximum number of frames per video.")] = 16,
-    limit: Annotated[int, typer.Option(min=1, help="Maximum number of videos.")] = 64,
+    frames: Annotated[int, typer.Option(min=1, max=10**6, help="Maximum number of frames.")] = 256,
+    per_video: Annotated[
+        int, typer.Option(min=1, max=10**6, help="Maximum number of frames per video.")
+    ] = 16,
+    limit: Annotated[int, typer.Option(min=1, max=10**6, help="Maximum number of videos.")] = 64,
     network_precision: PrecisionOption = None,
     seed: SeedOption = 0,
 ) -> None:

@@ -45,19 +45,26 @@ def scores(
     keep: Annotated[
         float | None,
         typer.Option(
-            help="Share of present sentences that must still get an answer (default 0.9)."
+            min=0.0,
+            max=1.0,
+            help="Share of present sentences that must still get an answer (default 0.9).",
         ),
     ] = None,
     precision: Annotated[
-        float | None, typer.Option(help="Share of given answers to be right, instead of --keep.")
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Share of given answers to be right, instead of --keep."
+        ),
     ] = None,
     no_threshold: Annotated[
         bool, typer.Option("--no-threshold", help='Never answer "no such moment".')
     ] = False,
     absent: Annotated[
-        int, typer.Option(min=0, help="Sentences of other videos to ask each video.")
+        int, typer.Option(min=0, max=1000, help="Sentences of other videos to ask each video.")
     ] = 3,
-    iou: Annotated[float, typer.Option(help="IoU from which an answer counts as right.")] = 0.5,
+    iou: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="IoU from which an answer counts as right.")
+    ] = 0.5,
     backend: Annotated[str, typer.Option(help="Backend for the networks.")] = "onnxruntime",
     network_precision: PrecisionOption = None,
     skip_missing: Annotated[

@@ -14,6 +14,7 @@ import typer
 from vtloc_export.options import ExportOptions
 from vtloc_export.signatures import PRECISIONS, Precision
 from vtloc_runtime.bundle.bundle_names import bundle_names, named_folder
+from vtloc_runtime.bundle.manifest_check import LEAST_FRAMES_PER_SECOND, MOST_FRAMES_PER_SECOND
 from vtloc_runtime.errors import UsageError
 from vtloc_runtime.system.tables import print_table
 
@@ -59,7 +60,14 @@ def onnx_command(  # noqa: PLR0917 - the parameters of a command are its options
     license: Annotated[  # noqa: A002 - the option's name
         str | None, typer.Option(help="Licence of the weights.")
     ] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames to sample per second of video.")] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            min=LEAST_FRAMES_PER_SECOND,
+            max=MOST_FRAMES_PER_SECOND,
+            help="Frames to sample per second of video.",
+        ),
+    ] = None,
     no_lint: Annotated[
         bool, typer.Option("--no-lint", help="Do not run Polygraphy's lint.")
     ] = False,
@@ -80,7 +88,7 @@ def onnx_command(  # noqa: PLR0917 - the parameters of a command are its options
         overwrite=overwrite,
         name=name,
         license=license,
-        frames_per_second=_rate(fps),
+        frames_per_second=fps,
         lint=not no_lint,
     )
     from vtloc_export.bundle_export import export_bundle
@@ -176,12 +184,6 @@ def parse_precisions(text: str) -> tuple[Precision, ...]:
     if not named:
         raise UsageError("the list of precisions is empty", where="--precision")
     return tuple(precision for precision in PRECISIONS if precision in named)
-
-
-def _rate(fps: float | None) -> float | None:
-    if fps is not None and not 0 < fps < float("inf"):
-        raise UsageError("the rate must be positive", where="--fps")
-    return fps
 
 
 def _print_report(report: ExportReport) -> None:

@@ -79,8 +79,11 @@ def check_texts(value: object, name: str) -> None:
     Raises:
         UsageError: It is something else.
     """
-    several = isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
-    if not several or not all(isinstance(one, str) for one in value):
+    if (
+        isinstance(value, str | bytes | Mapping)
+        or not isinstance(value, Collection)
+        or not all(isinstance(one, str) for one in value)
+    ):
         raise UsageError(f"{name} is {_shown(value)}; it must be a list of texts")
 
 
