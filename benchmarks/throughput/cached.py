@@ -110,12 +110,14 @@ class Cost:
     Attributes:
         seconds: By the clock.
         outside: The share of them that was spent outside the networks.
-        outside_processor: The same share of the processor's time.
+        processor: Processor time, seconds.
+        inside: Processor time inside the networks, seconds.
     """
 
     seconds: float
     outside: float
-    outside_processor: float
+    processor: float
+    inside: float
 
 
 def measure(
@@ -135,8 +137,8 @@ def measure(
                 raise SystemExit(str(failed[0]))
             results.append(records)
     took, processor = time.perf_counter() - began, time.process_time() - busy
-    inside = [now - then for now, then in zip(spent(networks), before, strict=True)]
-    return Cost(took, 1 - inside[0] / took, 1 - inside[1] / processor)
+    seconds, inside = (now - then for now, then in zip(spent(networks), before, strict=True))
+    return Cost(took, 1 - seconds / took, processor, inside)
 
 
 def spent(networks: Mapping[NetworkName, Timed]) -> tuple[float, float]:
@@ -154,10 +156,10 @@ def main() -> None:
     options = parser.parse_args()
     bundle = Bundle.open(options.bundle)
     print(
-        "| sentences a video | sentences a second | seconds | outside the networks "
-        "| of processor time |"
+        "| sentences a video | sentences a second | outside the networks | processor ms a video "
+        "| in the networks | outside | share |"
     )
-    print("|--:|--:|--:|--:|--:|", flush=True)
+    print("|--:|--:|--:|--:|--:|--:|--:|", flush=True)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         precision = preferred_precision(bundle, "visual", backend="onnxruntime", device="cpu")
@@ -189,9 +191,10 @@ def main() -> None:
             cost = measure(localizer, networks, cache, jobs, out)
             total = count * len(paths)
             if number:
+                whole, inside = (1000 * part / len(paths) for part in (cost.processor, cost.inside))
                 print(
-                    f"| {count} | {total / cost.seconds:.1f} | {cost.seconds:.1f} "
-                    f"| {cost.outside:.1%} | {cost.outside_processor:.1%} |",
+                    f"| {count} | {total / cost.seconds:.1f} | {cost.outside:.1%} | {whole:.1f} "
+                    f"| {inside:.1f} | {whole - inside:.1f} | {1 - inside / whole:.1%} |",
                     flush=True,
                 )
     print(

@@ -80,8 +80,8 @@ def check_texts(value: object, name: str) -> None:
         UsageError: It is something else.
     """
     if (
-        not isinstance(value, Collection)
-        or isinstance(value, str | bytes | Mapping)
+        isinstance(value, str | bytes | Mapping)
+        or not isinstance(value, Collection)
         or not all(isinstance(one, str) for one in value)
     ):
         raise UsageError(f"{name} is {_shown(value)}; it must be a list of texts")

@@ -114,7 +114,7 @@ def test_answers_are_those_of_asking_every_film(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bundle: Path = request.getfixturevalue(told_by)
-    monkeypatch.setattr("vtloc_runtime.library.search.available_processors", lambda: 1)
+    monkeypatch.setattr("vtloc_runtime.library.film_search.available_processors", lambda: 1)
     blue = picture("blue", tmp_path / "blue.png")
     queries: list[Query] = [
         "red",
@@ -156,7 +156,7 @@ def test_answers_are_those_of_asking_every_film(
 def test_a_sentence_asks_few_films(
     colour_films: Path, bank_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vtloc_runtime.library.search.available_processors", lambda: 1)
+    monkeypatch.setattr("vtloc_runtime.library.film_search.available_processors", lambda: 1)
     asked: list[object] = []
     with Localizer.open(bank_bundle) as localizer:
         library = Library([str(colour_films)], localizer, FeatureCache())

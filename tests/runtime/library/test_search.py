@@ -259,7 +259,7 @@ def test_outputs_replace_no_film_and_need_a_question(
 def test_a_library_of_many_films_asks_few(
     films: Path, presence_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vtloc_runtime.library.search.available_processors", lambda: 1)
+    monkeypatch.setattr("vtloc_runtime.library.film_search.available_processors", lambda: 1)
     with Localizer.open(presence_bundle) as localizer:
         library = Library([str(films)], localizer, FeatureCache())
         library.update()

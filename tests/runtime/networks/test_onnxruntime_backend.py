@@ -160,7 +160,8 @@ def test_the_files_bytes_are_not_kept_beside_the_weights(colour_bundle: Path) ->
     file = OnnxFile(bundle.read(variant.file, variant.sha256))
     before = sys.getrefcount(file.content)
     with OnnxRuntimeNetwork("visual", file):
-        assert sys.getrefcount(file.content) == before
+        opened = sys.getrefcount(file.content)
+    assert opened == before
 
 
 def test_a_session_that_cannot_start_says_nothing_on_standard_output(
