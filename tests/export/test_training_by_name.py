@@ -43,7 +43,7 @@ def call(program, *words):
 def test_a_localizer_is_added_to_public_encoders(tmp_path):
     name = tiny_towers.register(tmp_path)["siglip"]
     asked = (("the dog runs", [0, 2]), ("a cat", [3, 6]))
-    rows = []
+    rows: list[dict[str, object]] = []
     for video in ("one", "two"):
         Film(ticks=tuple(range(0, 120, 5))).save(tmp_path, f"{video}.mp4")
         for query, moment in asked:

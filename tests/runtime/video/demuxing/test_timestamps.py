@@ -182,8 +182,13 @@ def test_a_reader_closed_early_does_not_call_the_file_short() -> None:
 
 def test_the_footer_of_mxf_is_not_taken_for_another_recording() -> None:
     # Its key begins as that of the header does.
-    kind = {"container": "mxf", "codec": "mpeg2video", "size": (720, 576)}
-    film = films.Film(ticks=tuple(range(50)), time_base=Fraction(1, 25), **kind).make()
+    film = films.Film(
+        ticks=tuple(range(50)),
+        time_base=Fraction(1, 25),
+        container="mxf",
+        codec="mpeg2video",
+        size=(720, 576),
+    ).make()
     with open_video(film, films.whole()) as reader:
         assert films.numbers(list(reader)) == [0, 25]
     assert not reader.warnings
