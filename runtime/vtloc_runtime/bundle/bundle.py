@@ -272,8 +272,9 @@ class Bundle:
         """
         if fps is None:
             return self
-        if isinstance(fps, bool) or not isinstance(fps, numbers.Real):
-            raise UsageError(f"fps is {fps!r:.60}; it must be a number")
+        given: object = fps
+        if isinstance(given, bool) or not isinstance(given, numbers.Real):
+            raise UsageError(f"fps is {given!r:.60}; it must be a number")
         if not LEAST_FRAMES_PER_SECOND <= fps <= MOST_FRAMES_PER_SECOND:
             raise UsageError(
                 f"a video cannot be looked at {fps:g} times a second",
