@@ -27,7 +27,11 @@ from vtloc_runtime.video import DecoderLimits, DecoderProcess, Limits, VideoOpti
 
 WRONG: list[Any] = [5, 1.5, True, b"x", {"a": 1}, object(), "\0", ["a", 5], np.zeros(3), open]
 NUMBERS: list[Any] = [*WRONG[3:], math.nan, -math.inf, -1]
-VIDEO = {"rows": np.ones((2, 4), np.float32), "times": np.arange(2.0), "duration": 2.0}
+VIDEO: dict[str, Any] = {
+    "rows": np.ones((2, 4), np.float32),
+    "times": np.arange(2.0),
+    "duration": 2.0,
+}
 
 CALLS: dict[str, tuple[Callable[[Any], Any], list[Any]]] = {
     "read_jobs(inputs)": (read_jobs, [None, "a.mp4", *WRONG[:6], Path("a")]),
@@ -95,7 +99,8 @@ def test_calls_of_a_localizer_refuse_wrong_arguments(
 ) -> None:
     with Localizer.open(colour_bundle) as localizer:
         jobs = group_by_video(read_jobs([str(colour_video)], ["red"]))
-        for value in [5, "x", [], object()]:
+        wrong: list[Any] = [5, "x", [], object()]
+        for value in wrong:
             for option in ("read", "known", "progress"):
                 with pytest.raises(UsageError, match=option):
                     localizer.encode_video(colour_video, **{option: value})

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from vtloc_runtime.errors import OutputError, VideoError
+from vtloc_runtime.localize.encoding import feature_cache
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, EvenSampling
 from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 from vtloc_runtime.system.cache_folder import default_folder
@@ -295,7 +296,7 @@ def test_a_passing_error_removes_nothing(
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "read_bytes", fail)
+        patched.setattr(feature_cache, "read_input", fail)
         assert cache.get("a" * 64) is None
     assert cache.get("a" * 64) is not None
 
