@@ -182,7 +182,7 @@ def test_limits_hold(film: bytes) -> None:
     with open_video(joined, VideoOptions(limits=Limits(pixels=10_000))) as reader:
         assert len(list(reader)) >= 2
     assert reader.damaged
-    assert any("damaged packets" in warning for warning in reader.warnings)
+    assert any("damaged packet" in warning for warning in reader.warnings)
 
 
 class _Stream:

@@ -250,11 +250,13 @@ class DemuxPass:
         """
         warnings = []
         if damaged:
-            warnings.append(f"{damaged} damaged packets were passed over")
+            many = "packets were" if damaged > 1 else "packet was"
+            warnings.append(f"{damaged} damaged {many} passed over")
         if self.stats.unreadable:
             warnings.append("parts of the file cannot be read")
         if self.stats.corrupt:
-            warnings.append(f"{self.stats.corrupt} packets are incomplete")
+            many = "packets are" if self.stats.corrupt > 1 else "packet is"
+            warnings.append(f"{self.stats.corrupt} {many} incomplete")
         if end is not None:
             if another_follows(self.source, self._read_to):
                 warnings.append("another recording follows in the file and was not read")
