@@ -159,7 +159,7 @@ def create_model(source: OpenClipSource) -> Any:
 def _rouse_head(model: Any) -> None:
     """Give random features a length: timm starts heads near zero, below half precision's range."""
     head = getattr(getattr(model.visual, "trunk", None), "head", None)
-    if isinstance(head, torch.nn.Linear) and float(head.weight.std()) < _QUIET:
+    if isinstance(head, torch.nn.Linear) and float(head.weight.detach().std()) < _QUIET:
         torch.nn.init.normal_(head.weight, std=head.in_features**-0.5)
 
 

@@ -24,6 +24,7 @@ from vtloc_runtime.batch.workers.worker_pool import PipelineOptions, run_tasks
 from vtloc_runtime.errors import BackendError, MissingExtraError, VideoError
 from vtloc_runtime.video import VideoOptions
 from vtloc_runtime.video.decoders.nvdec.api import refusal
+from vtloc_runtime.video.isolation import gpu_decoder_process
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 
@@ -66,7 +67,7 @@ def test_workers_of_one_gpu_share_a_process_and_processors_have_their_own() -> N
     with ExitStack() as stack:
         asked = ["nvdec:0", "nvdec:1", "nvdec:0", "cpu", "cpu"]
         with (
-            mock.patch.object(decoders, "GpuDecoderProcess") as shared,
+            mock.patch.object(gpu_decoder_process, "GpuDecoderProcess") as shared,
             mock.patch.object(decoders, "DecoderProcess") as own,
         ):
             assert len(open_readers(asked, DecoderLimits(), stack)) == 5
