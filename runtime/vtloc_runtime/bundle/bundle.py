@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import numbers
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -33,6 +32,7 @@ from vtloc_runtime.bundle.manifest_check import (
 from vtloc_runtime.bundle.onnx_file import OnnxFile
 from vtloc_runtime.bundle.user_folder import is_installed, user_folder
 from vtloc_runtime.errors import BundleError, UsageError
+from vtloc_runtime.system.arguments import check_real
 from vtloc_runtime.system.untrusted_json import convert, decode_json, read_file
 
 DEFAULT_BUNDLE = Path(__file__).parent / "default"
@@ -272,15 +272,7 @@ class Bundle:
         """
         if fps is None:
             return self
-        given: object = fps
-        if isinstance(given, bool) or not isinstance(given, numbers.Real):
-            raise UsageError(f"fps is {given!r:.60}; it must be a number")
-        if not LEAST_FRAMES_PER_SECOND <= fps <= MOST_FRAMES_PER_SECOND:
-            raise UsageError(
-                f"a video cannot be looked at {fps:g} times a second",
-                remedy=f"Give a number up to {MOST_FRAMES_PER_SECOND:g}, such as 4 for moments "
-                "shorter than a second",
-            )
+        check_real(fps, "fps", least=LEAST_FRAMES_PER_SECOND, most=MOST_FRAMES_PER_SECOND)
         return replace(
             self, manifest=msgspec.structs.replace(self.manifest, frames_per_second=float(fps))
         )
