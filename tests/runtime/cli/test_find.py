@@ -614,3 +614,25 @@ def test_asking_for_help_loads_nothing_that_computes(command: list[str]) -> None
         [sys.executable, "-c", program, *command], capture_output=True, text=True, check=True
     )
     assert ended.stderr.strip() == "[]"
+
+
+def test_a_cached_film_is_answered_without_loading_what_decodes_or_draws(
+    film: str, bundle: str
+) -> None:
+    program = (
+        "import sys\n"
+        "from vtloc_runtime.cli.main import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit:\n"
+        "    unneeded = {'av', 'matplotlib', 'numpy.ma', 'vtloc_runtime.report.model',\n"
+        "                'vtloc_runtime.video.isolation.decoder_process'}\n"
+        "    print(sorted(unneeded & sys.modules.keys()), file=sys.stderr)\n"
+    )
+    asked = [sys.executable, "-c", program, film, "-q", "green", "-b", bundle]
+    first, again = (
+        subprocess.run(asked, capture_output=True, text=True, check=True) for _ in range(2)
+    )
+    assert "decoder_process" in first.stderr
+    assert again.stderr.strip() == "[]"
+    assert lines(again.stdout)[0]["moments"] == lines(first.stdout)[0]["moments"]
