@@ -203,7 +203,9 @@ class _FindRun:
             if cache is not None and self._explains and any(r.error is None for r in ordered):
                 localizer = stack.enter_context(
                     Localizer.open(
-                        self.bundle, **self.run_options.localizer_options(self.options.decoding)
+                        self.bundle,
+                        lazy=True,
+                        **self.run_options.localizer_options(self.options.decoding),
                     )
                 )
                 decoder = stack.enter_context(DecoderProcess(self.run_options.decoder_limits))
