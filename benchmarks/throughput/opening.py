@@ -1,4 +1,4 @@
-"""Claim: a first answer about a cached film comes within a second of the command.
+"""Claim: an answer about a cached film waits for the networks that it needs, and for little else.
 
 Each start is a process of its own: opening the default bundle in Python, and asking a cached film
 by ``vtloc-run``, into a pipe and on a terminal. The ways take turns, and so does another checkout
