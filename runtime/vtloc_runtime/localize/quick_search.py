@@ -1,7 +1,7 @@
 """A first answer from keyframes, and then from true frames around the best candidates.
 
 Features of keyframes stand for the frames around them. The best candidates get their true frames:
-as far around their ends as the keyframes next to them, and a few seconds inside. With those, other
+as far around their ends as the keyframes next to them, and some inside. With those, other
 candidates may be better; so it goes on until nothing new is wanted.
 """
 
@@ -43,7 +43,7 @@ _HIDDEN = 0.1
 """Scenes that begin between keyframes, for each keyframe, beyond which these tell too little."""
 _SHORT = 60.0
 """Seconds of a video that is looked at whole."""
-_INSIDE = 5
+_INSIDE = 30
 """Frames of a candidate that are looked at from either end; keyframes stand for those between."""
 _LATE = 0.2
 """Seconds by which a scene may begin later than the file's index says."""
