@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from vtloc_runtime.cli.doctor import app as doctor
 from vtloc_runtime.cli.main import main
 from vtloc_runtime.video.isolation import launch, sandbox_report
+from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 MAIN = "from vtloc_runtime.video.isolation.decoder_child import main\n"
 
@@ -60,7 +61,7 @@ def test_the_closing_line_says_which_sandbox_held(
 
 
 def launch_report() -> Any:
-    with decoder_process.DecoderProcess() as decoder:
+    with DecoderProcess() as decoder:
         return decoder.start()
 
 
