@@ -129,14 +129,13 @@ class DemuxPass:
         """Decode times of the keyframes that the file's index names, ticks; often none."""
         return [entry.timestamp for entry in self.stream.index_entries if entry.is_keyframe]
 
-    def indexed_packets(self) -> list[tuple[int, int, bool]]:
+    def indexed_packets(self) -> Iterator[tuple[int, int, bool]]:
         """Decode time, size and whether it is a keyframe of each packet that the index names.
 
         The index of an MP4 or QuickTime file names all of them, those of others keyframes alone.
         """
-        return [
-            (entry.timestamp, entry.size, entry.is_keyframe) for entry in self.stream.index_entries
-        ]
+        for entry in self.stream.index_entries:
+            yield entry.timestamp, entry.size, entry.is_keyframe
 
     def packets(self) -> Iterator[TimedPacket]:
         """Every packet of the stream that holds data, in file order."""
