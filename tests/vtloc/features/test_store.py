@@ -105,8 +105,6 @@ def test_files_of_another_encoders_store_are_refused(store: Path, tmp_path: Path
     FrameStore.create(other, msgspec.structs.replace(FRAMES, encoder="f")).write("w", encoded())
     tokens = TokenStore.create(other, msgspec.structs.replace(TOKENS, encoder="u"))
     tokens.write({"a": np.ones((1, 4), np.float32)})
-        {"a": np.ones((1, 4), np.float32)}
-    )
     (other / "frames" / "w.safetensors").rename(store / "frames" / "w.safetensors")
     (other / "tokens" / "00000.safetensors").rename(store / "tokens" / "00007.safetensors")
     with pytest.raises(FeatureError, match="features of f, the store those of e"):
