@@ -54,17 +54,17 @@ class RememberingEncoder:
         return self._outline
 
     def look(
-        self, source: Any, instants: Sequence[Any], options: Any, *, keyframes: bool, read: Any
+        self, source: Any, parts: Sequence[Any], options: Any, *, keyframes: bool, read: Any
     ) -> EncodedFrames:
         """Frames as the encoder gives them."""
-        self.frames += len(instants)
+        self.frames += sum(map(len, parts))
         if keyframes:
             if self._keyframes is None:
                 self._keyframes = self._encoder.look(
-                    source, instants, options, keyframes=True, read=read
+                    source, parts, options, keyframes=True, read=read
                 )
             return self._keyframes
-        places = [int(instant * self.rate) for instant in instants]
+        places = [int(instant * self.rate) for part in parts for instant in part]
         rows = self._exact.features[places].astype(np.float32)
         timings = {"decode": 0.0, "encode": 0.0}
         return EncodedFrames(

@@ -45,7 +45,7 @@ DECODINGS = ("alone", "combined")
 SIMILARITY = "similarity, no training"
 RESAMPLES = 2000
 Row: TypeAlias = dict[str, Any]
-"""One finished run: arm, schedule, fold, seed, and the IoU of each query by decoding."""
+"""One finished run: arm, schedule, fold, seed, best epoch, and each query's IoU by decoding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,8 @@ def trained(
     training: TrainingConfig,
     learnt: Sequence[CaptionQuery],
     validation: Sequence[CaptionQuery],
-) -> LocalizerNetwork:
-    """A network of one arm, as its best epoch left it."""
+) -> tuple[LocalizerNetwork, int]:
+    """A network of one arm, as its best epoch left it, and that epoch's number."""
     config = LocalizerConfig.from_json(
         {"feature_dim": WIDTH, "token_dim": WIDTH, "shared_space": (0, WIDTH), **choices}
     )
@@ -127,7 +127,7 @@ def trained(
             text_encoder="minilm",
             config=training,
         )
-        return load_checkpoint(result.checkpoint).network
+        return load_checkpoint(result.checkpoint).network, result.best_epoch
 
 
 @torch.inference_mode()
@@ -211,10 +211,10 @@ def run(options: argparse.Namespace, rows: list[Row]) -> None:
                     if (options.schedule, arm, fold, seed) in done:
                         continue
                     training = replace(SCHEDULES[options.schedule], seed=seed)
-                    network = trained(ARMS[arm], training, learnt, validation)
+                    network, best = trained(ARMS[arm], training, learnt, validation)
                     found = asked(network, own)
                     head = {"schedule": options.schedule, "arm": arm, "seed": seed}
-                    record(journal, rows, {**head, **base, "ious": found})
+                    record(journal, rows, {**head, "best_epoch": best, **base, "ious": found})
 
 
 def record(journal: TextIO, rows: list[Row], row: Row) -> None:
@@ -223,7 +223,8 @@ def record(journal: TextIO, rows: list[Row], row: Row) -> None:
     journal.write(json.dumps(row) + "\n")
     journal.flush()
     means = ", ".join(f"{name} {100 * np.mean(one):.1f}" for name, one in row["ious"].items())
-    print(f"{row['arm']}, fold {row['fold']}, seed {row['seed']}: {means}", file=sys.stderr)
+    best = f", best epoch {row['best_epoch']}" if "best_epoch" in row else ""
+    print(f"{row['arm']}, fold {row['fold']}, seed {row['seed']}: {means}{best}", file=sys.stderr)
 
 
 def table(rows: Sequence[Row], arms: Sequence[str]) -> None:

@@ -1,9 +1,10 @@
 """Films to measure with: ten minutes and more, written in seconds.
 
 A film is a row of sections, each a photograph of scikit-image's with things going on before it.
-A section is one group of pictures (250, at 30 a second), coded once and played again and again;
-what moves ends where it began, so that nothing jumps. A decoder sees no difference to a film that
-was coded whole, and every subject has a place of its own, so that questions have one answer.
+A section of 250 pictures, at 30 a second, begins with a keyframe, is coded once and played again
+and again; what moves ends where it began, so that nothing jumps. A decoder sees no difference to a
+film that was coded whole, and every subject has a place of its own, so that questions have one
+answer.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TypeAlias
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 from skimage import data
@@ -93,14 +95,17 @@ def camera(photo: Image, height: int, width: int, chance: np.random.Generator) -
 KINDS: dict[str, Section] = {"moving": moving, "slides": slides, "camera": camera}
 
 
-def write_film(path: Path, kind: str, *, lines: int, seconds: float, seed: int = 0) -> Path:
+def write_film(
+    path: Path, kind: str, *, lines: int, seconds: float, group: int = GROUP, seed: int = 0
+) -> Path:
     """Write a film in H.264, unless it is there.
 
     Args:
         path: The ``.mp4``.
         kind: One of ``KINDS``.
         lines: Rows of a picture; its shape is 16 to 9.
-        seconds: How long it is, to the group.
+        seconds: How long it is, to the section of `GROUP` pictures.
+        group: Pictures from one keyframe to the next at most; a section begins with one.
         seed: Decides the order of the subjects, noise and the camera's way.
     """
     if path.exists():
@@ -113,7 +118,9 @@ def write_film(path: Path, kind: str, *, lines: int, seconds: float, seed: int =
     with av.open(str(draft), "w", format="mp4") as out:
         stream = out.add_stream("libx264", rate=RATE)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = {"preset": "veryfast", "g": str(GROUP), "sc_threshold": "0", "bf": "3"}
+        stream.options = {
+            "preset": "veryfast", "g": str(group), "forced-idr": "1", "sc_threshold": "0", "bf": "3"
+        }  # fmt: skip
         # Named, so that all who read the film see the same colours.
         stream.codec_context.colorspace = Colorspace.SMPTE170M
         packets: list[av.Packet[av.VideoStream]] = []
@@ -121,6 +128,7 @@ def write_film(path: Path, kind: str, *, lines: int, seconds: float, seed: int =
             for number, picture in enumerate(KINDS[kind](_photograph(name), height, width, chance)):
                 frame = av.VideoFrame.from_ndarray(picture, format="yuv420p")
                 frame.pts = GROUP * index + number
+                frame.pict_type = PictureType.NONE if number else PictureType.I
                 packets += stream.encode(frame)
         packets += stream.encode(None)
         _mux(out, stream, packets, wanted)

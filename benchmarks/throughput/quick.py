@@ -1,8 +1,8 @@
 """Claim: a quick search of a long film takes a fraction of the processor time of an exact one.
 
-Films of `films.py`, with a keyframe every 250 pictures, are asked a sentence exactly and quickly,
-each time from nothing. Counted are processor seconds, the packets that were decoded and the
-pictures that were encoded; on a shared machine the clock says little.
+Films of `films.py`, with a keyframe every 250 pictures or ``--group``, are asked a sentence exactly
+and quickly, each time from nothing. Counted are processor seconds, the packets that were decoded
+and the pictures that were encoded; on a shared machine the clock says little.
 
     python -m benchmarks.throughput.quick moving-720p --minutes 2 10 60 120 --sentences 3
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from benchmarks.throughput.films import KINDS, QUERIES, write_film
+from benchmarks.throughput.films import GROUP, KINDS, QUERIES, write_film
 from benchmarks.throughput.machine import machine_line
 from vtloc_runtime import Localizer
 from vtloc_runtime.video.demuxing.demux import DemuxPass
@@ -77,6 +77,7 @@ def main() -> None:
         "film", nargs="?", default="moving-720p", help="KIND-LINESp: " + ", ".join(KINDS)
     )
     parser.add_argument("--minutes", type=float, nargs="+", default=[2, 10, 60, 120])
+    parser.add_argument("--group", type=int, default=GROUP, help="pictures between keyframes")
     parser.add_argument("--sentences", type=int, default=3)
     parser.add_argument("--exact-up-to", type=float, default=float("inf"), metavar="MINUTES")
     parser.add_argument("--bundle", type=Path, help="a bundle; without it the one that ships")
@@ -95,8 +96,14 @@ def main() -> None:
     ):
         folder = options.folder or Path(name)
         for minutes in sorted(options.minutes):
-            path = folder / f"{options.film}-{minutes:g}.mp4"
-            write_film(path, kind, lines=int(lines.removesuffix("p")), seconds=60 * minutes)
+            often = "" if options.group == GROUP else f"-{options.group}"
+            path = write_film(
+                folder / f"{options.film}-{minutes:g}{often}.mp4",
+                kind,
+                lines=int(lines.removesuffix("p")),
+                seconds=60 * minutes,
+                group=options.group,
+            )
             exact = None
             if minutes <= options.exact_up_to:
                 exact, cost = measured(partial(localizer.encode_video, path))

@@ -147,6 +147,8 @@ CONVERSATIONS: dict[str, Talk] = {
     "pictures that never come": lambda d: (d.picture(0), d.finish(1, period=float("inf"))),
     "pictures that come at no time": lambda d: (d.picture(0), d.finish(1, period=float("nan"))),
     "fewer than no keyframes": lambda d: (d.picture(0), d.finish(1, keyframes=-1)),
+    "hidden cuts that do not come": lambda d: (d.picture(0), d.finish(1, hidden_cuts=3)),
+    "hidden cuts without end": lambda d: (d.picture(0), d.finish(1, hidden_cuts=2**40)),
     "fewer than no hidden cuts": lambda d: (d.picture(0), d.finish(1, hidden_cuts=-1)),
     "a long reason": lambda d: d.refuse("x" * 10_000),
     "the end of the line": lambda d: d.line.shutdown(socket.SHUT_RDWR),

@@ -1,8 +1,8 @@
 """A first answer from keyframes, and then from true frames around the best candidates.
 
 Features of keyframes stand for the frames around them. The best candidates get their true frames:
-inside, and as far around their ends as the keyframes next to them. With those, other candidates may
-be better; so it goes on until nothing new is wanted.
+as far around their ends as the keyframes next to them, and some inside. With those, other
+candidates may be better; so it goes on until nothing new is wanted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from vtloc_runtime.localize.encoding.parted_encoding import FileMark
+from vtloc_runtime.localize.encoding.parted_encoding import FileMark, Instants
 from vtloc_runtime.localize.encoding.sketch import Sketch, chosen_keyframes, even_sampling
 
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ _HIDDEN = 0.1
 """Scenes that begin between keyframes, for each keyframe, beyond which these tell too little."""
 _SHORT = 60.0
 """Seconds of a video that is looked at whole."""
+_INSIDE = 30
+"""Frames of a candidate that are looked at from either end; keyframes stand for those between."""
+_LATE = 0.2
+"""Seconds by which a scene may begin later than the file's index says."""
+_PART = 32
+"""Frames that one worker looks at together, at least."""
 
 
 class QuickEncoder:
@@ -110,12 +116,14 @@ class QuickEncoder:
         if outline.duration <= _SHORT or few:
             return None
         keyframes, cuts = chosen_keyframes(outline.keyframes, outline.duration)
-        if outline.hidden_cuts > max(int(cuts.sum()), _HIDDEN * len(outline.keyframes)):
+        if len(outline.hidden_cuts) > max(int(cuts.sum()), _HIDDEN * len(outline.keyframes)):
             return None
-        frames = self._encode([float(second) for second in keyframes], keyframes=True)
+        seconds = tuple(map(float, keyframes))
+        parts = [seconds[first : first + _PART] for first in range(0, len(seconds), _PART)]
+        frames = self._encode(parts, keyframes=True)
         if len(frames) != len(keyframes):
             return None
-        return Sketch(
+        sketch = Sketch(
             _rows(frames),
             frames.times,
             cuts,
@@ -125,9 +133,12 @@ class QuickEncoder:
             encoder=self._encoder.hash,
             warnings=outline.warnings,
         )
+        # Encoders place no keyframe where a scene begins just after another keyframe.
+        hidden = sketch.after(outline.hidden_cuts + _LATE)
+        return sketch if not len(hidden) or self._look(sketch, hidden) else None
 
     def _look(self, sketch: Sketch, wanted: NDArray[np.intp]) -> bool:
-        frames = self._encode(sketch.instants(wanted), keyframes=False)
+        frames = self._encode(sketch.parts(wanted, _PART), keyframes=False)
         if len(frames) != len(wanted) or FileMark.from_source(self._source) != self._mark:
             return False
         sketch.add(wanted, _rows(frames), frames.times)
@@ -142,9 +153,9 @@ class QuickEncoder:
     def _whole(self) -> EncodedVideo:
         return self._encoder.encode(self._source, self._options, read=self._read)
 
-    def _encode(self, instants: Sequence[Any], *, keyframes: bool) -> EncodedFrames:
+    def _encode(self, parts: Sequence[Instants], *, keyframes: bool) -> EncodedFrames:
         frames = self._encoder.look(
-            self._source, instants, self._options, keyframes=keyframes, read=self._read
+            self._source, parts, self._options, keyframes=keyframes, read=self._read
         )
         self._timings.update(frames.timings)
         return frames
@@ -187,8 +198,9 @@ def look_until_settled(sketch: Sketch, ask: Ask, look: Look, *, moments: int) ->
 
 
 def _want(sketch: Sketch, wanted: NDArray[np.bool_], first: int, last: int) -> None:
-    """Mark the frames of a candidate, and those around its ends."""
-    wanted[first : last + 1] = True
+    """Mark the frames of a candidate near its ends, and those around them."""
+    wanted[first : min(first + _INSIDE, last + 1)] = True
+    wanted[max(first, last + 1 - _INSIDE) : last + 1] = True
     for frame in (first - 1, first, last, last + 1):
         group = sketch.group(min(max(frame, 0), len(sketch) - 1))
         wanted[group.start : group.stop] = True

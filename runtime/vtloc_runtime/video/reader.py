@@ -64,8 +64,8 @@ class FrameReader(Closing):
             work by, at most two in the time of one sample; empty where the file has no index of
             them, or instants were asked for, except with the strategy ``outline``.
         period: Seconds from one picture to the next as the header says, or 0.
-        hidden_cuts: How many scenes seem to begin between keyframes; the strategy ``outline``
-            counts them where the file's index names every packet.
+        hidden_cuts: ``[H]`` float64, the seconds at which scenes seem to begin between keyframes;
+            the strategy ``outline`` finds them where the file's index names every packet.
     """
 
     def __init__(self, source: VideoSource, options: VideoOptions) -> None:
@@ -75,7 +75,7 @@ class FrameReader(Closing):
         self.damaged = 0
         self.keyframes: NDArray[np.float64] = np.empty(0)
         self.period = 0.0
-        self.hidden_cuts = 0
+        self.hidden_cuts = np.empty(0)
         self._started = self._finished = False
         self._began = time.monotonic()
         self._notes: list[str] = []

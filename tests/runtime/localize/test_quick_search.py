@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ import av
 import numpy as np
 import pytest
 
-from tests.support.colours import write_colour_bundle, write_colour_video
+from tests.support.colours import COLOURS, write_colour_bundle, write_colour_video
 from vtloc_runtime.batch.encode import encode_cached, encode_quickly_cached
+from vtloc_runtime.batch.workers.worker_pool import PipelineOptions, run_tasks
+from vtloc_runtime.localize import quick_search
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, SeenFrames
 from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 from vtloc_runtime.localize.encoding.feature_file import decode_entry, encode_entry
+from vtloc_runtime.localize.encoding.frame_encoder import FrameEncoder
 from vtloc_runtime.localize.encoding.sketch import (
     Sketch,
     begin_scenes,
@@ -67,27 +71,91 @@ def test_it_finds_the_exact_moment_from_a_part_of_the_frames(
     assert localizer.localize(film, query, quick=True).best == exact.best
 
 
-def test_a_video_whose_scenes_begin_between_keyframes_is_looked_at_whole(
-    localizer: Localizer, tmp_path: Path
-) -> None:
-    # Each scene is a photograph's worth of detail, and keyframes come at fixed distances only.
-    path = tmp_path / "fixed.mp4"
+def write_textured_video(path: Path, scenes: list[tuple[str, float]], **options: str) -> Path:
+    """Colours with a photograph's worth of detail, four pictures a second, by x264."""
     chance = np.random.default_rng(0)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=4)
         stream.width = stream.height = 96
         stream.pix_fmt = "yuv420p"
-        stream.options = {"g": "40", "sc_threshold": "0"}
-        for _ in range(13):
-            picture = chance.integers(0, 256, (96, 96, 3), dtype=np.uint8)
-            for _ in range(7 * 4):
+        stream.options = dict(options)
+        for colour, seconds in scenes:
+            detail = chance.integers(-60, 60, (96, 96, 3))
+            picture = np.clip(np.array(COLOURS[colour]) + detail, 0, 255).astype(np.uint8)
+            for _ in range(round(seconds * 4)):
                 frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
                 container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    return path
+
+
+def test_a_video_whose_scenes_begin_between_keyframes_is_looked_at_whole(
+    localizer: Localizer, tmp_path: Path
+) -> None:
+    # Keyframes come at fixed distances only.
+    scenes = [(colour, 7.0) for colour in ("red", "blue", "green", "yellow") * 3] + [("red", 7.0)]
+    path = write_textured_video(tmp_path / "fixed.mp4", scenes, g="40", sc_threshold="0")
     with open_video(path, VideoOptions(strategy="outline")) as outline:
         list(outline)
-    assert outline.hidden_cuts == 11  # One of the twelve cuts falls on a keyframe.
+    # One of the twelve cuts falls on a keyframe.
+    cuts = [7.0 * number for number in range(1, 13) if number != 10]
+    np.testing.assert_allclose(outline.hidden_cuts, cuts, atol=1.0)
     assert localizer.encode_quickly(path, ["green"]).seen is None
+
+
+def test_a_scene_that_begins_just_after_a_keyframe_is_found(
+    localizer: Localizer, tmp_path: Path
+) -> None:
+    scenes = [("red", 60.0), ("blue", 2.0), ("green", 6.0), ("red", 65.0)]
+    scenes += [(colour, 20.0) for colour in ("yellow", "red") * 4]
+    # The encoder may place no keyframe within four seconds after another.
+    path = write_textured_video(tmp_path / "film.mp4", scenes, g="40", keyint_min="16")
+    outline = localizer.encoder.outline(path)
+    assert not ((outline.keyframes > 60.5) & (outline.keyframes < 67.5)).any()
+    np.testing.assert_allclose(outline.hidden_cuts, [62.0], atol=1.0)
+    video = localizer.encode_quickly(path, ["green"])
+    assert video.seen is not None
+    assert localizer.localize(video, "green").best == localizer.localize(path, "green").best
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+def test_workers_that_share_a_search_find_the_same_bits(
+    localizer: Localizer, film: Path, monkeypatch: pytest.MonkeyPatch, isolated: bool
+) -> None:
+    monkeypatch.setattr(quick_search, "_PART", 8)
+    alone = localizer.encode_quickly(film, ["green"])
+    readers = set()
+
+    def work(path: Path, read: Any) -> EncodedVideo:
+        return localizer.encode_quickly(path, ["green"], read=read)
+
+    encode = FrameEncoder.encode
+
+    def recorded(own: Any, source: Any, reading: Any, limit: Any, read: Any, **named: Any) -> Any:
+        if reading.instants is not None:
+            readers.add(threading.current_thread().name)
+        return encode(own, source, reading, limit, read, **named)
+
+    monkeypatch.setattr(FrameEncoder, "encode", recorded)
+    for video in run_tasks(work, [film], PipelineOptions(workers=2, isolated=isolated)):
+        np.testing.assert_array_equal(video.rows, alone.rows)
+        np.testing.assert_array_equal(video.index, alone.index)
+        np.testing.assert_array_equal(video.times, alone.times)
+        assert video.seen is not None
+        assert alone.seen is not None
+        np.testing.assert_array_equal(video.seen.frames, alone.seen.frames)
+    assert len(readers) == 2
+
+
+def test_the_middle_of_a_long_candidate_is_left_to_keyframes(
+    localizer: Localizer, tmp_path: Path
+) -> None:
+    scenes = [("red", 100), ("green", 200), ("blue", 100)]
+    path = write_colour_video(tmp_path / "film.mp4", scenes, group=10)
+    video = localizer.encode_quickly(path, ["green"])
+    assert video.seen is not None
+    assert localizer.localize(video, "green").best == localizer.localize(path, "green").best
+    assert not video.seen.frames[121:129].any()
 
 
 def test_frames_that_were_looked_at_are_the_true_ones(localizer: Localizer, film: Path) -> None:
@@ -171,6 +239,18 @@ def test_a_sketch_survives_the_cache_and_goes_on() -> None:
     np.testing.assert_array_equal(again.seen, first.seen)
     np.testing.assert_array_equal(again.encoded().features, first.encoded().features)
     np.testing.assert_array_equal(again.encoded().times, first.encoded().times)
+
+
+def test_the_frames_of_a_group_stay_in_one_part() -> None:
+    one = sketch([0.0, 10.0, 20.0, 30.0], [False] * 4, 40.0)
+    frames = np.array([1, 2, 3, 8, 9, 11, 12, 25, 26, 31])
+    assert one.parts(frames, 4) == [(1, 2, 3, 8, 9), (11, 12, 25, 26), (31,)]
+    assert one.parts(frames, 1) == [(1, 2, 3, 8, 9), (11, 12), (25, 26), (31,)]
+
+
+def test_frames_after_some_seconds_are_those_sampled_next() -> None:
+    one = sketch([0.0, 10.0], [False, False], 12.0)
+    assert one.after(np.array([3.2, 3.9, 7.0, 10.0, 11.5])).tolist() == [4, 7, 11]
 
 
 def test_keyframes_that_lie_close_are_passed_over_unless_a_scene_begins() -> None:

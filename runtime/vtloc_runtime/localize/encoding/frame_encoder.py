@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,7 @@ class FrameEncoder:
         limit: TimeLimit,
         read: Read,
         *,
+        parts: Iterable[int] | None = None,
         progress: Callable[[float, int], None] = lambda _last, _new: None,
     ) -> EncodedFrames:
         """Read frames and encode them as they come.
@@ -106,6 +107,7 @@ class FrameEncoder:
             reading: Which frames, and how to read them.
             limit: How long it may take.
             read: Where the decoding happens.
+            parts: Frames after which features begin anew, as `FeatureCollector` takes them.
             progress: Called after each batch with the time of its last frame, seconds, and its
                 number of frames.
 
@@ -113,7 +115,7 @@ class FrameEncoder:
             VideoError: The video cannot be read, or takes too long.
         """
         timer = _Timer()
-        features = FeatureCollector(self.run, self.reuse, self.batch)
+        features = FeatureCollector(self.run, self.reuse, self.batch, parts)
         times: list[NDArray[np.float64]] = []
         ending = None
         began = time.perf_counter()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -31,12 +32,15 @@ class FeatureCollector:
         run: Encodes a batch of pictures.
         reuse: Most grey levels by which frames that share features may differ.
         batch: Pictures in one batch at most.
+        parts: Frames of each part, in order; `PART` each by default.
 
     Attributes:
         frames: Frames so far.
     """
 
-    def __init__(self, run: RunFrames, reuse: float, batch: int) -> None:
+    def __init__(
+        self, run: RunFrames, reuse: float, batch: int, parts: Iterable[int] | None = None
+    ) -> None:
         self._run = run
         self._most = reuse
         self._batch = batch
@@ -46,17 +50,21 @@ class FeatureCollector:
         self._pending: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
         self._waiting = 0
         self._index: list[NDArray[np.int64]] = []
+        self._parts = repeat(PART) if parts is None else iter(parts)
+        self._left = next(self._parts, PART)
         self.frames = 0
 
     def add(self, images: NDArray[np.uint8], index: NDArray[np.int64]) -> None:
         """Add the next frames: pictures ``[M, S, S, 3]``, and which one each shows ``[N]``."""
         while len(index):
-            part = index[: PART - self.frames % PART]
+            part = index[: self._left]
             self._add(images, part)
             index = index[len(part) :]
-            if self.frames % PART == 0:
+            self._left -= len(part)
+            if not self._left:
                 self._flush()
                 self._reuse = FrameDeduplicator(self._most)
+                self._left = next(self._parts, PART)
         self._reuse.release()
 
     def table(self) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:

@@ -5,25 +5,30 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from vtloc_runtime.errors import VideoError
-from vtloc_runtime.localize.encoding.frame_features import PART
+from vtloc_runtime.localize.encoding.frame_encoder import EncodedFrames
+from vtloc_runtime.localize.encoding.frame_features import PART, joined
 from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.isolation.chunks import Read
 
 if TYPE_CHECKING:
-    from vtloc_runtime.localize.encoding.frame_encoder import EncodedFrames, FrameEncoder, TimeLimit
+    from vtloc_runtime.localize.encoding.frame_encoder import FrameEncoder, TimeLimit
     from vtloc_runtime.video import VideoOptions
     from vtloc_runtime.video.isolation.chunks import Reading, ReadingEnd
 
 PartWork: TypeAlias = Callable[[Read, int, int], None]
 """Reads and encodes consecutive parts, given the first and the one after the last."""
+
+Instants: TypeAlias = tuple[float | Fraction, ...]
+"""Seconds at which a video is looked at, ascending."""
 
 _DEAREST = 0.15
 """Most that may be decoded twice where parts meet, as a share of all."""
@@ -134,7 +139,7 @@ def encode_parts(
     read: SharedRead,
     *,
     progress: Callable[[float], None],
-) -> list[EncodedFrames] | None:
+) -> EncodedFrames | None:
     """Encode a video in parts, here and wherever a worker is idle.
 
     Args:
@@ -146,7 +151,7 @@ def encode_parts(
         progress: Called with the seconds that are encoded, of all parts together.
 
     Returns:
-        The parts in order; None where only reading the video as a whole can be right.
+        Its frames; None where only reading the video as a whole can be right.
 
     Raises:
         VideoError: It cannot be read, or takes too long.
@@ -158,20 +163,90 @@ def encode_parts(
         outline = read_outline(encoder, source, reading, limit, read.read)
     except VideoError:
         return None
-    ranges = divide(outline, reading.rate)
-    if len(ranges) < 2 or ranges[-1].start > reading.limits.frames:
+    parts = [part.instants(reading.rate) for part in divide(outline, reading.rate)]
+    if len(parts) < 2 or sum(map(len, parts[:-1])) > reading.limits.frames:
         return None
-    found: dict[int, EncodedFrames] = {}
     count = _Progress(reading.rate, progress)
 
-    def work(own: Read, first: int, stop: int) -> None:
-        part = FrameRange(ranges[first].start, ranges[stop - 1].stop)
-        own_frames = replace(limit.left(reading), instants=part.instants(reading.rate))
-        frames = encoder.encode(
+    def encode(own: Read, first: int, stop: int) -> EncodedFrames:
+        own_frames = replace(limit.left(reading), instants=joined_instants(parts[first:stop]))
+        return encoder.encode(
             source, own_frames, limit, own, progress=lambda _, new: count.add(new)
         )
-        whole = len(frames) == part.stop - part.start
-        if not (whole if stop < len(ranges) else len(frames)):
+
+    frames = _shared_out(encode, parts, read, open_end=True)
+    if frames is None or FileMark.from_source(source) != mark:
+        return None
+    # Parts are read by instants, which tell nothing of keyframes.
+    return replace(frames, ending=replace(frames.ending, keyframes=outline.keyframes))
+
+
+def look_at_parts(
+    encoder: FrameEncoder,
+    source: Any,
+    parts: Sequence[Instants],
+    reading: VideoOptions,
+    limit: TimeLimit,
+    *,
+    read: Read,
+) -> EncodedFrames:
+    """Encode what a video shows at some instants, where workers can share them in parts.
+
+    Args:
+        encoder: Encodes frames.
+        source: Whatever ``vtloc_runtime.video.open_video`` takes.
+        parts: The instants, seconds, ascending; the features of a part depend on nothing outside
+            it.
+        reading: How to read the video.
+        limit: How long it may take.
+        read: Where the decoding happens.
+
+    Raises:
+        VideoError: It cannot be read, or takes too long.
+    """
+
+    def encode(own: Read, first: int, stop: int) -> EncodedFrames:
+        some = parts[first:stop]
+        own_frames = replace(limit.left(reading), instants=joined_instants(some))
+        return encoder.encode(source, own_frames, limit, own, parts=map(len, some))
+
+    divisible = len(parts) > 1 and reading.decoder == PROCESSOR
+    if isinstance(read, SharedRead) and divisible and FileMark.from_source(source) is not None:
+        frames = _shared_out(encode, parts, read, open_end=False)
+        if frames is not None:
+            return frames
+    return encode(read, 0, len(parts))
+
+
+def joined_instants(parts: Sequence[Instants]) -> Instants:
+    """The instants of consecutive parts."""
+    return tuple(chain.from_iterable(parts))
+
+
+def _shared_out(
+    encode: Callable[[Read, int, int], EncodedFrames],
+    parts: Sequence[Instants],
+    read: SharedRead,
+    *,
+    open_end: bool,
+) -> EncodedFrames | None:
+    """Encode parts here and wherever a worker is idle.
+
+    Args:
+        encode: Encodes consecutive parts.
+        parts: Their instants.
+        read: Reads them, and shares the work.
+        open_end: Whether the last part may have fewer frames than instants.
+
+    Returns:
+        The frames in order; None where the parts do not make the whole.
+    """
+    found: dict[int, EncodedFrames] = {}
+
+    def work(own: Read, first: int, stop: int) -> None:
+        frames = encode(own, first, stop)
+        whole = len(frames) == sum(map(len, parts[first:stop]))
+        if not (len(frames) if open_end and stop == len(parts) else whole):
             raise _IndivisibleError
         found[first] = frames
         if any(frames.ending != other.ending for other in tuple(found.values())):
@@ -179,15 +254,21 @@ def encode_parts(
             raise _IndivisibleError
 
     try:
-        read.share(len(ranges), work)
+        read.share(len(parts), work)
     except _IndivisibleError:
         return None
-    if FileMark.from_source(source) != mark:
-        return None
-    # Parts are read by instants, which tell nothing of keyframes.
-    ending = replace(found[0].ending, keyframes=outline.keyframes)
-    found[0] = replace(found[0], ending=ending)
-    return [found[first] for first in sorted(found)]
+    return _joined([found.pop(first) for first in sorted(found)])
+
+
+def _joined(parts: list[EncodedFrames]) -> EncodedFrames:
+    """The frames of some parts, in order; the list is emptied."""
+    times = np.concatenate([part.times for part in parts])
+    timings = {stage: sum(part.timings[stage] for part in parts) for stage in parts[0].timings}
+    ending = parts[0].ending
+    tables = [(part.rows, part.index) for part in parts]
+    parts.clear()
+    rows, index = joined(tables, len(times))
+    return EncodedFrames(rows, times, ending, index, timings)
 
 
 class _IndivisibleError(Exception):

@@ -115,9 +115,25 @@ class Sketch:
             stop = int(np.searchsorted(self._asked, self._keyframes[place]))
         return range(min(first, frame), max(stop, frame + 1))
 
-    def instants(self, frames: NDArray[np.int64]) -> tuple[Fraction, ...]:
-        """When some frames are sampled, seconds."""
-        return tuple(int(frame) / self._rate for frame in frames)
+    def after(self, seconds: NDArray[np.float64]) -> NDArray[np.intp]:
+        """The frames that are sampled next after some seconds, ascending, without those seen."""
+        places = np.minimum(np.searchsorted(self._asked, seconds), len(self) - 1)
+        return np.unique(places[~self.seen[places]])
+
+    def parts(self, frames: NDArray[np.intp], least: int) -> list[tuple[Fraction, ...]]:
+        """When some frames are sampled, seconds, in parts that begin with a group.
+
+        Args:
+            frames: ``[N]``, which ones, ascending.
+            least: Frames of a part, at least.
+        """
+        group = np.searchsorted(self._keyframes, self._asked[frames], side="right")
+        parts: list[list[Fraction]] = [[]]
+        for place, frame in enumerate(frames):
+            if len(parts[-1]) >= least and group[place] != group[place - 1]:
+                parts.append([])
+            parts[-1].append(int(frame) / self._rate)
+        return [tuple(part) for part in parts]
 
     def add(
         self,

@@ -15,8 +15,13 @@ from vtloc_runtime.errors import NetworkError, VideoError
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, EvenSampling
 from vtloc_runtime.localize.encoding.frame_dedup import DEFAULT_REUSE, RULE
 from vtloc_runtime.localize.encoding.frame_encoder import EncodedFrames, FrameEncoder, TimeLimit
-from vtloc_runtime.localize.encoding.frame_features import joined
-from vtloc_runtime.localize.encoding.parted_encoding import SharedRead, encode_parts, read_outline
+from vtloc_runtime.localize.encoding.parted_encoding import (
+    Instants,
+    SharedRead,
+    encode_parts,
+    look_at_parts,
+    read_outline,
+)
 from vtloc_runtime.localize.encoding.sketch import even_sampling
 from vtloc_runtime.networks.dynamic_batching import DynamicBatcher
 from vtloc_runtime.networks.interface import check_finite
@@ -181,23 +186,22 @@ class VideoEncoder:
             reading = replace(reading, limits=replace(reading.limits, wall_seconds=timeout))
         limit = TimeLimit(reading, source)
         report = partial(notify, progress)
-        parts = None
+        frames = None
         if isinstance(read, SharedRead) and instants is None:
-            parts = encode_parts(self._frames, source, reading, limit, read, progress=report)
-        if parts is None:
-            whole = self._frames.encode(
+            frames = encode_parts(self._frames, source, reading, limit, read, progress=report)
+        if frames is None:
+            frames = self._frames.encode(
                 source, reading, limit, read, progress=lambda last, _: report(last)
             )
-            parts = [whole]
-        if not len(parts[0]):
+        if not len(frames):
             raise VideoError("the video has no frames", where=source)
-        sampling = None if instants else even_sampling(self.rate, parts[0].ending)
-        return self._joined(parts, sampling)
+        sampling = None if instants else even_sampling(self.rate, frames.ending)
+        return self._video(frames, sampling)
 
     def look(
         self,
         source: Any,
-        instants: Sequence[float | Fraction],
+        parts: Sequence[Instants],
         options: VideoOptions | None = None,
         *,
         keyframes: bool = False,
@@ -207,7 +211,8 @@ class VideoEncoder:
 
         Args:
             source: Whatever ``vtloc_runtime.video.open_video`` takes.
-            instants: Seconds, ascending.
+            parts: The instants, seconds, ascending. Workers may read and encode parts apart; which
+                do makes no difference.
             options: How to read it; sampling and preprocessing come from the bundle.
             keyframes: Take the last keyframe before each instant instead, each once.
             read: Where the decoding happens.
@@ -216,8 +221,9 @@ class VideoEncoder:
             VideoError: The video cannot be read, or takes too long.
         """
         strategy: DecodeStrategy = "keyframes" if keyframes else "needed"
-        reading = replace(self.options(options), instants=tuple(instants), strategy=strategy)
-        return self._frames.encode(source, reading, TimeLimit(reading, source), read)
+        reading = replace(self.options(options), strategy=strategy)
+        limit = TimeLimit(reading, source)
+        return look_at_parts(self._frames, source, parts, reading, limit, read=read)
 
     def outline(
         self, source: Any, options: VideoOptions | None = None, *, read: Read = read_here
@@ -256,26 +262,17 @@ class VideoEncoder:
         check_finite(features, what="features", network=self._network.name)
         return np.asarray(features, dtype=np.float32)
 
-    def _joined(self, parts: list[EncodedFrames], sampling: EvenSampling | None) -> EncodedVideo:
-        """The video that some parts make, in order; the list is emptied."""
-        ending = parts[0].ending
-        times = np.concatenate([part.times for part in parts])
-        timings = {
-            stage: sum(part.timings[stage] for part in parts) for stage in ("decode", "encode")
-        }
-        for stage, seconds in timings.items():
-            self._report(stage, seconds, len(times))
-        tables = [(part.rows, part.index) for part in parts]
-        parts.clear()
-        rows, index = tables[0] if len(tables) == 1 else joined(tables, len(times))
+    def _video(self, frames: EncodedFrames, sampling: EvenSampling | None) -> EncodedVideo:
+        for stage, seconds in frames.timings.items():
+            self._report(stage, seconds, len(frames))
         return EncodedVideo(
-            rows,
-            times,
-            ending.duration,
+            frames.rows,
+            frames.times,
+            frames.ending.duration,
             self._encoder,
-            ending.warnings,
-            timings,
-            index,
+            frames.ending.warnings,
+            frames.timings,
+            frames.index,
             sampling=sampling,
         )
 

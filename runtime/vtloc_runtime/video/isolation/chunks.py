@@ -45,15 +45,15 @@ class ReadingEnd:
         keyframes: ``[K]`` float64, seconds at which decoding can begin; empty where the video has
             no index of them, or instants were asked for.
         period: Seconds from one picture to the next as the header says, or 0.
-        hidden_cuts: How many scenes seem to begin between keyframes, where an outline was asked
-            for and the index tells.
+        hidden_cuts: ``[H]`` float64, seconds at which scenes seem to begin between keyframes, where
+            an outline was asked for and the index tells.
     """
 
     duration: float
     warnings: tuple[str, ...] = ()
     keyframes: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False)
     period: float = 0.0
-    hidden_cuts: int = 0
+    hidden_cuts: NDArray[np.float64] = field(default_factory=lambda: np.empty(0), compare=False)
 
 
 Reading: TypeAlias = Generator[FrameChunk | ReadingEnd, None, None]

@@ -146,25 +146,22 @@ class Conversation(Exchange):
             warnings.append(_STARVED)
         if not 0 <= message.period < math.inf:
             raise NonsenseError(f"pictures that come every {message.period} s were announced")
-        keyframes = self._keyframes(message, deadline)
+        keyframes = self._times(message.keyframes, deadline)
+        hidden = self._times(message.hidden_cuts, deadline)
         self.over, self.near_limit = True, message.near_limit
-        return ReadingEnd(
-            message.duration, tuple(warnings), keyframes, message.period, message.hidden_cuts
-        )
+        return ReadingEnd(message.duration, tuple(warnings), keyframes, message.period, hidden)
 
-    def _keyframes(self, message: End, deadline: Deadline) -> NDArray[np.float64]:
-        """The times of keyframes that follow the end."""
-        if not 0 <= message.keyframes <= self._most_keyframes:
-            raise NonsenseError(f"{message.keyframes} keyframes were announced")
-        if message.hidden_cuts < 0:
-            raise NonsenseError(f"{message.hidden_cuts} hidden cuts were announced")
-        keyframes = np.empty(message.keyframes, dtype=np.float64)
-        if len(keyframes):
-            self._channel.receive_into(keyframes.data.cast("B"), deadline)
-            ordered = np.isfinite(keyframes).all() and (np.diff(keyframes) > 0).all()
-            if not (ordered and keyframes[0] >= 0 and keyframes[-1] <= self._limits.seconds):
-                raise NonsenseError("the times of keyframes do not rise")
-        return keyframes
+    def _times(self, count: int, deadline: Deadline) -> NDArray[np.float64]:
+        """Times of keyframes, or of hidden cuts, that follow the end."""
+        if not 0 <= count <= self._most_keyframes:
+            raise NonsenseError(f"{count} times of keyframes or cuts were announced")
+        times = np.empty(count, dtype=np.float64)
+        if count:
+            self._channel.receive_into(times.data.cast("B"), deadline)
+            ordered = np.isfinite(times).all() and (np.diff(times) > 0).all()
+            if not (ordered and times[0] >= 0 and times[-1] <= self._limits.seconds):
+                raise NonsenseError("the times of keyframes or cuts do not rise")
+        return times
 
 
 def _most_frames(options: VideoOptions) -> int:

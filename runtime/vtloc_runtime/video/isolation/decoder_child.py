@@ -104,6 +104,8 @@ def _read_whole(
     Raises:
         UnwantedError: The parent has closed the line.
     """
+    import numpy as np
+
     try:
         ending = _read(outbox, source, options)
     except UnwantedError:
@@ -115,16 +117,16 @@ def _read_whole(
     except Exception as error:  # noqa: BLE001 - it becomes that video's failure
         _end_on_lost_gpu(options)
         return _fault(error, memory), None
-    keyframes = ending.keyframes
+    keyframes, hidden = ending.keyframes, ending.hidden_cuts
     end = End(
         ending.duration,
         ending.warnings,
         memory.near_limit(),
         ending.period,
         len(keyframes),
-        ending.hidden_cuts,
+        len(hidden),
     )
-    return end, keyframes
+    return end, np.concatenate([keyframes, hidden])
 
 
 def _deliver(
@@ -208,7 +210,7 @@ class _Ending(msgspec.Struct):
     warnings: list[str]
     period: float
     keyframes: Any
-    hidden_cuts: int
+    hidden_cuts: Any
 
 
 def _read(outbox: Outbox, source: VideoSource, options: VideoOptions) -> _Ending:

@@ -68,7 +68,7 @@ class Again(msgspec.Struct, frozen=True, tag="again"):
 
 
 class End(msgspec.Struct, frozen=True, tag="end"):
-    """The video has been read; ``keyframes`` times follow, float64 each.
+    """The video has been read; times of keyframes and of hidden cuts follow, float64 each.
 
     Attributes:
         duration: When the last frame leaves the screen, seconds.
@@ -76,7 +76,7 @@ class End(msgspec.Struct, frozen=True, tag="end"):
         near_limit: Whether the process came close to its limit of memory.
         period: Seconds from one picture to the next as the header says, or 0.
         keyframes: How many times of keyframes follow.
-        hidden_cuts: How many scenes seem to begin between them.
+        hidden_cuts: How many times follow those, of scenes that seem to begin between keyframes.
     """
 
     duration: float

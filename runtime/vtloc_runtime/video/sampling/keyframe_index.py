@@ -69,14 +69,36 @@ class KeyframeIndex:
         Args:
             options: How densely the file is sampled, and how long it may be.
         """
-        apart = 1 / (2 * float(options.rate))
-        kept: list[float] = []
-        for second in self.seconds:
-            if second > options.limits.seconds:
-                break
-            if not kept or float(second) - kept[-1] >= apart:
-                kept.append(max(0.0, float(second)))
-        return np.array(kept, dtype=np.float64)
+        return _spread(self.seconds, options)
+
+    def hidden_cuts(
+        self, packets: Iterable[tuple[int, int, bool]], options: VideoOptions, second: int
+    ) -> NDArray[np.float64]:
+        """``[H]``, the seconds at which scenes seem to begin between keyframes.
+
+        The first picture of a scene has little in common with those before it, and takes nearly as
+        many bytes as a keyframe. Of pictures that follow one another so, the first counts. Times
+        are at most a few pictures early, and at most two in the time of one sample.
+
+        Args:
+            packets: Time in ticks, size in bytes and whether it is a keyframe, of every packet.
+            options: How densely the file is sampled, and how long it may be.
+            second: Ticks of a second.
+        """
+        if not self.ticks:
+            return np.empty(0)
+        found: list[int] = []
+        last, whole = None, 0
+        for tick, size, keyframe in packets:
+            if keyframe:
+                whole = size
+            elif whole and size > SUDDEN * whole:
+                if last is None or 2 * (tick - last) > second:
+                    found.append(tick)
+                last = tick
+        begin = self.seconds[0]
+        seconds = (begin + Fraction(tick - self.ticks[0], second) for tick in sorted(found))
+        return _spread(seconds, options)
 
     def at(self, second: Fraction) -> int | None:
         """Which keyframe is the last that comes on screen no later than a second."""
@@ -120,24 +142,16 @@ def indexed_keyframes(
     return KeyframeIndex.read(stream_pass, options, clock, first).listed(options)
 
 
-def hidden_cuts(packets: Iterable[tuple[int, int, bool]], second: int) -> int:
-    """How many scenes seem to begin between keyframes, by the size of packets alone.
-
-    The first picture of a scene has little in common with those before it, and takes nearly as
-    many bytes as a keyframe.
-
-    Args:
-        packets: Time in ticks, size in bytes and whether it is a keyframe, of every packet.
-        second: Ticks of a second.
-    """
-    found, last, whole = 0, None, 0
-    for tick, size, keyframe in packets:
-        if keyframe:
-            whole = size
-        elif whole and size > SUDDEN * whole:
-            found += last is None or 2 * (tick - last) > second
-            last = tick
-    return found
+def _spread(seconds: Iterable[Fraction], options: VideoOptions) -> NDArray[np.float64]:
+    """Ascending times within the limit, of which at most two lie in the time of one sample."""
+    apart = 1 / (2 * float(options.rate))
+    kept: list[float] = []
+    for second in seconds:
+        if second > options.limits.seconds:
+            break
+        if not kept or float(second) - kept[-1] >= apart:
+            kept.append(max(0.0, float(second)))
+    return np.array(kept, dtype=np.float64)
 
 
 def jump_to_end(stream_pass: DemuxPass) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vtloc_runtime.video.frame import Frame
 from vtloc_runtime.video.picture.scaling import PictureScaler
-from vtloc_runtime.video.sampling.keyframe_index import KeyframeIndex, hidden_cuts, jump_to_end
+from vtloc_runtime.video.sampling.keyframe_index import KeyframeIndex, jump_to_end
 from vtloc_runtime.video.sampling.sampler import PassSampler
 from vtloc_runtime.video.sampling.sparse import SparseSampler
 
@@ -42,7 +44,7 @@ class KeyframeSampler(PassSampler):
         self._part = SparseSampler(stream_pass, options)
         self._scaler = PictureScaler(options.preprocessing)
         self._index = KeyframeIndex((), ())
-        self.hidden_cuts = 0
+        self.hidden_cuts = np.empty(0)
 
     @property
     def end(self) -> int | None:
@@ -63,7 +65,8 @@ class KeyframeSampler(PassSampler):
         if self._listing:
             self.keyframes = index.listed(self._options)
             second = self._pass.timestamps.ticks(Fraction(1))
-            self.hidden_cuts = hidden_cuts(self._pass.indexed_packets(), second)
+            packets = self._pass.indexed_packets()
+            self.hidden_cuts = index.hidden_cuts(packets, self._options, second)
             return
         last: int | None = None
         shown = self._part.first - 1

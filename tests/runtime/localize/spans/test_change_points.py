@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import ruptures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -38,7 +39,6 @@ def test_a_scene_that_stays_is_one_piece_whatever_its_noise(length: int) -> None
 @settings(deadline=None, max_examples=40)
 @given(st.integers(2, 60), st.integers(0, 1000))
 def test_the_pieces_are_the_cheapest_of_all(length: int, seed: int) -> None:
-    ruptures = pytest.importorskip("ruptures")
     chance = np.random.default_rng(seed)
     rows = np.cumsum(chance.normal(size=(length, 5)), axis=0) + chance.normal(size=(length, 5))
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -172,11 +172,12 @@ def test_an_incomplete_sandbox_is_refused_where_it_is_required(take_over: Any, v
     [[2.0, 1.0], [0.0, 0.0], [-1.0], [float("nan")], [float("inf")], [1001.0], [0.0] * 300],
     ids=["falling", "repeated", "negative", "not a number", "endless", "too late", "too many"],
 )
-def test_keyframes_of_an_outline_are_checked(tmp_path: Path, seconds: list[float]) -> None:
+@pytest.mark.parametrize("kind", ["keyframes", "hidden_cuts"])
+def test_times_of_an_outline_are_checked(tmp_path: Path, seconds: list[float], kind: str) -> None:
     (tmp_path / "film.mp4").write_bytes(b"any")
 
     def talk(decoder: HostileDecoder) -> None:
-        decoder.finish(3.0, keyframes=len(seconds))
+        decoder.finish(3.0, **{kind: len(seconds)})
         decoder.raw(np.array(seconds).tobytes())
 
     outline = replace(OPTIONS, strategy="outline")
@@ -188,16 +189,16 @@ def test_keyframes_of_an_outline_are_checked(tmp_path: Path, seconds: list[float
         list(decoder.read(str(tmp_path / "film.mp4"), outline, 4))
 
 
-def test_keyframes_of_an_outline_arrive(tmp_path: Path) -> None:
+def test_times_of_an_outline_arrive(tmp_path: Path) -> None:
     (tmp_path / "film.mp4").write_bytes(b"any")
 
     def talk(decoder: HostileDecoder) -> None:
-        decoder.finish(3.0, keyframes=2, hidden_cuts=7)
-        decoder.raw(np.array([0.0, 2.5]).tobytes())
+        decoder.finish(3.0, keyframes=2, hidden_cuts=3)
+        decoder.raw(np.array([0.0, 2.5, 0.5, 1.25, 2.75]).tobytes())
 
     outline = replace(OPTIONS, strategy="outline")
     with taken_over(talk), DecoderProcess() as decoder:
         (ending,) = decoder.read(str(tmp_path / "film.mp4"), outline, 4)
     assert isinstance(ending, ReadingEnd)
     assert ending.keyframes.tolist() == [0.0, 2.5]
-    assert ending.hidden_cuts == 7
+    assert ending.hidden_cuts.tolist() == [0.5, 1.25, 2.75]
