@@ -4,12 +4,13 @@ Encodes short films into a cache, then asks sentences about all of them as a sec
 cache is read, sentences are tokenized and encoded, the localizer runs, logits become moments,
 records are written to a results file. Every network is timed from outside; the rest is ours.
 
-    python -m benchmarks.throughput.cached --videos 100 --sentences 1 4 16
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.throughput.cached --videos 100 --sentences 1 4 16
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import threading
 import time
@@ -154,6 +155,8 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, nargs="+", default=[1, 4, 16], help="a video")
     parser.add_argument("--bundle", type=Path, help="a bundle; without it the one that ships")
     options = parser.parse_args()
+    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+        raise SystemExit("set OPENBLAS_NUM_THREADS=1, as vtloc-run does before it loads NumPy")
     bundle = Bundle.open(options.bundle)
     print(
         "| sentences a video | sentences a second | outside the networks | processor ms a video "

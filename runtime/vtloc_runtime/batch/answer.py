@@ -11,7 +11,7 @@ from vtloc_runtime.batch.encode import encode_cached, encode_quickly_cached
 from vtloc_runtime.batch.job_lists.jobs import VideoJobs
 from vtloc_runtime.batch.results.records import FileState, Record, answer_record, failure_record
 from vtloc_runtime.batch.workers.worker_pool import PipelineOptions, StoppedWorkError, run_tasks
-from vtloc_runtime.errors import DeviceLostError, QueryError, UsageError
+from vtloc_runtime.errors import BundleError, DeviceLostError, QueryError, UsageError
 from vtloc_runtime.system.arguments import check_callable, check_flags, check_kind, check_text
 from vtloc_runtime.system.text import unicode_name
 from vtloc_runtime.video.decoders.choice import PROCESSOR
@@ -117,6 +117,7 @@ class AnswerVideos:
         Raises:
             StoppedWorkError: The decoder was ended while the run is being stopped.
             DeviceLostError: The GPU failed, and no more videos can be answered.
+            BundleError: A network that was needed only now cannot be opened.
         """
         state = FileState.read(task.video)
         jobs, records = self._check(
@@ -133,8 +134,8 @@ class AnswerVideos:
                         localizer, task.video, jobs, read=read, progress=progress, stop=stop
                     )
                     records += self._answer(localizer, video, jobs, state, read=read)
-            except (StoppedWorkError, DeviceLostError):
-                # With a lost GPU every later video would fail, and be blamed for it.
+            except (StoppedWorkError, DeviceLostError, BundleError):
+                # Without the GPU or the network every later video would fail, and be blamed for it.
                 raise
             except Exception as error:  # noqa: BLE001 - one video's failure must not end the run
                 records += [failure_record(job, error, run=self.run, state=state) for job in jobs]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vtloc_runtime.batch.results.records import Failure, describe
 from vtloc_runtime.batch.workers.decoder_retry import retry_lost_decoder
 from vtloc_runtime.batch.workers.worker_pool import StoppedWorkError
-from vtloc_runtime.errors import DeviceLostError, OutputError, VideoError
+from vtloc_runtime.errors import BundleError, DeviceLostError, OutputError, VideoError
 from vtloc_runtime.system.text import unicode_name
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 
@@ -208,6 +208,7 @@ class EncodeVideos:
         Raises:
             StoppedWorkError: The decoder was ended while the run is being stopped.
             DeviceLostError: The GPU failed, and no more videos can be encoded.
+            BundleError: The network cannot be opened.
         """
         try:
             key = _key(self.cache, task, localizer.encoder, read)
@@ -218,7 +219,7 @@ class EncodeVideos:
                     localizer, task, progress=progress, read=read, stop=stop
                 )
                 self.cache.put(key, encoded)
-        except (StoppedWorkError, DeviceLostError):
+        except (StoppedWorkError, DeviceLostError, BundleError):
             raise
         except Exception as error:  # noqa: BLE001 - one video's failure must not end the run
             return EncodeOutcome(unicode_name(task), error=describe(error))

@@ -99,6 +99,8 @@ class LocalRun(Generic[_Task, _Answer]):
         options = {
             **self._localizer_options,
             "threads": threads or max(1, available_processors() // workers),
+            # Often all videos are cached, and no frame has to be encoded.
+            "lazy": True,
         }
         self._localizer = self._stack.enter_context(Localizer.open(self._bundle, **options))
         return self

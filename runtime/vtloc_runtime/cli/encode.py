@@ -89,7 +89,7 @@ def encode_videos(videos: list[str], options: RunOptions) -> int:
     ):
         for outcome in results:
             outcomes.append(outcome)
-            progress.advance(outcome.video)
+            progress.advance(outcome.video, outcome.duration)
             with progress.paused():
                 line = ascii_json_controls(msgspec.json.encode(outcome).decode())
                 write_lines(f"{line}\n".encode())

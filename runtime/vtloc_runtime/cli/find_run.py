@@ -44,9 +44,7 @@ from vtloc_runtime.localize.localizer import Localizer
 from vtloc_runtime.localize.questions.picture_encoder import check_shared
 from vtloc_runtime.localize.questions.tokenizer import clean_query
 from vtloc_runtime.networks.load import Placement
-from vtloc_runtime.report.evidence import Evidence, read_evidence
 from vtloc_runtime.system.text import unicode_name
-from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +54,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.cli.find import FindOptions
     from vtloc_runtime.cli.options import RunOptions
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
+    from vtloc_runtime.report.evidence import Evidence
     from vtloc_runtime.report.films import Explain
 
 
@@ -191,7 +190,10 @@ class _FindRun:
         return cache
 
     def _write_outputs(self, cache: FeatureCache | None) -> list[Path]:
+        # Imported here, because most runs only print.
         from vtloc_runtime.cli.output_writing import OutputSources, OutputWriter
+        from vtloc_runtime.report.evidence import read_evidence
+        from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
         order = {unicode_name(job.id): index for index, job in enumerate(self.jobs)}
         ordered = sorted(self.records, key=lambda record: order[record.id])
@@ -201,7 +203,9 @@ class _FindRun:
             if cache is not None and self._explains and any(r.error is None for r in ordered):
                 localizer = stack.enter_context(
                     Localizer.open(
-                        self.bundle, **self.run_options.localizer_options(self.options.decoding)
+                        self.bundle,
+                        lazy=True,
+                        **self.run_options.localizer_options(self.options.decoding),
                     )
                 )
                 decoder = stack.enter_context(DecoderProcess(self.run_options.decoder_limits))
@@ -266,7 +270,7 @@ class _FindRun:
                     results.append(records)
                 for record in records:
                     self._add(record)
-                progress.advance(found[0].video)
+                progress.advance(found[0].video, found[0].duration)
                 with progress.paused():
                     self._show(records)
         unfinished = interruption.asked and self.tally.records < len(self.jobs)

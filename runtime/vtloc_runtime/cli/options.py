@@ -284,9 +284,10 @@ class RunOptions(NetworkOptions):
         """
         # Imported here and below, so that help does not load the packages of decoders and networks.
         from vtloc_runtime.batch.workers.worker_pool import PipelineOptions
-        from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
         if self.require_sandbox:
+            from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
+
             with DecoderProcess(self.decoder_limits) as decoder:
                 decoder.start(gpu=self.decoder != "cpu")
         return PipelineOptions(

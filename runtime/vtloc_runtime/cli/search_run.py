@@ -128,6 +128,8 @@ def _open_localizer(bundle: Bundle, options: RunOptions, pipeline: PipelineOptio
         batch=options.batch,
         reuse=options.frame_reuse,
         fps=options.fps,
+        # Most films are in the index already.
+        lazy=True,
     )
 
 

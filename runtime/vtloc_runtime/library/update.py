@@ -15,7 +15,7 @@ from vtloc_runtime.batch.encode import encode_with_retry
 from vtloc_runtime.batch.results.records import PASSING_KINDS, describe
 from vtloc_runtime.batch.workers.lost_backend import end_on_lost_backend
 from vtloc_runtime.batch.workers.worker_pool import PipelineOptions, StoppedWorkError, run_tasks
-from vtloc_runtime.errors import DecoderLostError, DeviceLostError, VideoError
+from vtloc_runtime.errors import BundleError, DecoderLostError, DeviceLostError, VideoError
 from vtloc_runtime.library.catalogue import Film, film_name
 from vtloc_runtime.library.feature_table import pack
 from vtloc_runtime.library.index import Addition, LibraryIndex, Snapshot
@@ -65,6 +65,7 @@ class FilmReader:
         Raises:
             StoppedWorkError: The decoder was ended while the work is being stopped.
             DeviceLostError: The GPU failed, and no more films can be encoded.
+            BundleError: The network cannot be opened.
         """
         name, state = film_name(video), file_state(video)
         try:
@@ -75,7 +76,7 @@ class FilmReader:
                 return Addition(msgspec.structs.replace(same, name=name, state=state))
             encoded = self._encode(video, key, read, progress, stop)
             return self._found(encoded, name, state, key or "")
-        except (StoppedWorkError, DeviceLostError):
+        except (StoppedWorkError, DeviceLostError, BundleError):
             raise
         except Exception as error:  # noqa: BLE001 - one film's failure must not end the update
             lost = isinstance(error, DecoderLostError) or not isinstance(error, VideoError)

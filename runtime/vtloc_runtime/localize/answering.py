@@ -140,6 +140,11 @@ class Answering:
             compared = [*self._comparison.compare(video, questions)]
         # Most videos do not show most sentences: what only finds moments is left out for those.
         searched = [always or seen is None or seen.shown for seen in compared]
+        if not (alignment or any(searched)):
+            return [
+                _without_moments(question, None, seen, video.times, curve=curve)
+                for question, seen in zip(questions, compared, strict=True)
+            ]
         timeline = self._timeline(video, cut=curved and any(searched))
         logits: list[FrameLogits | None] = [None] * len(questions)
         # By similarity alone the curve decides; the localizer network has nothing to say.

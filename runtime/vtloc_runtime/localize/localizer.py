@@ -140,6 +140,7 @@ class Localizer(Closing):
         decoder: str = "cpu",
         kept_sentences: int = DEFAULT_KEPT,
         run_timeout: float = DEFAULT_RUN_TIMEOUT,
+        lazy: bool = False,
         observer: Observer | None = None,
     ) -> Localizer:
         """Open a bundle's networks.
@@ -165,6 +166,9 @@ class Localizer(Closing):
             decoder: What decodes videos: ``"cpu"``, or ``"nvdec"``, ``"nvdec:N"`` for a GPU.
             kept_sentences: Distinct sentences whose encoding is remembered, within 256 MiB.
             run_timeout: Seconds after which one run of a network is stopped, on ONNX Runtime.
+            lazy: Whether to open the visual network with the first frame, on a CPU: for programs
+                whose videos are mostly encoded already. Its file is checked now; whatever else
+                is wrong with it is raised by the call that needs it.
             observer: Called with (stage, seconds, count) as each stage ends, from whatever
                 thread ran it; the stages are ``decode``, ``encode`` and ``localize``.
 
@@ -198,7 +202,13 @@ class Localizer(Closing):
         opened = bundle_for(opened, backend).sampled_at(fps)
         placement = Placement.choose(opened, backend=backend, device=device, precision=precision)
         with ExitStack() as stack:
-            networks = open_networks(opened, placement, threads=threads, timeout=run_timeout)
+            networks = open_networks(
+                opened,
+                placement,
+                threads=threads,
+                timeout=run_timeout,
+                late={"visual"} if lazy else (),
+            )
             for network in networks.values():
                 stack.enter_context(network)
             localizer = cls(

@@ -12,7 +12,7 @@ from vtloc_runtime.errors import BackendError, BundleError
 from vtloc_runtime.networks.replicas import ReplicatedNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from vtloc_runtime.bundle.bundle import Bundle
     from vtloc_runtime.bundle.manifest import NetworkName
@@ -82,6 +82,7 @@ def open_network(
     precision: str | None = None,
     threads: int | None = None,
     timeout: float | None = None,
+    late: bool = False,
 ) -> Network:
     """Open one network of a bundle.
 
@@ -94,6 +95,7 @@ def open_network(
         precision: Which precision; None takes the best that the bundle has for the device.
         threads: Threads of one run on the CPU; None takes what the process may use.
         timeout: Seconds after which a run is stopped, on ONNX Runtime; None takes its default.
+        late: Whether to open it with its first run, on a CPU; its file is checked now.
 
     Raises:
         BackendError: The backend is unknown, or cannot serve the device here.
@@ -115,6 +117,7 @@ def open_network(
                     device=one,
                     threads=threads,
                     timeout=timeout,
+                    late=late,
                 )
             )
             for one in device.split(",")
@@ -125,7 +128,12 @@ def open_network(
 
 
 def open_networks(
-    bundle: Bundle, placement: Placement, *, threads: int | None = None, timeout: float
+    bundle: Bundle,
+    placement: Placement,
+    *,
+    threads: int | None = None,
+    timeout: float,
+    late: Collection[NetworkName] = (),
 ) -> dict[NetworkName, Network]:
     """Open all networks of a bundle, on the CPU at the same time.
 
@@ -134,6 +142,7 @@ def open_networks(
         placement: Where they run, and in which precisions.
         threads: Threads of one run on the CPU; None takes what the process may use.
         timeout: Seconds after which a run is stopped, on ONNX Runtime.
+        late: Those to open with their first run, on a CPU.
 
     Raises:
         VtlocError: One cannot be opened; the others are closed.
@@ -148,6 +157,7 @@ def open_networks(
             precision=placement.precisions[name],
             threads=threads,
             timeout=timeout,
+            late=name in late,
         )
 
     with ExitStack() as stack, ThreadPoolExecutor(_at_once(placement)) as pool:
@@ -179,6 +189,7 @@ def _open_copy(
     device: str,
     threads: int | None,
     timeout: float | None,
+    late: bool,
 ) -> Network:
     """Open a network on one device."""
     if backend == "tensorrt":
@@ -194,6 +205,8 @@ def _open_copy(
         device,
         threads=threads,
         timeout=DEFAULT_RUN_TIMEOUT if timeout is None else timeout,
+        # What a GPU cannot serve is found out before any work.
+        late=late and device == "cpu",
     )
 
 

@@ -21,6 +21,7 @@ from vtloc_runtime.networks.interface import (
     check_outputs,
     choose_outputs,
 )
+from vtloc_runtime.networks.late_network import LateNetwork
 from vtloc_runtime.networks.onnxruntime_package import (
     ERRORS_ONLY,
     FATAL_ONLY,
@@ -78,7 +79,8 @@ def load_onnxruntime(
     *,
     threads: int | None = None,
     timeout: float = DEFAULT_RUN_TIMEOUT,
-) -> OnnxRuntimeNetwork:
+    late: bool = False,
+) -> Network:
     """Open a network of a bundle with ONNX Runtime, after its hashes were checked.
 
     Args:
@@ -88,6 +90,7 @@ def load_onnxruntime(
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         threads: Threads that one run uses on the CPU; None takes what the process may use.
         timeout: Seconds after which a run is stopped.
+        late: Whether to start it with its first run; its hashes are checked now.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
@@ -95,16 +98,16 @@ def load_onnxruntime(
         BundleError: A file is missing, altered, no network, or not what the manifest says.
     """
     file = bundle.variant(network, precision)
-    where = bundle.resolve(file.file)
-    opened = OnnxRuntimeNetwork(
-        network,
-        bundle.onnx(file),
-        device=device,
-        threads=threads,
-        timeout=timeout,
-    )
-    _compare_with_manifest(opened, file, where=where)
-    return opened
+    verified = bundle.onnx(file)
+
+    def start() -> Network:
+        opened = OnnxRuntimeNetwork(
+            network, verified, device=device, threads=threads, timeout=timeout
+        )
+        _compare_with_manifest(opened, file, where=verified.where)
+        return opened
+
+    return LateNetwork(network, f"onnxruntime:{device}", file, start) if late else start()
 
 
 class OnnxRuntimeNetwork(Network):

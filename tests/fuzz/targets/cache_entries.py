@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ _ENTRY, _SEALED, _NOTE, _FRAMES = ".entry", ".sealed", ".note", ".frames"
 
 
 class CacheEntries(Target):
-    """An entry or a note that is damaged is made anew; one whose digest is right is checked."""
+    """An entry or a note that is damaged is made anew; one whose check is right is looked into."""
 
     name = "cache"
     count = 300
@@ -109,13 +110,9 @@ class CacheEntries(Target):
 
 
 def _seal(content: bytes) -> bytes:
-    """The entry with the digest that belongs to it, as somebody may write it."""
+    """The entry with the check that belongs to it, as somebody may write it."""
     end = 8 + int.from_bytes(content[:8], "little")
     header, body = content[8:end], content[end:]
-    try:
-        digest = json.loads(header)["__metadata__"]["digest"].encode()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IndexError):
-        return content
-    blank = header.replace(digest, feature_file._NO_DIGEST.encode(), 1)
-    new = feature_file._digest(_KEY, blank, body)
-    return content[:8] + blank.replace(feature_file._NO_DIGEST.encode(), new.encode(), 1) + body
+    blank = re.sub(rb'"check": "[^"]*"', feature_file._NO_CHECK, header, count=1)
+    new = feature_file._check(_KEY, blank, body)
+    return content[:8] + blank.replace(feature_file._NO_CHECK, new, 1) + body

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from vtloc_runtime.cli.doctor import app as doctor
 from vtloc_runtime.cli.main import main
-from vtloc_runtime.video.isolation import decoder_process, launch
+from vtloc_runtime.video.isolation import launch, sandbox_report
+from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 MAIN = "from vtloc_runtime.video.isolation.decoder_child import main\n"
 
@@ -22,7 +23,7 @@ MAIN = "from vtloc_runtime.video.isolation.decoder_child import main\n"
 @pytest.fixture(autouse=True)
 def first_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if this process had started none."""
-    monkeypatch.setattr(decoder_process, "_seen", [])
+    monkeypatch.setattr(sandbox_report, "_seen", [])
 
 
 @pytest.fixture
@@ -49,18 +50,18 @@ def test_the_closing_line_says_which_sandbox_held(
     colour_video: Path, colour_bundle: Path, tmp_path: Path
 ) -> None:
     complete = launch_report().complete
-    decoder_process._seen.clear()
+    sandbox_report._seen.clear()
     result = run(colour_video, colour_bundle, "--out", str(tmp_path / "o.jsonl"))
     assert result.exit_code == 0
     assert ("; decoded in a complete sandbox" in result.output) == complete
-    decoder_process._seen.clear()
+    sandbox_report._seen.clear()
     # From the cache nothing is decoded.
     again = run(colour_video, colour_bundle, "--out", str(tmp_path / "p.jsonl"))
     assert "sandbox" not in again.output
 
 
 def launch_report() -> Any:
-    with decoder_process.DecoderProcess() as decoder:
+    with DecoderProcess() as decoder:
         return decoder.start()
 
 

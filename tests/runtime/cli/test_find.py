@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.colours import write_colour_video
+from tests.support.colours import edit_manifest, write_colour_video
 from tests.support.command_line import lines, run
 from vtloc_runtime import errors
 from vtloc_runtime.cli import find_run
@@ -614,3 +614,48 @@ def test_asking_for_help_loads_nothing_that_computes(command: list[str]) -> None
         [sys.executable, "-c", program, *command], capture_output=True, text=True, check=True
     )
     assert ended.stderr.strip() == "[]"
+
+
+def test_a_cached_film_is_answered_without_loading_what_decodes_or_draws(
+    film: str, bundle: str
+) -> None:
+    program = (
+        "import sys\n"
+        "from vtloc_runtime.cli.main import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit:\n"
+        "    unneeded = {'av', 'matplotlib', 'numpy.ma', 'vtloc_runtime.report.model',\n"
+        "                'vtloc_runtime.video.isolation.decoder_process'}\n"
+        "    print(sorted(unneeded & sys.modules.keys()), file=sys.stderr)\n"
+    )
+    asked = [sys.executable, "-c", program, film, "-q", "green", "-b", bundle]
+    first, again = (
+        subprocess.run(asked, capture_output=True, text=True, check=True) for _ in range(2)
+    )
+    assert "decoder_process" in first.stderr
+    assert again.stderr.strip() == "[]"
+    assert lines(again.stdout)[0]["moments"] == lines(first.stdout)[0]["moments"]
+
+
+def test_a_frame_network_that_cannot_be_opened_ends_the_run_once_a_frame_is_encoded(
+    film: str, own_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lie(manifest: dict[str, Any]) -> None:
+        manifest["networks"]["visual"]["variants"]["fp32"]["outputs"][0]["shape"] = ["batch", 4]
+
+    asked = ["-q", "green", "-b", str(own_bundle)]
+    assert run(film, *asked) == 0
+    (answer,) = lines(capsys.readouterr().out)
+    edit_manifest(own_bundle, lie)
+    assert run(film, *asked) == 0
+    (again,) = lines(capsys.readouterr().out)
+    assert again["moments"] == answer["moments"]
+    for command in (["other.mp4", film, *asked, "-o", "found.jsonl"], ["encode", "other.mp4"]):
+        write_colour_video(Path("other.mp4"), [("blue", 3), ("green", 3)])
+        options = ["-b", str(own_bundle)] if command[0] == "encode" else []
+        assert run(*command, *options) == errors.BundleError.exit_code
+        shown = capsys.readouterr()
+        assert shown.err.count("\n") == 1
+        assert "the manifest says float32" in shown.err
+    assert all("error" not in record for record in lines(Path("found.jsonl").read_text()))

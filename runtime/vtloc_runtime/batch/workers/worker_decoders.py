@@ -6,6 +6,7 @@ has a process of its own; those of one GPU share a process.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from dataclasses import replace
 from itertools import cycle, islice
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from vtloc_runtime.errors import BackendError, MissingExtraError, VideoError
 from vtloc_runtime.localize.questions.picture_encoder import PICTURE_INSTANTS
+from vtloc_runtime.system.closing import Closing
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.decoders.choice import PROCESSOR
-from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from vtloc_runtime.video import VideoOptions
     from vtloc_runtime.video.isolation.chunks import Read, Reading
+    from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
     from vtloc_runtime.video.isolation.gpu_decoder_process import GpuDecoderProcess
     from vtloc_runtime.video.isolation.limits import DecoderLimits
 
@@ -104,7 +106,7 @@ def open_readers(
     readers: list[Read] = []
     for decoder in decoders:
         if decoder is None or decoder == PROCESSOR:
-            process = stack.enter_context(DecoderProcess(limits))
+            process = stack.enter_context(_LateDecoder(limits))
             if start:
                 process.start()
             read: Read = process.read
@@ -118,6 +120,45 @@ def open_readers(
             read = shared[decoder].read
         readers.append(read if decoder is None else decode_with(read, decoder, fallback=fallback))
     return readers
+
+
+class _LateDecoder(Closing):
+    """A decoder process whose code is loaded with its first video: not if all are cached.
+
+    Args:
+        limits: How far it may go.
+    """
+
+    def __init__(self, limits: DecoderLimits) -> None:
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._process: DecoderProcess | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Start the process now."""
+        self._loaded().start()
+
+    def read(self, source: Any, options: VideoOptions, size: int) -> Reading:
+        """Read a video, as `DecoderProcess.read` does."""
+        return self._loaded().read(source, options, size)
+
+    def close(self) -> None:
+        """End the process; a reading in progress fails."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.close()
+
+    def _loaded(self) -> DecoderProcess:
+        from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
+
+        with self._lock:
+            if self._process is None:
+                self._process = DecoderProcess(self._limits)
+                if self._closed:
+                    self._process.close()
+            return self._process
 
 
 def describe_decoders(decoders: Sequence[str | None]) -> str:

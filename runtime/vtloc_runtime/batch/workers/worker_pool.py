@@ -28,7 +28,7 @@ from vtloc_runtime.system.arguments import check_flags, check_kind, check_text, 
 from vtloc_runtime.system.processors import MOST_WORKERS, available_processors
 from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.isolation.chunks import Read, read_here
-from vtloc_runtime.video.isolation.decoder_process import DecoderLimits
+from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 if TYPE_CHECKING:
     from vtloc_runtime.localize.encoding.feature_cache import FeatureCache

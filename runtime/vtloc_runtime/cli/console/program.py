@@ -6,7 +6,9 @@ a closed pipe looks the same everywhere: one line on standard error and an exit 
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import os
 import signal
 import sys
@@ -113,6 +115,8 @@ def leave_with(
         code = _explain(error, program, extra, stopped)
         _settle(sys.stdout)
     _settle(sys.stderr)
+    # Else the interpreter looks through all that was ever loaded once more, only to end.
+    atexit.register(gc.freeze)
     raise SystemExit(code)
 
 

@@ -113,6 +113,7 @@ class RunProgress:
         self, videos: Sequence[str], *, shown: bool, limits: DecoderLimits | None = None
     ) -> None:
         self._bar: Progress | None = None
+        self._ahead: _LengthReader | None = None
         if not shown:
             return
         from rich.console import Console
@@ -137,12 +138,12 @@ class RunProgress:
         if self._bar is not None:
             self._bar.start()
             self._draw(None)
-            self._ahead = _LengthReader(self._videos, self._note_length, self._limits)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
+        if self._ahead is not None:
             self._ahead.close()
+        if self._bar is not None:
             self._bar.stop()
 
     def reached(self, video: str, seconds: float) -> None:
@@ -150,12 +151,21 @@ class RunProgress:
         if self._bar is not None:
             with self._lock:
                 self._state.reach(video, seconds)
+                if self._ahead is None:
+                    # Not before: a run whose videos are all cached starts no decoder.
+                    self._ahead = _LengthReader(self._videos, self._note_length, self._limits)
             self._draw(f"{plain(PurePath(video).name)} {format_clock(seconds)}")
 
-    def advance(self, video: str) -> None:
-        """Count a video as done."""
+    def advance(self, video: str, seconds: float | None = None) -> None:
+        """Count a video as done.
+
+        Args:
+            video: The video.
+            seconds: Its length, where that is known by now.
+        """
         if self._bar is not None:
             with self._lock:
+                self._state.set_length(video, seconds or 0.0)
                 self._state.finish(video)
             self._draw(plain(PurePath(video).name))
 

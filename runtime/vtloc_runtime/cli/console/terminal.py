@@ -169,7 +169,7 @@ def _unwritable(error: Exception) -> OutputError:
 
 def sandbox_note() -> str:
     """The sandbox that videos were decoded in, for the summary; empty if none was used."""
-    from vtloc_runtime.video.isolation.decoder_process import sandbox_in_force
+    from vtloc_runtime.video.isolation.sandbox_report import sandbox_in_force
 
     report = sandbox_in_force()
     if report is None:

@@ -51,8 +51,15 @@ class TokenizedQuery:
 class _TokenizerFile(msgspec.Struct):
     """The part of a ``tokenizer.json`` that is read here."""
 
-    model: dict[str, Any]
+    model: _Model
     post_processor: _PostProcessor | None = None
+
+
+class _Model(msgspec.Struct):
+    """What kind of tokenizer it is; its vocabulary is passed over."""
+
+    type: Any = None
+    unk_token: Any = None
 
 
 class _PostProcessor(msgspec.Struct):
@@ -111,9 +118,9 @@ class QueryTokenizer:
         self._pad_id = pad_id
         with _own_errors("cannot be read"):
             file = msgspec.json.decode(content, type=_TokenizerFile)
-            self._unknown = file.model.get("unk_token")
+            self._unknown = file.model.unk_token
             # Only a vocabulary of whole words tells known words from unknown ones.
-            self._whole_words = file.model.get("type") == "WordPiece"
+            self._whole_words = file.model.type == "WordPiece"
             self._tokenizer: Any = Tokenizer.from_str(content.decode("utf-8"))
             self._tokenizer.no_padding()
         if file.post_processor is not None and file.post_processor.repeats():

@@ -55,15 +55,15 @@ def change_points(
     if length <= WINDOW:
         return _pieces(frames[:], price)
     half = WINDOW // 2
-    starts = np.unique(np.append(np.arange(0, length - WINDOW, half), length - WINDOW))
-    found: list[IntArray] = []
-    for start in starts:
+    cut = np.zeros(length + 1, dtype=bool)
+    cut[length] = True
+    for start in (*range(0, length - WINDOW, half), length - WINDOW):
         # A cut near a window's edge is judged better by the neighbour that sees beyond it.
         low = 0 if start == 0 else start + half // 2
         high = length if start + WINDOW == length else start + half // 2 + half
         places = _pieces(frames[start : start + WINDOW], price) + start
-        found.append(places[(places >= low) & (places < high)])
-    return np.unique(np.concatenate([*found, [0, length]]))
+        cut[places[(places >= low) & (places < high)]] = True
+    return np.flatnonzero(cut)
 
 
 def _directions(features: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -106,10 +106,9 @@ class _PieceMeans:
         low, high = self._piece[first], self._piece[stop - 1]
         lowest, highest = np.empty(len(first)), np.empty(len(first))
         depth = np.frexp(high - low + 1.0)[1] - 1
-        for level in np.unique(depth):
+        for level, (least, most) in enumerate(self._levels):
             rows = depth == level
-            begin, last = low[rows], high[rows] - (1 << int(level)) + 1
-            least, most = self._levels[level]
+            begin, last = low[rows], high[rows] - (1 << level) + 1
             lowest[rows] = np.minimum(least[begin], least[last])
             highest[rows] = np.maximum(most[begin], most[last])
         return lowest, highest

@@ -36,9 +36,9 @@ def longest_span(times: ArrayLike, duration: float, manifest: Manifest) -> int:
         duration: The video's end on the same clock, seconds.
         manifest: The bundle's.
     """
-    edges = _sample_edges(times, duration)
-    count = len(edges) - 1
-    total = float(edges[-1] - edges[0])
+    shown = np.asarray(times, dtype=np.float64)
+    count = len(shown)
+    total = max(float(duration), float(shown[-1])) - float(shown[0])
     # Times may lie so close together that no float holds their rate.
     share = min(1.0, longest_moment(manifest) / total) if total > 0 else 1.0
     return max(1, round(share * count))

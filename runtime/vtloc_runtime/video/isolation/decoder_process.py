@@ -22,12 +22,11 @@ from vtloc_runtime.errors import (
 from vtloc_runtime.system.closing import Closing
 from vtloc_runtime.video.isolation.channel import Channel, Deadline, DeadlineError, NonsenseError
 from vtloc_runtime.video.isolation.conversation import Conversation
-from vtloc_runtime.video.isolation.delivery import Delivery
 from vtloc_runtime.video.isolation.launch import start_child
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 from vtloc_runtime.video.isolation.messages import NEW_LINE, Ready
 from vtloc_runtime.video.isolation.process_loss import lost_at_start, lost_with_video
-from vtloc_runtime.video.isolation.sandbox import SandboxReport
+from vtloc_runtime.video.isolation.sandbox_report import SandboxReport, remember_sandbox
 from vtloc_runtime.video.isolation.video_file import VideoFile, open_video_file
 from vtloc_runtime.video.options import VideoOptions
 
@@ -35,28 +34,18 @@ if TYPE_CHECKING:
     from vtloc_runtime.video.cutting import Clip, CutOptions
     from vtloc_runtime.video.film_facts import FilmFacts
     from vtloc_runtime.video.isolation.chunks import Reading
+    from vtloc_runtime.video.isolation.delivery import Delivery
     from vtloc_runtime.video.isolation.exchange import Exchange
 
-__all__ = ["DecoderLimits", "DecoderProcess", "sandbox_in_force"]
+__all__ = ["DecoderLimits", "DecoderProcess"]
 
 _START_TIMEOUT = 120.0
 _END_TIMEOUT = 5.0
-_REMEMBERED = 64
 
 _PIECES = 4
 """Pieces of a clip that may wait in the process until they are received."""
 
 _Answer = TypeVar("_Answer")
-
-_seen: list[SandboxReport] = []
-
-
-def sandbox_in_force() -> SandboxReport | None:
-    """The sandbox of the decoders that this process has started, the weakest of them.
-
-    None where it has started none.
-    """
-    return min(list(_seen), key=lambda report: len(report.held), default=None)
 
 
 class DecoderProcess(Closing):
@@ -111,7 +100,7 @@ class DecoderProcess(Closing):
             VideoError, DecoderLostError, UsageError, BackendError: As for :meth:`read`.
         """
         with self._alone():
-            return self._deliver(source, None, Delivery.facts)
+            return self._deliver(source, None, lambda delivery: delivery.facts())
 
     def cut(self, source: Any, options: CutOptions) -> Clip:
         """Cut a clip out of a film.
@@ -125,7 +114,7 @@ class DecoderProcess(Closing):
             DecoderLostError, UsageError, BackendError: As for :meth:`read`.
         """
         with self._alone():
-            return self._deliver(source, options, Delivery.clip)
+            return self._deliver(source, options, lambda delivery: delivery.clip())
 
     def start(self, *, gpu: bool = False) -> SandboxReport:
         """Start the process now, and return the layers of its sandbox.
@@ -231,6 +220,9 @@ class DecoderProcess(Closing):
         self, source: Any, options: CutOptions | None, receive: Callable[[Delivery], _Answer]
     ) -> _Answer:
         """Ask for something other than frames."""
+        # Imported here, because most processes give frames alone.
+        from vtloc_runtime.video.isolation.delivery import Delivery
+
         begun = time.monotonic()
         limits = self._limits.narrow(VideoOptions()).limits
 
@@ -323,8 +315,7 @@ class DecoderProcess(Closing):
         if not isinstance(ready, Ready):
             raise BackendError("the decoder process does not start: it sent no greeting")
         self._sandbox = report = SandboxReport(ready.held, ready.missing)
-        _seen.append(report)
-        del _seen[:-_REMEMBERED]
+        remember_sandbox(report)
         if self._limits.require_sandbox and not report.complete:
             raise BackendError(
                 f"the decoder's sandbox is not complete: {report}",

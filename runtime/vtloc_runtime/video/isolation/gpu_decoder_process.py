@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.video import VideoOptions
     from vtloc_runtime.video.isolation.channel import Channel
     from vtloc_runtime.video.isolation.chunks import Reading
-    from vtloc_runtime.video.isolation.sandbox import SandboxReport
+    from vtloc_runtime.video.isolation.sandbox_report import SandboxReport
 
 _ONLY_REQUEST = 1
 _PATIENCE = 2.0

@@ -12,10 +12,10 @@ import resource
 import signal
 import struct
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from vtloc_runtime.video.isolation.landlock import deny_all
+from vtloc_runtime.video.isolation.sandbox_report import LAYERS, SandboxReport
 from vtloc_runtime.video.isolation.seccomp import install_filter
 
 # From linux/prctl.h.
@@ -25,44 +25,8 @@ _CAPABILITY_VERSION = 0x20080522
 _DESCRIPTORS = 32
 _ELSEWHERE = "only Linux has it"
 
-LAYERS = (
-    "parent-death",
-    "limits",
-    "no-new-privileges",
-    "capabilities",
-    "not-dumpable",
-    "landlock",
-    "seccomp",
-)
-"""Every layer, in the order in which they are put on."""
-
 _ON_A_GPU = ("parent-death", "no-new-privileges")
 """What a process that talks to a GPU's driver can give up and still work."""
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxReport:
-    """The sandbox layers that apply to a decoder, and those that are missing.
-
-    Attributes:
-        held: Layers in force, with what is worth knowing of each.
-        missing: Layers that are not, with the reason.
-    """
-
-    held: dict[str, str] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every layer applies."""
-        return set(LAYERS) <= set(self.held)
-
-    def __str__(self) -> str:
-        names = [f"{name} {detail}".strip() for name, detail in self.held.items()]
-        if self.complete:
-            return f"complete ({', '.join(names)})"
-        lacking = ", ".join(f"{name} ({reason})" for name, reason in self.missing.items())
-        return f"{', '.join(names) or 'none'}; without {lacking}"
 
 
 def end_with_parent(parent: int) -> str | None:

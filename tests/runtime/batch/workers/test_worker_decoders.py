@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -24,7 +25,7 @@ from vtloc_runtime.batch.workers.worker_pool import PipelineOptions, run_tasks
 from vtloc_runtime.errors import BackendError, MissingExtraError, VideoError
 from vtloc_runtime.video import VideoOptions
 from vtloc_runtime.video.decoders.nvdec.api import refusal
-from vtloc_runtime.video.isolation import gpu_decoder_process
+from vtloc_runtime.video.isolation import decoder_process, gpu_decoder_process
 from vtloc_runtime.video.isolation.limits import DecoderLimits
 
 
@@ -68,10 +69,25 @@ def test_workers_of_one_gpu_share_a_process_and_processors_have_their_own() -> N
         asked = ["nvdec:0", "nvdec:1", "nvdec:0", "cpu", "cpu"]
         with (
             mock.patch.object(gpu_decoder_process, "GpuDecoderProcess") as shared,
-            mock.patch.object(decoders, "DecoderProcess") as own,
+            mock.patch.object(decoder_process, "DecoderProcess") as own,
         ):
-            assert len(open_readers(asked, DecoderLimits(), stack)) == 5
+            assert len(open_readers(asked, DecoderLimits(), stack, start=True)) == 5
     assert (shared.call_count, own.call_count) == (2, 2)
+
+
+def test_a_reader_makes_its_process_once_and_never_after_its_end(tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"film")
+    with mock.patch.object(decoder_process, "DecoderProcess") as own:
+        with ExitStack() as stack:
+            used, idle = open_readers(["cpu", "cpu"], DecoderLimits(), stack)
+            assert own.call_count == 0
+            for _ in range(2):
+                list(used(film, VideoOptions(), 4))
+            assert own.call_count == 1
+        assert own.return_value.close.call_count == 1
+    with pytest.raises(VideoError, match="reading was stopped"):
+        list(idle(film, VideoOptions(), 4))
 
 
 def test_auto_is_the_processors_where_no_nvdec_answers() -> None:

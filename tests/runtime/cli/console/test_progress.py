@@ -83,10 +83,20 @@ def test_the_bar_reads_lengths_ahead_and_leaves_nothing_behind(
         progress.reached(videos[0], 6.0)
         with progress.paused():
             pass
+        assert progress._ahead is not None
         progress._ahead._thread.join(timeout=60)
         assert progress._state.total == pytest.approx(24.0, abs=0.1)
         progress.advance(videos[0])
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_cached_videos_tell_their_own_length_and_start_no_decoder() -> None:
+    with RunProgress(["a", "b"], shown=True) as progress:
+        progress.advance("a", 6.0)
+        assert progress._state.total == 12.0
+        progress.advance("b", 4.0)
+        assert progress._ahead is None
+        assert progress._state.position == progress._state.total == 10.0
 
 
 def test_no_bar_is_drawn_where_none_is_wanted(capfd: pytest.CaptureFixture[str]) -> None:

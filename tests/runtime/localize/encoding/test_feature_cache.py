@@ -297,6 +297,30 @@ def test_an_intact_entry_of_what_cannot_be_is_made_anew(
     assert not list((tmp_path / "cache").rglob("a" * 64 + "*"))
 
 
+def test_a_header_that_ends_elsewhere_is_found_out(tmp_path: Path) -> None:
+    # Its padding would pass for numbers, and every byte of the file is still the same.
+    cache = FeatureCache(tmp_path / "cache")
+    for length in range(8):
+        key = f"{length:064}"
+        cache.put(key, replace(encoded(), warnings=("w" * length,)))
+        path = entry(tmp_path, key)
+        content = path.read_bytes()
+        size = int.from_bytes(content[:8], "little")
+        shorter = 8 + len(content[8 : 8 + size].rstrip())
+        if shorter < 8 + size:
+            path.write_bytes((shorter - 8).to_bytes(8, "little") + content[8:])
+            assert cache.get(key) is None
+
+
+def test_a_warning_that_looks_like_the_check_is_kept(tmp_path: Path) -> None:
+    cache, key = FeatureCache(tmp_path / "cache"), "a" * 64
+    video = replace(encoded(), encoder="0" * 64, warnings=('"check": "00000000"',))
+    cache.put(key, video)
+    found = cache.get(key)
+    assert found is not None
+    assert (found.warnings, found.encoder) == (video.warnings, video.encoder)
+
+
 def test_an_entry_in_anothers_place_is_not_believed(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path / "cache")
     cache.put("a" * 64, encoded(1.0))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.sandbox_probes import Probed, probe_sandbox
-from vtloc_runtime.video.isolation.sandbox import LAYERS, SandboxReport
+from vtloc_runtime.video.isolation.sandbox_report import LAYERS, SandboxReport
 
 ON_LINUX = sys.platform == "linux" and platform.machine() in {"x86_64", "aarch64"}
 
