@@ -77,7 +77,7 @@ def begin(films: Path, shared_bundle: Path) -> Iterator[Begin]:
     for talk in talks:
         talk.process.kill()
         talk.process.wait()
-        for stream in (talk.stdin, talk.stdout, talk.process.stderr):
+        for stream in (talk.stdin, talk.stdout):
             with suppress(OSError):
                 stream.close()
 
