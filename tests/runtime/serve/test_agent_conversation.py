@@ -38,7 +38,9 @@ class Talk:
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
+        assert self.process.stderr is not None
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
+        self.stderr = self.process.stderr
         self.send(_HELLO)
         assert self.receive()["id"] == 1
 
@@ -57,8 +59,7 @@ class Talk:
     def end(self) -> tuple[int, bytes]:
         """The exit code, and what was printed; the streams are left as they are."""
         code = self.process.wait(timeout=50)
-        assert self.process.stderr is not None
-        return code, self.process.stderr.read()
+        return code, self.stderr.read()
 
 
 Begin = Callable[..., Talk]
@@ -77,7 +78,7 @@ def begin(films: Path, shared_bundle: Path) -> Iterator[Begin]:
     for talk in talks:
         talk.process.kill()
         talk.process.wait()
-        for stream in (talk.stdin, talk.stdout):
+        for stream in (talk.stdin, talk.stdout, talk.stderr):
             with suppress(OSError):
                 stream.close()
 
