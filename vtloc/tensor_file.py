@@ -82,11 +82,24 @@ def parse_tensors(
     length = int.from_bytes(content[:8], "little")
     try:
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
-        # Other programs' files carry their metadata plain.
-        header = dict(json.loads(metadata[_HEADER])) if _HEADER in metadata else metadata
+        return tensors, plain_header(metadata)
     except (TypeError, ValueError, RecursionError) as cause:
         raise error("the header is damaged", where=path) from cause
-    return tensors, {str(name): str(text) for name, text in header.items()}
+
+
+def plain_header(metadata: Mapping[str, str]) -> dict[str, str]:
+    """What ``write_tensors`` wrote as header; other programs' files carry their metadata plain.
+
+    Args:
+        metadata: The metadata of a safetensors file.
+
+    Raises:
+        ValueError: It is damaged.
+        TypeError: Likewise.
+        RecursionError: Likewise.
+    """
+    header = dict(json.loads(metadata[_HEADER])) if _HEADER in metadata else metadata
+    return {str(name): str(text) for name, text in header.items()}
 
 
 def json_entry(

@@ -23,10 +23,12 @@ from vtloc_runtime.batch import (
     run_jobs,
 )
 from vtloc_runtime.errors import UsageError
+from vtloc_runtime.library.film_search import SearchOptions
 from vtloc_runtime.video import DecoderLimits, DecoderProcess, Limits, VideoOptions, open_video
 
 WRONG: list[Any] = [5, 1.5, True, b"x", {"a": 1}, object(), "\0", ["a", 5], np.zeros(3), open]
 NUMBERS: list[Any] = [*WRONG[3:], math.nan, -math.inf, -1]
+SWITCHES: list[Any] = [None, 0, 1, "yes", "", [], np.True_]
 VIDEO: dict[str, Any] = {
     "rows": np.ones((2, 4), np.float32),
     "times": np.arange(2.0),
@@ -49,6 +51,13 @@ CALLS: dict[str, tuple[Callable[[Any], Any], list[Any]]] = {
     "Limits(frames)": (lambda x: Limits(frames=x), [None, 1.5, math.inf, *NUMBERS]),
     "VideoOptions(strategy)": (lambda x: VideoOptions(strategy=x), [None, *WRONG]),
     "PipelineOptions(workers)": (lambda x: PipelineOptions(workers=x), [0, 10**9, 1.5, *NUMBERS]),
+    "PipelineOptions(isolated)": (lambda x: PipelineOptions(isolated=x), SWITCHES),
+    "PipelineOptions(in_order)": (lambda x: PipelineOptions(in_order=x), SWITCHES),
+    "DecoderLimits(sandbox)": (lambda x: DecoderLimits(require_sandbox=x), SWITCHES),
+    "SearchOptions(top)": (lambda x: SearchOptions(top=x), [0, 1.5, *NUMBERS]),
+    "SearchOptions(moments)": (lambda x: SearchOptions(moments=x), [0, 101, *NUMBERS]),
+    "SearchOptions(min_score)": (lambda x: SearchOptions(min_score=x), [1.1, *NUMBERS]),
+    "SearchOptions(found_only)": (lambda x: SearchOptions(found_only=x), SWITCHES),
     "PipelineOptions(limits)": (lambda x: PipelineOptions(limits=x), [None, *WRONG]),
     "FeatureCache(folder)": (FeatureCache, [*WRONG[:6], *WRONG[7:]]),
     "EncodedVideo(encoder)": (lambda x: EncodedVideo(**VIDEO, encoder=x), [None, *WRONG[:6]]),
@@ -106,7 +115,10 @@ def test_calls_of_a_localizer_refuse_wrong_arguments(
                     localizer.encode_video(colour_video, **{option: value})
             with pytest.raises(UsageError, match="read"):
                 localizer.localize(colour_video, "red", read=value)
-            for option in ("options", "stop", "progress"):
+            for option in ("quick", "fine", "curve", "alignment"):
+                with pytest.raises(UsageError, match=option):
+                    localizer.localize(colour_video, "red", **{option: value})
+            for option in ("options", "stop", "progress", "fine"):
                 with pytest.raises(UsageError, match=option):
                     run_jobs(localizer, jobs, **{option: value})
         with pytest.raises(UsageError, match="entry of videos"):

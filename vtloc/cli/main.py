@@ -24,8 +24,8 @@ def program(version: VersionOption = False) -> None:
 
 app.command()(features)
 app.command()(train)
-app.command()(evaluate)
-app.command()(ablate)
+app.command(short_help="Score a checkpoint or a results file.")(evaluate)
+app.command(short_help="Train every arm of an ablation, and print its table.")(ablate)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -23,7 +23,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from vtloc.features.store_description import DescribedStore, FramesEntry, TokensEntry
-from vtloc.tensor_file import parse_tensors, read_whole, write_tensors
+from vtloc.tensor_file import parse_tensors, plain_header, read_whole, write_tensors
 from vtloc_runtime.errors import FeatureError
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, EvenSampling
 
@@ -92,12 +92,16 @@ class FrameStore(DescribedStore[FramesEntry]):
             raise FeatureError("the header has no duration", where=place) from error
         if not (features.isfinite().all() and times.isfinite().all() and math.isfinite(duration)):
             raise FeatureError("the features or their times are not finite", where=place)
-        return EncodedVideo(
-            features.float().numpy(),
-            times.double().numpy(),
-            duration,
-            sampling=_sampling(tensors.get("scenes"), header, place),
-        )
+        _check_encoder(header, self.encoder, place)
+        try:
+            return EncodedVideo(
+                features.float().numpy(),
+                times.double().numpy(),
+                duration,
+                sampling=_sampling(tensors.get("scenes"), header, place),
+            )
+        except FeatureError as error:
+            raise FeatureError(error.what, where=place) from error
 
     def write(self, video: str, encoded: EncodedVideo, *, half: bool = False) -> None:
         """Store a video's features.
@@ -199,14 +203,32 @@ class TokenStore(DescribedStore[TokensEntry]):
         self._shards.update(dict.fromkeys(tensors, place))
 
     def _files(self) -> list[Path]:
-        return sorted((self.folder / "tokens").glob("[0-9]*.safetensors"))
+        # A pipe would be waited for.
+        files = (self.folder / "tokens").glob("[0-9]*.safetensors")
+        return sorted(file for file in files if file.is_file())
 
     def _index(self, shard: Path) -> None:
         try:
             with safe_open(shard, framework="pt") as file:
-                self._shards.update(dict.fromkeys(file.keys(), shard))
+                keys, header = file.keys(), plain_header(file.metadata() or {})
         except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
             raise FeatureError(f"the file is damaged: {error}", where=shard) from error
+        _check_encoder(header, self.encoder, shard)
+        self._shards.update(dict.fromkeys(keys, shard))
+
+
+def _check_encoder(header: Mapping[str, str], encoder: str, place: Path) -> None:
+    """Refuse a file that was copied from a store of another encoder.
+
+    Raises:
+        FeatureError: It was.
+    """
+    if (found := header.get("encoder", encoder)) != encoder:
+        raise FeatureError(
+            f"the file holds features of {found:.80}, the store those of {encoder:.80}",
+            where=place,
+            remedy="Remove it, and extract the features again",
+        )
 
 
 def _sampling(scenes: Tensor | None, header: Mapping[str, str], place: Path) -> EvenSampling | None:

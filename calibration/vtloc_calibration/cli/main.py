@@ -20,8 +20,14 @@ def program(version: VersionOption = False) -> None:
     """Calibrate the scores of a bundle, and write its networks in INT8."""
 
 
-for command in (scores, reference, samples, sensitivity, int8):
-    app.command()(command)
+for command, summary in (
+    (scores, "Turn scores into probabilities."),
+    (reference, 'Tell "no such moment" better, with frames of your videos.'),
+    (samples, "Record inputs of the networks, from videos and sentences."),
+    (sensitivity, "Measure the effect of lower precision in each module."),
+    (int8, "Add the networks in INT8 to the bundle."),
+):
+    app.command(short_help=summary)(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -19,10 +19,10 @@ def program(version: VersionOption = False) -> None:
     """Turn a checkpoint or public encoders into a bundle, then into engines; verify all of it."""
 
 
-app.command("onnx")(onnx_command)
+app.command("onnx", short_help="Export a localizer, or encoders alone, to ONNX.")(onnx_command)
 app.command("models")(models_command)
 app.command("trt")(trt_command)
-app.command("verify")(verify_command)
+app.command("verify", short_help="Compare all of a bundle with its PyTorch model.")(verify_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -12,7 +12,7 @@ from vtloc_runtime.batch.job_lists.jobs import VideoJobs
 from vtloc_runtime.batch.results.records import FileState, Record, answer_record, failure_record
 from vtloc_runtime.batch.workers.worker_pool import PipelineOptions, StoppedWorkError, run_tasks
 from vtloc_runtime.errors import BundleError, DeviceLostError, QueryError, UsageError
-from vtloc_runtime.system.arguments import check_callable, check_kind
+from vtloc_runtime.system.arguments import check_callable, check_flags, check_kind, check_text
 from vtloc_runtime.system.text import unicode_name
 from vtloc_runtime.video.decoders.choice import PROCESSOR
 
@@ -62,6 +62,8 @@ def run_jobs(
 
     check_kind(localizer, Localizer, "localizer")
     check_moments(moments)
+    check_flags(fine=fine)
+    check_text(run, "run")
     if progress is not None:
         check_callable(progress, "progress")
     if stop is not None:

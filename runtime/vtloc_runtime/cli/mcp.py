@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vtloc_runtime.bundle.user_folder import bundle_for
+from vtloc_runtime.cli.console.exit_codes import PIPE_CLOSED
+from vtloc_runtime.cli.console.interrupts import leave_at_once, leaving_at_once
 from vtloc_runtime.cli.console.option_groups import with_options
 from vtloc_runtime.cli.console.program import new_application
 from vtloc_runtime.cli.options import NetworkOptions
@@ -41,7 +44,7 @@ def mcp(
     """
     # Imported here, so that help does not load the packages of the service.
     try:
-        from vtloc_runtime.serve.agent_tools import create_server
+        from vtloc_runtime.serve.agent_conversation import converse
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
         raise MissingExtraError.for_package(
@@ -67,7 +70,8 @@ def mcp(
         service = Service(localizer, served, FeatureCache(), timeout=timeout, decoders=2)
         stack.callback(service.close)
         stack.callback(_divert_stdout)
-        create_server(service).run("stdio")
+        with leaving_at_once("vtloc-run: stopped"):
+            converse(service, leave=partial(leave_at_once, PIPE_CLOSED))
 
 
 def _divert_stdout() -> None:

@@ -13,6 +13,8 @@ import msgspec
 
 from vtloc_runtime.batch.answer import AnswerVideos
 from vtloc_runtime.batch.job_lists.jobs import Job, VideoJobs
+from vtloc_runtime.localize.limits import check_moments
+from vtloc_runtime.system.arguments import check_flags, check_real, check_whole
 from vtloc_runtime.system.processors import available_processors
 from vtloc_runtime.video.isolation.decoder_process import DecoderProcess
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.questions.question import EncodedQuestion, Question
     from vtloc_runtime.video.isolation.chunks import Read
 
+_MOST_FILMS = 10**9
 _ROUNDING = 1e-4
 """By how much the presence in a record may differ from the exact one."""
 
@@ -37,12 +40,21 @@ class SearchOptions:
         moments: Moments to return for each film, at most.
         min_score: Leave out moments with a lower score, and films without any other.
         found_only: Leave out films that do not show what is asked for.
+
+    Raises:
+        UsageError: An option is of another type, or out of range.
     """
 
     top: int = 20
     moments: int = 1
     min_score: float = 0.0
     found_only: bool = False
+
+    def __post_init__(self) -> None:
+        check_whole(self.top, "top", least=1, most=_MOST_FILMS)
+        check_moments(self.moments)
+        check_real(self.min_score, "min_score", least=0, most=1)
+        check_flags(found_only=self.found_only)
 
     def keeps(self, record: Record) -> Record | None:
         """The record without what is left out; None if nothing remains."""

@@ -35,7 +35,7 @@ from vtloc_runtime.localize.spans.windowed_logits import SENTENCES_AT_ONCE
 from vtloc_runtime.networks.interface import check_finite
 from vtloc_runtime.networks.load import Placement, open_networks
 from vtloc_runtime.networks.onnxruntime_backend import DEFAULT_RUN_TIMEOUT
-from vtloc_runtime.system.arguments import check_callable, check_kind
+from vtloc_runtime.system.arguments import check_callable, check_flags, check_kind
 from vtloc_runtime.system.closing import Closing
 from vtloc_runtime.video.isolation.chunks import Read, read_here
 
@@ -388,12 +388,14 @@ class Localizer(Closing):
             VideoError: The video cannot be read.
             QueryError: A sentence is empty, or a picture cannot be read.
             FeatureError: The video was encoded by another network.
-            UsageError: ``moments`` is not a whole number from 1 to ``MOST_MOMENTS``, ``fine`` is
-                asked of an encoded video, or the bundle lacks what is asked: a localizer network
-                for the alignment, a space that frames and sentences share for pictures.
+            UsageError: ``moments`` is not a whole number from 1 to ``MOST_MOMENTS``, a switch is
+                not True or False, ``fine`` is asked of an encoded video, or the bundle lacks what
+                is asked: a localizer network for the alignment, a space that frames and sentences
+                share for pictures.
             NetworkError: A network failed, or gave numbers that are not finite.
         """
         moments = check_moments(moments)
+        check_flags(alignment=alignment, quick=quick, curve=curve, fine=fine)
         if fine and isinstance(video, EncodedVideo):
             raise UsageError(
                 "an encoded video has no frames to look at again",

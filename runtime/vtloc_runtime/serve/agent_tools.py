@@ -1,28 +1,34 @@
-"""The service as tools for agents: the Model Context Protocol over standard input and output."""
+"""The service as tools for agents: what each takes, and what it answers."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
-from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-import vtloc_runtime
-from vtloc_runtime.errors import VtlocError
+from vtloc_runtime.errors import UsageError
 from vtloc_runtime.library.film_search import SearchOptions
 from vtloc_runtime.localize.limits import MOST_MOMENTS
-from vtloc_runtime.serve.schema import Like, MomentsAnswer, Rewrites, SearchResult, Sentence
+from vtloc_runtime.serve.schema import (
+    Like,
+    MomentsAnswer,
+    Name,
+    Rewrites,
+    SearchResult,
+    Sentence,
+    first_fault,
+)
 
 if TYPE_CHECKING:
     from vtloc_runtime.serve.service import Service
 
 _LISTED = 500
+_MOST_FILMS = 100
 _PATIENCE = 20.0
 """Seconds that a search waits for new videos to be indexed."""
+
 
 _Asked = Annotated[
     Sentence | None,
@@ -32,11 +38,58 @@ _Moments = Annotated[
     int, Field(ge=1, le=MOST_MOMENTS, description="Maximum number of moments of a video.")
 ]
 
-_INSTRUCTIONS = """\
-Finds moments in videos: give a sentence that describes what is seen, get start and end in seconds.
-Sentences must be English and describe visible things and scenes; nothing is known about sound.
-Start with "describe" to see which videos there are. "find" looks into one video, "search" into all
-of them. An empty list of moments means that the video does not show what the sentence describes."""
+
+class _Arguments(BaseModel):
+    # An argument that is ignored would change what is asked.
+    model_config = ConfigDict(extra="forbid")
+
+
+class FindArguments(_Arguments):
+    """Find the moments of one video that a sentence describes, in seconds, best first."""
+
+    video: Name = Field(description="A name that describe lists.")
+    sentence: _Asked = None
+    rewrites: Rewrites = ()
+    like: Like = ()
+    moments: _Moments = 1
+
+    def answer(self, service: Service) -> MomentsAnswer:
+        """The moments."""
+        found = service.find(
+            self.video,
+            [] if self.sentence is None else [self.sentence],
+            rewrites=self.rewrites,
+            like=self.like,
+            moments=self.moments,
+        )
+        return MomentsAnswer.from_answers(found)
+
+
+class SearchArguments(_Arguments):
+    """Find the videos that show what a sentence describes, and the best moment of each.
+
+    The clearest comes first. Videos that are new take a while to be indexed: "waiting" says
+    how many.
+    """
+
+    sentence: _Asked = None
+    rewrites: Rewrites = ()
+    like: Like = ()
+    top: int = Field(10, ge=1, le=_MOST_FILMS, description="Maximum number of videos.")
+    moments: _Moments = 1
+    min_score: float = Field(0.0, ge=0, le=1, description="Leave out moments with a lower score.")
+    found_only: bool = Field(True, description="Leave out videos that do not show it.")
+
+    def answer(self, service: Service) -> SearchResult:
+        """The videos."""
+        found = service.search(
+            self.sentence,
+            SearchOptions(self.top, self.moments, self.min_score, self.found_only),
+            rewrites=self.rewrites,
+            like=self.like,
+            wait=_PATIENCE,
+        )
+        return SearchResult.from_answer(found)
 
 
 class Described(BaseModel):
@@ -52,82 +105,63 @@ class Described(BaseModel):
     problem: str | None = Field(default=None, description="Why the one video cannot be read.")
 
 
-def create_server(service: Service) -> MCPServer[None]:
-    """The server of the tools.
+class DescribeArguments(_Arguments):
+    """List the videos, or describe one of them."""
 
-    Args:
-        service: Answers the questions.
-    """
-    server: MCPServer[None] = MCPServer(
-        "vtloc", instructions=_INSTRUCTIONS, version=vtloc_runtime.__version__, log_level="WARNING"
-    )
+    video: Name | None = Field(None, description="The name of one video; null lists them all.")
 
-    def find(
-        video: Annotated[str, Field(description="A name that describe lists.", max_length=4096)],
-        sentence: _Asked = None,
-        rewrites: Rewrites = (),
-        like: Like = (),
-        moments: _Moments = 1,
-    ) -> MomentsAnswer:
-        """Find the moments of one video that a sentence describes, in seconds, best first."""
-        with _tool_errors():
-            queries = [] if sentence is None else [sentence]
-            found = service.find(video, queries, rewrites=rewrites, like=like, moments=moments)
-            return MomentsAnswer.from_answers(found)
-
-    def search(
-        *,
-        sentence: _Asked = None,
-        rewrites: Rewrites = (),
-        like: Like = (),
-        top: Annotated[int, Field(ge=1, le=100, description="Maximum number of videos.")] = 10,
-        moments: _Moments = 1,
-        min_score: Annotated[
-            float, Field(ge=0, le=1, description="Leave out moments with a lower score.")
-        ] = 0.0,
-        found_only: Annotated[
-            bool, Field(description="Leave out videos that do not show it.")
-        ] = True,
-    ) -> SearchResult:
-        """Find the videos that show what a sentence describes, and the best moment of each.
-
-        The clearest comes first. Videos that are new take a while to be indexed: "waiting" says
-        how many.
-        """
-        with _tool_errors():
-            options = SearchOptions(top, moments, min_score, found_only)
-            found = service.search(sentence, options, rewrites=rewrites, like=like, wait=_PATIENCE)
-            return SearchResult.from_answer(found)
-
-    def describe(
-        video: Annotated[
-            str | None, Field(description="The name of one video; null lists them all.")
-        ] = None,
-    ) -> Described:
-        """List the videos, or describe one of them."""
-        with _tool_errors():
-            if video is not None:
-                found = service.describe(video)
-                return Described(
-                    videos=[found.video],
-                    total=1,
-                    duration=found.duration,
-                    size=found.size,
-                    problem=found.problem,
-                )
+    def answer(self, service: Service) -> Described:
+        """The videos, or the one."""
+        if self.video is None:
             names = service.folders.names()
             return Described(videos=names[:_LISTED], total=len(names))
+        found = service.describe(self.video)
+        return Described(
+            videos=[found.video],
+            total=1,
+            duration=found.duration,
+            size=found.size,
+            problem=found.problem,
+        )
 
-    for tool in (find, search, describe):
-        server.add_tool(tool, description=inspect.getdoc(tool))
-    return server
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool.
+
+    Attributes:
+        arguments: What it takes; its ``answer`` is what the tool does.
+        answers: What it gives.
+    """
+
+    arguments: type[FindArguments | SearchArguments | DescribeArguments]
+    answers: type[BaseModel]
+
+    @property
+    def description(self) -> str:
+        """What it does, for the agent."""
+        return inspect.getdoc(self.arguments) or ""
+
+    def call(self, service: Service, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Use the tool.
+
+        Args:
+            service: Answers the question.
+            arguments: As the agent sent them.
+
+        Raises:
+            UsageError: The arguments are invalid.
+            VtlocError: The question cannot be answered.
+        """
+        try:
+            asked = self.arguments.model_validate(arguments)
+        except ValidationError as error:
+            raise UsageError(first_fault(error.errors())) from error
+        return asked.answer(service).model_dump(mode="json")
 
 
-@contextmanager
-def _tool_errors() -> Iterator[None]:
-    """Show an error to the agent, without places on this machine."""
-    try:
-        yield
-    except VtlocError as error:
-        remedy = f". {error.remedy}" if error.remedy else ""
-        raise ToolError(f"{error.what}{remedy}") from error
+TOOLS = {
+    "find": Tool(FindArguments, MomentsAnswer),
+    "search": Tool(SearchArguments, SearchResult),
+    "describe": Tool(DescribeArguments, Described),
+}

@@ -20,7 +20,7 @@ from vtloc_runtime.errors import (
 )
 from vtloc_runtime.serve.folders import UnknownPictureError, UnknownVideoError
 from vtloc_runtime.serve.protection import SAFE_HEADERS
-from vtloc_runtime.serve.schema import Problem
+from vtloc_runtime.serve.schema import Problem, first_fault
 from vtloc_runtime.serve.uploads import TooLargeError
 from vtloc_runtime.serve.work_queue import BusyError, GoneError, LateError
 
@@ -82,7 +82,9 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def refuse_values(_: Request, error: RequestValidationError) -> Response:
-        return JSONResponse(Problem(error=_invalid(error), kind="request").model_dump(), 422)
+        return JSONResponse(
+            Problem(error=first_fault(error.errors()), kind="request").model_dump(), 422
+        )
 
     @app.exception_handler(Exception)
     async def fail(_: Request, error: Exception) -> Response:
@@ -97,10 +99,3 @@ def problem(error: VtlocError) -> Response:
     found = describe(error)
     content = Problem(error=found.what, kind=found.kind, remedy=found.remedy)
     return JSONResponse(content.model_dump(), status, headers)
-
-
-def _invalid(error: RequestValidationError) -> str:
-    """The first thing that is wrong with a request, without repeating what it holds."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "body")
-    return f"{place}: {first['msg']}" if place else str(first["msg"])

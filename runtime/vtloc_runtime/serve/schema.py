@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,8 @@ from vtloc_runtime.localize.limits import MOST_MOMENTS
 from vtloc_runtime.serve.request_bounds import LONGEST_QUERY, MOST_PICTURES, MOST_QUERIES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vtloc_runtime.localize.spans.moments import Localization, Moment
     from vtloc_runtime.serve.answers import SearchAnswer, VideoAnswers
 
@@ -77,6 +79,17 @@ class SearchRequest(_Request):
     found_only: bool = Field(
         False, description="Leave out videos that do not show what the sentence describes."
     )
+
+
+def first_fault(errors: Sequence[Any]) -> str:
+    """The first thing that is wrong with a request, without repeating what it holds.
+
+    Args:
+        errors: What pydantic found.
+    """
+    first = errors[0]
+    place = ".".join(str(part) for part in first["loc"] if part != "body")
+    return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
 class FoundMoment(BaseModel):

@@ -80,6 +80,7 @@ class Service:
         self._paths: dict[str, str] = {}
         self._updating = threading.Lock()
         self._updated = 0.0
+        self._settled = threading.Event()
 
     def find(
         self,
@@ -197,13 +198,13 @@ class Service:
             if self._library is None:
                 self._library = self._open_library()
             library = self._library
-            thread = None
-            if time.monotonic() - self._updated > _LISTED:
+            begun = time.monotonic() - self._updated > _LISTED
+            if begun:
                 self._updated = float("inf")
-                thread = threading.Thread(target=self._update, args=(library,), daemon=True)
-                thread.start()
-        if thread is not None:
-            thread.join(wait)
+                self._settled.clear()
+                threading.Thread(target=self._update, args=(library,), daemon=True).start()
+        if begun:
+            self._settled.wait(wait)
         return library
 
     def describe(self, video: str) -> VideoDescription:
@@ -222,6 +223,7 @@ class Service:
     def close(self) -> None:
         """End the decoders, and with them whatever is being read."""
         self._closed.set()
+        self._settled.set()
         for decoder in self._decoders:
             decoder.close()
 
@@ -296,3 +298,4 @@ class Service:
             library.update(stop=self._closed.is_set)
         finally:
             self._updated = time.monotonic()
+            self._settled.set()

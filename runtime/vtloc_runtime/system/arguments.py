@@ -101,6 +101,20 @@ def check_callable(value: object, name: str) -> None:
         raise UsageError(f"{name} is {_shown(value)}; it must be a function")
 
 
+def check_flags(**flags: object) -> None:
+    """True or False each; whatever else counts as true is taken for a mistake.
+
+    Args:
+        **flags: What was given, by the argument's name.
+
+    Raises:
+        UsageError: One is something else.
+    """
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise UsageError(f"{name} is {_shown(value)}; it must be True or False")
+
+
 def check_kind(value: object, kind: type, name: str) -> None:
     """An object of a class.
 

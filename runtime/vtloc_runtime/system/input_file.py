@@ -45,20 +45,31 @@ def read_input(path: str | Path, *, limit: int | None = None) -> bytes:
         limit: Most bytes that it may have.
 
     Raises:
-        OSError: It cannot be read, or is larger.
+        OSError: It cannot be read, is larger, or grows meanwhile.
         ValueError: As for ``open_input``.
     """
-    content = bytearray()
     with open_input(path) as file:
         if limit is None:
             return file.read()
-        if os.fstat(file.fileno()).st_size > limit:
-            raise _too_large(limit)
+        state = os.fstat(file.fileno())
+        if stat.S_ISREG(state.st_mode):
+            return _read_regular(file, state.st_size, limit)
+        content = bytearray()
         while block := file.read1(_BLOCK):
             content += block
             if len(content) > limit:
                 raise _too_large(limit)
     return bytes(content)
+
+
+def _read_regular(file: io.BufferedReader, size: int, limit: int) -> bytes:
+    """The bytes of a regular file, held once."""
+    if size > limit:
+        raise _too_large(limit)
+    content = file.read(size + 1)
+    if len(content) > size:
+        raise OSError(errno.EAGAIN, "It grows while it is read")
+    return content
 
 
 def _check_mode(mode: int, path: str | Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
+
+from vtloc_runtime.system.input_file import read_input
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def read_json(path: Path, type_: type[_Value], *, fail: Fail) -> _Value:
 
 
 def read_file(path: Path, *, fail: Fail, limit: int = LARGEST_FILE) -> bytes:
-    """The bytes of a regular file; a pipe or a device is refused, and is never waited for.
+    """The bytes of what ``open_input`` opens.
 
     Args:
         path: The file.
@@ -58,22 +58,10 @@ def read_file(path: Path, *, fail: Fail, limit: int = LARGEST_FILE) -> bytes:
         VtlocError: What ``fail`` makes: the file cannot be read, is not regular, or is too large.
     """
     try:
-        # Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            state = os.fstat(descriptor)
-            if not stat.S_ISREG(state.st_mode):
-                raise fail("it is not a regular file")
-            if state.st_size > limit:
-                raise fail(f"it has {state.st_size} bytes; at most {limit} are read")
-            # The bound may be a file's own claim, larger than any number that ``read`` takes.
-            content = file.read(min(limit, state.st_size) + 1)
+        return read_input(path, limit=limit)
     except (OSError, ValueError) as error:
         # ValueError: a name with a NUL in it.
         raise fail(f"it cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if len(content) > state.st_size:
-        raise fail("it grows while it is read")
-    return content
 
 
 def decode_json(content: bytes, type_: type[_Value], *, fail: Fail) -> _Value:

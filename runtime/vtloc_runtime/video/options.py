@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import count
-from numbers import Integral, Real
+from numbers import Real
 from typing import Literal, get_args
 
 from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.errors import UsageError
+from vtloc_runtime.system.arguments import check_whole
+from vtloc_runtime.system.processors import MOST_WORKERS
 
 DecodeStrategy = Literal["needed", "everything", "keyframes", "outline"]
 _REMOTE_PROTOCOLS = ("http", "https")
@@ -48,16 +50,13 @@ class Limits:
     wall_seconds: float = math.inf
 
     def __post_init__(self) -> None:
-        for field_ in fields(self):
-            value = _number(getattr(self, field_.name), field_.name)
-            if not value > 0:
-                raise UsageError(f"must be above zero, not {value}", where=field_.name)
         for name in ("pixels", "frames"):
-            value = getattr(self, name)
-            if not _is_integer(value) or value > _LARGEST_COUNT:
-                raise UsageError(
-                    f"must be a whole number up to {_LARGEST_COUNT}, not {value!r:.60}", where=name
-                )
+            check_whole(getattr(self, name), name, least=1, most=_LARGEST_COUNT)
+        for name in ("seconds", "decoding_seconds", "wall_seconds"):
+            # Infinity is no limit.
+            value = _number(getattr(self, name), name)
+            if not value > 0:
+                raise UsageError(f"must be above zero, not {value}", where=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,12 +101,9 @@ class VideoOptions:
         self._check_instants()
         if not 0 < _number(self.timeout, "timeout") < math.inf:
             raise UsageError(f"must be above zero, not {self.timeout}", where="timeout")
-        for name in ("stream", "workers"):
-            value = getattr(self, name)
-            if value is None and name == "stream":
-                continue
-            if not _is_integer(value) or value < 0:
-                raise UsageError(f"must be an integer, zero or more, not {value!r}", where=name)
+        check_whole(self.workers, "workers", least=0, most=MOST_WORKERS)
+        if self.stream is not None:
+            check_whole(self.stream, "stream", least=0, most=_LARGEST_COUNT)
         if not _is_text(self.decoder) or not _DECODER.match(self.decoder):
             raise UsageError(
                 f"is unknown: {self.decoder!r}",
@@ -129,11 +125,7 @@ class VideoOptions:
         wanted = self.preprocessing
         if not isinstance(wanted, Preprocessing):
             raise UsageError("must be a Preprocessing", where="preprocessing")
-        if not _is_integer(wanted.size) or not 1 <= wanted.size <= _LARGEST_SIZE:
-            raise UsageError(
-                f"must be from 1 to {_LARGEST_SIZE} pixels, not {wanted.size!r}",
-                where="preprocessing.size",
-            )
+        check_whole(wanted.size, "preprocessing.size", least=1, most=_LARGEST_SIZE)
         for name, known in (
             ("resize", ("shorter-side", "squash")),
             ("interpolation", ("bicubic", "bilinear")),
@@ -195,10 +187,6 @@ def _ratio(value: float | Fraction) -> Fraction:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _number(value: object, name: str) -> float:

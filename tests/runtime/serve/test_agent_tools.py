@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -73,56 +72,16 @@ def test_errors_are_told_to_the_agent_and_name_no_place(films: Path, shared_bund
         {"video": "films/more/blue.mp4", "like": ["/etc/passwd"]},
         {"video": "films/more/blue.mp4", "like": ["films/../green.png"]},
         {"video": "films/more/blue.mp4"},
+        {"video": "films/more/blue.mp4", "sentance": "blue"},
+        {"video": ["films/more/blue.mp4"], "sentence": "blue"},
+        {"video": "films/more/blue.mp4", "sentence": "x" * 10**6},
         {},
     ]
     _, answers = use(films, shared_bundle, [("find", one) for one in bad])
     for answer in answers:
         assert answer.is_error
         assert answer.content[0].text
-        assert "Traceback" not in answer.content[0].text
+        assert "\n" not in answer.content[0].text
+        assert len(answer.content[0].text) < 200
     for answer in answers[:5]:
         assert str(films.parent) not in answer.content[0].text.replace(str(bad[2]["video"]), "")
-
-
-def test_standard_output_holds_the_protocol_alone(films: Path, shared_bundle: Path) -> None:
-    code = (
-        "import os; from vtloc_runtime.cli import mcp\n"
-        "from vtloc_runtime.serve.service import Service\n"
-        "find = Service.find\n"
-        "def loud(*a, **k):\n"
-        "    print('hello', end=''); os.write(1, b'hello\\n')\n"
-        "    return find(*a, **k)\n"
-        "Service.find = loud\n"
-        "from vtloc_runtime.cli.main import main; main()"
-    )
-    messages = (
-        '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18",'
-        '"capabilities":{},"clientInfo":{"name":"test","version":"1"}}}\n'
-        '{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
-        "this is not a message\n"
-        '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"find","arguments":'
-        '{"video":"films/more/blue.mp4","sentence":"blue"}}}\n'
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "mcp", str(films), "-b", str(shared_bundle)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    import json
-
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(messages)
-    process.stdin.flush()
-    seen = []
-    for line in process.stdout:
-        seen.append(json.loads(line))
-        if seen[-1].get("id") == 2:
-            break
-    process.stdin.close()
-    seen += [json.loads(line) for line in process.stdout]
-    assert process.wait(timeout=60) == 0
-    assert all(message["jsonrpc"] == "2.0" for message in seen)
-    assert not next(message for message in seen if message.get("id") == 2)["result"].get("isError")

@@ -94,7 +94,7 @@ def test_what_is_no_regular_file_is_never_waited_for(tmp_path: Path, kind: str) 
         }
         path = named[kind]
     began = time.monotonic()
-    with pytest.raises(BundleError, match=r"is not a regular file|cannot be read"):
+    with pytest.raises(BundleError, match="cannot be read"):
         read_file(path, fail=fail)
     assert time.monotonic() - began < 2
 
@@ -103,7 +103,7 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "huge.json"
     with path.open("wb") as file:
         file.truncate(2**40)
-    with pytest.raises(BundleError, match="at most 1000 are read"):
+    with pytest.raises(BundleError, match="more than 1000 bytes"):
         read_file(path, fail=fail, limit=1000)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support import films
 from vtloc_runtime.errors import UsageError, VideoError
@@ -137,6 +138,26 @@ def test_a_truncated_mp4_gives_what_it_holds() -> None:
     assert 2 <= len(frames) <= 8
     assert films.numbers(frames) == [20 * k for k in range(len(frames))]
     assert any("before the file says" in warning for warning in reader.warnings)
+
+
+@pytest.mark.parametrize(
+    ("format_", "settings"),
+    [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("WEBP", {}), ("BMP", {})],
+)
+def test_a_truncated_picture_is_refused(format_: str, settings: dict[str, Any]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(noise).save(content, format_, **settings)
+    whole = content.getvalue()
+    assert len(list(open_video(whole))) == 1
+    for share in (0.3, 0.6, 0.9):
+        fails(whole[: int(len(whole) * share)], "holds nothing that can be decoded")
+
+
+def test_a_jpeg_without_its_end_marker_is_whole() -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (80, 60), "red").save(content, "JPEG")
+    assert len(list(open_video(content.getvalue()[:-2]))) == 1
 
 
 def test_an_mp4_without_its_index_says_so(film: bytes) -> None:

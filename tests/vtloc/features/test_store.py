@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import h5py
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from vtloc.features.sources import JoinedFrames, open_frames, open_tokens
 from vtloc.features.store import FrameStore, TokenStore
 from vtloc.features.store_description import FramesEntry, TokensEntry
 from vtloc.model.samples import Sample, StoredSamples, batches, collate, frame_span
+from vtloc.tensor_file import write_tensors
 from vtloc_runtime.errors import FeatureError
 from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, EvenSampling
 from vtloc_runtime.localize.spans.moments import Moment
@@ -95,6 +98,46 @@ def test_a_truncated_file_of_a_store_is_refused(store: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(FeatureError, match="damaged"):
         open_frames(store).frames("v")
+
+
+def test_files_of_another_encoders_store_are_refused(store: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    FrameStore.create(other, msgspec.structs.replace(FRAMES, encoder="f")).write("w", encoded())
+    tokens = TokenStore.create(other, msgspec.structs.replace(TOKENS, encoder="u"))
+    tokens.write({"a": np.ones((1, 4), np.float32)})
+    (other / "frames" / "w.safetensors").rename(store / "frames" / "w.safetensors")
+    (other / "tokens" / "00000.safetensors").rename(store / "tokens" / "00007.safetensors")
+    with pytest.raises(FeatureError, match="features of f, the store those of e"):
+        FrameStore.open(store).frames("w")
+    with pytest.raises(FeatureError, match="features of u, the store those of t"):
+        TokenStore.open(store)
+
+
+@pytest.mark.parametrize(
+    ("times", "header"),
+    [
+        ([0.0, 2.0, 1.0], {"duration": "5"}),
+        ([-1.0, 0.0, 1.0], {"duration": "5"}),
+        ([0.0, 1.0, 2.0], {"duration": "1"}),
+        ([0.0, 1.0, 2.0], {"duration": "5", "step": "0", "period": "0"}),
+        ([0.0, 1.0, 2.0], {"duration": "5", "step": "nan", "period": "0"}),
+    ],
+)
+def test_times_that_cannot_be_are_refused_with_their_file(
+    store: Path, times: list[float], header: dict[str, str]
+) -> None:
+    place = store / "frames" / "w.safetensors"
+    tensors = {"features": torch.ones(3, 6), "times": torch.tensor(times)}
+    write_tensors(
+        place, tensors | {"scenes": torch.zeros(0)}, {"step": "1", "period": "0", **header}
+    )
+    with pytest.raises(FeatureError, match=r"w\.safetensors: "):
+        FrameStore.open(store).frames("w")
+
+
+def test_a_pipe_among_tokens_is_not_waited_for(store: Path) -> None:
+    os.mkfifo(store / "tokens" / "00009.safetensors")
+    assert TokenStore.open(store).holds("a dog")
 
 
 def test_a_damaged_shard_of_tokens_is_refused(store: Path) -> None:

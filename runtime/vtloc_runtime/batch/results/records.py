@@ -26,6 +26,9 @@ _MICROSECONDS = 6
 PASSING_KINDS = frozenset({NetworkError.kind, BackendError.kind})
 """Kinds of errors whose cause is neither the video nor the sentence."""
 
+_LONGEST = 10.0**9
+"""Seconds of a video at most; what lies beyond is damage."""
+
 _CHECK = re.compile(rb',"check":"([0-9a-f]{8})"\}')
 _CHECK_LENGTH = len(b',"check":"00000000"}')
 
@@ -295,9 +298,26 @@ def decode_record(line: bytes, *, where: object = None, checked: bool = False) -
     if not whole and (checked or check is not None):
         raise OutputError("the line is damaged: its checksum does not match", where=where)
     try:
-        return msgspec.json.decode(line, type=Record)
+        record = msgspec.json.decode(line, type=Record)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise OutputError(f"the line is not a result: {error}", where=where) from error
+    if (fault := _fault(record)) is not None:
+        raise OutputError(fault, where=where)
+    return record
+
+
+def _fault(record: Record) -> str | None:
+    """What no run would have written; a line may come from somebody else."""
+    if (record.moments is None) == (record.error is None):
+        return "a result has either moments or an error"
+    for moment in record.moments or ():
+        if not 0 <= moment.start <= moment.end <= _LONGEST:
+            return f"a moment from {moment.start:g} to {moment.end:g} s is not possible"
+        if not 0 <= moment.score <= 1:
+            return f"a score of {moment.score:g} is not possible"
+    if record.duration is not None and not 0 <= record.duration <= _LONGEST:
+        return f"a video of {record.duration:g} s is not possible"
+    return None
 
 
 def is_record(line: bytes) -> bool:

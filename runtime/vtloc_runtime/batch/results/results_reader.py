@@ -9,8 +9,6 @@ from vtloc_runtime.errors import OutputError
 from vtloc_runtime.system.input_file import open_input
 
 _BOM = b"\xef\xbb\xbf"
-_LONGEST = 10.0**7
-"""Seconds of a video at most; what lies beyond is damage."""
 
 
 def read_results(path: str | Path) -> list[Record]:
@@ -39,7 +37,6 @@ def read_results(path: str | Path) -> list[Record]:
                     if not line.endswith(b"\n"):
                         break
                     raise
-                _check_times(record, where)
                 records.setdefault(record.id, record)
     except (OSError, ValueError) as error:
         # ValueError: a name with a NUL in it.
@@ -48,16 +45,3 @@ def read_results(path: str | Path) -> list[Record]:
     if not records:
         raise OutputError("the file holds no results", where=path)
     return list(records.values())
-
-
-def _check_times(record: Record, where: str) -> None:
-    """Refuse moments that no video has."""
-    for moment in record.moments or ():
-        if not 0 <= moment.start <= moment.end <= _LONGEST:
-            raise OutputError(
-                f"a moment from {moment.start:g} to {moment.end:g} s is not possible", where=where
-            )
-        if not 0 <= moment.score <= 1:
-            raise OutputError(f"a score of {moment.score:g} is not possible", where=where)
-    if record.duration is not None and not 0 <= record.duration <= _LONGEST:
-        raise OutputError(f"a video of {record.duration:g} s is not possible", where=where)

@@ -24,7 +24,7 @@ from vtloc_runtime.batch.workers.worker_decoders import (
     worker_decoders,
 )
 from vtloc_runtime.localize.encoding.parted_encoding import SharedRead
-from vtloc_runtime.system.arguments import check_kind, check_text, check_whole
+from vtloc_runtime.system.arguments import check_flags, check_kind, check_text, check_whole
 from vtloc_runtime.system.processors import MOST_WORKERS, available_processors
 from vtloc_runtime.video.decoders.choice import PROCESSOR
 from vtloc_runtime.video.isolation.chunks import Read, read_here
@@ -71,6 +71,7 @@ class PipelineOptions:
         if self.workers is not None:
             check_whole(self.workers, "workers", least=1, most=MOST_WORKERS)
         check_kind(self.limits, DecoderLimits, "limits")
+        check_flags(isolated=self.isolated, in_order=self.in_order)
         for name in ("decoder", "device"):
             if (value := getattr(self, name)) is not None:
                 check_text(value, name)

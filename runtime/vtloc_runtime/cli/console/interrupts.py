@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Self
 
@@ -93,7 +94,7 @@ class Interruption:
                 _write("\nfinishing the videos in progress; press Ctrl-C again to stop at once\n")
             self.asked = True
         else:
-            _leave(exit_code_of_signal(number))
+            leave_at_once(exit_code_of_signal(number))
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         self.asked = True
@@ -101,8 +102,38 @@ class Interruption:
             raise Stopped(number)
 
 
-def _leave(code: int) -> None:
-    """End the process without waiting for anything."""
+@contextlib.contextmanager
+def leaving_at_once(text: str) -> Iterator[None]:
+    """Let a signal end the process without waiting for its threads.
+
+    For programs that have nothing to finish, and a thread that may wait without end.
+
+    Args:
+        text: Printed by then.
+    """
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        _write(f"{text}\n")
+        leave_at_once(exit_code_of_signal(number))
+
+    before = {
+        number: signal.signal(number, leave)
+        for number in _SIGNALS
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave_at_once(code: int) -> None:
+    """End the process without waiting for anything.
+
+    Args:
+        code: Its exit code.
+    """
     with contextlib.suppress(OSError, ValueError, AttributeError):
         if sys.stderr.isatty():
             # A progress bar has hidden it.

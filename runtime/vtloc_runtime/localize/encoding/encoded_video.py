@@ -96,7 +96,7 @@ class EvenSampling:
 
     def __post_init__(self) -> None:
         scenes = self.scenes
-        rising = np.isfinite(scenes).all() and (np.diff(scenes) > 0).all()
+        rising = scenes.ndim == 1 and np.isfinite(scenes).all() and (np.diff(scenes) > 0).all()
         if not (0 < self.step < math.inf and 0 <= self.period < math.inf and rising):
             raise FeatureError("the video's sampling makes no sense")
 

@@ -106,17 +106,19 @@ def decode_entry(content: bytes, key: str) -> EncodedVideo:
     if facts.version != VERSION or check != _check(key, bare, body):
         raise OutputError("the entry is damaged, or belongs to another video")
     arrays: dict[str, NDArray[Any]] = {}
-    for name, (_, dtype) in _KINDS.items():
+    for name, (kind, dtype) in _KINDS.items():
         tensor: _Tensor | None = getattr(header, name)
         if tensor is not None:
             begin, stop = tensor.data_offsets
+            if tensor.dtype != kind or not 0 <= begin <= stop <= len(body) or min(tensor.shape) < 0:
+                raise OutputError("the entry's numbers are not where it says")
             arrays[name] = np.frombuffer(body[begin:stop], dtype=dtype).reshape(tensor.shape)
     return EncodedVideo(
         arrays["features"],
         arrays["times"],
         float(facts.duration),
         facts.encoder,
-        tuple(json.loads(facts.warnings)),
+        decode_json(facts.warnings.encode(), tuple[str, ...], fail=OutputError),
         index=arrays.get("index"),
         seen=_seen(arrays, len(arrays["times"])),
         sampling=None
@@ -133,11 +135,13 @@ def _seen(arrays: dict[str, NDArray[Any]], frames: int) -> SeenFrames | None:
     """
     if "seen" not in arrays:
         return None
+    if not {"keyframes", "cuts", "index"} <= arrays.keys():
+        raise ValueError("what was looked at is not all there")
     looked, keyframes, cuts = (arrays[name] for name in ("seen", "keyframes", "cuts"))
     if looked.shape != (frames,) or keyframes.ndim != 1 or cuts.shape != keyframes.shape:
         raise ValueError("what was looked at does not belong to the frames")
-    if len(keyframes) > len(arrays["features"]) or "index" not in arrays:
-        raise ValueError("the keyframes have no features")
+    if len(keyframes) > len(arrays["features"]) or not (np.diff(keyframes) > 0).all():
+        raise ValueError("the keyframes have no features, or do not rise")
     return SeenFrames(looked, keyframes, cuts)
 
 

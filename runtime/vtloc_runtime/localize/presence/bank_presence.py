@@ -77,7 +77,7 @@ class BankPresence:
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, bank: SentenceBank | None) -> Self | None:
-        """The bundle's own; None where its bank tells nothing.
+        """The bundle's own; None where it has no bank.
 
         Args:
             bundle: The bundle.
@@ -87,7 +87,7 @@ class BankPresence:
             BundleError: The reference frames are altered, or of another width.
         """
         entry = bundle.manifest.sentence_bank
-        if bank is None or entry is None or len(bank.sentences) < 2:
+        if bank is None or entry is None:
             return None
         reference = None
         if entry.reference is not None:

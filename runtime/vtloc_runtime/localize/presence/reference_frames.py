@@ -48,7 +48,7 @@ class ReferenceFrames:
         """Read what ``to_bytes`` wrote.
 
         Raises:
-            BundleError: The bytes hold no frames.
+            BundleError: The bytes hold no frames, or none that has a direction.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load
@@ -57,6 +57,19 @@ class ReferenceFrames:
             frames = load(content)[_TENSOR]
         except (SafetensorError, KeyError) as error:
             raise BundleError(f"the file holds no reference frames: {error}") from error
-        if frames.ndim != 2 or not len(frames) or not np.isfinite(frames).all():
-            raise BundleError("the reference frames are not rows of finite numbers")
-        return cls.from_features(frames)
+        if frames.ndim != 2 or frames.dtype.kind != "f":
+            raise BundleError("the reference frames are not rows of floating numbers")
+        with np.errstate(all="ignore"):
+            found = cls.from_features(frames)
+        if not len(found.frames) or not have_length_one(found.frames):
+            raise BundleError("the reference frames have no directions")
+        return found
+
+
+def have_length_one(rows: NDArray[np.float32]) -> bool:
+    """Whether vectors are of length 1: those that were too long for a number are not.
+
+    Args:
+        rows: ``[R, D]``, brought to length 1.
+    """
+    return bool(np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3))

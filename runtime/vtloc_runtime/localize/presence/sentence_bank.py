@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from vtloc_runtime.errors import BundleError
+from vtloc_runtime.localize.presence.reference_frames import have_length_one
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _SENTENCES, _MEAN = "sentences", "mean"
 _LARGEST_FILE = 2**28
+_FEWEST = 2
+"""Sentences, of which one is always compared with another."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +82,7 @@ class SentenceBank:
         """Read what ``to_bytes`` wrote.
 
         Raises:
-            BundleError: The bytes hold no sentence bank.
+            BundleError: The bytes hold no sentence bank, or one of fewer than two sentences.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load
@@ -89,12 +92,20 @@ class SentenceBank:
             sentences, mean = tensors[_SENTENCES], tensors[_MEAN]
         except (SafetensorError, KeyError) as error:
             raise BundleError(f"the file holds no sentence bank: {error}") from error
-        arrays = (sentences, mean)
-        if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in arrays):
-            raise BundleError("the sentence bank holds values that are not finite numbers")
+        if sentences.dtype.kind != "f" or mean.dtype.kind != "f":
+            raise BundleError("the sentence bank holds values that are not floating numbers")
         if sentences.ndim != 2 or mean.shape != sentences.shape[1:] or not len(sentences):
             raise BundleError(
                 f"the sentence bank holds sentences of shape {sentences.shape} and a mean of "
                 f"shape {mean.shape}; it needs [S, D] and [D]"
             )
-        return cls.of_vectors(sentences, mean)
+        with np.errstate(all="ignore"):
+            found = cls.of_vectors(sentences, mean)
+        if not have_length_one(found.sentences) or not np.isfinite(found.mean).all():
+            raise BundleError("the sentence bank holds values that are not finite numbers")
+        if len(found.sentences) < _FEWEST:
+            raise BundleError(
+                f"the sentence bank holds {len(found.sentences)} sentences that have a direction; "
+                f"it needs {_FEWEST}"
+            )
+        return found

@@ -130,7 +130,9 @@ class QueryTokenizer:
             self._tokenizer.enable_truncation(max_tokens)
         # A tokenizer that fails on plain words would fail on every sentence.
         with _own_errors("fails on plain words"):
-            self._tokenizer.encode(_PLAIN_WORDS)
+            plain = self._tokenizer.encode(_PLAIN_WORDS)
+        if plain.overflowing and all(plain.special_tokens_mask):
+            raise _faulty(f"it has no room for words in {max_tokens} tokens")
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, *, max_tokens: int | None = None) -> QueryTokenizer:

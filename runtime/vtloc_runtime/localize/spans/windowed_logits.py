@@ -186,10 +186,12 @@ class BoundaryLogits:
             },
             names,
         )
-        return {name: self._output(result, name, len(seen)) for name in names}
+        frames = (rows, len(seen))
+        shapes = {"alignment": (rows, tokens.shape[1], len(seen))}
+        return {name: self._output(result, name, shapes.get(name, frames)) for name in names}
 
     def _output(
-        self, result: Mapping[str, NDArray[Any]], name: str, frames: int
+        self, result: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]
     ) -> NDArray[np.float64]:
         if name not in result:
             raise NetworkError(
@@ -198,12 +200,12 @@ class BoundaryLogits:
                 remedy="Export the bundle again, or do not ask for it",
             )
         values = result[name]
-        if values.shape[-1] != frames:
+        if values.shape != shape:
             raise NetworkError(
-                f"{frames} frames gave {name} of the shape {values.shape}",
+                f"{shape[-1]} frames gave {name} of the shape {values.shape}, not {shape}",
                 where=self._network.name,
             )
-        check_finite(values, what=name.replace("_", " "), network=self._network.name)
+        check_finite(values, what=f"numbers of {name}", network=self._network.name)
         return values.astype(np.float64)
 
 

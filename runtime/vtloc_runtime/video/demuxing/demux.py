@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _MOST_READ_ERRORS = 64
 _INDEXED_FORMATS = {"mp4", "mov", "matroska", "webm"}
+_JPEG = "jpeg_pipe"
 _SMALLEST_SIDE = 8
 _CERTAIN_PACKETS = 3
 
@@ -76,6 +77,9 @@ class DemuxPass:
         self.bitstream = Bitstream(context)
         self._orientations = OrientationTracker(self.bitstream.codec)
         context.options = {"max_pixels": str(options.limits.pixels)}
+        if self.container.format.name == _JPEG:
+            # Else FFmpeg fills in what a file lacks that was cut off; other pictures it refuses.
+            context.options |= {"err_detect": "explode"}
         context.thread_count = 1
         context.copy_opaque = True
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vtloc_runtime.system.arguments import check_real, check_whole
+from vtloc_runtime.system.arguments import check_flags, check_real, check_whole
 
 if TYPE_CHECKING:
     from vtloc_runtime.video import VideoOptions
@@ -30,7 +30,7 @@ class DecoderLimits:
         require_sandbox: Refuse to decode where a layer of the sandbox is missing.
 
     Raises:
-        UsageError: A limit is not a number, or out of range; the message names it.
+        UsageError: A value is of another type, or out of range; the message names it.
     """
 
     memory: int = 4 * 2**30
@@ -45,6 +45,7 @@ class DecoderLimits:
         for name in ("video_timeout", "max_duration"):
             if (value := getattr(self, name)) is not None:
                 check_real(value, name, least=_SHORTEST, most=LONGEST)
+        check_flags(require_sandbox=self.require_sandbox)
 
     def narrow(self, options: VideoOptions) -> VideoOptions:
         """Apply these limits to a video's options."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import msgspec
 import pytest
 
 from vtloc_runtime.batch.job_lists.jobs import Job
@@ -114,6 +116,24 @@ def test_an_error_that_nobody_foresaw_is_a_record_too() -> None:
 @pytest.mark.parametrize("line", [b"{", b"[]", b'{"id": 3}', b"\xff"])
 def test_what_is_no_record_is_refused(line: bytes) -> None:
     with pytest.raises(OutputError, match="not a result"):
+        decode_record(line)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"moments": None},
+        {"error": Failure(kind="video", what="no")},
+        {"moments": (FoundMoment(start=5, end=1, score=0.5),)},
+        {"moments": (FoundMoment(start=-1, end=1, score=0.5),)},
+        {"moments": (FoundMoment(start=0, end=1e10, score=0.5),)},
+        {"moments": (FoundMoment(start=0, end=1, score=2),)},
+        {"duration": -5.0},
+    ],
+)
+def test_a_line_that_no_run_would_write_is_refused(change: dict[str, Any]) -> None:
+    line = encode_record(msgspec.structs.replace(FOUND, **change))
+    with pytest.raises(OutputError, match=r"either moments or an error|is not possible"):
         decode_record(line)
 
 

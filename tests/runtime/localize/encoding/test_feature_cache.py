@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -10,13 +11,14 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from vtloc_runtime.errors import OutputError, VideoError
 from vtloc_runtime.localize.encoding import feature_cache
-from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, EvenSampling
+from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo, EvenSampling, SeenFrames
 from vtloc_runtime.localize.encoding.feature_cache import FeatureCache
 from vtloc_runtime.system.cache_folder import default_folder
 
@@ -273,6 +275,26 @@ def test_no_flipped_bit_changes_an_answer(tmp_path: Path, video: EncodedVideo) -
     found = cache.get(key)
     assert found is not None
     assert same(found, video)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"warnings": ([1],)},
+        {"warnings": 5 * ({"a": 1},)},
+        {"seen": SeenFrames(np.ones(5, bool), np.array([2.0, 1.0]), np.zeros(2, bool))},
+        {"seen": SeenFrames(np.ones(5, bool), np.array([0.0, math.nan]), np.zeros(2, bool))},
+        {"seen": SeenFrames(np.ones(4, bool), np.array([0.0]), np.zeros(1, bool))},
+        {"seen": SeenFrames(np.ones(5, bool), np.arange(9.0), np.zeros(9, bool))},
+    ],
+)
+def test_an_intact_entry_of_what_cannot_be_is_made_anew(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    cache = FeatureCache(tmp_path / "cache")
+    cache.put("a" * 64, replace(with_index(), **change))
+    assert cache.get("a" * 64) is None
+    assert not list((tmp_path / "cache").rglob("a" * 64 + "*"))
 
 
 def test_a_header_that_ends_elsewhere_is_found_out(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from tests.support.colours import COLOURS, edit_manifest, write_colour_bundle
 from vtloc_runtime import Localizer
@@ -33,8 +34,12 @@ def test_frames_without_a_direction_are_left_out() -> None:
     ("content", "reason"),
     [
         (b"nothing of the kind", "no reference frames"),
-        (ReferenceFrames(np.full((3, 3), np.nan, np.float32)).to_bytes(), "not rows of finite"),
-        (ReferenceFrames(np.ones((0, 3), np.float32)).to_bytes(), "not rows of finite"),
+        (save({"frames": np.ones((3, 3), np.int64)}), "not rows of floating"),
+        (save({"frames": np.ones(3, np.float32)}), "not rows of floating"),
+        (save({"frames": np.full((3, 3), np.nan, np.float32)}), "no directions"),
+        (save({"frames": np.ones((0, 3), np.float32)}), "no directions"),
+        (save({"frames": np.zeros((3, 3), np.float32)}), "no directions"),
+        (save({"frames": np.full((3, 3), 1e30, np.float32)}), "no directions"),
     ],
 )
 def test_a_file_that_holds_no_frames_is_refused(content: bytes, reason: str) -> None:

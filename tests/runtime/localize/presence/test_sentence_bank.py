@@ -67,6 +67,10 @@ BAD: dict[str, dict[str, np.ndarray]] = {
     "another width": {**GOOD, "mean": np.ones(5, np.float32)},
     "one axis": {**GOOD, "sentences": np.ones(4, np.float16)},
     "empty": {**GOOD, "sentences": np.ones((0, 4), np.float16)},
+    "one sentence": {**GOOD, "sentences": np.eye(4, dtype=np.float32)[:1]},
+    "no directions": {**GOOD, "sentences": np.zeros((3, 4), np.float16)},
+    "too long": {**GOOD, "sentences": np.full((3, 4), 1e30, np.float32)},
+    "longer than any": {**GOOD, "sentences": np.full((3, 4), 1e300)},
 }
 
 

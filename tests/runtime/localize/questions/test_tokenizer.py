@@ -84,6 +84,11 @@ def test_an_engine_may_take_fewer_tokens_than_the_bundle(colour_bundle: Path) ->
     assert words(tokenizer.tokenize("a red screen").ids) == ["[CLS]", "a", "red", "[SEP]"]
 
 
+def test_a_length_that_has_no_room_for_words_is_refused(colour_bundle: Path) -> None:
+    with pytest.raises(BundleError, match="no room for words in 2 tokens"):
+        QueryTokenizer.from_bundle(Bundle.open(colour_bundle), max_tokens=2)
+
+
 def test_what_is_no_tokenizer_is_refused() -> None:
     with pytest.raises(BundleError, match="tokenizer"):
         QueryTokenizer(b"{}", max_tokens=4, pad_id=0)

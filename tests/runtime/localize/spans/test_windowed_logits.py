@@ -108,6 +108,20 @@ def test_a_network_without_alignment_says_so() -> None:
     assert mute.seen == []
 
 
+def test_an_alignment_of_fewer_tokens_is_refused() -> None:
+    class Short(Echo):
+        def run(
+            self, inputs: Mapping[str, Array], outputs: Collection[str] | None = None
+        ) -> dict[str, Array]:
+            found = super().run(inputs, outputs)
+            return found | {"alignment": found["alignment"][:, :1]}
+
+    with pytest.raises(NetworkError, match=r"\(1, 1, 3\), not \(1, 2, 3\)"):
+        BoundaryLogits(Short(), Windows()).compute(
+            np.ones((3, 2), np.float32), [sentence(2)], alignment=True
+        )
+
+
 def test_the_alignment_is_asked_for_only_where_it_is_wanted() -> None:
     network = Echo()
     logits = BoundaryLogits(network, Windows())
