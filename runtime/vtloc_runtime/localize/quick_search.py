@@ -43,8 +43,10 @@ _HIDDEN = 0.1
 """Scenes that begin between keyframes, for each keyframe, beyond which these tell too little."""
 _SHORT = 60.0
 """Seconds of a video that is looked at whole."""
-_INSIDE = 30
-"""Frames of a candidate that are looked at from either end; keyframes stand for those between."""
+_WHOLE = 60
+"""Frames of a candidate that is looked at whole."""
+_INSIDE = 10
+"""Frames of a longer one that are looked at from either end; keyframes stand for those between."""
 _LATE = 0.2
 """Seconds by which a scene may begin later than the file's index says."""
 _PART = 32
@@ -199,8 +201,9 @@ def look_until_settled(sketch: Sketch, ask: Ask, look: Look, *, moments: int) ->
 
 def _want(sketch: Sketch, wanted: NDArray[np.bool_], first: int, last: int) -> None:
     """Mark the frames of a candidate near its ends, and those around them."""
-    wanted[first : min(first + _INSIDE, last + 1)] = True
-    wanted[max(first, last + 1 - _INSIDE) : last + 1] = True
+    inside = _WHOLE if last - first < _WHOLE else _INSIDE
+    wanted[first : min(first + inside, last + 1)] = True
+    wanted[max(first, last + 1 - inside) : last + 1] = True
     for frame in (first - 1, first, last, last + 1):
         group = sketch.group(min(max(frame, 0), len(sketch) - 1))
         wanted[group.start : group.stop] = True
