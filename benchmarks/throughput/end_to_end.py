@@ -11,7 +11,7 @@ and those pictures with every value at most one level off.
 
     python -m benchmarks.throughput.end_to_end                                   # 1080 lines
     python -m benchmarks.throughput.end_to_end moving-720p slides-720p camera-720p
-    python -m benchmarks.throughput.end_to_end moving-720p --clip --minutes 2    # ViT-B/32
+    python -m benchmarks.throughput.end_to_end moving-720p --minutes 2 --clip ViT-B-16
 """
 
 from __future__ import annotations
@@ -224,19 +224,19 @@ def off_by_one(shown: FrameSequence | None) -> FrameSequence | None:
     return FrameSequence(np.stack(changed), shown.times)
 
 
-def clip_checkpoint(folder: Path) -> Path:
-    """A localizer on ViT-B/32, both with random weights: as slow as trained ones."""
+def clip_checkpoint(folder: Path, model: str) -> Path:
+    """A localizer on one of open_clip's models, both with random weights: as slow as trained ones."""
     import open_clip
 
     torch.manual_seed(0)
-    weights = folder / "vit-b-32.pt"
-    torch.save(open_clip.create_model("ViT-B-32", pretrained=None).state_dict(), weights)
+    weights = folder / "clip.pt"
+    torch.save(open_clip.create_model(model, pretrained=None).state_dict(), weights)
     network = LocalizerNetwork(LocalizerConfig(feature_dim=512, token_dim=384))
     path = folder / "clip.safetensors"
     save_checkpoint(
         path,
         network,
-        visual_encoder=f"open_clip:ViT-B-32:{weights}",
+        visual_encoder=f"open_clip:{model}:{weights}",
         text_encoder="minilm",
         metadata={},
     )
@@ -248,13 +248,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("films", nargs="*", default=FILMS, help="KIND-LINESp: " + ", ".join(KINDS))
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--clip", action="store_true", help="ViT-B/32, random weights")
+    parser.add_argument("--clip", choices=("ViT-B-32", "ViT-B-16"), help="with random weights")
     parser.add_argument("--folder", type=Path, help="keeps films and bundle for the next time")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = options.folder or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
-        checkpoint = clip_checkpoint(Path(name)) if options.clip else DEFAULT_BUNDLE
+        checkpoint = clip_checkpoint(Path(name), options.clip) if options.clip else DEFAULT_BUNDLE
         place = Path(name) / "clip" if options.clip else folder / "fp32"
         if not place.exists():
             export_bundle(checkpoint, place, ExportOptions(precisions=("fp32",)))
