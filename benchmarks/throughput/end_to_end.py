@@ -225,7 +225,7 @@ def off_by_one(shown: FrameSequence | None) -> FrameSequence | None:
 
 
 def clip_checkpoint(folder: Path, model: str) -> Path:
-    """A localizer on one of open_clip's models, both with random weights: as slow as trained ones."""
+    """A localizer on one of open_clip's models, both random: as slow as trained ones."""
     import open_clip
 
     torch.manual_seed(0)
