@@ -15,7 +15,7 @@ from vtloc.features.sources import open_frames, open_tokens
 from vtloc.model import load_checkpoint
 from vtloc.model.samples import StoredSamples
 from vtloc.training.experiment import Experiment
-from vtloc_runtime.batch.results.records import FoundMoment, Record, encode_record
+from vtloc_runtime.batch.results.records import Failure, FoundMoment, Record, encode_record
 
 
 def call(*words: object) -> int:
@@ -126,10 +126,11 @@ def test_queries_without_an_answer_count_as_missed(benchmark_files, capsys) -> N
     example, failed, *_ = read_split(benchmark_files.validation).examples
     moment = example.moments[0]
     exact = FoundMoment(start=moment.start, end=moment.end, score=0.9)
+    unreadable = Failure(kind="video", what="it cannot be read")
     results = benchmark_files.folder / "results.jsonl"
     records = (
         Record(id="a", video=f"{example.video}.mp4", query=example.query, moments=(exact,)),
-        Record(id="b", video=failed.video, query=failed.query),
+        Record(id="b", video=failed.video, query=failed.query, error=unreadable),
         Record(id="c", video="other.mp4", query="something else", moments=()),
     )
     results.write_bytes(b"".join(map(encode_record, records)))

@@ -10,7 +10,7 @@ import pytest
 from vtloc.annotations import Example, read_split
 from vtloc.evaluation.result_matching import match_records
 from vtloc_runtime.batch.job_lists.jobs import read_jobs
-from vtloc_runtime.batch.results.records import FoundMoment, Record, encode_record
+from vtloc_runtime.batch.results.records import Failure, FoundMoment, Record, encode_record
 from vtloc_runtime.errors import OutputError
 from vtloc_runtime.localize.spans.moments import Moment
 
@@ -23,7 +23,9 @@ def results_file(folder: Path, *records: tuple[str, str, str, float | None]) -> 
     lines = []
     for name, video, query, start in records:
         found = None if start is None else (FoundMoment(start=start, end=start + 1.0, score=0.5),)
-        lines.append(encode_record(Record(id=name, video=video, query=query, moments=found)))
+        error = None if found else Failure(kind="video", what="it cannot be read")
+        record = Record(id=name, video=video, query=query, moments=found, error=error)
+        lines.append(encode_record(record))
     path.write_bytes(b"".join(lines))
     return path
 

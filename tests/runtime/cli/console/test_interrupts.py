@@ -20,7 +20,7 @@ def test_the_first_signal_asks_and_the_second_stops(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left: queue.Queue[int] = queue.Queue()
-    monkeypatch.setattr(interrupts, "_leave", left.put)
+    monkeypatch.setattr(interrupts, "leave_at_once", left.put)
     with Interruption(graceful=True) as interruption:
         quiet = interruption.asked
         assert not quiet
