@@ -27,8 +27,11 @@ from vtloc_runtime.localize.encoding.sketch import (
     sum_over_neighbours,
 )
 from vtloc_runtime.localize.localizer import Localizer
+from vtloc_runtime.localize.quick_search import look_until_settled
+from vtloc_runtime.localize.spans.moments import Localization, Moment
 from vtloc_runtime.video import VideoOptions, open_video
 from vtloc_runtime.video.isolation.chunks import Reading, read_here
+from vtloc_runtime.video.sampling.keyframe_index import KeyframeIndex
 
 SCENES = [
     ("red", 61), ("blue", 34), ("yellow", 83), ("green", 17), ("magenta", 70), ("red", 35)
@@ -147,15 +150,25 @@ def test_workers_that_share_a_search_find_the_same_bits(
     assert len(readers) == 2
 
 
-def test_the_middle_of_a_long_candidate_is_left_to_keyframes(
-    localizer: Localizer, tmp_path: Path
-) -> None:
-    scenes = [("red", 100), ("green", 200), ("blue", 100)]
-    path = write_colour_video(tmp_path / "film.mp4", scenes, group=10)
-    video = localizer.encode_quickly(path, ["green"])
-    assert video.seen is not None
-    assert localizer.localize(video, "green").best == localizer.localize(path, "green").best
-    assert not video.seen.frames[121:129].any()
+@pytest.mark.parametrize(
+    ("start", "end", "inside"),
+    [(105.0, 155.0, [*range(100, 160)]), (105.0, 205.0, [*range(100, 115), *range(195, 210)])],
+    ids=["whole up to a minute", "near its ends where it is longer"],
+)
+def test_a_candidate_is_looked_at(start: float, end: float, inside: list[int]) -> None:
+    video = sketch([10.0 * number for number in range(40)], [False] * 40, 400.0)
+    keyframes = video.seen
+
+    def look(frames: np.ndarray) -> bool:
+        video.add(frames, np.zeros((len(frames), 1), np.float32), frames.astype(np.float64))
+        return True
+
+    def ask(_: EncodedVideo, __: int) -> list[Localization]:
+        return [Localization("anything", (Moment(start, end, 1.0),))]
+
+    assert look_until_settled(video, ask, look, moments=1)
+    seen = np.flatnonzero(video.seen & ~keyframes)
+    assert seen.tolist() == [frame for frame in inside if frame % 10]
 
 
 def test_frames_that_were_looked_at_are_the_true_ones(localizer: Localizer, film: Path) -> None:
@@ -211,6 +224,15 @@ def test_a_video_that_keyframes_tell_too_little_of_is_encoded_whole(
 
 def test_bytes_are_encoded_whole(localizer: Localizer, film: Path) -> None:
     assert localizer.encode_quickly(film.read_bytes(), ["green"]).seen is None
+
+
+def test_cuts_between_keyframes_are_told_in_seconds_of_the_files_clock() -> None:
+    tick = Fraction(1001, 30000)
+    index = KeyframeIndex((0, 3000), (Fraction(0), 3000 * tick))
+    packets = [(0, 100, True), (30, 60, False), (31, 70, False), (60, 10, False)]
+    packets += [(3000, 100, True), (3015, 51, False), (3045, 50, False)]
+    found = index.hidden_cuts(packets, VideoOptions(), tick)
+    np.testing.assert_allclose(found, [1.001, 3015 * 1001 / 30000])
 
 
 def sketch(keyframes: list[float], cuts: list[bool], duration: float) -> Sketch:

@@ -72,7 +72,7 @@ class KeyframeIndex:
         return _spread(self.seconds, options)
 
     def hidden_cuts(
-        self, packets: Iterable[tuple[int, int, bool]], options: VideoOptions, second: int
+        self, packets: Iterable[tuple[int, int, bool]], options: VideoOptions, tick_length: Fraction
     ) -> NDArray[np.float64]:
         """``[H]``, the seconds at which scenes seem to begin between keyframes.
 
@@ -83,7 +83,7 @@ class KeyframeIndex:
         Args:
             packets: Time in ticks, size in bytes and whether it is a keyframe, of every packet.
             options: How densely the file is sampled, and how long it may be.
-            second: Ticks of a second.
+            tick_length: Seconds of a tick.
         """
         if not self.ticks:
             return np.empty(0)
@@ -93,11 +93,11 @@ class KeyframeIndex:
             if keyframe:
                 whole = size
             elif whole and size > SUDDEN * whole:
-                if last is None or 2 * (tick - last) > second:
+                if last is None or 2 * (tick - last) * tick_length > 1:
                     found.append(tick)
                 last = tick
         begin = self.seconds[0]
-        seconds = (begin + Fraction(tick - self.ticks[0], second) for tick in sorted(found))
+        seconds = (begin + (tick - self.ticks[0]) * tick_length for tick in sorted(found))
         return _spread(seconds, options)
 
     def at(self, second: Fraction) -> int | None:

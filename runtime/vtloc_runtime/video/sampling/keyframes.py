@@ -64,9 +64,8 @@ class KeyframeSampler(PassSampler):
         self._index = index
         if self._listing:
             self.keyframes = index.listed(self._options)
-            second = self._pass.timestamps.ticks(Fraction(1))
             packets = self._pass.indexed_packets()
-            self.hidden_cuts = index.hidden_cuts(packets, self._options, second)
+            self.hidden_cuts = index.hidden_cuts(packets, self._options, clock.time_base)
             return
         last: int | None = None
         shown = self._part.first - 1
