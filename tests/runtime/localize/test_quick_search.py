@@ -128,6 +128,7 @@ def test_workers_that_share_a_search_find_the_same_bits(
     monkeypatch.setattr(quick_search, "_PART", 8)
     alone = localizer.encode_quickly(film, ["green"])
     readers = set()
+    both = threading.Event()
 
     def work(path: Path, read: Any) -> EncodedVideo:
         return localizer.encode_quickly(path, ["green"], read=read)
@@ -137,6 +138,10 @@ def test_workers_that_share_a_search_find_the_same_bits(
     def recorded(own: Any, source: Any, reading: Any, limit: Any, read: Any, **named: Any) -> Any:
         if reading.instants is not None:
             readers.add(threading.current_thread().name)
+            if len(readers) == 2:
+                both.set()
+            # A part may be done before the other worker wakes; hold it until there are two.
+            both.wait(30)
         return encode(own, source, reading, limit, read, **named)
 
     monkeypatch.setattr(FrameEncoder, "encode", recorded)
