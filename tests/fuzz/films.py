@@ -13,6 +13,7 @@ import av
 import numpy as np
 from av.container import OutputContainer
 
+from recipes.films.priority import kept_priority
 from tests.fuzz.target import Input
 from tests.support.films import add_video_stream
 
@@ -116,6 +117,7 @@ def ten_seconds() -> Input:
     return Input(_film("mp4", "libx264", "yuv420p", {"g": "16"}, frames=80), ".mp4")
 
 
+@kept_priority()
 def _film(
     container: str, codec: str, pixels: str, options: dict[str, str], *, frames: int = _FRAMES
 ) -> bytes:

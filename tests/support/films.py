@@ -14,6 +14,7 @@ import av
 import numpy as np
 from av.container import OutputContainer
 
+from recipes.films.priority import kept_priority
 from vtloc_runtime.bundle.manifest import Preprocessing
 from vtloc_runtime.video import Frame, VideoOptions
 
@@ -104,6 +105,7 @@ class Film:
             self._write(path)
             return path.read_bytes()
 
+    @kept_priority()
     def _write(self, path: Path) -> None:
         options = self.container_options
         with av.open(str(path), "w", self.container, container_options=options) as out:

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from recipes.films.priority import kept_priority
 from tests.support import small_bundle
 from tests.support.films import add_video_stream
 from vtloc_export.engines.build import EngineOptions, build_engines
@@ -53,6 +54,7 @@ def bundle(built: Path) -> Bundle:
     return Bundle.open(built)
 
 
+@kept_priority()
 def write_moving_film(
     path: Path,
     *,
