@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +18,6 @@ _ARGUMENTS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-
-_ATTEMPTS = 2
-_PATIENCE = 90.0
-"""Seconds in which a browser has started."""
 
 
 def chromium_path() -> str:
@@ -40,40 +33,14 @@ def chromium_path() -> str:
 def running_browser() -> Iterator[Any]:
     """A browser without a window."""
     path = chromium_path()
-    with ExitStack() as stack:
-        browser = _started(path, stack)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
         try:
             yield browser
         finally:
             browser.close()
-
-
-def _started(path: str, stack: ExitStack) -> Any:
-    """A browser; Playwright's driver, which can hang as it starts, is then started again."""
-    from playwright.sync_api import sync_playwright
-
-    for attempt in range(_ATTEMPTS):
-        patience = threading.Timer(_PATIENCE, _end_drivers)
-        patience.start()
-        try:
-            playwright = stack.enter_context(sync_playwright())
-            return playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
-        except Exception:
-            # Playwright raises plain exceptions where its driver is lost.
-            if attempt + 1 == _ATTEMPTS or patience.is_alive():
-                raise
-            with suppress(Exception):
-                stack.close()
-        finally:
-            patience.cancel()
-    raise AssertionError("unreachable")
-
-
-def _end_drivers() -> None:
-    for thread in Path("/proc/self/task").iterdir():
-        for child in (thread / "children").read_text().split():
-            if "playwright" in Path(f"/proc/{child}/cmdline").read_text():
-                os.kill(int(child), signal.SIGKILL)
 
 
 def write_webm(path: Path, scenes: Sequence[tuple[str, float]], *, rate: int = 10) -> Path:
