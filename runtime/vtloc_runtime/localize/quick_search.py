@@ -16,6 +16,7 @@ import numpy as np
 
 from vtloc_runtime.localize.encoding.parted_encoding import FileMark, Instants
 from vtloc_runtime.localize.encoding.sketch import Sketch, chosen_keyframes, even_sampling
+from vtloc_runtime.localize.spans.score_calibration import log_odds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from vtloc_runtime.localize.encoding.encoded_video import EncodedVideo
     from vtloc_runtime.localize.encoding.frame_encoder import EncodedFrames
     from vtloc_runtime.localize.encoding.video_encoder import VideoEncoder
-    from vtloc_runtime.localize.spans.moments import Localization
+    from vtloc_runtime.localize.spans.moments import Localization, Moment
     from vtloc_runtime.video import VideoOptions
     from vtloc_runtime.video.isolation.chunks import Read
 
@@ -32,8 +33,10 @@ Ask: TypeAlias = Callable[["EncodedVideo", int], "Sequence[Localization]"]
 Look: TypeAlias = Callable[["NDArray[np.intp]"], bool]
 """Looks at some frames and adds them to the sketch; whether the video shows all of them."""
 
-CANDIDATES = 3
-"""Moments of each sentence that are looked at closely, at least."""
+_CANDIDATES = 8
+"""Moments of each sentence that are looked at closely, at most, unless more are wanted."""
+_MARGIN = 0.6
+"""How much less than the last moment wanted one may score, in log-odds, to be looked at closely."""
 
 _ROUNDS = 6
 _NEARLY_ALL = 0.7
@@ -180,12 +183,12 @@ def look_until_settled(sketch: Sketch, ask: Ask, look: Look, *, moments: int) ->
         Whether it came to an end; False where nearly all frames would be needed, or some could
         not be read.
     """
-    count = max(CANDIDATES, moments + 1)
+    count = max(_CANDIDATES, moments + 1)
     for _ in range(_ROUNDS):
         video = sketch.encoded()
         wanted = np.zeros(len(sketch), dtype=bool)
         for answer in ask(video, count):
-            for moment in answer.moments:
+            for moment in contenders(answer.moments, moments):
                 first = int(np.searchsorted(video.times, moment.start))
                 last = int(np.searchsorted(video.times, moment.end)) - 1
                 _want(sketch, wanted, first, max(first, last))
@@ -197,6 +200,19 @@ def look_until_settled(sketch: Sketch, ask: Ask, look: Look, *, moments: int) ->
         if not look(missing):
             return False
     return True
+
+
+def contenders(found: Sequence[Moment], wanted: int) -> list[Moment]:
+    """Those of the moments found that may be among the best ones in truth.
+
+    Keyframes tell a moment's score nearly, so that one which scores far less is left out.
+
+    Args:
+        found: Moments of one sentence, best first.
+        wanted: How many are asked for.
+    """
+    bar = min((log_odds(moment.score) for moment in found[:wanted]), default=0.0) - _MARGIN
+    return [moment for moment in found if log_odds(moment.score) >= bar]
 
 
 def _want(sketch: Sketch, wanted: NDArray[np.bool_], first: int, last: int) -> None:

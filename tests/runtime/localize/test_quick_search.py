@@ -27,7 +27,7 @@ from vtloc_runtime.localize.encoding.sketch import (
     sum_over_neighbours,
 )
 from vtloc_runtime.localize.localizer import Localizer
-from vtloc_runtime.localize.quick_search import look_until_settled
+from vtloc_runtime.localize.quick_search import contenders, look_until_settled
 from vtloc_runtime.localize.spans.moments import Localization, Moment
 from vtloc_runtime.video import VideoOptions, open_video
 from vtloc_runtime.video.isolation.chunks import Reading, read_here
@@ -174,6 +174,26 @@ def test_a_candidate_is_looked_at(start: float, end: float, inside: list[int]) -
     assert look_until_settled(video, ask, look, moments=1)
     seen = np.flatnonzero(video.seen & ~keyframes)
     assert seen.tolist() == [frame for frame in inside if frame % 10]
+
+
+@pytest.mark.parametrize(
+    ("scores", "wanted", "kept"),
+    [
+        ([0.6, 0.55, 0.2], 1, 2),
+        ([0.9, 0.6, 0.55, 0.2], 2, 3),
+        ([0.9, 0.6], 1, 1),
+        ([0.1, 0.1, 0.1], 1, 3),
+        ([1.0, 0.9, 0.0], 1, 1),
+        ([0.0, 0.0], 1, 2),
+        ([0.5], 3, 1),
+        ([], 1, 0),
+    ],
+)
+def test_moments_that_score_far_less_than_those_wanted_are_not_looked_at(
+    scores: list[float], wanted: int, kept: int
+) -> None:
+    found = [Moment(float(place), place + 1.0, score) for place, score in enumerate(scores)]
+    assert contenders(found, wanted) == found[:kept]
 
 
 def test_frames_that_were_looked_at_are_the_true_ones(localizer: Localizer, film: Path) -> None:

@@ -28,7 +28,12 @@ def calibrate(score: float, calibration: ScoreCalibration, margin: float | None 
             as nothing.
     """
     if margin is not None and calibration.margin_weight:
-        inside = min(max(score, _SURE), 1 - _SURE)
-        odds = math.log(inside / (1 - inside)) + calibration.margin_weight * margin
+        odds = log_odds(score) + calibration.margin_weight * margin
         score = 1 / (1 + math.exp(-odds)) if odds > 0 else math.exp(odds) / (1 + math.exp(odds))
     return float(np.interp(score, calibration.raw, calibration.probability))
+
+
+def log_odds(score: float) -> float:
+    """The logarithm of a score's odds, for 0 and 1 as well."""
+    inside = min(max(score, _SURE), 1 - _SURE)
+    return math.log(inside / (1 - inside))
