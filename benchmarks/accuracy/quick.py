@@ -111,12 +111,10 @@ def ask(
     """Ask a film's sentences both ways."""
     video = localizer.encode_video(film)
     encoder = RememberingEncoder(localizer.encoder, video)
-    questions = [
-        (part, part.sentences[number % len(part.sentences)]) for number, part in enumerate(parts)
-    ]
-    step = max(1, len(questions) // most)
+    questions = [(part, query) for part in parts for query in dict.fromkeys(part.sentences)]
+    count = min(most, len(questions))
     found = []
-    for part, query in questions[::step][:most]:
+    for part, query in (questions[place * len(questions) // count] for place in range(count)):
         encoder.frames = 0
         # It has what a quick search calls of a VideoEncoder.
         quick = QuickEncoder(encoder, film, None, read_here)  # type: ignore[arg-type]

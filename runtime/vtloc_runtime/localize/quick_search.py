@@ -33,7 +33,7 @@ Ask: TypeAlias = Callable[["EncodedVideo", int], "Sequence[Localization]"]
 Look: TypeAlias = Callable[["NDArray[np.intp]"], bool]
 """Looks at some frames and adds them to the sketch; whether the video shows all of them."""
 
-_CANDIDATES = 8
+_CANDIDATES = 5
 """Moments of each sentence that are looked at closely, at most, unless more are wanted."""
 _MARGIN = 0.6
 """How much less than the last moment wanted one may score, in log-odds, to be looked at closely."""
